@@ -1,0 +1,1 @@
+"""The producer: from collections of videos to committed shards."""

@@ -1,0 +1,251 @@
+"""The vocabulary: every word that passes between the packages is a record of this file."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = float  # a length in the upright source frame
+Seconds = float
+Box = tuple[Pixels, Pixels, Pixels, Pixels]  # x0, y0, x1, y1, half-open
+Landmarks = tuple[Pixels, ...]  # ten: left eye, right eye, nose, left and right mouth corner as x, y
+Image = NDArray[np.uint8]  # (H, W, 3), RGB
+
+Split = Literal["train", "val", "test", "unassigned"]
+SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test", "unassigned")
+SPLIT_COLUMNS: Final = (
+    "split",
+    "split_official",
+    "split_family",
+    "split_identity",
+    "split_method",
+    "split_temporal",
+    "split_note",
+)
+
+Status = Literal[
+    "ok",
+    "partial",
+    "no_face",
+    "empty",
+    "missing",
+    "unlabelled",
+    "decode_error",
+    "crashed",
+    "timeout",
+    "oom",
+]
+FAILURES: Final[frozenset[str]] = frozenset(
+    {"missing", "unlabelled", "partial", "empty", "decode_error", "crashed", "timeout", "oom"}
+)
+GuideReason = Literal["original", "no_original", "size", "fps", "longer", "content"]
+
+PRISTINE: Final = "pristine"  # the method of every real video
+MAX_ID: Final = 72  # characters; a USTAR name holds 100 with frame, track and suffix
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class SemblanceError(Exception):
+    """An error for the user: one sentence that says what, where, and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(SemblanceError):
+    """The command was asked for something that cannot be asked: exit code 2."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video:
+    """One planned video: what is known before a pixel is read.
+
+    ``fault`` is set for a video that is planned but not decoded: ``missing`` (listed, not on disk)
+    or ``unlabelled`` (on disk, no usable metadata); ``fault_note`` is its sentence.
+    """
+
+    video_id: str
+    path: str  # relative to the dataset's root, with "/"
+    dataset: str
+    part: str | None = None
+    label: int | None = None  # 1 fake, 0 real, None unlabelled
+    method: str | None = None
+    compression: str | None = None
+    family_id: str
+    target_id: str | None = None
+    donor_id: str | None = None
+    recording_id: str | None = None
+    donor_recording_id: str | None = None
+    split: str | None = None
+    split_official: str | None = None
+    split_family: str | None = None
+    split_identity: str | None = None
+    split_method: str | None = None
+    split_temporal: str | None = None
+    split_note: str | None = None
+    fault: str | None = None
+    fault_note: str | None = None
+    bytes: int | None = None
+    shard: str | None = None  # "shards/train/dfdc-train-000000.tar", set by the plan
+    order: int | None = None  # place in the build's order, set by the plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A file that was found and not planned, or a metadata row that does not fit, and why."""
+
+    path: str
+    kind: str  # "metadata" (read), "unreadable_metadata", "bad_row", "other", ...
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Properties:
+    """What a container says and its packets show; ``None`` is unknown."""
+
+    codec: str | None = None
+    encoder: str | None = None
+    bit_rate: int | None = None  # bits per second
+    gop: int | None = None  # frames between key frames, the largest seen
+    created: str | None = None  # ISO 8601, as the container has it
+    has_audio: bool | None = None
+    width: int | None = None  # upright, pixels
+    height: int | None = None
+    rotation: int | None = None  # degrees counter-clockwise that make the stored frame upright
+    fps: float | None = None
+    frames_total: int | None = None  # counted from packets
+    frames_declared: int | None = None  # what the header says; for finding truncation only
+    duration_s: Seconds | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frame:
+    """A decoded frame, upright: ``image`` is (H, W, 3) uint8 RGB."""
+
+    index: int
+    time_s: Seconds | None
+    image: Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face:
+    """A face in one frame, in pixels of the upright source frame."""
+
+    box: Box
+    landmarks: Landmarks
+    confidence: float
+    track: int = -1  # -1: not yet linked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Geometry:
+    """The square that a crop was cut from; may lie partly outside the frame."""
+
+    x0: int
+    y0: int
+    side: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Crop:
+    """A face with its pixels: ``image`` at the recipe's size, ``probe`` at min(native side, 224)."""
+
+    face: Face
+    geometry: Geometry
+    image: Image  # (S, S, 3) RGB
+    probe: Image  # (P, P, 3) RGB, P = min(native side, 224): what the measures see
+    box_in_probe: Box  # the face box in the probe's pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """What the meters say of one crop; ``None`` is unknown and is never judged."""
+
+    blur: float | None = None
+    blur_face: float | None = None
+    brightness: float | None = None
+    contrast: float | None = None
+    face_ratio: float | None = None
+    change: float | None = None
+    change_peak: float | None = None
+    ita: float | None = None  # degrees
+    phash: int | None = None
+    frame_phash: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Keep, or every gate that failed with the first one's value and limit."""
+
+    reasons: tuple[str, ...] = ()
+    measured: float | None = None
+    limit: float | None = None
+
+    @property
+    def keep(self) -> bool:
+        return not self.reasons
+
+    @property
+    def reason(self) -> str | None:
+        return self.reasons[0] if self.reasons else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sample:
+    """A kept crop: its row (all columns but those the tar decides) and its encoded picture."""
+
+    row: Mapping[str, Any]
+    picture: bytes
+    mask: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rejection:
+    """A face or frame that was not kept: its row and, for some, a small picture."""
+
+    row: Mapping[str, Any]
+    picture: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcome:
+    """All that one video gave: its row, what was kept and what was not."""
+
+    video: Mapping[str, Any]
+    samples: tuple[Sample, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 in hex of the parts' texts, each ended by a NUL: the one source of all seeded order."""
+    h = hashlib.sha256()
+    for part in parts:
+        h.update(str(part).encode())
+        h.update(b"\0")
+    return h.hexdigest()
+
+
+def make_video_id(*parts: str) -> str:
+    """Join ``parts`` with "-" into an id of letters, digits, "_" and "-", at most 72 characters.
+
+    A name that must be changed or cut ends in 8 hex digits of the hash of the original parts.
+    """
+    raw = "-".join(parts)
+    safe = _UNSAFE.sub("_", raw)
+    if safe == raw and len(safe) <= MAX_ID:
+        return safe
+    return f"{safe[: MAX_ID - 9]}-{digest(raw)[:8]}"
+
+
+def make_sample_id(video_id: str, frame: int, track: int) -> str:
+    """``<video_id>-<frame:06d>-<track:02d>``."""
+    return f"{video_id}-{frame:06d}-{track:02d}"

@@ -1,0 +1,88 @@
+"""Tables on disk: parts written atomically, read as one Polars frame."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manifests import schema, storage
+from manifests.records import SemblanceError
+
+Table = Literal["samples", "rejects", "videos", "flags", "plan", "findings"]
+PARTED: Final = ("samples", "rejects", "videos")
+_FILES: Final = {"plan": "plan.parquet", "findings": "manifests/findings.parquet"}
+
+
+def to_arrow(rows: Iterable[Mapping[str, Any]], table: Table) -> pa.Table:
+    """Rows as an Arrow table of the schema; a column that a row lacks is null, an unknown one an error.
+
+    Raises ValueError for a key that the schema does not have.
+    """
+    wanted = schema.TABLES[table]
+    rows = list(rows)
+    for row in rows:
+        if unknown := row.keys() - set(wanted.names):
+            raise ValueError(f"{table} has no column {sorted(unknown)}")
+    return pa.Table.from_pylist(rows, schema=wanted).replace_schema_metadata(
+        {"semblance_table": table, "semblance_schema": str(schema.VERSION)}
+    )
+
+
+def write_rows(url: str, rows: Iterable[Mapping[str, Any]], table: Table) -> None:
+    """Write one part atomically: the same rows give the same bytes."""
+    with tempfile.TemporaryDirectory(prefix="semblance-") as folder:
+        local = str(Path(folder) / "part.parquet")
+        pq.write_table(to_arrow(rows, table), local, compression="zstd")
+        storage.publish(local, url)
+
+
+def read_rows(url: str) -> list[dict[str, Any]]:
+    """All rows of one part as dictionaries."""
+    with storage.reading(url) as file:
+        rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+    return rows
+
+
+def scan(out: str, table: Table = "samples") -> pl.LazyFrame:
+    """One table of the build ``out`` (a path or URL) as a lazy Polars frame.
+
+    ``samples`` are joined with their flags: column ``flags`` lists the names of all judgements on
+    the sample or its video, empty where there are none. Raises SemblanceError where ``out`` holds
+    no build.
+    """
+    if table not in schema.TABLES:
+        raise SemblanceError(f"There is no table {table!r}; choose one of {', '.join(schema.TABLES)}.")
+    if table in _FILES:
+        files = [storage.join(out, _FILES[table])] if storage.exists(storage.join(out, _FILES[table])) else []
+    else:
+        folder = storage.join(out, "manifests", table)
+        files = [storage.join(folder, name) for name in storage.list_names(folder) if name.endswith(".parquet")]
+    if not files and not storage.exists(storage.join(out, "plan.parquet")):
+        raise SemblanceError(f"{out} holds no build (no plan.parquet); run `ingest build --out {out}` first.")
+    frame = pl.scan_parquet(files) if files else _empty(table)
+    if table != "samples":
+        return frame
+    flags = scan(out, "flags")
+    by_sample = flags.filter(pl.col("sample_id").is_not_null()).group_by("sample_id").agg(pl.col("flag").sort())
+    by_video = flags.filter(pl.col("sample_id").is_null()).group_by("video_id").agg(pl.col("flag").sort())
+    none = pl.lit([], dtype=pl.List(pl.String))
+    return (
+        frame.join(by_sample, on="sample_id", how="left", maintain_order="left")
+        .join(by_video, on="video_id", how="left", suffix="_video", maintain_order="left")
+        .with_columns(
+            flags=pl.concat_list(pl.col("flag").fill_null(none), pl.col("flag_video").fill_null(none)).list.unique().list.sort()
+        )
+        .drop("flag", "flag_video")
+    )
+
+
+def _empty(table: str) -> pl.LazyFrame:
+    frame = pl.from_arrow(schema.TABLES[table].empty_table())
+    assert isinstance(frame, pl.DataFrame)
+    return frame.lazy()

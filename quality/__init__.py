@@ -1,0 +1,1 @@
+"""Judgement on pixels: decoding, measures, gates, encoding, pictures of what is there."""

@@ -1,0 +1,1 @@
+"""Bytes on disk: names, tar files, commits, verification."""

@@ -1,0 +1,1 @@
+"""The consumer: from committed shards to tensors."""
