@@ -72,12 +72,11 @@ def scan(out: str, table: Table = "samples") -> pl.LazyFrame:
     by_sample = flags.filter(pl.col("sample_id").is_not_null()).group_by("sample_id").agg(pl.col("flag").sort())
     by_video = flags.filter(pl.col("sample_id").is_null()).group_by("video_id").agg(pl.col("flag").sort())
     none = pl.lit([], dtype=pl.List(pl.String))
+    both = pl.concat_list(pl.col("flag").fill_null(none), pl.col("flag_video").fill_null(none))
     return (
         frame.join(by_sample, on="sample_id", how="left", maintain_order="left")
         .join(by_video, on="video_id", how="left", suffix="_video", maintain_order="left")
-        .with_columns(
-            flags=pl.concat_list(pl.col("flag").fill_null(none), pl.col("flag_video").fill_null(none)).list.unique().list.sort()
-        )
+        .with_columns(flags=both.list.unique().list.sort())
         .drop("flag", "flag_video")
     )
 
