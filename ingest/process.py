@@ -1,0 +1,227 @@
+"""One video, start to end: frames are decoded, faces found, linked into tracks, cut into crops, measured and
+judged; what was kept and what was not are both the outcome.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from ingest import crops, decode, guide, tracks
+from ingest.faces import Detector
+from ingest.outcome import Seen, faulty, finished
+from ingest.recipes import Recipe
+from manifests import storage
+from manifests.records import (
+    Crop,
+    Face,
+    Frame,
+    GuideReason,
+    Measures,
+    Outcome,
+    Properties,
+    Verdict,
+    Video,
+)
+from quality import gates, meters, video
+
+T = TypeVar("T")
+Found = tuple[Frame, list[Face]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What it takes to process one video anywhere: the plan's row, the recipe, and the original's guide."""
+
+    root: str
+    video: Video
+    recipe: Recipe
+    decoder: video.DecoderName
+    guide: guide.Guide | None = None
+    listed: tuple[int, ...] = ()  # sampling.mode "list": this video's indices
+    gives_guide: bool = False  # whether fakes wait for this video's guide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A video's outcome, and its guide where one was asked for and can be given."""
+
+    outcome: Outcome
+    guide: guide.Guide | None = None
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds spent in the steps of one video."""
+
+    started: float = field(default_factory=time.perf_counter)
+    decode: float = 0.0
+    detect: float = 0.0
+
+    def decoding(self, items: Iterable[T]) -> Iterator[T]:
+        """Pass ``items`` on, adding the time that each took to come."""
+        iterator = iter(items)
+        while True:
+            start = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self.decode += time.perf_counter() - start
+            yield item
+
+    def row(self) -> dict[str, float]:
+        return {
+            "seconds_decode": self.decode,
+            "seconds_detect": self.detect,
+            "seconds_total": time.perf_counter() - self.started,
+        }
+
+
+def process(job: Job, detector: Detector) -> Result:
+    """Take one video from its file to its outcome; a fault of the file is a status, never an exception."""
+    clock = Clock()
+    if job.video.fault is not None:
+        return Result(outcome=faulty(job.video, job.video.fault, job.video.fault_note))
+    with storage.local_copy(storage.join(job.root, job.video.path)) as path:
+        start = time.perf_counter()
+        try:
+            properties = video.probe(path)
+        except video.VideoError as error:
+            return Result(outcome=faulty(job.video, error.status, str(error)))
+        finally:
+            clock.decode += time.perf_counter() - start
+        return _process_file(job, path, properties, detector, clock)
+
+
+def _process_file(job: Job, path: str, properties: Properties, detector: Detector, clock: Clock) -> Result:
+    why: GuideReason | None = None  # reals are not guided, and fakes not where the recipe says so
+    if job.video.label == 1 and job.recipe.guide.use:
+        why = guide.choose(job.guide, properties)
+    total = properties.frames_total or 0
+    try:
+        if why == "original" and job.guide is not None:
+            indices = guide.shared_indices(job.guide, total)
+            if not indices:
+                raise guide.ContentDiffersError
+            seen = _walk(job, path, properties, indices, detector, clock, guide.Partners(job.guide))
+        else:
+            indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
+            seen = _walk(job, path, properties, indices, detector, clock, None)
+    except guide.ContentDiffersError:
+        why = "content"
+        indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
+        seen = _walk(job, path, properties, indices, detector, clock, None)
+    except video.VideoError as error:
+        return Result(outcome=faulty(job.video, error.status, str(error), properties, job.decoder))
+    outcome = finished(job.video, job.recipe, properties, job.decoder, why, indices, seen, clock.row)
+    return Result(outcome=outcome, guide=_guide(properties, indices, seen) if job.gives_guide else None)
+
+
+def _walk(
+    job: Job,
+    path: str,
+    properties: Properties,
+    indices: list[int],
+    detector: Detector,
+    clock: Clock,
+    partners: guide.Partners | None,
+) -> list[Seen]:
+    """The straight line. Nothing is held but what the outcome needs: frames pass one at a time."""
+    frames = clock.decoding(decode.decode(path, indices, job.decoder))
+    if partners is None:
+        found = tracks.link(_find(frames, detector, clock), job.recipe.track)
+    else:
+        found = partners.follow(frames)
+    return list(_judge(_measure(_cut(found, job.recipe), partners, job.recipe), partners, job.recipe, properties))
+
+
+def _find(frames: Iterable[Frame], detector: Detector, clock: Clock) -> Iterator[Found]:
+    for frame in frames:
+        start = time.perf_counter()
+        faces = detector.find(frame.image)
+        clock.detect += time.perf_counter() - start
+        yield frame, faces
+
+
+def _cut(found: Iterable[Found], recipe: Recipe) -> Iterator[tuple[Frame, list[Crop]]]:
+    for frame, faces in found:
+        yield frame, [crops.cut(frame, face, recipe.crop) for face in faces]
+
+
+def _measure(
+    cut: Iterable[tuple[Frame, list[Crop]]], partners: guide.Partners | None, recipe: Recipe
+) -> Iterator[tuple[Frame, list[tuple[Crop, Measures]]]]:
+    """Measures of every crop; raises ContentDiffersError where a guided crop disagrees with its partner."""
+    for frame, found in cut:
+        height, width = frame.image.shape[:2]
+        frame_phash = meters.phash(frame.image)
+        measured = []
+        for crop in found:
+            measures = meters.measure(crop, frame_phash, width, height)
+            if partners is not None:
+                partner = partners.of(frame.index, crop.face.track)
+                change, peak, outside = meters.compare(crop, partner.image)
+                if outside > recipe.guide.outside:
+                    raise guide.ContentDiffersError
+                measures = replace(measures, change=change, change_peak=peak)
+            measured.append((crop, measures))
+        yield frame, measured
+
+
+def _judge(
+    measured: Iterable[tuple[Frame, list[tuple[Crop, Measures]]]],
+    partners: guide.Partners | None,
+    recipe: Recipe,
+    properties: Properties,
+) -> Iterator[Seen]:
+    """A verdict for every face; a frame without one is seen too."""
+    for frame, found in measured:
+        if not found:
+            yield Seen(frame_index=frame.index, time_s=frame.time_s)
+        largest = _largest([crop.face for crop, _ in found], recipe)
+        for crop, measures in found:
+            original = partners.of(frame.index, crop.face.track).verdict if partners else None
+            verdict = gates.judge(crop.face, measures, recipe.gates, original)
+            stage = "gate"
+            if largest is not None and crop.face is not largest and _confident(crop.face, recipe):
+                stage = "limit"
+                verdict = Verdict(reasons=("not_largest",), measured=_side(crop.face), limit=_side(largest))
+            yield Seen(
+                frame_index=frame.index,
+                time_s=frame.time_s,
+                crop=crop,
+                measures=measures,
+                verdict=verdict,
+                stage=stage,
+            )
+
+
+def _largest(faces: list[Face], recipe: Recipe) -> Face | None:
+    """The largest face that the confidence gate lets through, where the recipe keeps only that one."""
+    if recipe.faces == "all":
+        return None
+    return max((face for face in faces if _confident(face, recipe)), key=_area, default=None)
+
+
+def _confident(face: Face, recipe: Recipe) -> bool:
+    limit = recipe.gates.confidence
+    return limit is None or face.confidence >= limit
+
+
+def _area(face: Face) -> float:
+    return (face.box[2] - face.box[0]) * (face.box[3] - face.box[1])
+
+
+def _side(face: Face) -> float:
+    return max(face.box[2] - face.box[0], face.box[3] - face.box[1])
+
+
+def _guide(properties: Properties, indices: list[int], seen: list[Seen]) -> guide.Guide | None:
+    faces = [
+        (one.frame_index, one.crop.face, one.verdict, one.crop.image) for one in seen if one.crop and one.verdict
+    ]
+    return guide.pack(properties, indices, faces)
