@@ -1,0 +1,99 @@
+"""Keys, names and paths of everything below OUT, and the receipt that makes a shard done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from manifests.recipe import canonical_json
+
+PARTS: Final = ("samples", "rejects", "videos")
+
+
+def shard_key(dataset: str, split: str, number: int) -> str:
+    """``dfdc-train-000000``."""
+    return f"{dataset}-{split}-{number:06d}"
+
+
+def tar_path(key: str, split: str) -> str:
+    """``shards/train/dfdc-train-000000.tar``: what column ``shard`` holds."""
+    return f"shards/{split}/{key}.tar"
+
+
+def key_of(shard: str) -> str:
+    """The key in a shard's path."""
+    return shard.rsplit("/", 1)[-1].removesuffix(".tar")
+
+
+def split_of(shard: str) -> str:
+    """The split in a shard's path."""
+    return shard.split("/")[1]
+
+
+def manifest_path(table: str, key: str) -> str:
+    return f"manifests/{table}/{key}.parquet"
+
+
+def rejects_path(key: str) -> str:
+    """The tar of rejected faces' small pictures."""
+    return f"rejects/{key}.tar"
+
+
+def receipt_path(key: str) -> str:
+    return f"receipts/{key}.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A committed file: path below OUT, bytes and SHA-256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A shard's mark "done": what was committed. ``shard`` is None where the shard has no samples.
+
+    ``times`` holds all that differs between two equal builds: the videos part carries seconds.
+    """
+
+    key: str
+    fingerprint: str
+    shard: str | None
+    sha256: str | None
+    bytes: int
+    samples: int
+    rejects: int
+    videos: int
+    files: tuple[Stored, ...]  # the samples and rejects parts, and the rejects tar if there is one
+    statuses: dict[str, int]
+    times: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        return (json.dumps(json.loads(canonical_json(asdict(self))), indent=1, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Receipt:
+        """Raises ValueError for anything that is no whole receipt."""
+        try:
+            value = json.loads(data)
+            value["files"] = tuple(Stored(**entry) for entry in value["files"])
+            receipt = cls(**value)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a receipt: {error}") from error
+        if not (isinstance(receipt.samples, int) and isinstance(receipt.key, str)):
+            raise ValueError("not a receipt: wrong types")
+        return receipt
+
+    def stored(self) -> tuple[Stored, ...]:
+        """Every committed file but the receipt itself."""
+        videos = Stored(
+            path=manifest_path("videos", self.key),
+            bytes=self.times.get("videos_bytes", -1),
+            sha256=self.times.get("videos_sha256", ""),
+        )
+        tar = () if self.shard is None else (Stored(path=self.shard, bytes=self.bytes, sha256=self.sha256 or ""),)
+        return (*tar, *self.files, videos)

@@ -1,0 +1,57 @@
+"""Tar's one door: plain USTAR with nothing of the machine or the moment in it."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Final
+
+from manifests.records import SemblanceError
+
+BLOCK: Final = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A file in a tar: its name, the offset of its first data byte, and its data."""
+
+    name: str
+    offset: int
+    data: bytes
+
+
+def write(file: IO[bytes], members: Iterable[tuple[str, bytes]]) -> dict[str, int]:
+    """Write a USTAR archive and return each member's data offset: the same members give the same bytes."""
+    offsets = {}
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)  # mtime, uid and gid are 0, names of user and group empty
+            info.size = len(data)
+            info.mode = 0o644
+            offsets[name] = file.tell() + BLOCK  # a USTAR header without extensions is one block
+            tar.addfile(info, io.BytesIO(data))
+    return offsets
+
+
+def read(file: IO[bytes]) -> Iterator[Member]:
+    """The regular files of an archive, in order; anything else in it is passed over.
+
+    Raises SemblanceError where the archive is damaged or does not end as a tar must: one that is cut
+    between two members reads as complete to most readers.
+    """
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            for info in tar:
+                if info.isreg() and (data := tar.extractfile(info)) is not None:
+                    yield Member(name=info.name, offset=info.offset_data, data=data.read())
+            file.seek(tar.offset)
+            ending = file.read(BLOCK)
+            if tar.offset >= BLOCK:  # the reader stands behind the first of two zero blocks
+                file.seek(tar.offset - BLOCK)
+                ending = file.read(2 * BLOCK)
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise SemblanceError(f"the tar is damaged ({error})") from error
+    if len(ending) < 2 * BLOCK or any(ending):
+        raise SemblanceError("the tar is cut short (no end mark)")
