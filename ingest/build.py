@@ -45,9 +45,7 @@ def build(
     """
     resumed = claim.claim(plan, out)
     shards = plan.by_shard()
-    pending = [
-        shard for shard in shards if not is_done(out, key_of(shard), plan.fingerprint, thorough=False)
-    ]
+    pending = [shard for shard in shards if not is_done(out, key_of(shard), plan.fingerprint, thorough=False)]
     description = claim.read(out, claim.DATASET)
     if not pending and description is not None:
         return Built(out=out, resumed=resumed, worked=0, description=description)

@@ -81,5 +81,7 @@ def _attach(scheduler: str) -> Client:
         ) from error
     if not client.nthreads():
         client.close()
-        raise SemblanceError(f"The Dask scheduler at {scheduler} has no workers; start some with `dask worker {scheduler}`.")
+        raise SemblanceError(
+            f"The Dask scheduler at {scheduler} has no workers; start some with `dask worker {scheduler}`."
+        )
     return client

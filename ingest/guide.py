@@ -119,4 +119,3 @@ def choose(guide: Guide | None, properties: Properties) -> GuideReason:
 def shared_indices(guide: Guide, total: int) -> list[int]:
     """Those of the original's sampled indices that a video of ``total`` frames has."""
     return [index for index in guide.indices if index < total]
-

@@ -63,7 +63,11 @@ class Plan:
             for video in self.videos
             if video.label == 0 and video.fault is None
         }
-        found = ((video.video_id, reals.get((video.family_id, video.compression))) for video in self.videos if video.label == 1)
+        found = (
+            (video.video_id, reals.get((video.family_id, video.compression)))
+            for video in self.videos
+            if video.label == 1
+        )
         return {video_id: original for video_id, original in found if original is not None}
 
 

@@ -221,7 +221,5 @@ def _side(face: Face) -> float:
 
 
 def _guide(properties: Properties, indices: list[int], seen: list[Seen]) -> guide.Guide | None:
-    faces = [
-        (one.frame_index, one.crop.face, one.verdict, one.crop.image) for one in seen if one.crop and one.verdict
-    ]
+    faces = [(one.frame_index, one.crop.face, one.verdict, one.crop.image) for one in seen if one.crop and one.verdict]
     return guide.pack(properties, indices, faces)

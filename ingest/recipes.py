@@ -90,13 +90,13 @@ def _named(name_or_file: str) -> dict[str, Any]:
         return {"name": name_or_file} | json.loads(json.dumps(NAMED[name_or_file]))
     file = Path(name_or_file)
     if not file.is_file():
-        raise UsageError(
-            f"There is no recipe {name_or_file!r}: it is neither a file nor one of {', '.join(NAMED)}."
-        )
+        raise UsageError(f"There is no recipe {name_or_file!r}: it is neither a file nor one of {', '.join(NAMED)}.")
     try:
         values = yaml.safe_load(file.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"The recipe file {name_or_file} cannot be read as YAML or JSON ({_first_line(error)}).") from error
+        raise UsageError(
+            f"The recipe file {name_or_file} cannot be read as YAML or JSON ({_first_line(error)})."
+        ) from error
     if not isinstance(values, dict):
         raise UsageError(f"The recipe file {name_or_file} must hold a mapping of keys to values.")
     return {"name": file.stem} | values

@@ -91,9 +91,7 @@ def tally(outcome: Outcome) -> Tally:
     )
 
 
-def seal(
-    outcomes: Sequence[Outcome], out: str, shard: str, fingerprint: str, seed: int, extension: str
-) -> Receipt:
+def seal(outcomes: Sequence[Outcome], out: str, shard: str, fingerprint: str, seed: int, extension: str) -> Receipt:
     """Commit one shard of the build at ``out``."""
     return write.seal(out, shard, outcomes, fingerprint=fingerprint, seed=seed, picture_extension=extension)
 

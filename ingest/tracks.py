@@ -43,9 +43,7 @@ class _Seen:
     thumb: Image  # (24, 24, 3)
 
 
-def link(
-    found: Iterable[tuple[Frame, list[Face]]], config: TrackConfig
-) -> Iterator[tuple[Frame, list[Face]]]:
+def link(found: Iterable[tuple[Frame, list[Face]]], config: TrackConfig) -> Iterator[tuple[Frame, list[Face]]]:
     """Give every face its track: numbers from 0 in the order of first appearance.
 
     A link is made between neighbouring sampled frames alone, so a person who leaves and comes back

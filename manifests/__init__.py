@@ -1,5 +1,19 @@
 """Rows: the vocabulary, the tables' schemas, storage, splits; no torch, cv2 or dask in here."""
 
-from manifests.store import scan
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from manifests.store import scan
 
 __all__ = ["scan"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load Polars when ``manifests.scan`` is first used: ``--help`` stays quick."""
+    if name == "scan":
+        from manifests.store import scan
+
+        return scan
+    raise AttributeError(f"module 'manifests' has no attribute {name!r}")

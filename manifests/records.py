@@ -164,6 +164,7 @@ class Crop:
     image: Image  # (S, S, 3) RGB
     probe: Image  # (P, P, 3) RGB, P = min(native side, 224): what the measures see
     box_in_probe: Box  # the face box in the probe's pixels
+    landmarks_in_probe: Landmarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

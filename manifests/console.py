@@ -1,0 +1,39 @@
+"""How the five commands speak: errors as one sentence, foreign names without control characters or markup."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from manifests.records import SemblanceError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def friendly(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn a SemblanceError into its sentence on stderr and its exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except SemblanceError as error:
+            print(f"Error: {plain(str(error), keep_lines=True)}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from error
+
+    return run
+
+
+def plain(text: str, *, keep_lines: bool = False) -> str:
+    """``text`` with control characters shown as escapes, so that no file name can steer a terminal."""
+    return "".join(
+        character if character.isprintable() or (keep_lines and character == "\n") else _escape(character)
+        for character in text
+    )
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
