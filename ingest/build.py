@@ -53,7 +53,7 @@ def build(
     observer.started(len(plan.videos), len(plan.videos) - left, len(pending))
     if pending:
         with connect(workers, scheduler) as cluster:
-            _check_workers(plan, out, cluster)
+            _check_workers(plan, cluster)
             _Driver(plan=plan, out=out, cluster=cluster, observer=observer).run(pending)
     description = summary.describe(plan, out)
     claim.finish(out, description, summary.card(plan, description))
@@ -144,11 +144,11 @@ class _Driver:
         )
 
 
-def _check_workers(plan: Plan, out: str, cluster: Cluster) -> None:
+def _check_workers(plan: Plan, cluster: Cluster) -> None:
     """Every worker must have this code and see the same input."""
     first = next((video for video in plan.videos if video.fault != "missing"), None)
     try:
-        seen = cluster.everywhere(tasks.sees, plan.root, out, first)
+        seen = cluster.everywhere(tasks.sees, plan.root, first)
     except ModuleNotFoundError as error:
         raise SemblanceError(f"The cluster's workers lack a package ({error}); install semblance there too.") from error
     if blind := sorted(address for address, sees in seen.items() if not sees):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
+from manifests.splits import SplitConfig
 from pydantic import Field, ValidationError
 
 from ingest.crops import CropConfig
@@ -18,7 +19,6 @@ from ingest.supervise import LimitsConfig
 from ingest.tracks import TrackConfig
 from manifests.recipe import Config
 from manifests.records import UsageError
-from manifests.splits import SplitConfig
 from quality.codec import EncodingConfig
 from quality.gates import GatesConfig
 from shards.write import ShardConfig

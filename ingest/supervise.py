@@ -27,9 +27,7 @@ from manifests.recipe import Config
 
 _TICK: Final = 0.1  # seconds between two looks at the child
 _START: Final = 300.0  # seconds that a child may take to start
-_ONE_THREAD: Final = {
-    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
-}
+_ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 class LimitsConfig(Config):
@@ -134,7 +132,10 @@ class Child:
 
 
 def _over(what: str, value: float, limit: float, unit: str) -> str:
-    return f"{what} passed the limit of {limit:g} {unit} ({value:.0f} {unit}); raise it in the recipe's limits if the file is sound."
+    return (
+        f"{what} passed the limit of {limit:g} {unit} ({value:.0f} {unit}); "
+        "raise it in the recipe's limits if the file is sound."
+    )
 
 
 def _cpu(process: psutil.Process) -> float:

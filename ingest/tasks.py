@@ -96,6 +96,6 @@ def seal(outcomes: Sequence[Outcome], out: str, shard: str, fingerprint: str, se
     return write.seal(out, shard, outcomes, fingerprint=fingerprint, seed=seed, picture_extension=extension)
 
 
-def sees(root: str, out: str, probe: Video | None) -> bool:
+def sees(root: str, probe: Video | None) -> bool:
     """Whether this worker can read the input; the path is the one that the driver uses."""
     return probe is None or storage.exists(storage.join(root, probe.path))

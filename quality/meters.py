@@ -113,7 +113,7 @@ def phash(image_HWC: Image) -> int:
     from the highest bit (Zauner 2010, as ImageHash has it).
     """
     small = cv2.resize(grey(image_HWC), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float64)
-    low = cv2.dct(small)[:8, :8].copy()
+    low = np.array(cv2.dct(small)[:8, :8], np.float64)
     low[0] *= math.sqrt(2)  # OpenCV's DCT is orthonormal; the hash is defined on the plain one
     low[:, 0] *= math.sqrt(2)
     bits = (low > np.median(low)).reshape(-1)

@@ -72,14 +72,14 @@ class Receipt:
     statuses: dict[str, int]
     times: dict[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> bytes:
-        return (json.dumps(json.loads(canonical_json(asdict(self))), indent=1, sort_keys=True) + "\n").encode()
+    def to_json(self) -> str:
+        return json.dumps(json.loads(canonical_json(asdict(self))), indent=1, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, data: bytes) -> Receipt:
+    def from_json(cls, text: str) -> Receipt:
         """Raises ValueError for anything that is no whole receipt."""
         try:
-            value = json.loads(data)
+            value = json.loads(text)
             value["files"] = tuple(Stored(**entry) for entry in value["files"])
             receipt = cls(**value)
         except (KeyError, TypeError, AttributeError) as error:

@@ -80,7 +80,7 @@ def seal(
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )
-    storage.write_bytes(storage.join(out, layout.receipt_path(key)), receipt.to_json())
+    storage.write_bytes(storage.join(out, layout.receipt_path(key)), receipt.to_json().encode())
     return receipt
 
 
@@ -98,7 +98,7 @@ def check_conservation(outcome: Outcome) -> None:
 def is_done(out: str, key: str, fingerprint: str, *, thorough: bool) -> bool:
     """Whether a shard's receipt is there, is this build's, and its files fit it by size (thorough: by hash)."""
     try:
-        receipt = Receipt.from_json(storage.read_bytes(storage.join(out, layout.receipt_path(key))))
+        receipt = Receipt.from_json(storage.read_bytes(storage.join(out, layout.receipt_path(key))).decode())
         if receipt.fingerprint != fingerprint or receipt.key != key:
             return False
         return all(fits(out, stored, thorough=thorough) for stored in receipt.stored())

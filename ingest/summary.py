@@ -1,0 +1,158 @@
+"""What was built, in numbers and words: dataset.json, CARD.md, and the tables at the end."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from typing import Any, Final
+
+import polars as pl
+
+from ingest.planning import Plan
+from manifests import scan, schema
+from manifests.records import FAILURES, SPLITS
+from quality import video
+
+_PACKAGES: Final = (
+    "semblance",
+    "facenet-pytorch",
+    "torch",
+    "opencv-python-headless",
+    "numpy",
+    "pyarrow",
+    "polars",
+)
+
+
+def versions() -> dict[str, str]:
+    """What the result depends on beside the recipe."""
+    found = {"python": platform.python_version(), "schema": str(schema.VERSION)}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "absent"
+    return found | video.versions()
+
+
+def describe(plan: Plan, out: str) -> dict[str, Any]:
+    """The content of dataset.json, counted from what is on disk."""
+    videos = scan(out, "videos").collect()
+    return {
+        "dataset": plan.source.name,
+        "fingerprint": plan.fingerprint,
+        "split": plan.protocol,
+        "recipe": plan.recipe.model_dump(mode="json"),
+        "versions": versions(),
+        "complete": True,
+        "counts": {
+            "videos": videos.height,
+            "statuses": _counts(videos, "status"),
+            "guides": _counts(videos, "guide"),
+            "splits": _counts(videos, "split"),
+            "findings": len(plan.discovery.findings),
+            "frames_sampled": int(videos["frames_sampled"].sum()),
+            "faces_seen": int(videos["faces_seen"].sum()),
+            "crops_kept": int(videos["crops_kept"].sum()),
+            "crops_rejected": int(videos["crops_rejected"].sum()),
+            "samples": scan(out).select(pl.len()).collect().item(),
+            "rejects": reject_counts(out),
+        },
+    }
+
+
+def failures(description: Mapping[str, Any]) -> int:
+    """Videos whose status counts against the error budget."""
+    statuses = description["counts"]["statuses"]
+    return sum(count for status, count in statuses.items() if status in FAILURES)
+
+
+def reject_counts(out: str) -> dict[str, int]:
+    """Rejected faces and frames by reason."""
+    rejects = scan(out, "rejects").select("reason").collect()
+    return _counts(rejects, "reason")
+
+
+def by_split_and_method(out: str) -> pl.DataFrame:
+    """One row a split, label and method: videos, failed, faces, kept, rejected, and rejects by reason."""
+    keys = ["split", "label", "method"]
+    videos = (
+        scan(out, "videos")
+        .group_by(keys)
+        .agg(
+            pl.len().alias("videos"),
+            pl.col("status").is_in(list(FAILURES)).sum().alias("failed"),
+            pl.col("faces_seen").sum().alias("faces"),
+            pl.col("crops_kept").sum().alias("kept"),
+            pl.col("crops_rejected").sum().alias("rejected"),
+        )
+        .collect()
+    )
+    reasons = (
+        scan(out, "rejects")
+        .filter(pl.col("unit") == "face")
+        .group_by([*keys, "reason"])
+        .len()
+        .sort("len", "reason", descending=[True, False])
+        .with_columns(why=pl.format("{} {}", "reason", "len"))
+        .group_by(keys, maintain_order=True)
+        .agg(pl.col("why").str.join(", "))
+        .collect()
+    )
+    order = {split: place for place, split in enumerate(SPLITS)}
+    return (
+        videos.join(reasons, on=keys, how="left", nulls_equal=True)
+        .with_columns(place=pl.col("split").replace_strict(order, default=len(order)))
+        .sort("place", "label", "method", nulls_last=True)
+        .drop("place")
+    )
+
+
+def card(plan: Plan, description: Mapping[str, Any]) -> str:
+    """The datasheet of a build, in Markdown."""
+    sheet, counts = plan.source.datasheet, description["counts"]
+    statuses = ", ".join(f"{name} {count}" for name, count in counts["statuses"].items())
+    facts = "".join(f"- {sentence}: {count}\n" for sentence, count in plan.discovery.facts)
+    return f"""# {sheet.title}, prepared by Semblance
+
+Fingerprint `{description["fingerprint"]}`; recipe `{plan.recipe.name}`; split laid out: `{description["split"]}`.
+
+| what | count |
+|---|---|
+| videos | {counts["videos"]} ({statuses}) |
+| faces seen | {counts["faces_seen"]} |
+| crops kept | {counts["crops_kept"]} |
+| crops rejected | {counts["crops_rejected"]} |
+
+## Source
+{sheet.homepage}
+
+{sheet.citation}
+
+## Terms
+{sheet.terms}
+
+## Consent
+{sheet.consent}
+
+## Known leaks
+{sheet.known_leaks}
+
+{plan.source.identity_note}
+
+{facts}
+## Label noise
+{sheet.label_noise}
+
+## Intended use
+{sheet.intended_use}
+
+## Unintended use
+{sheet.unintended_use}
+"""
+
+
+def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
+    counted = frame.drop_nulls(column).group_by(column).len().sort(column)
+    return {str(name): int(count) for name, count in counted.iter_rows()}

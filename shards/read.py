@@ -1,0 +1,241 @@
+"""Reading shards back: streaming, single pictures by range, and the verification of a whole build."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from manifests import storage, store
+from manifests.records import SemblanceError
+from shards import layout, tario
+from shards.layout import Receipt
+from shards.write import fits, sample_json
+
+PICTURES: Final = ("jpg", "png", "webp")
+ISOLATING: Final = ("family", "identity", "method", "temporal")  # protocols that keep families apart
+_MAGIC: Final = {"jpg": b"\xff\xd8\xff", "png": b"\x89PNG", "webp": b"RIFF"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a verification found: problems as sentences, and what was looked at."""
+
+    deep: bool
+    problems: list[str] = field(default_factory=list)
+    shards: int = 0
+    videos: int = 0
+    samples: int = 0
+    rejects: int = 0
+
+    def add(self, what: str, where: str, remedy: str = "run the same build again to make this shard anew") -> None:
+        self.problems.append(f"{where}: {what}; {remedy}.")
+
+
+def stream(url: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """The samples of one tar in its order: (sample_id, {"jpg": ..., "json": ..., "mask.png": ...}).
+
+    Raises SemblanceError where the tar is damaged or cut short.
+    """
+    current: str | None = None
+    parts: dict[str, bytes] = {}
+    with storage.reading(url) as file:
+        for member in tario.read(file):
+            name, _, suffix = member.name.partition(".")
+            if name != current and current is not None:
+                yield current, parts
+                parts = {}
+            current = name
+            parts[suffix] = member.data
+    if current is not None:
+        yield current, parts
+
+
+def fetch(out: str, row: Mapping[str, Any]) -> bytes:
+    """The picture of one samples or rejects row by a range read."""
+    return storage.read_range(storage.join(out, row["shard"]), row["tar_offset"], row["tar_bytes"])
+
+
+def verify(out: str, *, deep: bool) -> Report:
+    """Check a build against its own plan and receipts; ``deep`` reads every byte.
+
+    Raises SemblanceError where ``out`` holds no build.
+    """
+    report = Report(deep=deep)
+    try:
+        plan = store.read_rows(storage.join(out, "plan.parquet"))
+    except FileNotFoundError as error:
+        raise SemblanceError(f"{out} holds no build (no plan.parquet); name the --out of an `ingest build`.") from error
+    dataset = _dataset(out, report)
+    planned: dict[str, list[dict[str, Any]]] = {}
+    for row in plan:
+        planned.setdefault(row["shard"], []).append(row)
+    expected = {"plan.parquet", "dataset.json", "build.json", "inputs.parquet", "CARD.md", "manifests/findings.parquet"}
+    for shard, rows in planned.items():
+        receipt = _receipt(out, layout.key_of(shard), dataset, report)
+        if receipt is not None:
+            expected |= {stored.path for stored in receipt.stored()} | {layout.receipt_path(receipt.key)}
+            _verify_shard(out, shard, receipt, rows, report)
+    _check_isolation(plan, dataset, report)
+    for stat in storage.walk(out) if deep else []:
+        if stat.path not in expected and not stat.path.startswith(("report/", "manifests/flags/")):
+            report.add("this file belongs to no receipt", stat.path, "remove it if no build is running")
+    return report
+
+
+def _dataset(out: str, report: Report) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(storage.read_bytes(storage.join(out, "dataset.json")))
+    except FileNotFoundError:
+        report.add("is not there: the build is not finished", "dataset.json", "run the same build again to finish it")
+        return {}
+    except ValueError:
+        report.add("is damaged", "dataset.json", "run the same build again")
+        return {}
+    return value
+
+
+def _receipt(out: str, key: str, dataset: Mapping[str, Any], report: Report) -> Receipt | None:
+    path = layout.receipt_path(key)
+    try:
+        receipt = Receipt.from_json(storage.read_bytes(storage.join(out, path)).decode())
+    except FileNotFoundError:
+        report.add("there is no receipt, so this shard is not done", path)
+    except ValueError:
+        report.add("the receipt is torn", path)
+    else:
+        if not dataset or receipt.fingerprint == dataset.get("fingerprint"):
+            return receipt
+        report.add("the receipt is another build's", path)
+    return None
+
+
+def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str, Any]], report: Report) -> None:
+    report.shards += 1
+    faults = len(report.problems)
+    for stored in receipt.stored():
+        if not fits(out, stored, thorough=report.deep):
+            report.add(f"is not the file that was committed ({'hash' if report.deep else 'size'})", stored.path)
+    if len(report.problems) > faults and not report.deep:
+        return
+    try:
+        tables = {
+            table: store.read_rows(storage.join(out, layout.manifest_path(table, receipt.key)))
+            for table in layout.PARTS
+        }
+    except (OSError, ValueError) as error:
+        report.add(f"its rows cannot be read ({str(error).splitlines()[0]})", f"manifests/*/{receipt.key}.parquet")
+        return
+    samples, rejects, videos = (tables[table] for table in layout.PARTS)
+    report.videos, report.samples = report.videos + len(videos), report.samples + len(samples)
+    report.rejects += len(rejects)
+    if [row["video_id"] for row in videos] != [row["video_id"] for row in planned]:
+        report.add("its rows are not those of the planned videos", layout.manifest_path("videos", receipt.key))
+    if (len(samples), len(rejects), len(videos)) != (receipt.samples, receipt.rejects, receipt.videos):
+        report.add("its rows are not as many as the receipt says", layout.receipt_path(receipt.key))
+    _check_conservation(samples, rejects, videos, report)
+    if report.deep and receipt.shard is not None:
+        _check_tar(out, shard, samples, report)
+    if report.deep and any(stored.path == layout.rejects_path(receipt.key) for stored in receipt.files):
+        _check_rejects_tar(out, layout.rejects_path(receipt.key), rejects, report)
+
+
+def _check_conservation(
+    samples: list[dict[str, Any]], rejects: list[dict[str, Any]], videos: list[dict[str, Any]], report: Report
+) -> None:
+    """Law 1: per video, faces seen = crops kept + rejected, and as many rows."""
+    kept = Counter(row["video_id"] for row in samples if row["verdict"] == "keep")
+    gone = Counter(row["video_id"] for row in rejects if row["unit"] == "face")
+    for row in videos:
+        name = row["video_id"]
+        if (row["faces_seen"], row["crops_kept"], row["crops_rejected"]) != (
+            kept[name] + gone[name],
+            kept[name],
+            gone[name],
+        ):
+            report.add(
+                f"{row['faces_seen']} faces seen, but {kept[name]} kept and {gone[name]} rejected", f"video {name}"
+            )
+
+
+def _check_tar(out: str, shard: str, samples: list[dict[str, Any]], report: Report) -> None:
+    """Law 4: one picture, one json and at most one mask for each row, where the row says, and no more."""
+    rows = {row["sample_id"]: row for row in samples}
+    pictures: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
+    try:
+        with storage.reading(storage.join(out, shard)) as file:
+            for member in tario.read(file):
+                name, _, suffix = member.name.partition(".")
+                row = rows.get(name)
+                if row is None or suffix not in (*PICTURES, "json", "mask.png"):
+                    report.add(f"member {member.name} has no row", shard)
+                elif suffix == "json":
+                    notes[name] += 1
+                    if member.data != sample_json(row | {"landmarks": list(row["landmarks"])}):
+                        _check_json(member, row, shard, report)
+                elif suffix in PICTURES:
+                    pictures[name] += 1
+                    _check_picture(member, row, suffix, shard, report)
+    except (SemblanceError, OSError) as error:
+        report.add(str(error), shard)
+        return
+    for name in rows:
+        if (pictures[name], notes[name]) != (1, 1):
+            report.add(f"sample {name} has {pictures[name]} pictures and {notes[name]} notes", shard)
+
+
+def _check_json(member: tario.Member, row: Mapping[str, Any], shard: str, report: Report) -> None:
+    """The json holds full precision where the table holds 32 bits: compare to within them."""
+    try:
+        note = json.loads(member.data)
+    except ValueError:
+        report.add(f"{member.name} is no JSON", shard)
+        return
+    for name, value in note.items():
+        known = row.get(name)
+        if not _alike(value, list(known) if isinstance(value, list) and known is not None else known):
+            report.add(f"{member.name} says {name} = {value}, the row {known}", shard)
+
+
+def _alike(a: object, b: object) -> bool:
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(_alike(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= 1e-6 * max(abs(a), abs(b), 1.0)
+    return a == b
+
+
+def _check_picture(member: tario.Member, row: Mapping[str, Any], suffix: str, shard: str, report: Report) -> None:
+    if (member.offset, len(member.data)) != (row["tar_offset"], row["tar_bytes"]):
+        report.add(f"{member.name} is not where its row says", shard)
+    if hashlib.sha256(member.data).hexdigest() != row["sha256"] or not member.data.startswith(_MAGIC[suffix]):
+        report.add(f"{member.name} is not the picture that was committed", shard)
+
+
+def _check_rejects_tar(out: str, path: str, rejects: list[dict[str, Any]], report: Report) -> None:
+    places = {f"{row['sample_id']}.jpg": (row["tar_offset"], row["tar_bytes"]) for row in rejects if row["shard"]}
+    try:
+        with storage.reading(storage.join(out, path)) as file:
+            found = {member.name: (member.offset, len(member.data)) for member in tario.read(file)}
+    except (SemblanceError, OSError) as error:
+        report.add(str(error), path)
+        return
+    if found != places:
+        report.add("its pictures are not those of its rows", path)
+
+
+def _check_isolation(plan: list[dict[str, Any]], dataset: Mapping[str, Any], report: Report) -> None:
+    """Law 3 for families, under the protocols that promise it."""
+    if dataset.get("split") not in ISOLATING:
+        return
+    sides: dict[str, set[str]] = {}
+    for row in plan:
+        if row["split"] in ("train", "val", "test"):
+            sides.setdefault(row["family_id"], set()).add(row["split"])
+    for family, found in sides.items():
+        if len(found) > 1:
+            report.add(f"stands on {' and '.join(sorted(found))}", f"family {family}", "build again into another --out")
