@@ -153,5 +153,6 @@ def _check_workers(plan: Plan, cluster: Cluster) -> None:
         raise SemblanceError(f"The cluster's workers lack a package ({error}); install semblance there too.") from error
     if blind := sorted(address for address, sees in seen.items() if not sees):
         raise SemblanceError(
-            f"The worker at {blind[0]} cannot see {plan.root}; put the input where every worker finds it under that path."
+            f"The worker at {blind[0]} cannot see {plan.root}; "
+            "put the input where every worker finds it under that path."
         )

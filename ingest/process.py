@@ -107,14 +107,14 @@ def _process_file(job: Job, path: str, properties: Properties, detector: Detecto
             indices = guide.shared_indices(job.guide, total)
             if not indices:
                 raise guide.ContentDiffersError
-            seen = _walk(job, path, properties, indices, detector, clock, guide.Partners(job.guide))
+            seen = _walk(job, path, indices, detector, clock, guide.Partners(job.guide))
         else:
             indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
-            seen = _walk(job, path, properties, indices, detector, clock, None)
+            seen = _walk(job, path, indices, detector, clock, None)
     except guide.ContentDiffersError:
         why = "content"
         indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
-        seen = _walk(job, path, properties, indices, detector, clock, None)
+        seen = _walk(job, path, indices, detector, clock, None)
     except video.VideoError as error:
         return Result(outcome=faulty(job.video, error.status, str(error), properties, job.decoder))
     outcome = finished(job.video, job.recipe, properties, job.decoder, why, indices, seen, clock.row)
@@ -124,7 +124,6 @@ def _process_file(job: Job, path: str, properties: Properties, detector: Detecto
 def _walk(
     job: Job,
     path: str,
-    properties: Properties,
     indices: list[int],
     detector: Detector,
     clock: Clock,
@@ -136,7 +135,7 @@ def _walk(
         found = tracks.link(_find(frames, detector, clock), job.recipe.track)
     else:
         found = partners.follow(frames)
-    return list(_judge(_measure(_cut(found, job.recipe), partners, job.recipe), partners, job.recipe, properties))
+    return list(_judge(_measure(_cut(found, job.recipe), partners, job.recipe), partners, job.recipe))
 
 
 def _find(frames: Iterable[Frame], detector: Detector, clock: Clock) -> Iterator[Found]:
@@ -176,7 +175,6 @@ def _judge(
     measured: Iterable[tuple[Frame, list[tuple[Crop, Measures]]]],
     partners: guide.Partners | None,
     recipe: Recipe,
-    properties: Properties,
 ) -> Iterator[Seen]:
     """A verdict for every face; a frame without one is seen too."""
     for frame, found in measured:

@@ -79,9 +79,8 @@ def parse(values: Mapping[str, Any], where: str) -> Recipe:
         fault = error.errors()[0]
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            raise UsageError(
-                f"The recipe {where} has the unknown key {key!r}; known keys here are {', '.join(_known(fault['loc']))}."
-            ) from error
+            known = ", ".join(_known(fault["loc"]))
+            raise UsageError(f"The recipe {where} has the unknown key {key!r}; known keys here are {known}.") from error
         raise UsageError(f"The recipe {where} has a wrong value for {key!r}: {fault['msg']}.") from error
 
 

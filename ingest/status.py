@@ -28,7 +28,8 @@ class Status:
         """What a person wants to know."""
         state = "finished" if self.finished else "not finished"
         yield f"{self.out}: {state}"
-        yield f"done    {self.shards_done} of {self.shards} shards, {self.videos_done} of {self.videos} videos, {self.samples} samples"
+        videos = f"{self.videos_done} of {self.videos} videos"
+        yield f"done    {self.shards_done} of {self.shards} shards, {videos}, {self.samples} samples"
         failed = {name: count for name, count in sorted(self.statuses.items()) if name in FAILURES}
         listed = ", ".join(f"{name} {count}" for name, count in failed.items())
         yield f"failed  {sum(failed.values())} videos{f' ({listed})' if listed else ''}"

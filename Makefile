@@ -1,0 +1,48 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Needs Linux, Python 3.11 or later, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT := out/demo-dfdc
+DEMO := data/demo/dfdc
+
+.PHONY: demo test install develop lint slow lock clean
+
+demo: install
+	$(BIN)/ingest demo --dataset dfdc --to $(DEMO)
+	$(BIN)/ingest build --dataset dfdc --root $(DEMO) --recipe $(DEMO)/recipe.yaml --out $(OUT)
+
+test: develop lint
+	$(BIN)/pytest -m "not slow"
+
+slow: develop
+	$(BIN)/pytest
+
+lint: develop
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+install: $(VENV)/.installed
+develop: $(VENV)/.developed
+
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+
+$(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $@
+
+$(VENV)/.developed: requirements-dev.txt pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $@ $(VENV)/.installed
+
+lock: | $(BIN)/uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header --extra train --extra dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header -c requirements-dev.txt pyproject.toml -o requirements.txt
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,106 @@
+"""``manifests``: ask the tables of a build."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from manifests.console import friendly, plain
+from manifests.records import SemblanceError, UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+app = typer.Typer(
+    help="Ask the tables of a build.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+
+class Format(StrEnum):
+    """How an answer is written."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+@app.command()
+@friendly
+def query(
+    out: Annotated[str, typer.Argument(help="The --out of a build.")],
+    sql: Annotated[str, typer.Argument(help="SQL over samples, rejects, videos, flags, plan and findings.")],
+    form: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = Format.table,
+    to: Annotated[str | None, typer.Option("--to", help="File to write instead of the screen.")] = None,
+) -> None:
+    """Run one SQL query (Polars' dialect) and print or save the answer."""
+    import polars as pl
+
+    from manifests.schema import TABLES
+    from manifests.store import scan
+
+    if form is Format.parquet and to is None:
+        raise UsageError("Parquet is no text for a screen; name a file with --to.")
+    context = pl.SQLContext({table: scan(out, table) for table in TABLES})  # type: ignore[arg-type]
+    try:
+        answer = context.execute(sql).collect()
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"The query cannot be run: {reason}. `manifests schema` lists tables and columns.") from error
+    _write(answer, form, to)
+
+
+@app.command()
+@friendly
+def schema(
+    table: Annotated[str | None, typer.Argument(help="One table; all where left out.")] = None,
+) -> None:
+    """List the tables with their columns and types."""
+    from manifests.schema import TABLES, VERSION
+
+    if table is not None and table not in TABLES:
+        raise UsageError(f"There is no table {plain(table)!r}; choose one of {', '.join(TABLES)}.")
+    print(f"schema version {VERSION}")
+    for name in [table] if table else TABLES:
+        print(f"\n{name}")
+        for field in TABLES[name]:
+            print(f"  {field.name:20} {field.type}")
+
+
+def _write(answer: pl.DataFrame, form: Format, to: str | None) -> None:
+    try:
+        match form:
+            case Format.table:
+                import polars as pl
+
+                with pl.Config(tbl_rows=100, tbl_cols=-1, fmt_str_lengths=60, tbl_width_chars=200):
+                    text = f"{answer}\n"
+                _text(
+                    "".join(line if line.endswith("\n") else f"{line}\n" for line in map(plain, text.splitlines())), to
+                )
+            case Format.csv:
+                _text(answer.write_csv(), to)
+            case Format.json:
+                _text(f"{answer.write_json()}\n", to)
+            case Format.parquet:
+                answer.write_parquet(to or "")
+    except (OSError, pl_errors()) as error:
+        raise SemblanceError(f"The answer cannot be written as {form} to {to or 'the screen'} ({error}).") from error
+
+
+def pl_errors() -> type[Exception]:
+    """Polars' base error, e.g. for a list column in a CSV."""
+    import polars as pl
+
+    return pl.exceptions.PolarsError
+
+
+def _text(text: str, to: str | None) -> None:
+    if to is None:
+        sys.stdout.write(text)
+    else:
+        with open(to, "w", encoding="utf-8") as file:
+            file.write(text)
