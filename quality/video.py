@@ -1,0 +1,228 @@
+"""The one door to PyAV and decord: what a container says, its frames, and H.264 writing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import av
+import numpy as np
+
+from manifests.records import Frame, Image, Properties, SemblanceError
+
+av.logging.set_level(None)  # what damaged files say goes into their rows, not onto the screen
+
+DecoderName = Literal["pyav", "decord"]
+# PyAV is equal to ffmpeg in every pixel on all of the tests' clips, and faster on long GOPs; decord has had
+# no release since 2021.
+DEFAULT_DECODER: Final[DecoderName] = "pyav"
+
+
+class VideoError(SemblanceError):
+    """A file of which nothing can be decoded; ``status`` is ``empty`` or ``decode_error``."""
+
+    def __init__(self, status: Literal["empty", "decode_error"], sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def available() -> tuple[DecoderName, ...]:
+    """The decoders installed here, the default first."""
+    return ("pyav", "decord") if importlib.util.find_spec("decord") else ("pyav",)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the decoders and of the FFmpeg libraries inside PyAV."""
+    libraries = {name: ".".join(map(str, version)) for name, version in av.library_versions.items()}
+    decord = importlib.metadata.version("decord") if "decord" in available() else "absent"
+    return {"av": av.__version__, "libavcodec": libraries["libavcodec"], "decord": decord}
+
+
+def probe(path: str) -> Properties:
+    """What the header says and one pass over the packets shows; nothing is decoded but the first frame.
+
+    ``frames_total`` counts the packets that a decoder puts out. Raises VideoError where there is no video.
+    """
+    size = Path(path).stat().st_size
+    if size == 0:
+        raise VideoError("empty", "the file has zero bytes; get it again.")
+    with _opened(path) as container:
+        stream = _video_stream(container)
+        shown, stored, keys = _count_packets(container, stream)
+        if shown == 0:
+            raise VideoError("empty", "the video stream has no frames; get the file again.")
+        properties = _properties(container, stream, size, shown, stored, keys)
+    with _opened(path) as container:
+        first = next(_decoded(container, _video_stream(container)), None)
+    rotation = int(first.rotation) % 360 if first is not None else 0
+    turned = rotation in (90, 270)
+    return Properties(
+        **properties,
+        width=stream.height if turned else stream.width,
+        height=stream.width if turned else stream.height,
+        rotation=rotation,
+    )
+
+
+def frames(path: str, indices: Sequence[int], *, decoder: DecoderName) -> Iterator[Frame]:
+    """The wanted frames in order, upright (H, W, 3) RGB, decoded in one thread from the start without seeking.
+
+    Index i is the i-th frame that the decoder puts out, as ``ffmpeg -fps_mode passthrough`` counts. A packet
+    that cannot be decoded is passed over; wanted frames that never come are left out. Raises VideoError
+    where the file cannot be opened.
+    """
+    if not indices:
+        return
+    with closing(_frames_decord(path, indices) if decoder == "decord" else _frames_pyav(path, indices)) as found:
+        yield from found
+
+
+def write_h264(
+    path: str,
+    images: Iterable[Image],
+    fps: Fraction | int,
+    *,
+    crf: int = 23,
+    gop: int = 250,
+    bframes: int = 2,
+    comment: str | None = None,
+) -> None:
+    """Write (H, W, 3) RGB images of even sides as an H.264 mp4, yuv420p; the same images give the same bytes."""
+    with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        if comment is not None:
+            container.metadata["comment"] = comment
+        stream: Any = None
+        for image in images:
+            if stream is None:
+                options = {"crf": str(crf), "g": str(gop), "bf": str(bframes), "threads": "1", "preset": "veryfast"}
+                stream = container.add_stream("libx264", rate=fps, options=options)
+                stream.height, stream.width = image.shape[:2]
+                stream.pix_fmt = "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        if stream is not None:
+            container.mux(stream.encode(None))
+
+
+def _opened(path: str) -> Any:
+    try:
+        return av.open(path)
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise VideoError("decode_error", f"the file is no readable video ({_reason(error)}); get it again.") from error
+
+
+def _video_stream(container: Any) -> Any:
+    if not container.streams.video:
+        raise VideoError("empty", "the file has no video stream; get it again.")
+    stream = container.streams.video[0]
+    stream.codec_context.thread_count = 1
+    stream.codec_context.thread_type = "NONE"
+    return stream
+
+
+def _count_packets(container: Any, stream: Any) -> tuple[int, int, list[int]]:
+    """Frames that will be shown, packets that are stored, and the places of the key frames."""
+    shown = stored = 0
+    keys = []
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0:
+                continue
+            stored += 1
+            if packet.is_keyframe:
+                keys.append(stored - 1)
+            shown += not packet.is_discard
+    except (av.error.FFmpegError, OSError):
+        pass  # what was read counts; the header's number shows that something lacks
+    return shown, stored, keys
+
+
+def _properties(container: Any, stream: Any, size: int, shown: int, stored: int, keys: Sequence[int]) -> dict[str, Any]:
+    metadata = {key.lower(): value for key, value in {**container.metadata, **stream.metadata}.items()}
+    declared = int(stream.frames or 0)
+    rate = stream.average_rate
+    duration = _duration(container, stream)
+    return {
+        "codec": stream.codec_context.name,
+        "encoder": metadata.get("encoder") or None,
+        "bit_rate": int(stream.bit_rate or container.bit_rate or 0) or None,
+        "gop": max(np.diff([*keys, stored]).tolist(), default=None) if keys else None,
+        "created": _created(metadata.get("creation_time")),
+        "has_audio": bool(container.streams.audio),
+        "fps": float(rate) if rate else None,
+        "frames_total": shown,
+        "frames_declared": max(declared - (stored - shown), 0) or None,
+        "duration_s": duration,
+        "bytes": size,
+    }
+
+
+def _duration(container: Any, stream: Any) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration is not None else None
+
+
+def _created(text: str | None) -> str | None:
+    """The container's creation time, if it is one."""
+    try:
+        return datetime.fromisoformat(text).isoformat() if text else None
+    except ValueError:
+        return None
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    """Frames in the order of output; damaged packets are passed over, as ffmpeg does."""
+    try:
+        for packet in container.demux(stream):
+            try:
+                yield from packet.decode()
+            except av.error.InvalidDataError:
+                continue
+    except (av.error.EOFError, av.error.InvalidDataError, OSError):
+        return  # the container ends early
+
+
+def _frames_pyav(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
+    wanted, last = set(indices), max(indices)
+    with _opened(path) as container:
+        for index, frame in enumerate(_decoded(container, _video_stream(container))):
+            if index in wanted:
+                image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                yield Frame(index=index, time_s=_time(frame), image=np.ascontiguousarray(image))
+            if index >= last:
+                return
+
+
+def _time(frame: Any) -> float | None:
+    return float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base is not None else None
+
+
+def _frames_decord(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
+    import torch  # noqa: F401  # decord must be loaded after torch, or both crash
+    from decord import DECORDError, VideoReader, cpu, logging
+
+    logging.set_level(logging.QUIET)
+    wanted, last = set(indices), max(indices)
+    try:
+        reader = VideoReader(path, ctx=cpu(0), num_threads=1)
+    except (DECORDError, RuntimeError) as error:
+        raise VideoError("decode_error", f"decord cannot read the file ({_reason(error)}).") from error
+    for index in range(min(len(reader), last + 1)):
+        try:
+            image = reader.next().asnumpy()
+        except (DECORDError, StopIteration, RuntimeError):
+            return
+        if index in wanted:
+            # decord turns frames upright by itself
+            yield Frame(index=index, time_s=float(reader.get_frame_timestamp(index)[0]), image=image)
+
+
+def _reason(error: BaseException) -> str:
+    text = str(getattr(error, "strerror", None) or error).strip().splitlines()
+    return text[0] if text else type(error).__name__
