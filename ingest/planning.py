@@ -10,7 +10,8 @@ import polars as pl
 
 from ingest.faces import weights
 from ingest.recipes import Recipe
-from ingest.sources.base import Discovery, Source, source
+from ingest.sources import source
+from ingest.sources.base import Discovery, Source
 from manifests import schema, splits, storage, store
 from manifests.recipe import canonical_json, fingerprint
 from manifests.records import SemblanceError, Video, digest

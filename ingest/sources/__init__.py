@@ -1,1 +1,18 @@
 """One reader per dataset layout, one interface for all."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ingest.sources.base import Source
+from ingest.sources.dfdc import Dfdc
+from manifests.records import UsageError
+
+SOURCES: Final[dict[str, Source]] = {source.name: source for source in (Dfdc(),)}
+
+
+def source(name: str) -> Source:
+    """The reader of a dataset's layout; raises UsageError for an unknown name."""
+    if name not in SOURCES:
+        raise UsageError(f"There is no dataset {name!r}; --dataset takes {', '.join(sorted(SOURCES))}.")
+    return SOURCES[name]

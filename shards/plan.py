@@ -1,0 +1,47 @@
+"""Videos to shards: fixed before the build, the same on every machine."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from manifests.records import SPLITS, digest
+from shards.layout import shard_key, tar_path
+from shards.write import ShardConfig
+
+_PLACE: Final = {split: place for place, split in enumerate(SPLITS)}
+
+
+def assign_shards(
+    videos: pl.DataFrame, config: ShardConfig, *, dataset: str, bytes_per_video: int, seed: int
+) -> pl.DataFrame:
+    """Fill ``shard`` and ``order`` of a table whose ``split`` is set; rows come back in that order.
+
+    Within a split a family lies in one shard, which may grow over its size for it. Families stand in the
+    order of their hash, originals before their fakes. Videos that will not be decoded weigh nothing.
+    """
+    columns = ["video_id", "family_id", "split", "label", "fault"]
+    rows = videos.select(columns).rows()
+    rows.sort(key=lambda row: (_PLACE[row[2]], digest(seed, row[1]), row[3] is None, row[3] or 0, row[0]))
+    shards: list[str] = []
+    number, held, family, split = -1, 0, None, None
+    weights: dict[tuple[str, str], int] = {}
+    for _, row_family, row_split, _, fault in rows:
+        key = (row_split, row_family)
+        weights[key] = weights.get(key, 0) + (0 if fault else bytes_per_video)
+    for _, row_family, row_split, _, _ in rows:
+        weight = weights[row_split, row_family]
+        if row_split != split:
+            number, held = 0, 0
+        elif row_family != family and held and held + weight > config.target_bytes:
+            number, held = number + 1, 0
+        if (row_split, row_family) != (split, family):
+            held += weight
+        family, split = row_family, row_split
+        shards.append(tar_path(shard_key(dataset, row_split, number), row_split))
+    placed = pl.DataFrame(
+        {"video_id": [row[0] for row in rows], "shard": shards, "order": range(len(rows))},
+        schema={"video_id": pl.String, "shard": pl.String, "order": pl.Int64},
+    )
+    return videos.drop("shard", "order").join(placed, on="video_id", how="left").select(videos.columns).sort("order")
