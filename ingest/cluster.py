@@ -29,7 +29,7 @@ class Cluster:
 
     def threads(self) -> int:
         """How many tasks run at once."""
-        return max(sum(self._client.nthreads().values()), 1)
+        return int(max(sum(self._client.nthreads().values()), 1))
 
     def submit(self, function: Callable[..., Any], *args: Any, priority: int = 0) -> Future:
         """Run ``function`` on a worker; futures among ``args``, also inside a list, become their results."""
@@ -43,7 +43,7 @@ class Cluster:
     @staticmethod
     def finished() -> as_completed:
         """An open queue of futures, given back as they finish."""
-        return as_completed([], with_results=True, raise_errors=False)
+        return as_completed([])
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ def finished(
         "crops_kept": sum(verdict.keep for verdict in faces),
         "crops_rejected": sum(not verdict.keep for verdict in faces),
     }
-    return Outcome(video=row | seconds(), samples=tuple(samples), rejections=tuple(rejections))
+    return Outcome(video=row | dict(seconds()), samples=tuple(samples), rejections=tuple(rejections))
 
 
 def face_labels(label: int | None, seen: Sequence[Seen], limit: float) -> dict[int, int | None]:

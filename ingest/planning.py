@@ -12,7 +12,7 @@ from ingest.faces import weights
 from ingest.recipes import Recipe
 from ingest.sources import source
 from ingest.sources.base import Discovery, Source
-from manifests import schema, splits, storage, store
+from manifests import schema, splits, storage
 from manifests.recipe import canonical_json, fingerprint
 from manifests.records import SemblanceError, Video, digest
 from shards import plan as shard_plan
@@ -138,4 +138,4 @@ def _listed(table: str | None, videos: Iterable[Video]) -> dict[str, tuple[int, 
 
 def plan_rows(videos: Iterable[Video]) -> list[dict[str, Any]]:
     """The rows of plan.parquet."""
-    return [{name: getattr(video, name) for name in store.schema.PLAN.names} for video in videos]
+    return [{name: getattr(video, name) for name in schema.PLAN.names} for video in videos]

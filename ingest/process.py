@@ -26,6 +26,7 @@ from manifests.records import (
     Video,
 )
 from quality import gates, meters, video
+from quality.video import DecoderName
 
 T = TypeVar("T")
 Found = tuple[Frame, list[Face]]
@@ -38,7 +39,7 @@ class Job:
     root: str
     video: Video
     recipe: Recipe
-    decoder: video.DecoderName
+    decoder: DecoderName
     guide: guide.Guide | None = None
     listed: tuple[int, ...] = ()  # sampling.mode "list": this video's indices
     gives_guide: bool = False  # whether fakes wait for this video's guide

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -86,7 +86,7 @@ def parse(values: Mapping[str, Any], where: str) -> Recipe:
 
 def _named(name_or_file: str) -> dict[str, Any]:
     if name_or_file in NAMED:
-        return {"name": name_or_file} | json.loads(json.dumps(NAMED[name_or_file]))
+        return {"name": name_or_file} | copy.deepcopy(NAMED[name_or_file])
     file = Path(name_or_file)
     if not file.is_file():
         raise UsageError(f"There is no recipe {name_or_file!r}: it is neither a file nor one of {', '.join(NAMED)}.")

@@ -8,7 +8,7 @@ from typing import Final, Literal, Self
 import polars as pl
 from pydantic import model_validator
 
-from manifests import store
+from manifests import schema, store
 from manifests.recipe import Config
 from manifests.records import Split, Video, digest
 
@@ -30,7 +30,7 @@ class SplitConfig(Config):
 
 def plan_frame(videos: Iterable[Video]) -> pl.DataFrame:
     """Videos as a table with the columns and types of plan.parquet."""
-    names = store.schema.PLAN.names
+    names = schema.PLAN.names
     rows = [{name: getattr(video, name) for name in names} for video in videos]
     frame = pl.from_arrow(store.to_arrow(rows, "plan"))
     assert isinstance(frame, pl.DataFrame)
