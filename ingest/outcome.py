@@ -84,7 +84,8 @@ def finished(
     """Rows and encoded pictures of everything seen, and a row for every wanted frame that did not come."""
     decoded = {one.frame_index for one in seen}
     failed = [index for index in indices if index not in decoded]
-    labels = face_labels(video.label, seen, recipe.guide.change_peak)
+    sure = confident_tracks(seen, recipe.gates.confidence)
+    labels = face_labels(video.label, seen, sure, recipe.guide.change_peak)
     samples: list[Sample] = []
     rejections: list[Rejection] = []
     for one in seen:
@@ -107,7 +108,7 @@ def finished(
         for index in failed
     ]
     faces = [one.verdict for one in seen if one.verdict is not None]
-    status, error = _status(properties, indices, failed, bool(faces))
+    status, error = _status(properties, indices, failed, bool(sure))
     row = _video_row(video, properties) | {
         "status": status,
         "error": error,
@@ -122,9 +123,15 @@ def finished(
     return Outcome(video=row | dict(seconds()), samples=tuple(samples), rejections=tuple(rejections))
 
 
-def face_labels(label: int | None, seen: Sequence[Seen], limit: float) -> dict[int, int | None]:
+def confident_tracks(seen: Sequence[Seen], limit: float | None) -> set[int]:
+    """The tracks with a face that the confidence gate lets through: the others are no faces, most likely."""
+    return {one.crop.face.track for one in seen if one.crop is not None and one.crop.face.confidence >= (limit or 0.0)}
+
+
+def face_labels(label: int | None, seen: Sequence[Seen], sure: set[int], limit: float) -> dict[int, int | None]:
     """Track -> 0 in a real video, 1 in a fake with one track; in a fake with several, 1 for those whose
-    median ``change_peak`` exceeds ``limit``, else None (unknown).
+    median ``change_peak`` exceeds ``limit``, else None (unknown). Tracks that are not ``sure`` do not count
+    as faces: one false detection must not make the label of a fake's only face unknown.
     """
     peaks: dict[int, list[float]] = {}
     for one in seen:
@@ -132,9 +139,11 @@ def face_labels(label: int | None, seen: Sequence[Seen], limit: float) -> dict[i
             known = peaks.setdefault(one.crop.face.track, [])
             if one.measures.change_peak is not None:
                 known.append(one.measures.change_peak)
-    if label != 1 or len(peaks) == 1:
+    if label != 1:
         return dict.fromkeys(peaks, label)
-    return {track: 1 if known and statistics.median(known) > limit else None for track, known in peaks.items()}
+    altered = {track for track, known in peaks.items() if known and statistics.median(known) > limit}
+    fake = altered | (sure if len(sure) == 1 else set())
+    return {track: 1 if track in fake else None for track in peaks}
 
 
 def _status(

@@ -119,7 +119,7 @@ def _process_file(job: Job, path: str, properties: Properties, detector: Detecto
     except video.VideoError as error:
         return Result(outcome=faulty(job.video, error.status, str(error), properties, job.decoder))
     outcome = finished(job.video, job.recipe, properties, job.decoder, why, indices, seen, clock.row)
-    return Result(outcome=outcome, guide=_guide(properties, indices, seen) if job.gives_guide else None)
+    return Result(outcome=outcome, guide=_guide(properties, indices, seen, job.recipe) if job.gives_guide else None)
 
 
 def _walk(
@@ -219,6 +219,10 @@ def _side(face: Face) -> float:
     return max(face.box[2] - face.box[0], face.box[3] - face.box[1])
 
 
-def _guide(properties: Properties, indices: list[int], seen: list[Seen]) -> guide.Guide | None:
-    faces = [(one.frame_index, one.crop.face, one.verdict, one.crop.image) for one in seen if one.crop and one.verdict]
+def _guide(properties: Properties, indices: list[int], seen: list[Seen], recipe: Recipe) -> guide.Guide | None:
+    """The guide that this video gives; none where no face is sure to be one."""
+    found = [(one.frame_index, one.crop, one.verdict) for one in seen]
+    faces = [(index, crop.face, verdict, crop.image) for index, crop, verdict in found if crop and verdict]
+    if not any(_confident(face, recipe) for _, face, _, _ in faces):
+        return None
     return guide.pack(properties, indices, faces)

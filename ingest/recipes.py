@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
-from manifests.splits import SplitConfig
 from pydantic import Field, ValidationError
 
 from ingest.crops import CropConfig
@@ -19,6 +18,7 @@ from ingest.supervise import LimitsConfig
 from ingest.tracks import TrackConfig
 from manifests.recipe import Config
 from manifests.records import UsageError
+from manifests.splits import SplitConfig
 from quality.codec import EncodingConfig
 from quality.gates import GatesConfig
 from shards.write import ShardConfig

@@ -113,7 +113,7 @@ def _gap(before: float | None, now: float | None) -> float:
 
 
 def _scene(image: Image) -> NDArray[np.float32]:
-    return _grey(cv2.resize(image, (_SCENE, _SCENE), interpolation=cv2.INTER_AREA))
+    return _grey(np.asarray(cv2.resize(image, (_SCENE, _SCENE), interpolation=cv2.INTER_AREA), np.uint8))
 
 
 def _thumb(image: Image, box: Box) -> Image:
@@ -127,4 +127,4 @@ def _thumb(image: Image, box: Box) -> Image:
 
 
 def _grey(image: Image) -> NDArray[np.float32]:
-    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)

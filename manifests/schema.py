@@ -43,7 +43,7 @@ _FACE: Final = [
     ("box_y0", _REAL),
     ("box_x1", _REAL),
     ("box_y1", _REAL),
-    ("landmarks", pa.list_(_REAL, 10)),
+    ("landmarks", pa.list_(_REAL)),  # ten, or null: pyarrow 25 cannot read a null of fixed size back
     ("confidence", _REAL),
     ("crop_x0", _WHOLE),
     ("crop_y0", _WHOLE),

@@ -48,7 +48,7 @@ def draw(out: str, found: list[dict[str, Any]], columns: int = 10) -> Image:
         sheet[y : y + CELL, x : x + CELL] = cv2.resize(picture, (CELL, CELL), interpolation=cv2.INTER_AREA)
         name = row["sample_id"]
         kind = row.get("reason") or ("fake" if row["label"] else "real")
-        for text, line in ((f"{kind} {row['split']}", 11), (name[-22:], 22)):
+        for text, line in ((f"{kind} {row['split']}", 11), (name[-18:], 22)):
             place_xy = (x + 2, y + CELL + line)
             cv2.putText(sheet, text, place_xy, cv2.FONT_HERSHEY_PLAIN, 0.6, (0, 0, 0), 1, cv2.LINE_AA)
     return sheet

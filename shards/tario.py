@@ -41,16 +41,15 @@ def read(file: IO[bytes]) -> Iterator[Member]:
     Raises SemblanceError where the archive is damaged or does not end as a tar must: one that is cut
     between two members reads as complete to most readers.
     """
+    end = 0
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             for info in tar:
+                end = info.offset_data + -(-info.size // BLOCK) * BLOCK
                 if info.isreg() and (data := tar.extractfile(info)) is not None:
                     yield Member(name=info.name, offset=info.offset_data, data=data.read())
-            file.seek(tar.offset)
-            ending = file.read(BLOCK)
-            if tar.offset >= BLOCK:  # the reader stands behind the first of two zero blocks
-                file.seek(tar.offset - BLOCK)
-                ending = file.read(2 * BLOCK)
+        file.seek(end)
+        ending = file.read()
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise SemblanceError(f"the tar is damaged ({error})") from error
     if len(ending) < 2 * BLOCK or any(ending):
