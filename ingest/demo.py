@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,12 +23,35 @@ COMMENT: Final = "synthetic (semblance demo)"
 SIZE: Final = (480, 360)
 FRAMES: Final = 36
 _PARTS: Final = ("dfdc_train_part_0", "dfdc_train_part_1")
-_FAKES: Final = 2  # of each original with a face
+_ONE_PLACE: Final = [((240.0, 185.0), 1.15)]  # centre of the face in the frame, and its scale
+_TWO_PLACES: Final = [((130.0, 185.0), 0.98), ((350.0, 185.0), 0.98)]
 
-# Numbers of ``persons.person`` whose crops differ by at least 18 bits of perceptual hash in three frames each,
-# and whose faces MTCNN finds above 0.985: chosen greedily among the first 300.
-PEOPLE: Final = (0, 1, 3, 4, 7, 10, 11, 12, 15, 18, 20, 33, 50, 51, 55, 57, 79, 85, 91, 94, 114, 118, 126, 162)
-_TWO_FACES: Final = 3  # originals with two people
+# Who is in each original, and who lends a face to its fakes (place in the cast, donor): numbers of
+# ``persons.person``. Chosen from the first 300 by a greedy search so that MTCNN finds every face above 0.985 and
+# the crops of two families, fakes included, differ by at least 14 bits of perceptual hash.
+CASTS: Final[tuple[tuple[tuple[int, ...], tuple[tuple[int, int], ...]], ...]] = (
+    ((0,), ((0, 85), (0, 91))),
+    ((114, 118), ((0, 0), (1, 1), (0, 3))),
+    ((), ()),
+    ((1,), ((0, 0), (0, 4))),
+    ((3,), ((0, 12), (0, 0))),
+    ((4,), ((0, 7), (0, 10))),
+    ((10,), ((0, 1), (0, 33))),
+    ((194,), ((0, 7), (0, 18))),
+    ((12,), ((0, 3), (0, 20))),
+    ((15,), ((0, 4), (0, 12))),
+    ((85, 91), ((0, 0), (1, 1), (0, 3))),
+    ((18,), ((0, 1), (0, 10))),
+    ((20,), ((0, 55), (0, 126))),
+    ((33,), ((0, 118), (0, 12))),
+    ((50,), ((0, 3), (0, 20))),
+    ((94, 202), ((0, 0), (1, 1), (0, 3))),
+    ((51,), ((0, 1), (0, 7))),
+    ((55,), ((0, 12), (0, 1))),
+    ((57,), ((0, 1), (0, 7))),
+    ((79,), ((0, 0), (0, 1))),
+)
+
 _NOTE: Final = """SYNTHETIC
 
 Nobody in these videos exists. `ingest demo` made them from one photograph (NASA's portrait of the astronaut
@@ -65,7 +88,7 @@ class _Scene:
 def write(
     folder: str, *, seed: int = 0, families: int | None = None, report: Callable[[int, int], None] | None = None
 ) -> Demo:
-    """Write the collection, or find it written: 22 originals and 42 fakes, or the first ``families``.
+    """Write the collection, or find it written: 20 originals and 41 fakes, or the first ``families``.
 
     Raises SemblanceError where ``folder`` holds anything that this function did not make.
     """
@@ -89,29 +112,19 @@ def write(
 
 
 def _scenes(seed: int) -> Iterator[_Scene]:
-    """Originals with one person, with two, one empty room; behind each original its fakes."""
-    single = len(PEOPLE) - 2 * _TWO_FACES
-    casts = [(number,) for number in PEOPLE[:single]]
-    casts += [(PEOPLE[single + 2 * i], PEOPLE[single + 2 * i + 1]) for i in range(_TWO_FACES)]
-    # families of all kinds early, so that a few families already show everything
-    order = [casts[0], casts[-1], (), *casts[1:-1]]
-    for family, cast in enumerate(order):
-        fps = 25 if family % 7 == 3 else 30
-        part = _PARTS[family % 2]
-        original = _name(seed, family, 0)
-        yield _Scene(name=original, part=part, family=family, cast=cast, fps=fps)
-        for number in range(_FAKES if cast else 0):
-            place = PEOPLE.index(cast[0]) + (len(PEOPLE) // 3) * (number + 1)
-            yield _Scene(
-                name=_name(seed, family, number + 1),
-                part=part,
-                family=family,
-                cast=cast,
-                fps=fps,
-                original=original,
-                altered=number % len(cast),
-                donor=PEOPLE[place % len(PEOPLE)],
-            )
+    """Each original, behind it its fakes."""
+    for family, (cast, fakes) in enumerate(CASTS):
+        original = _Scene(
+            name=_name(seed, family, 0),
+            part=_PARTS[family % 2],
+            family=family,
+            cast=cast,
+            fps=25 if family % 7 == 3 else 30,
+        )
+        yield original
+        for number, (altered, donor) in enumerate(fakes):
+            name = _name(seed, family, number + 1)
+            yield replace(original, name=name, original=original.name, altered=altered, donor=donor)
 
 
 def _name(seed: int, family: int, number: int) -> str:
@@ -128,13 +141,19 @@ def _write_scene(target: Path, scene: _Scene) -> None:
 
 def _frames(scene: _Scene) -> Iterator[Image]:
     cast = [persons.person(number) for number in scene.cast]
-    background = cast[0].ground if cast else persons.ground(np.random.default_rng(10_000 + scene.family))
     if scene.altered is not None and scene.donor is not None:
         cast[scene.altered] = persons.forged(cast[scene.altered], persons.person(scene.donor))
-    places = [((130, 185), 0.98), ((350, 185), 0.98)] if len(cast) == 2 else [((240, 185), 1.15)]
-    people = [(one, *place) for one, place in zip(cast, places, strict=False)]
     for index in range(FRAMES):
-        yield persons.frame(people, background, index / FRAMES, 0.13 * scene.family, SIZE)
+        yield scene_frame(cast, scene.cast, index)
+
+
+def scene_frame(people: list[persons.Person], cast: tuple[int, ...], index: int) -> Image:
+    """Frame ``index`` of the scene of ``cast``, played by ``people``: (360, 480, 3)."""
+    background = people[0].ground if people else persons.ground(np.random.default_rng(10_000))
+    places = [((130, 185), 0.98), ((350, 185), 0.98)] if len(people) == 2 else [((240, 185), 1.15)]
+    phase = 0.13 * cast[0] if cast else 0.0
+    placed = [(one, *place) for one, place in zip(people, places, strict=False)]
+    return persons.frame(placed, background, index / FRAMES, phase, SIZE)
 
 
 def _write_tables(target: Path, scenes: list[_Scene]) -> None:

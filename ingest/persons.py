@@ -69,7 +69,8 @@ def frame(
     for number, (one, (place_x, place_y), scale) in enumerate(people):
         swing = 2 * np.pi * (0.6 * time + phase + 0.37 * number)
         matrix = cv2.getRotationMatrix2D(CENTRE, 3 * np.sin(swing), scale * (1 + 0.03 * np.sin(swing + 1)))
-        matrix[:, 2] += np.array([place_x + 9 * np.sin(swing), place_y + 6 * np.cos(swing)]) - CENTRE
+        place = np.array([place_x + 9 * np.sin(swing), place_y + 6 * np.cos(swing)])
+        matrix[:, 2] = matrix[:, 2] + place - np.array(CENTRE)
         head = cv2.warpAffine(
             one.head, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
@@ -88,13 +89,13 @@ def ground(rng: np.random.Generator) -> Floats:
     angle, period = rng.uniform(0, np.pi), rng.uniform(18, 60)
     waves = np.sin((columns * np.cos(angle) + rows * np.sin(angle)) * 2 * np.pi / period)
     noise = cv2.GaussianBlur(rng.normal(0, 30, (460, 600)).astype(np.float32), (0, 0), 1.2)
-    return np.clip(field + (rng.uniform(8, 30) * waves + noise)[..., None], 0, 255).astype(np.float32)
+    return np.asarray(np.clip(field + (rng.uniform(8, 30) * waves + noise)[..., None], 0, 255), np.float32)
 
 
 def _photograph() -> Floats:
     from skimage.data import astronaut  # NASA's portrait of Eileen Collins, public domain; ships in the wheel
 
-    return np.asarray(astronaut(), np.float32)
+    return np.asarray(astronaut(), np.float32)  # type: ignore[no-untyped-call]
 
 
 def _warped(rng: np.random.Generator) -> Floats:
@@ -149,7 +150,7 @@ def _lit(head: Floats, rng: np.random.Generator) -> Floats:
     rows, columns = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 0.8)
     plane = 1 + strength * (columns * np.cos(angle) + rows * np.sin(angle)) * 1.3
-    return head * np.clip(plane, 0.35, 1.8)[..., None].astype(np.float32)  # type: ignore[no-any-return]
+    return np.asarray(head * np.clip(plane, 0.35, 1.8)[..., None], np.float32)
 
 
 def _opacity(rng: np.random.Generator) -> Floats:
