@@ -1,0 +1,88 @@
+"""How the demo's casts and donors were chosen: run it to print ``CASTS`` of ``ingest/demo.py``."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from ingest import crops, demo, persons
+from ingest.faces import DetectConfig, Detector
+from manifests.records import Face, Frame, Image
+from quality import meters
+
+PAIRS = ((114, 118), (126, 162), (169, 194))  # found by hand: both faces well apart in one frame
+DONORS = (0, 1, 4, 11, 12, 18, 20, 33, 50, 55, 57, 79, 85, 91, 94, 118, 126, 162, 169, 202, 277)
+INDICES = (0, 7, 14, 21, 28, 35)
+FAMILIES = 23
+
+
+def hashes(images: list[Image], faces: list[list[Face]]) -> list[int]:
+    """The perceptual hashes of all faces' crops; none where one of them is too soft, dark or bright."""
+    found = []
+    for image, ours in zip(images, faces, strict=True):
+        for face in ours:
+            probe = crops.cut(Frame(index=0, time_s=0, image=image), face, crops.CropConfig()).probe
+            grey = meters.grey(probe)
+            if meters.blur(grey) < 90 or not 0.36 < meters.brightness(grey) < 0.79:
+                return []
+            found.append(meters.phash(probe))
+    return found
+
+
+def distance(ours: list[int], theirs: list[int]) -> int:
+    """The fewest bits between any two."""
+    table = np.bitwise_xor.outer(np.array(ours, np.uint64), np.array(theirs, np.uint64))
+    return int(np.bitwise_count(table).min())
+
+
+def main(least: int = 16) -> None:
+    """Keep casts in order whose originals are ``least`` bits apart; give each the two farthest donors."""
+    detector = Detector(DetectConfig())
+    pool: dict[tuple[int, ...], list[int]] = {}
+    seen: dict[tuple[int, ...], list[list[Face]]] = {}
+
+    def faces_of(images: list[Image], count: int) -> list[list[Face]] | None:
+        faces = [detector.find(image) for image in images]
+        fine = all(len(one) == count and one[-1].confidence > 0.985 for one in faces)
+        return faces if fine else None
+
+    for cast in (*PAIRS, *((one,) for one in range(300))):
+        people = [persons.person(one) for one in cast]
+        images = [demo.scene_frame(people, cast, index) for index in INDICES]
+        faces = faces_of(images, len(cast))
+        found = hashes(images, faces) if faces else []
+        if (
+            faces
+            and found
+            and all(distance(found, one) >= least for one in pool.values())
+            and cast[0] not in sum(PAIRS, ())
+        ):
+            pool[cast], seen[cast] = found, faces
+        elif faces and found and cast in PAIRS:
+            pool[cast], seen[cast] = found, faces
+        if len(pool) == FAMILIES:
+            break
+    for cast in seen:
+        chosen: list[int] = []
+        people = [persons.person(one) for one in cast]
+        rivals = [one for other, one in pool.items() if other != cast]
+        for number in range(2):
+            fits = []
+            for donor in sorted(set(DONORS) - set(cast) - set(chosen)):
+                place = number % len(cast)
+                forged = [*people[:place], persons.forged(people[place], persons.person(donor)), *people[place + 1 :]]
+                images = [demo.scene_frame(forged, cast, index) for index in INDICES]
+                if found := hashes(images, seen[cast]):
+                    fits.append((min(distance(found, one) for one in rivals), donor, images, found))
+            for _, donor, images, found in sorted(fits, key=lambda fit: (-fit[0], fit[1])):
+                if faces_of(images[::2], len(cast)):
+                    chosen.append(donor)
+                    pool[cast] = pool[cast] + found
+                    break
+        print(f"    ({cast}, {tuple(chosen)}),", flush=True)
+    print(len(pool), "least", min(distance(pool[a], pool[b]) for a, b in combinations(pool, 2)))
+
+
+if __name__ == "__main__":
+    main()
