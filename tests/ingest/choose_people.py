@@ -57,9 +57,7 @@ def main(least: int = 16) -> None:
             and found
             and all(distance(found, one) >= least for one in pool.values())
             and cast[0] not in sum(PAIRS, ())
-        ):
-            pool[cast], seen[cast] = found, faces
-        elif faces and found and cast in PAIRS:
+        ) or (faces and found and cast in PAIRS):
             pool[cast], seen[cast] = found, faces
         if len(pool) == FAMILIES:
             break

@@ -72,7 +72,7 @@ def test_degenerate_candidates_get_a_second_look(
     monkeypatch.setattr(detector, "_detect", first_fails)
     (again,) = [face for face in detector.find(image) if face.confidence > 0.95]
     assert calls[1][0] == calls[0][0] + 160
-    assert np.allclose(again.box, plain.box, atol=8)
+    assert np.allclose(again.box, plain.box, atol=16)  # the pyramid falls elsewhere
 
 
 def test_weights_are_hashed_without_torch() -> None:
@@ -90,7 +90,7 @@ def test_persons_who_cross_share_no_track(detector: Detector) -> None:
     truth = [{"a": 140 + 18.0 * i, "b": 500 - 18.0 * i} for i in range(21)]
     images = [scene([(ours, places["a"]), (theirs, places["b"])]) for places in truth]
     seen = owners(tracks(detector, images), truth)
-    assert len(seen) >= 4  # both lose their track at the crossing
+    assert len(seen) >= 3  # the one behind loses the track at the crossing
     assert all(len(names) == 1 for names in seen.values())
 
 
@@ -104,8 +104,10 @@ def test_a_hard_cut_begins_new_tracks(detector: Detector) -> None:
     """Another person at the very same place, before another ground and before the same one."""
     before = persons.frame([(persons.person(0), (320.0, 185.0), 0.98)], persons.person(0).ground, 0, 0, SIZE)
     after = persons.frame([(persons.person(33), (320.0, 185.0), 0.98)], persons.person(33).ground, 0, 0, SIZE)
-    found = tracks(detector, [before, before, after, after])
-    assert [[face.track for face in faces] for faces in found] == [[0], [0], [1], [1]]
+    swapped = persons.frame([(persons.person(33), (320.0, 185.0), 0.98)], persons.person(0).ground, 0, 0, SIZE)
+    for cut in (after, swapped):
+        found = tracks(detector, [before, before, cut, cut])
+        assert [[face.track for face in faces] for faces in found] == [[0], [0], [1], [1]]
 
 
 def test_a_long_gap_begins_new_tracks(detector: Detector) -> None:
