@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ def test_spread_covers_the_whole_length_evenly(total: int, n: int) -> None:
         step = total / len(found)
         assert found[0] <= step / 2
         assert total - 1 - found[-1] <= step / 2
-        assert all(abs(b - a - step) < 1 for a, b in zip(found, found[1:], strict=False))
+        assert all(abs(b - a - step) < 1 for a, b in itertools.pairwise(found))
         mirrored = sorted(total - 1 - index for index in found)  # no half is preferred
         assert all(abs(a - b) <= 1 for a, b in zip(found, mirrored, strict=True))
 
@@ -47,7 +49,7 @@ def test_runs_are_runs(total: int, clips: int, length: int, stride: int) -> None
     if total >= span:
         assert len(found) >= length
     if clips == 1 and total >= span:
-        assert {b - a for a, b in zip(found, found[1:], strict=False)} <= {stride}
+        assert {b - a for a, b in itertools.pairwise(found)} <= {stride}
         assert len(found) == length
 
 

@@ -143,7 +143,7 @@ def test_what_does_not_fit_is_detected_on_its_own(
     assert all(sample.row["change_peak"] is None and sample.row["face_label"] == 1 for sample in outcome.samples)
 
 
-def test_without_an_original_or_its_faces_there_is_no_guide(demo: Path, detector: Detector, one: object) -> None:
+def test_without_an_original_or_its_faces_there_is_no_guide(demo: Path, detector: Detector) -> None:
     videos = planned(demo)
     fakes = [video for video in videos if video.label == 1]
     assert run(demo, fakes[0], detector).outcome.video["guide"] == "no_original"
