@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from math import floor
 from typing import Final, Literal, Self
 
 import polars as pl
@@ -12,7 +14,9 @@ from manifests import schema, store
 from manifests.recipe import Config
 from manifests.records import Split, Video, digest
 
-_SIDES: Final[tuple[Split, ...]] = ("train", "val", "test")
+SIDES: Final[tuple[Split, ...]] = ("train", "val", "test")
+Group = tuple[int, int]  # index, weight
+_STEPS: Final = 500_000  # of the joint search: about two seconds
 
 
 class SplitConfig(Config):
@@ -71,7 +75,7 @@ def assign(videos: pl.DataFrame, config: SplitConfig, seed: int) -> pl.DataFrame
 def family_sides(videos: pl.DataFrame, fractions: Sequence[float], seed: int) -> pl.DataFrame:
     """``family_id`` -> ``split_family``: no family on two sides, shares counted in videos.
 
-    Only labelled videos that are there count; a family of none goes to train.
+    Only labelled videos that are there count; a family of none goes to the first side with a share.
     """
     counted = pl.col("label").is_not_null() & pl.col("fault").is_null()
     sizes = videos.group_by("family_id").agg(size=counted.sum()).rows()
@@ -81,53 +85,3 @@ def family_sides(videos: pl.DataFrame, fractions: Sequence[float], seed: int) ->
         {"family_id": [name for name, _ in ordered], "split_family": sides},
         schema={"family_id": pl.String, "split_family": pl.String},
     )
-
-
-def divide(sizes: Sequence[int], fractions: Sequence[float]) -> list[Split]:
-    """A side for each group so that val and test come as near to their wish as whole groups allow.
-
-    ``fractions`` are the shares of train, val and test. Ties prefer the larger side, then the groups that
-    come first. A side with a wish is not empty, and train is not emptied, while there are groups enough.
-    """
-    sides: list[Split] = ["train"] * len(sizes)
-    free = [index for index, size in enumerate(sizes) if size > 0]
-    total = sum(sizes)
-    wishes: list[tuple[Split, float]] = [("test", fractions[2]), ("val", fractions[1])]
-    for place, (side, share) in enumerate(wishes):
-        later = sum(other > 0 for _, other in wishes[place + 1 :]) + (fractions[0] > 0)
-        keep = min(later, max(len(free) - 1, fractions[0] > 0))  # groups left for the sides to come
-        if share <= 0 or len(free) <= keep:
-            continue
-        smallest = sorted(sizes[index] for index in free)[:keep]
-        most = sum(sizes[index] for index in free) - sum(smallest)
-        for index in _nearest_subset([(index, sizes[index]) for index in free], share * total, most):
-            sides[index] = side
-        free = [index for index in free if sides[index] == "train"]
-    return sides
-
-
-def _nearest_subset(groups: Sequence[tuple[int, int]], wish: float, most: int) -> list[int]:
-    """Indices of the groups whose sizes add up nearest to ``wish``, more than 0 and at most ``most``.
-
-    An exact subset sum: bit s of ``reach[i]`` says whether the first i groups can add up to s.
-    """
-    largest = max(size for _, size in groups)
-    mask = (1 << (min(most, int(2 * wish) + largest) + 1)) - 1
-    reach = [1]
-    for _, size in groups:
-        reach.append((reach[-1] | reach[-1] << size) & mask)
-    sums = [s for s in _bits(reach[-1]) if s > 0]
-    if not sums:
-        return []
-    left = min(sums, key=lambda s: (abs(s - wish), -s))
-    chosen = []
-    for place in range(len(groups), 0, -1):
-        index, size = groups[place - 1]
-        if not reach[place - 1] >> left & 1:
-            chosen.append(index)
-            left -= size
-    return chosen
-
-
-def _bits(value: int) -> Iterable[int]:
-    return (place for place, bit in enumerate(reversed(bin(value)[2:])) if bit == "1")

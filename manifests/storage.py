@@ -44,7 +44,10 @@ def _fs(url: str) -> tuple[Any, str]:
 
 def exists(url: str) -> bool:
     fs, path = _fs(url)
-    return bool(fs.exists(path))
+    try:
+        return bool(fs.exists(path))
+    except NotADirectoryError:  # a file where a folder should be
+        return False
 
 
 def size(url: str) -> int:
@@ -93,7 +96,7 @@ def list_names(url: str) -> list[str]:
     fs.invalidate_cache()
     try:
         entries = fs.ls(path, detail=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries if str(entry).rstrip("/") != path)
 
