@@ -34,7 +34,7 @@ def assign_shards(
         weight = weights[row_split, row_family]
         if row_split != split:
             number, held = 0, 0
-        elif row_family != family and held and held + weight > config.target_bytes:
+        elif row_family != family and held and weight and held + weight > config.target_bytes:
             number, held = number + 1, 0
         if (row_split, row_family) != (split, family):
             held += weight
