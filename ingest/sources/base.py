@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,3 +64,45 @@ def refuse_collisions(videos: Iterable[Video]) -> None:
             raise SemblanceError(
                 f"{other} and {video.path} would both be video {video.video_id}; remove or rename one of them."
             )
+
+
+def sift(files: Iterable[Stat]) -> tuple[dict[str, int], list[Finding]]:
+    """Path -> bytes of the files that may belong to a dataset, and a finding for each that cannot.
+
+    Hidden files and folders, and what macOS packs beside a file (``._name``, ``__MACOSX``), are no
+    data; a name that is not UTF-8 cannot stand in a table and is written with escapes.
+    """
+    sizes, findings = {}, []
+    for stat in files:
+        if any(name.startswith(".") or name == "__MACOSX" for name in stat.path.split("/")):
+            kind, reason = "other", "hidden, or a by-product of macOS"
+        elif not _is_utf8(stat.path):
+            kind, reason = "bad_name", "its name is not UTF-8; rename it"
+        else:
+            sizes[stat.path] = stat.bytes
+            continue
+        path = stat.path.encode("utf-8", "backslashreplace").decode()
+        findings.append(Finding(path=path, kind=kind, reason=reason))
+    return sizes, findings
+
+
+def family_roots(originals: Mapping[str, str]) -> dict[str, str]:
+    """Fake -> the end of its chain of originals; where a chain runs in a circle, the circle's least name."""
+    roots: dict[str, str] = {}
+    for start in originals:
+        chain: dict[str, int] = {}
+        name = start
+        while name in originals and name not in roots and name not in chain:
+            chain[name] = len(chain)
+            name = originals[name]
+        root = min(list(chain)[chain[name] :]) if name in chain else roots.get(name, name)
+        roots |= dict.fromkeys(chain, root)
+    return roots
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from posixpath import basename, dirname, join
+from typing import Final
 
-from ingest.sources.base import Datasheet, Discovery, refuse_collisions
-from manifests import storage
+from ingest.sources.base import Datasheet, Discovery, family_roots, refuse_collisions, sift
+from ingest.sources.dfdc_metadata import ADVICE, METADATA, SUFFIX, Part, read_parts
 from manifests.records import PRISTINE, Finding, SemblanceError, Video, make_video_id
 from manifests.storage import Stat
 
-METADATA: Final = ("metadata.json", "labels.csv")
-_TRAIN_PART: Final = re.compile(r"dfdc_train_part_0*(\d+)$")
-_ADVICE: Final = "take metadata.json or labels.csv from the dataset again"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """A usable row of metadata: is the file fake, and which original does it name?"""
-
-    fake: bool
-    original: str | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class _Part:
-    """A folder with metadata: its rows by file name, and what was wrong with the others."""
-
-    folder: str
-    readable: bool
-    rows: dict[str, _Row]
-    findings: list[Finding]
+_TRAIN_PART: Final = re.compile(r"dfdc_train_part_0*([0-9]+)")
+_PART_NAMES: Final = {
+    "": "root",
+    "train_sample_videos": "train_sample",
+    "validation_videos": "validation",
+    "test_videos": "test",
+}
 
 
 class Dfdc:
@@ -56,7 +39,7 @@ class Dfdc:
             "Given out under the challenge's data agreement: the videos and pictures made from them, such as these "
             "crops, may not be passed on to others."
         ),
-        consent="Paid actors who agreed in writing to the use and manipulation of their likeness (dataset paper).",
+        consent="3,426 paid actors, who all agreed to have their likeness modified (abstract of the dataset paper).",
         known_leaks=(
             "No identities are published, so the same people stand on all sides of any split that the metadata allows."
         ),
@@ -74,207 +57,129 @@ class Dfdc:
         A folder with metadata.json or labels.csv is a part; its videos lie in it or in a folder ``videos``
         in it. Raises SemblanceError where there is no video, no readable metadata, or one id for two files.
         """
-        sizes = {stat.path: stat.bytes for stat in files}
-        videos = {path for path in sizes if _is_video(path)}
+        sizes, findings = sift(files)
+        videos = sorted(path for path in sizes if path.lower().endswith(SUFFIX))
         if not videos:
             raise SemblanceError(f"There is no mp4 file below {root}; name the folder that holds the DFDC parts.")
-        parts = {
-            str(PurePosixPath(path).parent): _read_part(root, path)
-            for path in sorted(sizes)
-            if PurePosixPath(path).name in METADATA
-        }
+        tables = sorted(path for path in sizes if basename(path) in METADATA)
+        parts = read_parts(root, tables)
         if not any(part.readable for part in parts.values()):
             raise SemblanceError(
-                f"No metadata.json or labels.csv below {root} is readable, so no video has a label; {_ADVICE}."
+                f"No metadata.json or labels.csv below {root} is readable, so no video has a label; {ADVICE}."
             )
-        planned = [*_labelled(parts, videos, sizes)]
-        known = {video.path for video in planned}
-        planned += [_unlabelled(path, sizes[path], parts) for path in sorted(videos - known)]
-        refuse_collisions(planned)
-        findings = [finding for part in parts.values() for finding in part.findings]
-        planned, chained, facts = _with_families(planned, parts)
-        named = known | videos | {finding.path for finding in findings}
-        rest = [
-            Finding(path=path, kind="other", reason="not part of the DFDC layout: left alone")
-            for path in sorted(sizes.keys() - named)
-        ]
+        findings += [finding for part in parts.values() for finding in part.findings]
+        there = [_there(path, sizes[path], parts) for path in videos]
+        refuse_collisions(there)
+        missing, doubled = _missing(there, parts)
+        planned, chained, facts = _with_families([*there, *missing], parts)
+        others = sorted(sizes.keys() - set(videos) - set(tables))
+        findings += [*doubled, *chained]
+        findings += [Finding(path=path, kind="other", reason="not part of the DFDC layout") for path in others]
         return Discovery(
             videos=tuple(sorted(planned, key=lambda video: video.video_id)),
-            findings=tuple(sorted([*findings, *chained, *rest], key=lambda one: (one.path, one.kind, one.reason))),
+            findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
             facts=facts,
         )
 
 
-def _is_video(path: str) -> bool:
-    name = PurePosixPath(path).name
-    return name.lower().endswith(".mp4") and not name.startswith(".")
+def _part_folder(path: str, parts: Mapping[str, Part]) -> str:
+    """The part that a file belongs to: its folder, or the one above a folder ``videos`` without metadata."""
+    folder = dirname(path)
+    return dirname(folder) if folder not in parts and basename(folder) == "videos" else folder
 
 
-def _read_part(root: str, path: str) -> _Part:
-    """The rows of one metadata file; whatever does not fit is a finding."""
-    folder = str(PurePosixPath(path).parent)
-    try:
-        text = storage.read_bytes(storage.join(root, path)).decode("utf-8-sig")
-        entries = list(_csv_rows(text) if path.endswith(".csv") else _json_rows(text))
-    except (ValueError, OSError, csv.Error, RecursionError) as error:
-        reason = f"cannot be read ({str(error).splitlines()[0]}); its folder's videos are unlabelled; {_ADVICE}"
-        return _Part(
-            folder=folder,
-            readable=False,
-            rows={},
-            findings=[Finding(path=path, kind="unreadable_metadata", reason=reason)],
-        )
-    part = _Part(
-        folder=folder,
-        readable=True,
-        rows={},
-        findings=[Finding(path=path, kind="metadata", reason="read: labels of the videos in its folder")],
-    )
-    for name, value in entries:
-        row = _row(name, value)
-        if isinstance(row, str):
-            part.findings.append(Finding(path=path, kind="bad_row", reason=f"row {name!r}: {row}"))
-        elif part.rows.get(name, row) != row:
-            del part.rows[name]
-            part.findings.append(Finding(path=path, kind="bad_row", reason=f"row {name!r}: stands twice and differs"))
-        else:
-            part.rows[name] = row
-    return part
-
-
-def _json_rows(text: str) -> Iterator[tuple[str, object]]:
-    """Name and value of every entry, also of those that a JSON object repeats."""
-
-    def pairs(found: list[tuple[str, object]]) -> object:
-        return found
-
-    outer = json.loads(text, object_pairs_hook=pairs)
-    if not isinstance(outer, list) or not all(isinstance(entry, tuple) for entry in outer):
-        raise ValueError("the file holds no JSON object")
-    for name, value in outer:
-        pairs_inside = isinstance(value, list) and all(isinstance(entry, tuple) for entry in value)
-        yield name, dict(value) if pairs_inside else value
-
-
-def _csv_rows(text: str) -> Iterator[tuple[str, object]]:
-    reader = csv.DictReader(io.StringIO(text))
-    if not {"filename", "label"} <= set(reader.fieldnames or ()):
-        raise ValueError("the first line does not name the columns filename and label")
-    for row in reader:
-        value = row["label"]
-        yield row["filename"] or "", {"is_fake": int(value) if value in ("0", "1") else value}
-
-
-def _row(name: str, value: object) -> _Row | str:
-    """The row, or what is wrong with it."""
-    if not _is_plain(name):
-        return "is no plain name of an mp4 file"
-    if not isinstance(value, Mapping):
-        return "holds no object"
-    original = value.get("original")
-    if original is not None and not (isinstance(original, str) and _is_plain(original)):
-        return f"original {original!r} is no plain name of an mp4 file"
-    fake = _fake(value)
-    if fake is None:
-        return f"label {value.get('label', value.get('is_fake'))!r} is neither REAL nor FAKE, neither 0 nor 1"
-    return _Row(fake=fake, original=original if fake else None)
-
-
-def _fake(value: Mapping[str, Any]) -> bool | None:
-    label, number = value.get("label"), value.get("is_fake")
-    if isinstance(label, str) and label.upper() in ("REAL", "FAKE"):
-        return label.upper() == "FAKE"
-    if isinstance(number, int) and number in (0, 1):
-        return bool(number)
-    return None
-
-
-def _is_plain(name: str) -> bool:
-    return name.isprintable() and not set(name) & set("/\\") and _is_video(name)
-
-
-def _labelled(parts: Mapping[str, _Part], videos: set[str], sizes: Mapping[str, int]) -> Iterator[Video]:
-    """Every usable row as a video, there or missing."""
-    for folder, part in sorted(parts.items()):
-        for name, row in part.rows.items():
-            direct = str(PurePosixPath(folder) / name)
-            nested = str(PurePosixPath(folder) / "videos" / name)
-            path = nested if direct not in videos and nested in videos else direct
-            video = _video(path, folder, label=int(row.fake), method=None if row.fake else PRISTINE)
-            if path in videos:
-                yield replace(video, bytes=sizes[path])
-            else:
-                note = "listed in the metadata, but the file is not there; get it again or remove the row"
-                yield replace(video, fault="missing", fault_note=note)
-
-
-def _unlabelled(path: str, size: int, parts: Mapping[str, _Part]) -> Video:
-    folder = str(PurePosixPath(path).parent)
-    if folder not in parts and PurePosixPath(folder).name == "videos":
-        folder = str(PurePosixPath(folder).parent)
+def _there(path: str, size: int, parts: Mapping[str, Part]) -> Video:
+    """A file on disk, with its label or the reason why it has none."""
+    folder, stem = _part_folder(path, parts), basename(path)[: -len(SUFFIX)]
     part = parts.get(folder)
+    if part and (row := part.rows.get(stem)):
+        return replace(_video(path, stem, folder, row.fake), bytes=size)
     if part is None:
         note = f"its folder has neither {METADATA[0]} nor {METADATA[1]}"
-    elif not part.readable:
-        note = "the metadata of its folder cannot be read"
-    else:
+    elif part.readable:
         note = "the metadata of its folder has no usable row for it"
-    video = _video(path, folder, label=None, method=None)
-    return replace(video, bytes=size, fault="unlabelled", fault_note=f"{note}; {_ADVICE}")
+    else:
+        note = "the metadata of its folder cannot be read"
+    video = _video(path, stem, folder, None)
+    return replace(video, bytes=size, fault="unlabelled", fault_note=f"{note}; {ADVICE}")
 
 
-def _video(path: str, folder: str, *, label: int | None, method: str | None) -> Video:
-    video_id = make_video_id("dfdc", PurePosixPath(path).stem)
+def _missing(there: Sequence[Video], parts: Mapping[str, Part]) -> tuple[list[Video], list[Finding]]:
+    """A planned video for every row without a file; a finding for every row whose video is planned elsewhere."""
+    known = {video.video_id: video for video in there}
+    places = {(_part_folder(video.path, parts), video.video_id): video for video in there}
+    direct = {dirname(video.path) for video in there}
+    missing, findings = [], []
+    for folder, part in sorted(parts.items()):
+        for stem, row in sorted(part.rows.items()):
+            video_id = _id(stem)
+            if (folder, video_id) in places:
+                continue
+            if other := known.get(video_id):
+                verdict = "agrees" if other.label == int(row.fake) else "does not agree"
+                reason = f"row {stem + SUFFIX!r}: planned as {other.path}, whose label {verdict}"
+                findings.append(Finding(path=row.source, kind="row_elsewhere", reason=reason))
+                continue
+            nested = join(folder, "videos")
+            place = nested if nested in direct and folder not in direct and nested not in parts else folder
+            video = _video(join(place, stem + SUFFIX), stem, folder, row.fake)
+            note = "listed in the metadata, but the file is not there; get it again or remove the row"
+            known[video_id] = replace(video, fault="missing", fault_note=note)
+            missing.append(known[video_id])
+    return missing, findings
+
+
+def _id(stem: str) -> str:
+    return make_video_id(Dfdc.name, stem)
+
+
+def _video(path: str, stem: str, folder: str, fake: bool | None) -> Video:
     return Video(
-        video_id=video_id,
+        video_id=_id(stem),
         path=path,
-        dataset="dfdc",
+        dataset=Dfdc.name,
         part=part_name(folder),
-        label=label,
-        method=method,
-        family_id=video_id,
+        label=None if fake is None else int(fake),
+        method=PRISTINE if fake is False else None,
+        family_id=_id(stem),
     )
 
 
 def part_name(folder: str) -> str:
     """One spelling for a part: ``train_07``, ``train_sample``, ``validation``, ``test``, or the folder's own."""
-    name = PurePosixPath(folder).name
-    if match := _TRAIN_PART.search(name):
-        return f"train_{int(match[1]):02d}"
-    return {"train_sample_videos": "train_sample", "": "root"}.get(name, name)
+    name = basename(dirname(folder) if basename(folder) == "videos" else folder)
+    if match := _TRAIN_PART.fullmatch(name):
+        return f"train_{match[1]:0>2}"
+    return _PART_NAMES.get(name, name)
 
 
 def _with_families(
-    videos: Sequence[Video], parts: Mapping[str, _Part]
+    videos: Sequence[Video], parts: Mapping[str, Part]
 ) -> tuple[list[Video], list[Finding], tuple[tuple[str, int], ...]]:
     """Join every fake to the family of the original that it names, there or not."""
-    originals = {
-        make_video_id("dfdc", PurePosixPath(name).stem): make_video_id("dfdc", PurePosixPath(row.original).stem)
-        for part in parts.values()
-        for name, row in part.rows.items()
-        if row.original is not None
+    known = {video.video_id: video for video in videos}
+    originals: dict[str, str] = {}
+    findings = []
+    for row in (row for _, part in sorted(parts.items()) for row in part.rows.values()):
+        if row.original is None or known[_id(row.stem)].label != 1:
+            continue
+        named = known.get(_id(row.original))
+        if named is not None and named.label == 1:
+            reason = f"row {row.stem + SUFFIX!r}: its original {row.original + SUFFIX!r} is a fake itself"
+            findings.append(Finding(path=row.source, kind="bad_original", reason=reason))
+        originals.setdefault(_id(row.stem), _id(row.original))
+    roots = family_roots(originals)
+    joined = [replace(video, family_id=roots.get(video.video_id, video.video_id)) for video in videos]
+    fakes = [video for video in videos if video.label == 1 and video.fault is None]
+    there = {video.video_id: video for video in videos if video.fault != "missing"}
+    named_ids = [originals[video.video_id] for video in fakes if video.video_id in originals]
+    counts = {
+        "fakes whose original is not on disk (they are detected on their own)": sum(
+            name not in there for name in named_ids
+        ),
+        "fakes whose original is on disk without a label (they are detected on their own)": sum(
+            name in there and there[name].label is None for name in named_ids
+        ),
+        "fakes that name no original (each is a family of its own)": len(fakes) - len(named_ids),
     }
-    reals = {video.video_id for video in videos if video.label == 0}
-    there = {video.video_id for video in videos if video.label == 0 and video.fault is None}
-    joined, findings, absent = [], [], 0
-    for video in videos:
-        if video.video_id in originals and video.label == 1:
-            named = originals[video.video_id]
-            if named in originals and named not in reals:
-                reason = (
-                    f"{PurePosixPath(video.path).name} names {named.removeprefix('dfdc-')}.mp4 as its original, a fake"
-                )
-                findings.append(Finding(path=video.path, kind="bad_original", reason=reason))
-            absent += named not in there
-            video = replace(video, family_id=_root(named, originals))
-        joined.append(video)
-    facts = (("fakes whose original is not on disk (they are detected on their own)", absent),) if absent else ()
-    return joined, findings, facts
-
-
-def _root(name: str, originals: Mapping[str, str]) -> str:
-    """Follow originals of originals to the end; where they go in a circle, the least name of it."""
-    seen = [name]
-    while (name := originals.get(name, name)) not in seen:
-        seen.append(name)
-    return name if originals.get(name, name) == name else min(seen[seen.index(name) :])
+    return joined, findings, tuple((sentence, count) for sentence, count in counts.items() if count)

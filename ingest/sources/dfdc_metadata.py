@@ -1,0 +1,119 @@
+"""DFDC's metadata: which files are fake, which originals they name, and what no row can be made of."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from posixpath import dirname
+from reprlib import Repr
+from typing import Final
+
+from ingest.sources.entries import Repeated, read_entries
+from manifests.records import Finding
+
+METADATA: Final = ("metadata.json", "labels.csv")
+SUFFIX: Final = ".mp4"
+ADVICE: Final = "take metadata.json or labels.csv from the dataset again"
+_SHORT: Final = Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A usable row of metadata: is the file fake, and which original does it name? Names without suffix."""
+
+    stem: str
+    fake: bool
+    original: str | None
+    source: str  # the metadata file
+
+
+@dataclass(slots=True, kw_only=True)
+class Part:
+    """A folder with metadata: its rows by stem, and what was wrong with the others."""
+
+    readable: bool = False
+    rows: dict[str, Row] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read_parts(root: str, tables: Sequence[str]) -> dict[str, Part]:
+    """Folder -> its rows; whatever does not fit is a finding. A video that two rows contradict has none."""
+    parts: dict[str, Part] = defaultdict(Part)
+    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for path in tables:
+        folder = dirname(path)
+        part = parts[folder]
+        try:
+            entries = read_entries(root, path)
+        except ValueError as error:
+            reason = f"cannot be read ({error}); videos that it alone could label are unlabelled; {ADVICE}"
+            part.findings.append(Finding(path=path, kind="unreadable_metadata", reason=reason))
+            continue
+        part.readable = True
+        part.findings.append(Finding(path=path, kind="metadata", reason="read: labels of the videos in its folder"))
+        for name, value in entries:
+            row = _row(name, value, path)
+            if isinstance(row, Row):
+                found[folder, row.stem].append(row)
+            else:
+                part.findings.append(_bad_row(path, name, row))
+    for (folder, stem), rows in found.items():
+        if len({row.fake for row in rows}) > 1 or len({row.original for row in rows if row.original}) > 1:
+            parts[folder].findings += [
+                _bad_row(path, stem, "stands twice and differs, so its video is unlabelled")
+                for path in sorted({row.source for row in rows})
+            ]
+            continue
+        parts[folder].rows[stem] = max(rows, key=lambda row: row.original is not None)
+        for path, count in Counter(row.source for row in rows).items():
+            if count > 1:
+                parts[folder].findings.append(_bad_row(path, stem, f"stands {count} times, always the same"))
+    return dict(parts)
+
+
+def _row(name: str, value: object, source: str) -> Row | str:
+    """The row, or what is wrong with it. Key ``split`` must be a text if it is there, and is not used."""
+    if not _is_plain(name):
+        return "is no plain name of an mp4 file"
+    if isinstance(value, Repeated):
+        return "gives a key twice"
+    if not isinstance(value, dict):
+        return "holds no object"
+    fake = _fake(value)
+    if isinstance(fake, str):
+        return fake
+    if not isinstance(value.get("split"), str | None):
+        return f"split {_SHORT.repr(value['split'])} is no text"
+    original = value.get("original")
+    if original is not None and not (isinstance(original, str) and _is_plain(original)):
+        return f"original {_SHORT.repr(original)} is no plain name of an mp4 file"
+    if not fake and original not in (None, name):
+        return f"is REAL, but names the original {original!r}"
+    stem = original[: -len(SUFFIX)] if fake and original else None
+    return Row(stem=name[: -len(SUFFIX)], fake=fake, original=stem, source=source)
+
+
+def _fake(value: Mapping[str, object]) -> bool | str:
+    """Is the row's video fake, or what is wrong with its label?"""
+    said: list[bool] = []
+    if (label := value.get("label")) is not None:
+        if not isinstance(label, str) or label.upper() not in ("REAL", "FAKE"):
+            return f"label {_SHORT.repr(label)} is neither REAL nor FAKE"
+        said.append(label.upper() == "FAKE")
+    if (number := value.get("is_fake")) is not None:
+        if not isinstance(number, int) or number not in (0, 1):
+            return f"label {_SHORT.repr(number)} is neither 0 (real) nor 1 (fake)"
+        said.append(bool(number))
+    if not said:
+        return "has no label"
+    return said[0] if len(set(said)) == 1 else "has a label and an is_fake that contradict each other"
+
+
+def _is_plain(name: str) -> bool:
+    return name.isprintable() and not set(name) & set("/\\") and name[:1] != "." and name.lower().endswith(SUFFIX)
+
+
+def _bad_row(path: str, name: str, reason: str) -> Finding:
+    return Finding(path=path, kind="bad_row", reason=f"row {_SHORT.repr(name)}: {reason}")

@@ -1,0 +1,72 @@
+"""Metadata files as entries: every name with its value, names that stand twice included."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from manifests import storage
+from manifests.records import SemblanceError
+
+Entry = tuple[str, object]  # a name and what the file says of it
+
+
+class Repeated(list[tuple[str, object]]):
+    """The pairs of a JSON object that gives a key twice: a dictionary would keep the last in silence."""
+
+
+def read_entries(root: str, path: str) -> list[Entry]:
+    """The entries of the metadata file ``path`` below ``root``: ``.csv`` as labels, all else as JSON.
+
+    Raises ValueError for a file that is not what its name says, SemblanceError where it cannot be fetched:
+    a plan must not depend on whether the network or the permissions were fine today.
+    """
+    try:
+        data = storage.read_bytes(storage.join(root, path))
+    except OSError as error:
+        raise SemblanceError(
+            f"{path} below {root} is there but cannot be read ({error}); make it readable and try again."
+        ) from error
+    text = data.decode("utf-8-sig")
+    return label_entries(text) if path.endswith(".csv") else json_entries(text)
+
+
+def json_entries(text: str) -> list[Entry]:
+    """The pairs of one JSON object; raises ValueError for anything else.
+
+    An object inside that gives a key twice is ``Repeated``.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_object)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if isinstance(value, Repeated):
+        return list(value)
+    if not isinstance(value, dict):
+        raise ValueError("the file holds no JSON object")
+    return list(value.items())
+
+
+def label_entries(text: str) -> list[Entry]:
+    """The rows of a table ``filename,label`` as ``(filename, {"is_fake": label})``.
+
+    Raises ValueError where the first line does not name both columns, or the table is broken.
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        if not {"filename", "label"} <= set(reader.fieldnames or ()):
+            raise ValueError("the first line does not name the columns filename and label")
+        rows = list(reader)
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    return [((row["filename"] or "").strip(), {"is_fake": _number((row["label"] or "").strip())}) for row in rows]
+
+
+def _object(pairs: list[tuple[str, object]]) -> object:
+    value = dict(pairs)
+    return value if len(value) == len(pairs) else Repeated(pairs)
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text in ("0", "1") else text
