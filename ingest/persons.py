@@ -62,13 +62,13 @@ def frame(
 ) -> Image:
     """One (H, W, 3) frame at ``time`` 0..1: people as (person, place, scale), before a moving background."""
     width, height = size
-    x = 40 + 36 * np.sin(2 * np.pi * (0.5 * time + phase))
-    y = 40 + 30 * np.cos(2 * np.pi * (0.4 * time + phase))
+    x = 40 + 24 * np.sin(2 * np.pi * (0.5 * time + phase))
+    y = 40 + 20 * np.cos(2 * np.pi * (0.4 * time + phase))
     shift = np.array([[1, 0, -x], [0, 1, -y]], np.float32)
     canvas = cv2.warpAffine(background, shift, (width, height), borderMode=cv2.BORDER_REFLECT_101)
     for number, (one, (place_x, place_y), scale) in enumerate(people):
         swing = 2 * np.pi * (0.6 * time + phase + 0.37 * number)
-        matrix = cv2.getRotationMatrix2D(CENTRE, 3 * np.sin(swing), scale * (1 + 0.03 * np.sin(swing + 1)))
+        matrix = cv2.getRotationMatrix2D(CENTRE, 2 * np.sin(swing), scale * (1 + 0.02 * np.sin(swing + 1)))
         place = np.array([place_x + 9 * np.sin(swing), place_y + 6 * np.cos(swing)])
         matrix[:, 2] = matrix[:, 2] + place - np.array(CENTRE)
         head = cv2.warpAffine(
@@ -117,7 +117,7 @@ def _recoloured(head: Floats, rng: np.random.Generator) -> Floats:
     """Another complexion and another camera."""
     gains = rng.uniform(0.78, 1.12, 3) * rng.uniform(0.8, 1.1)
     gamma = rng.uniform(0.75, 1.3)
-    return (np.clip(head, 0, 255) / 255) ** gamma * 255 * gains.astype(np.float32)  # type: ignore[no-any-return]
+    return np.asarray((np.clip(head, 0, 255) / 255) ** gamma * 255 * gains, np.float32)
 
 
 def _dressed(head: Floats, rng: np.random.Generator) -> Floats:

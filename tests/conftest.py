@@ -73,3 +73,21 @@ def built(demo: Path, recipe: tuple[str, ...], run: Run, tmp_path_factory: pytes
 @pytest.fixture(scope="session")
 def detector() -> Detector:
     return Detector(DetectConfig())
+
+
+ALLOWED_TO_SKIP = ("the sample collections are not at", "needs a GPU")
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """In CI only what needs the sample collections or a GPU may skip: remember everything else."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not any(allowed in reason for allowed in ALLOWED_TO_SKIP):
+            _skipped.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if os.environ.get("SEMBLANCE_CI") and _skipped:
+        print("\nskipped, but must run in CI:", *_skipped, sep="\n  ", file=sys.stderr)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

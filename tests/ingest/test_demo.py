@@ -116,7 +116,7 @@ def test_a_fake_differs_inside_one_face_only(few: Path, detector: Detector) -> N
                 difference[max(y0 - 12, 0) : y1 + 12, max(x0 - 12, 0) : x1 + 12] = 0
             assert max(peaks) > 5
             assert sorted(peaks)[:-1] == [peak for peak in peaks if peak < 3]
-            assert difference.mean() < 1.0
+            assert difference.mean() < 2.0  # of 255: what encoding leaves
 
 
 def test_every_face_is_found_and_families_are_apart(detector: Detector) -> None:
