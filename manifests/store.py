@@ -45,7 +45,8 @@ def write_rows(url: str, rows: Iterable[Mapping[str, Any]], table: Table) -> Non
 def read_rows(url: str) -> list[dict[str, Any]]:
     """All rows of one part as dictionaries."""
     with storage.reading(url) as file:
-        rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+        # without threads: given a Python file, pyarrow's abort the interpreter at its end (apache/arrow#50482)
+        rows: list[dict[str, Any]] = pq.read_table(file, use_threads=False, pre_buffer=False).to_pylist()
     return rows
 
 

@@ -1,0 +1,70 @@
+"""A whole build to and from object storage: a real S3 API on loopback, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BIN
+from tests.ingest.test_build import content
+
+ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1"}
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a client of an S3 server with one bucket, ``bucket``."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = (tmp_path_factory.mktemp("s3") / "log").open("w")
+    server = subprocess.Popen([BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                request = urllib.request.Request(f"{address}/bucket", method="PUT")
+                urllib.request.urlopen(request, timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield os.environ | ENVIRONMENT | {"AWS_ENDPOINT_URL": address}
+    finally:
+        server.terminate()
+        server.wait(30)
+        log.close()
+
+
+def test_a_build_from_s3_to_s3_is_the_same(
+    s3: dict[str, str], demo: Path, built: Path, recipe: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Input and output on S3: every byte but the input's versions and the fingerprint is that of the local build."""
+
+    def call(command: str, *arguments: object, expect: int = 0) -> str:
+        words = [str(BIN / command), *map(str, arguments)]
+        done = subprocess.run(words, env=s3, capture_output=True, text=True, timeout=250, check=False)
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout
+
+    copy = "import fsspec, sys; fs = fsspec.filesystem('s3'); fs.{}(sys.argv[1], sys.argv[2], recursive=True)"
+    call("python", "-c", copy.format("put"), f"{demo}/", "bucket/dfdc/")
+    build = ("ingest", "build", "--dataset", "dfdc", "--root", "s3://bucket/dfdc", "--out", "s3://bucket/out")
+    call(*build, "--workers", 1, *recipe)
+    assert "whole" in call("shards", "verify", "s3://bucket/out", "--deep")
+    assert "nothing to do" in call(*build, *recipe)
+    assert "finished" in call("ingest", "status", "s3://bucket/out")
+    call("python", "-c", copy.format("get"), "bucket/out/", f"{tmp_path}/out/")
+    theirs, ours = content(tmp_path / "out"), content(built)
+    assert theirs.keys() == ours.keys()
+    marked = ("build.json", "dataset.json", "inputs.parquet", "CARD.md")  # hold the fingerprint, or versions of inputs
+    for name in theirs.keys() - set(marked):
+        if name.startswith("receipts/"):
+            del theirs[name]["fingerprint"], ours[name]["fingerprint"]
+        assert theirs[name] == ours[name], name
