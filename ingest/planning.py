@@ -114,7 +114,7 @@ def _limited(videos: Sequence[Video], limit: int | None) -> Sequence[Video]:
     return sorted(videos, key=lambda video: (video.family_id, video.label or 0, video.video_id))[:limit]
 
 
-def _listed(table: str | None, videos: Iterable[Video]) -> dict[str, tuple[int, ...]]:
+def _listed(table: str | None, videos: Sequence[Video]) -> dict[str, tuple[int, ...]]:
     if table is None:
         return {}
     try:
@@ -131,7 +131,7 @@ def _listed(table: str | None, videos: Iterable[Video]) -> dict[str, tuple[int, 
     if unknown := wanted.keys() - {video.video_id for video in videos}:
         raise SemblanceError(
             f"The frame list {table} names {len(unknown)} videos that are not in the plan, the first is "
-            f"{min(unknown)}; use the ids that `ingest plan` prints."
+            f"{min(unknown)}; ids look like {min(video.video_id for video in videos)}."
         )
     return wanted
 
