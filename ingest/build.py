@@ -43,17 +43,18 @@ def build(
 
     Raises SemblanceError for all that the user can mend; what is committed stays committed.
     """
-    resumed = claim.claim(plan, out)
+    resumed = claim.belongs(plan, out)
     shards = plan.by_shard()
     pending = [shard for shard in shards if not is_done(out, key_of(shard), plan.fingerprint, thorough=False)]
     description = claim.read(out, claim.DATASET)
     if not pending and description is not None:
         return Built(out=out, resumed=resumed, worked=0, description=description)
     left = sum(len(shards[shard]) for shard in pending)
-    observer.started(len(plan.videos), len(plan.videos) - left, len(pending))
     if pending:
         with connect(workers, scheduler) as cluster:
             _check_workers(plan, cluster)
+            claim.take(plan, out)
+            observer.started(len(plan.videos), len(plan.videos) - left, len(pending))
             _Driver(plan=plan, out=out, cluster=cluster, observer=observer).run(pending)
     description = summary.describe(plan, out)
     claim.finish(out, description, summary.card(plan, description))

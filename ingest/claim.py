@@ -21,24 +21,28 @@ INPUTS: Final = "inputs.parquet"  # every input file's size and version, for a r
 _SHOWN: Final = 6
 
 
-def claim(plan: Plan, out: str) -> bool:
-    """Make ``out`` this plan's own, or find that it already is: True if it was.
+def belongs(plan: Plan, out: str) -> bool:
+    """Whether ``out`` is this plan's own already; False where it is free. Writes nothing.
 
     Raises SemblanceError where ``out`` holds anything else, naming the differences.
     """
     known = read(out, CLAIM)
     if known is not None and known.get("fingerprint") != plan.fingerprint:
         raise SemblanceError(_refusal(plan, out, known))
-    if known is None:
-        if names := storage.list_names(out):
-            raise SemblanceError(
-                f"{out} holds files that no build made ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}); "
-                "choose an empty or new folder with --out."
-            )
+    if known is None and (names := storage.list_names(out)):
+        raise SemblanceError(
+            f"{out} holds files that no build made ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}); "
+            "choose an empty or new folder with --out."
+        )
+    return known is not None
+
+
+def take(plan: Plan, out: str) -> None:
+    """Make ``out``, which is free or this plan's own, this plan's own."""
+    if not storage.exists(storage.join(out, CLAIM)):
         claimed = {"fingerprint": plan.fingerprint, "parts": plan.parts}
         storage.write_bytes(storage.join(out, CLAIM), _json(claimed))
     _write_tables(plan, out)
-    return known is not None
 
 
 def read(out: str, name: str) -> dict[str, Any] | None:

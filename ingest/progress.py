@@ -40,7 +40,8 @@ class Watcher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._console.is_terminal:
+            self._bar.stop()
 
     def started(self, videos: int, done: int, shards: int) -> None:
         self._videos, self._done, self._shards = videos, done, shards

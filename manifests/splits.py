@@ -95,8 +95,8 @@ def divide(sizes: Sequence[int], fractions: Sequence[float]) -> list[Split]:
     share) and every other side with a share get a group, while there are enough; each stands between half and
     twice its wish, or as near as whole groups allow; then nearest to the wish. Ties prefer the larger side,
     then the groups that come first. Groups without weight go to the remainder. Exact for each side after the
-    other; exact for both together too, unless the search is too long (hundreds of heavy groups, whose sums
-    then lie close).
+    other; exact for both together too, unless the search is too long (more than about a dozen heavy groups,
+    whose sums then lie close).
     """
     shares = [(side, Fraction(str(share))) for side, share in zip(SIDES, fractions, strict=True) if share > 0]
     sides: list[Split] = [shares[0][0]] * len(sizes)

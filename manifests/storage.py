@@ -42,6 +42,15 @@ def _fs(url: str) -> tuple[Any, str]:
     return fs, path
 
 
+@contextmanager
+def _absent() -> Iterator[None]:
+    """Below a file there are no files: that one is where a folder should be makes the file absent."""
+    try:
+        yield
+    except NotADirectoryError as error:
+        raise FileNotFoundError(*error.args) from error
+
+
 def exists(url: str) -> bool:
     fs, path = _fs(url)
     try:
@@ -53,27 +62,33 @@ def exists(url: str) -> bool:
 def size(url: str) -> int:
     """Bytes of the file; raises FileNotFoundError."""
     fs, path = _fs(url)
-    return int(fs.size(path))
+    with _absent():
+        return int(fs.size(path))
 
 
 def read_bytes(url: str) -> bytes:
+    """The whole file; raises FileNotFoundError."""
     fs, path = _fs(url)
-    data: bytes = fs.cat_file(path)
+    with _absent():
+        data: bytes = fs.cat_file(path)
     return data
 
 
 def read_range(url: str, start: int, length: int) -> bytes:
-    """``length`` bytes from offset ``start``."""
+    """``length`` bytes from offset ``start``; raises FileNotFoundError."""
     fs, path = _fs(url)
-    data: bytes = fs.cat_file(path, start=start, end=start + length)
+    with _absent():
+        data: bytes = fs.cat_file(path, start=start, end=start + length)
     return data
 
 
 @contextmanager
 def reading(url: str) -> Iterator[IO[bytes]]:
-    """Open for reading, closed at the end of the block."""
+    """Open for reading, closed at the end of the block; raises FileNotFoundError."""
     fs, path = _fs(url)
-    with fs.open(path, "rb") as file:
+    with _absent():
+        opened = fs.open(path, "rb")
+    with opened as file:
         yield file
 
 

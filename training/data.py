@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from manifests import scan, storage
-from manifests.records import Image, SemblanceError
+from manifests.records import SPLITS, Image, SemblanceError, UsageError
 from quality import codec
 
 PICTURES = ("jpg", "png", "webp")
@@ -53,7 +53,12 @@ def shards(out: str, split: str) -> list[str]:
 
 
 def peek(out: str, split: str) -> Seen:
-    """Read a whole split; raises SemblanceError where tar and manifest do not agree in number."""
+    """Read a whole split.
+
+    Raises UsageError for an unknown split, SemblanceError where tar and manifest do not agree in number.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
     labels: Counter[object] = Counter()
     sizes: set[str] = set()
     for image, note in images(out, split):

@@ -195,6 +195,7 @@ def test_bad_words_get_one_sentence(demo: Path, run: Run, tmp_path: Path) -> Non
         (("--recipe", "nope"), 2, "There is no recipe 'nope'"),
         (("--root", tmp_path / "absent"), 1, "There are no files"),
         (("--dataset", "nope"), 2, "--dataset takes dfdc"),
+        (("--scheduler", "tcp://127.0.0.1:9"), 1, "No Dask scheduler answers"),
     ):
         said = build(run, demo, out, *more, expect=code).stderr
         assert words in said

@@ -42,6 +42,7 @@ def test_peek_counts(built: Path, run: Run, tmp_path: Path) -> None:
     assert f"{samples.height} pictures of {samples.height} rows" in said
     assert f"{real} real, {fake} fake, {samples['face_label'].null_count()} without" in said
     assert "224x224" in said
+    assert "no split 'nope'" in run("training", "peek", "--data", built, "--split", "nope", expect=2).stderr
     out = tmp_path / "out"
     shutil.copytree(built, out)
     part = max((out / "manifests" / "samples").glob("*train*.parquet"), key=lambda file: file.stat().st_size)
