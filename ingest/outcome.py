@@ -35,7 +35,7 @@ _SAMPLE_IDENTITY: Final = (
     "recording_id",
     *SPLIT_COLUMNS,
 )
-_VIDEO_IDENTITY: Final = ("path", "part", "donor_recording_id", *_SAMPLE_IDENTITY, "shard", "bytes")
+_VIDEO_IDENTITY: Final = ("path", "member", "part", "donor_recording_id", *_SAMPLE_IDENTITY, "shard", "bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -42,6 +42,7 @@ class Plan:
             "recipe": self.recipe.model_dump(mode="json"),
             "weights": weights(),
             "inputs": digest(*((stat.path, stat.bytes, stat.version) for stat in self.inputs)),
+            "tables": dict(self.discovery.tables),
             "listed": digest(canonical_json(self.listed)) if self.listed else None,
         }
 
@@ -78,10 +79,13 @@ def make(dataset: str, root: str, recipe: Recipe) -> Plan:
     Raises SemblanceError where nothing usable is there, UsageError for an unknown dataset.
     """
     reader = source(dataset)
+    if recipe.split.fractions is None:
+        split = recipe.split.model_copy(update={"fractions": reader.fractions})
+        recipe = recipe.model_copy(update={"split": split})
     files = storage.walk(root)
     if not files:
         raise SemblanceError(f"There are no files at {root}; name the folder that holds {dataset} with --root.")
-    discovery = reader.discover(root, files)
+    discovery = reader.discover(root, files, recipe.source)
     videos = _limited(discovery.videos, recipe.limit)
     table = splits.assign(splits.plan_frame(videos), recipe.split, recipe.seed)
     crops = recipe.sampling.expected()
@@ -93,7 +97,7 @@ def make(dataset: str, root: str, recipe: Recipe) -> Plan:
         seed=recipe.seed,
     )
     planned = tuple(splits.to_videos(table.sort("order")))
-    used = {video.path for video in planned}
+    used = {path for video in planned for path in (video.path, video.mask) if path}
     used |= {finding.path for finding in discovery.findings if finding.kind == "metadata"}
     return Plan(
         root=root,

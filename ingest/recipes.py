@@ -14,6 +14,7 @@ from ingest.crops import CropConfig
 from ingest.decode import DecodeConfig, SamplingConfig
 from ingest.faces import DetectConfig
 from ingest.guide import GuideConfig
+from ingest.sources.base import SourceConfig
 from ingest.supervise import LimitsConfig
 from ingest.tracks import TrackConfig
 from manifests.recipe import Config
@@ -31,6 +32,8 @@ class Recipe(Config):
     seed: int = 0
     limit: int | None = Field(default=None, ge=1)  # plan only the first videos, whole families first
     faces: Literal["all", "largest"] = "all"
+    masks: bool = False  # store the dataset's manipulation masks beside the crops, where it has them
+    source: SourceConfig = SourceConfig()
     sampling: SamplingConfig = SamplingConfig()
     decode: DecodeConfig = DecodeConfig()
     detect: DetectConfig = DetectConfig()

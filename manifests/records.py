@@ -74,6 +74,9 @@ class Video:
 
     video_id: str
     path: str  # relative to the dataset's root, with "/"
+    member: str | None = None  # folder inside the archive ``path``: faces that the dataset's authors cut out
+    mask: str | None = None  # path of the video of the manipulation mask
+    date: str | None = None  # ISO 8601: when it was recorded or published, where that is known
     dataset: str
     part: str | None = None
     label: int | None = None  # 1 fake, 0 real, None unlabelled

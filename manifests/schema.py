@@ -6,7 +6,7 @@ from typing import Final
 
 import pyarrow as pa
 
-VERSION: Final = 1  # enters the fingerprint: a build made under another version is not resumed
+VERSION: Final = 2  # enters the fingerprint: a build made under another version is not resumed
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float32(), pa.int32()
 
@@ -96,6 +96,7 @@ REJECTS: Final = pa.schema(
 _VIDEO: Final = [
     ("video_id", _TEXT),
     ("path", _TEXT),
+    ("member", _TEXT),
     ("dataset", _TEXT),
     ("part", _TEXT),
     ("label", pa.int8()),
@@ -142,6 +143,8 @@ VIDEOS: Final = pa.schema(
 PLAN: Final = pa.schema(
     [
         *_VIDEO,
+        ("mask", _TEXT),
+        ("date", _TEXT),
         ("fault", _TEXT),
         ("fault_note", _TEXT),
         ("bytes", pa.int64()),

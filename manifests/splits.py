@@ -16,18 +16,24 @@ from manifests.recipe import Config
 from manifests.records import Split, Video, digest
 
 SIDES: Final[tuple[Split, ...]] = ("train", "val", "test")
+FRACTIONS: Final = (0.8, 0.1, 0.1)
 Group = tuple[int, int]  # index, weight
 _STEPS: Final = 100_000  # of the joint search: a second or two
 
 
 class SplitConfig(Config):
-    """Which protocol is laid out on disk, and the share of videos that train, val and test should get."""
+    """Which protocol is laid out on disk, and the share of videos that train, val and test should get.
+
+    Without ``fractions`` the training plan's for the dataset are taken.
+    """
 
     protocol: Literal["auto", "family"] = "auto"
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    fractions: tuple[float, float, float] | None = None
 
     @model_validator(mode="after")
     def _fractions_are_shares(self) -> Self:
+        if self.fractions is None:
+            return self
         if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-9:
             raise ValueError("split.fractions must be three shares (train, val, test) that add up to 1")
         return self
@@ -60,7 +66,10 @@ def assign(videos: pl.DataFrame, config: SplitConfig, seed: int) -> pl.DataFrame
     """
     chosen = f"split_{laid_out(videos, config)}"
     with_family = videos.drop("split_family").join(
-        family_sides(videos, config.fractions, seed), on="family_id", how="left", maintain_order="left"
+        family_sides(videos, config.fractions or FRACTIONS, seed),
+        on="family_id",
+        how="left",
+        maintain_order="left",
     )
     labelled = pl.col("label").is_not_null()
     return (

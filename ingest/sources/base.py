@@ -4,21 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
+from manifests.recipe import Config
 from manifests.records import Finding, SemblanceError, Video
 from manifests.storage import Stat
+
+Basis = Literal["person", "recording"]
+
+
+class SourceConfig(Config):
+    """Where a dataset's side tables are, if not below the root.
+
+    ``lists``: the folder or URL with the official split lists (``ffpp``: train.json, val.json, test.json and
+    conversion_dict.json; ``celebdf``: List_of_testing_videos.txt). ``table``: a CSV or Parquet table of the
+    user's own videos (``folder``). Both change what is planned, so their content enters the fingerprint.
+    """
+
+    lists: str | None = None
+    table: str | None = None
+
+
+IN_ROOT: Final = SourceConfig()  # all side tables lie below the root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much of the full dataset is there: ``what`` in words, how many were found, how many there are."""
+
+    what: str
+    found: int
+    full: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
     """What lies below a root. Every file is a planned video or has a finding; ``facts`` are counted
-    sentences about what is normal and worth knowing.
+    sentences about what is normal and worth knowing. ``tables`` are the side tables that were read, as
+    (name, content hash), wherever they lay.
+
+    Videos carry in ``split_official`` the side on which the dataset's authors published them, None where
+    they published none. ``val_from_train``: the authors published no val, so a part of train becomes it.
     """
 
     videos: tuple[Video, ...]
     findings: tuple[Finding, ...]
     facts: tuple[tuple[str, int], ...] = ()
+    coverage: tuple[Coverage, ...] = ()
+    tables: tuple[tuple[str, str], ...] = ()
+    val_from_train: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +84,17 @@ class Source(Protocol):
         """What a split of this dataset can promise about people."""
         ...
 
-    def discover(self, root: str, files: Sequence[Stat]) -> Discovery:
+    @property
+    def identity_basis(self) -> Basis | None:
+        """What ``target_id`` and ``donor_id`` stand for: people, recordings of people, or None for nothing."""
+        ...
+
+    @property
+    def fractions(self) -> tuple[float, float, float]:
+        """The training plan's shares of train, val and test for this dataset."""
+        ...
+
+    def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
         """Plan what lies below ``root``; raises SemblanceError where nothing usable is there."""
         ...
 
@@ -59,10 +103,11 @@ def refuse_collisions(videos: Iterable[Video]) -> None:
     """Raise SemblanceError where two files would get one id."""
     seen: dict[str, str] = {}
     for video in videos:
-        other = seen.setdefault(video.video_id, video.path)
-        if other != video.path:
+        place = video.path if video.member is None else f"{video.path}/{video.member}"
+        other = seen.setdefault(video.video_id, place)
+        if other != place:
             raise SemblanceError(
-                f"{other} and {video.path} would both be video {video.video_id}; remove or rename one of them."
+                f"{other} and {place} would both be video {video.video_id}; remove or rename one of them."
             )
 
 

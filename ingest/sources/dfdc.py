@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from posixpath import basename, dirname, join
 from typing import Final
 
-from ingest.sources.base import Datasheet, Discovery, family_roots, refuse_collisions, sift
+from ingest.sources.base import (
+    IN_ROOT,
+    Basis,
+    Coverage,
+    Datasheet,
+    Discovery,
+    SourceConfig,
+    family_roots,
+    refuse_collisions,
+    sift,
+)
 from ingest.sources.dfdc_metadata import ADVICE, METADATA, SUFFIX, Part, read_parts
 from manifests.records import PRISTINE, Finding, SemblanceError, Video, make_video_id
 from manifests.storage import Stat
@@ -20,12 +31,15 @@ _PART_NAMES: Final = {
     "validation_videos": "validation",
     "test_videos": "test",
 }
+_OFFICIAL: Final = {"validation": "val", "test": "test"}
 
 
 class Dfdc:
     """The reader of DFDC's layout."""
 
     name = "dfdc"
+    identity_basis: Basis | None = None
+    fractions = (0.8, 0.1, 0.1)
     identity_note = (
         "DFDC publishes no actor ids: 486 people appear in 19,154 real clips, about 39 each. The family split keeps "
         "an original with its fakes and promises nothing about people; with the whole set about 98 % of the people "
@@ -51,12 +65,13 @@ class Dfdc:
         unintended_use="Identifying people, or training generators of their likeness.",
     )
 
-    def discover(self, root: str, files: Sequence[Stat]) -> Discovery:
+    def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
         """Videos and findings below ``root``.
 
         A folder with metadata.json or labels.csv is a part; its videos lie in it or in a folder ``videos``
         in it. Raises SemblanceError where there is no video, no readable metadata, or one id for two files.
         """
+        del config  # DFDC has no side tables but those in its folders
         sizes, findings = sift(files)
         videos = sorted(path for path in sizes if path.lower().endswith(SUFFIX))
         if not videos:
@@ -79,7 +94,20 @@ class Dfdc:
             videos=tuple(sorted(planned, key=lambda video: video.video_id)),
             findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
             facts=facts,
+            coverage=_coverage(planned),
         )
+
+
+def _coverage(planned: Sequence[Video]) -> tuple[Coverage, ...]:
+    """What is on disk against the full set (numbers of rows in the official metadata)."""
+    there = Counter(video.split_official for video in planned if video.fault != "missing")
+    parts = {video.part for video in planned if video.split_official == "train" and video.fault != "missing"}
+    return (
+        Coverage(what="train parts", found=len(parts - {"train_sample"}), full=50),
+        Coverage(what="train videos", found=there["train"], full=119_146),
+        Coverage(what="validation videos", found=there["val"], full=4_000),
+        Coverage(what="test videos", found=there["test"], full=5_000),
+    )
 
 
 def _part_folder(path: str, parts: Mapping[str, Part]) -> str:
@@ -134,11 +162,13 @@ def _id(stem: str) -> str:
 
 
 def _video(path: str, stem: str, folder: str, fake: bool | None) -> Video:
+    part = part_name(folder)
     return Video(
         video_id=_id(stem),
         path=path,
         dataset=Dfdc.name,
-        part=part_name(folder),
+        part=part,
+        split_official="train" if part.startswith("train_") else _OFFICIAL.get(part),
         label=None if fake is None else int(fake),
         method=PRISTINE if fake is False else None,
         family_id=_id(stem),
