@@ -25,7 +25,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Dataset = Annotated[str, typer.Option("--dataset", help="Which dataset's layout: dfdc.")]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        "--dataset",
+        help="Which dataset's layout: dfdc, dfdc-preview, ffpp, celebdf, wilddeepfake, or folder for your own.",
+    ),
+]
 Root = Annotated[
     str | None, typer.Option("--root", help="Folder or s3:// prefix of the videos. Default: data/<dataset>.")
 ]
@@ -73,6 +79,7 @@ def plan(
     recipe: RecipeName = "plan",
     settings: Settings = None,
     limit: Limit = None,
+    to: Annotated[str | None, typer.Option("--to", help="Write the plan's table to this Parquet file.")] = None,
 ) -> None:
     """Print what is there, how it would be split and sharded, and what does not fit; no video is opened."""
     made = _plan(dataset, root, recipe, settings, limit)
@@ -80,9 +87,16 @@ def plan(
     for table in _plan_tables(made):
         console.print(table)
     for sentence, count in made.discovery.facts:
-        console.print(f"{sentence}: {count}", markup=False, highlight=False)
+        _say(f"{sentence}: {count}", console)
+    for sentence in (*made.split_facts, made.source.identity_note):
+        _say(sentence, console)
     _print_findings(console, made)
-    console.print(made.source.identity_note, markup=False, highlight=False)
+    if to is not None:
+        from ingest.planning import plan_rows
+        from manifests import store
+
+        store.write_rows(to, plan_rows(made.videos), "plan")
+        _say(f"{to} holds the plan, a row a video; `quality audit --plan {to}` looks for leaks in it.", console)
     shards = made.by_shard()
     console.print(
         f"{len(made.videos)} videos, {len(shards)} shards, fingerprint {made.fingerprint[:16]}", highlight=False
@@ -182,6 +196,14 @@ def _plan_tables(made: Plan) -> list[Table]:
 
     from rich.table import Table
 
+    tables = []
+    if made.discovery.coverage:
+        against = Table(title=f"{made.source.name}: found against the full set")
+        for column in ("what", "found", "of"):
+            against.add_column(column, justify="left" if column == "what" else "right")
+        for line in made.discovery.coverage:
+            against.add_row(line.what, str(line.found), str(line.full))
+        tables.append(against)
     parts = Table(title=f"{made.source.name} at {plain(made.root)}")
     for column in ("part", "real", "fake", "unlabelled", "missing"):
         parts.add_column(column, justify="left" if column == "part" else "right")
@@ -194,8 +216,7 @@ def _plan_tables(made: Plan) -> list[Table]:
     sides = Table(title=f"split: {made.protocol}")
     for column in ("split", "real", "fake", "families", "shards"):
         sides.add_column(column, justify="left" if column == "split" else "right")
-    for split in dict.fromkeys(video.split or "unassigned" for video in made.videos):
-        inside = [video for video in made.videos if (video.split or "unassigned") == split]
+    for split, inside in made.by_split().items():
         sides.add_row(
             split,
             str(sum(video.label == 0 for video in inside)),
@@ -203,7 +224,7 @@ def _plan_tables(made: Plan) -> list[Table]:
             str(len({video.family_id for video in inside})),
             str(len({video.shard for video in inside})),
         )
-    return [parts, sides]
+    return [*tables, parts, sides]
 
 
 def _print_findings(console: Console, made: Plan, most: int = 8) -> None:

@@ -32,6 +32,7 @@ class Plan:
     inputs: tuple[storage.Stat, ...]  # every file that the plan was made from
     listed: dict[str, tuple[int, ...]]  # sampling.mode "list": indices by video
     protocol: str  # the split that is laid out
+    split_facts: tuple[str, ...]  # what the protocols promise, lose and lack
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -57,6 +58,13 @@ class Plan:
             assert video.shard is not None
             shards.setdefault(video.shard, []).append(video)
         return shards
+
+    def by_split(self) -> dict[str, list[Video]]:
+        """Side -> its videos, in the build's order."""
+        sides: dict[str, list[Video]] = {}
+        for video in self.videos:
+            sides.setdefault(video.split or "unassigned", []).append(video)
+        return sides
 
     def original_of(self) -> dict[str, Video]:
         """Fake's video_id -> its original: the real of the same family and compression, if it can be decoded."""
@@ -87,10 +95,15 @@ def make(dataset: str, root: str, recipe: Recipe) -> Plan:
         raise SemblanceError(f"There are no files at {root}; name the folder that holds {dataset} with --root.")
     discovery = reader.discover(root, files, recipe.source)
     videos = _limited(discovery.videos, recipe.limit)
-    table = splits.assign(splits.plan_frame(videos), recipe.split, recipe.seed)
+    nature = splits.Nature(
+        basis=discovery.identity_basis or reader.identity_basis,
+        paired=discovery.paired,
+        val_from_train=discovery.val_from_train,
+    )
+    assigned = splits.assign(splits.plan_frame(videos), recipe.split, recipe.seed, nature)
     crops = recipe.sampling.expected()
     table = shard_plan.assign_shards(
-        table,
+        assigned.table,
         recipe.shards,
         dataset=dataset,
         bytes_per_video=crops * recipe.shards.bytes_per_crop * recipe.crop.size**2 // _REFERENCE_SIDE**2,
@@ -107,7 +120,8 @@ def make(dataset: str, root: str, recipe: Recipe) -> Plan:
         videos=planned,
         inputs=tuple(stat for stat in files if stat.path in used),
         listed=_listed(recipe.sampling.table, planned),
-        protocol=splits.laid_out(table, recipe.split),
+        protocol=assigned.protocol,
+        split_facts=assigned.facts,
     )
 
 

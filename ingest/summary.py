@@ -114,6 +114,7 @@ def card(plan: Plan, description: Mapping[str, Any]) -> str:
     sheet, counts = plan.source.datasheet, description["counts"]
     statuses = ", ".join(f"{name} {count}" for name, count in counts["statuses"].items())
     facts = "".join(f"- {sentence}: {count}\n" for sentence, count in plan.discovery.facts)
+    promises = "".join(f"- {sentence}\n" for sentence in plan.split_facts)
     return f"""# {sheet.title}, prepared by Semblance
 
 Fingerprint `{description["fingerprint"]}`; recipe `{plan.recipe.name}`; split laid out: `{description["split"]}`.
@@ -141,7 +142,7 @@ Fingerprint `{description["fingerprint"]}`; recipe `{plan.recipe.name}`; split l
 
 {plan.source.identity_note}
 
-{facts}
+{facts}{promises}
 ## Label noise
 {sheet.label_noise}
 

@@ -45,6 +45,8 @@ class Discovery:
 
     Videos carry in ``split_official`` the side on which the dataset's authors published them, None where
     they published none. ``val_from_train``: the authors published no val, so a part of train becomes it.
+    ``paired``: the layout tells which original a fake was made from. ``identity_basis`` is set where the data
+    itself, not the dataset, decides what its ids stand for.
     """
 
     videos: tuple[Video, ...]
@@ -53,6 +55,8 @@ class Discovery:
     coverage: tuple[Coverage, ...] = ()
     tables: tuple[tuple[str, str], ...] = ()
     val_from_train: bool = False
+    paired: bool = True
+    identity_basis: Basis | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

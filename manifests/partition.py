@@ -1,0 +1,247 @@
+"""People to sides: where everyone is connected to everyone, the cut that loses the fewest fakes.
+
+Persons are nodes; a node weighs the videos that show nobody else, an edge the fakes that show its two ends (the
+one's video with the other's face). A fake whose ends stand on two sides is lost. A side's size is what is left on
+it: its nodes' and its inner edges' weights.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROUNDS: Final = 8  # of annealing, each with its own start
+_STEPS: Final = 100_000  # a round
+_EXCHANGED: Final = 150  # nodes up to which exchanges of two are tried
+_GRID: Final = 1500  # steps of the bound's grid along each axis
+Edges = Mapping[tuple[int, int], int]  # (i, j) with i < j -> fakes
+Rank = tuple[float, int, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """``sides[i]`` is the place of node i's side among the wishes (0 is the remainder); ``lost`` fakes straddle,
+    and no partition whose sides lie within half and twice their wishes can lose fewer than ``bound``.
+    """
+
+    sides: tuple[int, ...]
+    sizes: tuple[int, ...]
+    lost: int
+    bound: int
+
+
+def partition(weights: Sequence[int], edges: Edges, wishes: Sequence[Fraction], seed: int) -> Partition:
+    """Divide the nodes into a remainder (side 0) and one side for each wish (1, 2).
+
+    In this order: every wished side between half and twice its wish, or as near as can be found; the fewest
+    fakes lost; nearest to the wishes. A search (simulated annealing, then the best moves and exchanges until none
+    helps), exact in no promise; ``bound`` tells how far from the best it can be. Nodes without edges are laid
+    last, where they fill what is wanting.
+    """
+    met = {i for pair in edges for i in pair}
+    nodes = [i for i in range(len(weights)) if i in met]
+    loners = [i for i in range(len(weights)) if i not in met]
+    search = _Search(weights, edges, wishes, sum(weights[i] for i in loners))
+    sides = search.best(nodes, seed)
+    for i, side in _filled(loners, weights, search.sizes(sides), wishes).items():
+        sides[i] = side
+    sizes = search.sizes(sides)
+    lost = sum(weight for (i, j), weight in edges.items() if sides[i] != sides[j])
+    within = all(wish / 2 <= size <= 2 * wish for size, wish in zip(sizes[1:], wishes, strict=True))
+    bound = lower_bound(weights, edges, wishes, lost) if within else 0
+    return Partition(sides=tuple(sides), sizes=tuple(sizes), lost=lost, bound=min(bound, lost))
+
+
+class _Search:
+    """A local search: who stands where, and what each node would win or lose by moving."""
+
+    def __init__(self, weights: Sequence[int], edges: Edges, wishes: Sequence[Fraction], spare: int) -> None:
+        self._weights = weights
+        self._wishes = [float(wish) for wish in wishes]
+        self._spare = spare  # weight that can fill any side afterwards
+        self._near: list[dict[int, int]] = [{} for _ in weights]
+        for (i, j), weight in edges.items():
+            self._near[i][j] = self._near[j][i] = weight
+        self._total = float(sum(weights) + sum(edges.values()))
+
+    def sizes(self, sides: Sequence[int]) -> list[int]:
+        """Weight of each side; nodes that stand nowhere (-1) do not count."""
+        sizes = [0] * (len(self._wishes) + 1)
+        for i, side in enumerate(sides):
+            if side >= 0:
+                sizes[side] += self._weights[i]
+                sizes[side] += sum(weight for j, weight in self._near[i].items() if j < i and sides[j] == side)
+        return sizes
+
+    def best(self, nodes: Sequence[int], seed: int) -> list[int]:
+        """The best of several rounds; everyone else stands at -1."""
+        if not nodes:
+            return [-1] * len(self._weights)
+        found = [self._round(nodes, random.Random(f"{seed}-{number}")) for number in range(_ROUNDS)]
+        return min(found)[1]
+
+    def _round(self, nodes: Sequence[int], chance: random.Random) -> tuple[Rank, list[int]]:
+        """One annealing from a start by chance, then polished."""
+        count = len(self._wishes) + 1
+        shares = [wish / self._total for wish in self._wishes]
+        sides = [-1] * len(self._weights)
+        for i in nodes:
+            sides[i] = chance.choices(range(count), [max(1.0 - sum(shares), 0.0), *shares])[0]
+        touching = [[0] * count for _ in self._weights]  # fakes that node i shares with each side
+        for i in nodes:
+            for j, weight in self._near[i].items():
+                touching[i][sides[j]] += weight
+        sizes = self.sizes(sides)
+        heat = float(max(sum(self._near[i].values()) for i in nodes))
+        cooling = (0.2 / heat) ** (1 / _STEPS)
+        penalty = self._penalty(sizes)
+        for _ in range(_STEPS):
+            heat *= cooling
+            i = nodes[int(chance.random() * len(nodes))]
+            old, new = sides[i], int(chance.random() * count)
+            if old == new:
+                continue
+            moved = self._moved(sizes, i, old, new, touching)
+            after = self._penalty(moved)
+            cost = touching[i][old] - touching[i][new] + after - penalty
+            if cost <= 0 or chance.random() < math.exp(-cost / heat):
+                self._move(i, new, sides, touching)
+                sizes, penalty = moved, after
+        return self._polish(nodes, sides, sizes, touching), sides
+
+    def _moved(self, sizes: Sequence[int], i: int, old: int, new: int, touching: Sequence[Sequence[int]]) -> list[int]:
+        """The sizes after node i went from ``old`` to ``new``."""
+        moved = list(sizes)
+        moved[old] -= self._weights[i] + touching[i][old]
+        moved[new] += self._weights[i] + touching[i][new]
+        return moved
+
+    def _move(self, i: int, new: int, sides: list[int], touching: list[list[int]]) -> None:
+        old, sides[i] = sides[i], new
+        for j, weight in self._near[i].items():
+            touching[j][old] -= weight
+            touching[j][new] += weight
+
+    def _polish(self, nodes: Sequence[int], sides: list[int], sizes: list[int], touching: list[list[int]]) -> Rank:
+        """Single moves, and exchanges of two in a small graph, as long as one of them helps; the rank at the end."""
+        lost = sum(sum(self._near[i].values()) - touching[i][sides[i]] for i in nodes) // 2
+        best = self._rank(sizes, lost)
+        improved = True
+        while improved:
+            improved = False
+            for i in nodes:
+                for new in range(len(sizes)):
+                    old = sides[i]
+                    moved = self._moved(sizes, i, old, new, touching)
+                    after = lost + touching[i][old] - touching[i][new]
+                    if new != old and self._rank(moved, after) < best:
+                        self._move(i, new, sides, touching)
+                        sizes, lost, best, improved = moved, after, self._rank(moved, after), True
+            for place, i in enumerate(nodes if len(nodes) <= _EXCHANGED else ()):
+                for j in nodes[place + 1 :]:
+                    a, b = sides[i], sides[j]
+                    if a == b:
+                        continue
+                    shared = self._near[i].get(j, 0)
+                    moved = self._moved(self._moved(sizes, i, a, b, touching), j, b, a, touching)
+                    moved[a] -= shared
+                    moved[b] -= shared
+                    after = lost + touching[i][a] - touching[i][b] + touching[j][b] - touching[j][a] + 2 * shared
+                    if self._rank(moved, after) < best:
+                        self._move(i, b, sides, touching)
+                        self._move(j, a, sides, touching)
+                        sizes, lost, best, improved = moved, after, self._rank(moved, after), True
+        return best
+
+    def _rank(self, sizes: Sequence[int], lost: int) -> Rank:
+        """Least is best: outside the wishes, fakes lost, far from the wishes."""
+        outside, far = self._misfit(sizes)
+        return outside, lost, far
+
+    def _penalty(self, sizes: Sequence[int]) -> float:
+        """What a misfit costs in the annealing, in fakes."""
+        outside, far = self._misfit(sizes)
+        return 30 * outside + 0.001 * far
+
+    def _misfit(self, sizes: Sequence[int]) -> tuple[float, float]:
+        """How far the wished sides lie outside half and twice their wish, and from it, once loners fill them up."""
+        least = most = under = over = 0.0
+        for size, wish in zip(sizes[1:], self._wishes, strict=True):
+            least += max(wish / 2 - size, 0.0)
+            most += max(size - 2 * wish, 0.0)
+            under += max(wish - size, 0.0)
+            over += max(size - wish, 0.0)
+        return max(least - self._spare, 0.0) + most, max(under - self._spare, 0.0) + over
+
+
+def _filled(
+    loners: Sequence[int], weights: Sequence[int], sizes: Sequence[int], wishes: Sequence[Fraction]
+) -> dict[int, int]:
+    """A side for each node without edges: the heaviest first, each to where most is wanting, up to the wish."""
+    held = list(sizes)
+    sides = {}
+    for i in sorted(loners, key=lambda i: (-weights[i], i)):
+        wanting = [float(wish - size) / max(float(wish), 1e-9) for size, wish in zip(held[1:], wishes, strict=True)]
+        place = max(range(len(wishes)), key=lambda side: (wanting[side], -side)) if wishes else -1
+        side = place + 1 if wishes and 2 * (wishes[place] - held[place + 1]) >= weights[i] else 0
+        held[side] += weights[i]
+        sides[i] = side
+    return sides
+
+
+def lower_bound(weights: Sequence[int], edges: Edges, wishes: Sequence[Fraction], lost: int) -> int:
+    """A number of lost fakes that no partition with all wished sides within half and twice their wish goes under.
+
+    Let v = w + d/2 be a node's weight and half its fakes, V their sum, L the graph's Laplacian. The second least
+    eigenvalue of L x = k diag(v) x gives cut(S) >= k v(S) (V - v(S)) / V for every S (Fiedler's bound, with node
+    weights as in Shi and Malik 2000). A side of size s has v(S) = s + cut(S)/2; every lost fake is in the cut of
+    two sides, so the loss is half the sum of the sides' cuts. The least of that over all (v(val), v(test)) which
+    the wishes allow is taken on a grid; the function is concave, so its least value in a cell is at a corner.
+    Nodes without edges may stand anywhere: they widen what the wishes allow. 0 where nothing can be proven:
+    a graph in several parts, or one side only. ``lost`` is what is known to be possible.
+    """
+    met = sorted({i for pair in edges for i in pair})
+    if len(met) < 2 or len(wishes) != 2 or min(wishes) <= 0:
+        return 0
+    place = {i: k for k, i in enumerate(met)}
+    laplacian = np.zeros((len(met), len(met)))
+    for (i, j), weight in edges.items():
+        a, b = place[i], place[j]
+        laplacian[a, b] -= weight
+        laplacian[b, a] -= weight
+        laplacian[a, a] += weight
+        laplacian[b, b] += weight
+    v = np.array([weights[i] for i in met]) + np.diag(laplacian) / 2
+    scale = 1 / np.sqrt(v)
+    second = float(np.linalg.eigvalsh(laplacian * scale[:, None] * scale[None, :])[1]) * (1 - 1e-9)
+    if second <= 1e-9:
+        return 0
+    total = float(v.sum())
+    spare = sum(weights) - sum(weights[i] for i in met)
+    least = [max(float(wish) / 2 - spare, 0.0) for wish in wishes]
+    most = [2 * float(wish) + lost / 2 for wish in wishes]
+
+    def cut(side: NDArray[np.float64]) -> NDArray[np.float64]:
+        inside = np.clip(side, 0.0, total)
+        return np.asarray(second * inside * (total - inside) / total)
+
+    step = max(max(most) / _GRID, 0.5)
+    val = np.arange(0.0, min(most[0], total) + 2 * step, step)
+    test = np.arange(0.0, min(most[1], total) + 2 * step, step)
+    slack = 2 * step  # a cell is looked at where any point of it may be allowed
+    fits_val, fits_test = val - cut(val) / 2 >= least[0] - slack, test - cut(test) / 2 >= least[1] - slack
+    together = val[:, None] - cut(val)[:, None] / 2 + test[None, :] - cut(test)[None, :] / 2
+    both = max(sum(float(wish) / 2 for wish in wishes) - spare, 0.0)
+    allowed = fits_val[:, None] & fits_test[None, :] & (together >= both - 2 * slack)
+    allowed &= val[:, None] + test[None, :] <= total + slack
+    if not allowed.any():
+        return 0
+    loss = (cut(val)[:, None] + cut(test)[None, :] + cut(val[:, None] + test[None, :])) / 2
+    return max(math.ceil(float(loss[allowed].min()) - 1e-6), 0)
