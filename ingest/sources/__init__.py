@@ -6,9 +6,16 @@ from typing import Final
 
 from ingest.sources.base import Source
 from ingest.sources.dfdc import Dfdc
+from ingest.sources.dfdc_preview import DfdcPreview
 from manifests.records import UsageError
 
-SOURCES: Final[dict[str, Source]] = {source.name: source for source in (Dfdc(),)}
+SOURCES: Final[dict[str, Source]] = {
+    source.name: source
+    for source in (
+        Dfdc(),
+        DfdcPreview(),
+    )
+}
 
 
 def source(name: str) -> Source:

@@ -6,17 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from posixpath import dirname
-from reprlib import Repr
 from typing import Final
 
-from ingest.sources.entries import Repeated, read_entries
+from ingest.sources.entries import Repeated, bad_row, read_entries, short
 from manifests.records import Finding
 
 METADATA: Final = ("metadata.json", "labels.csv")
 SUFFIX: Final = ".mp4"
 ADVICE: Final = "take metadata.json or labels.csv from the dataset again"
-_SHORT: Final = Repr()
-_SHORT.maxstring = _SHORT.maxother = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +55,18 @@ def read_parts(root: str, tables: Sequence[str]) -> dict[str, Part]:
             if isinstance(row, Row):
                 found[folder, row.stem].append(row)
             else:
-                part.findings.append(_bad_row(path, name, row))
+                part.findings.append(bad_row(path, name, row))
     for (folder, stem), rows in found.items():
         if len({row.fake for row in rows}) > 1 or len({row.original for row in rows if row.original}) > 1:
             parts[folder].findings += [
-                _bad_row(path, stem, "stands twice and differs, so its video is unlabelled")
+                bad_row(path, stem, "stands twice and differs, so its video is unlabelled")
                 for path in sorted({row.source for row in rows})
             ]
             continue
         parts[folder].rows[stem] = max(rows, key=lambda row: row.original is not None)
         for path, count in Counter(row.source for row in rows).items():
             if count > 1:
-                parts[folder].findings.append(_bad_row(path, stem, f"stands {count} times, always the same"))
+                parts[folder].findings.append(bad_row(path, stem, f"stands {count} times, always the same"))
     return dict(parts)
 
 
@@ -85,10 +82,10 @@ def _row(name: str, value: object, source: str) -> Row | str:
     if isinstance(fake, str):
         return fake
     if not isinstance(value.get("split"), str | None):
-        return f"split {_SHORT.repr(value['split'])} is no text"
+        return f"split {short(value['split'])} is no text"
     original = value.get("original")
     if original is not None and not (isinstance(original, str) and _is_plain(original)):
-        return f"original {_SHORT.repr(original)} is no plain name of an mp4 file"
+        return f"original {short(original)} is no plain name of an mp4 file"
     if not fake and original not in (None, name):
         return f"is REAL, but names the original {original!r}"
     stem = original[: -len(SUFFIX)] if fake and original else None
@@ -100,11 +97,11 @@ def _fake(value: Mapping[str, object]) -> bool | str:
     said: list[bool] = []
     if (label := value.get("label")) is not None:
         if not isinstance(label, str) or label.upper() not in ("REAL", "FAKE"):
-            return f"label {_SHORT.repr(label)} is neither REAL nor FAKE"
+            return f"label {short(label)} is neither REAL nor FAKE"
         said.append(label.upper() == "FAKE")
     if (number := value.get("is_fake")) is not None:
         if not isinstance(number, int) or number not in (0, 1):
-            return f"label {_SHORT.repr(number)} is neither 0 (real) nor 1 (fake)"
+            return f"label {short(number)} is neither 0 (real) nor 1 (fake)"
         said.append(bool(number))
     if not said:
         return "has no label"
@@ -113,7 +110,3 @@ def _fake(value: Mapping[str, object]) -> bool | str:
 
 def _is_plain(name: str) -> bool:
     return name.isprintable() and not set(name) & set("/\\") and name[:1] != "." and name.lower().endswith(SUFFIX)
-
-
-def _bad_row(path: str, name: str, reason: str) -> Finding:
-    return Finding(path=path, kind="bad_row", reason=f"row {_SHORT.repr(name)}: {reason}")

@@ -5,9 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from reprlib import Repr
+from typing import Final
 
 from manifests import storage
-from manifests.records import SemblanceError
+from manifests.records import Finding, SemblanceError
+
+_SHORT: Final = Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
 
 Entry = tuple[str, object]  # a name and what the file says of it
 
@@ -61,6 +66,16 @@ def label_entries(text: str) -> list[Entry]:
     except csv.Error as error:
         raise ValueError(str(error)) from error
     return [((row["filename"] or "").strip(), {"is_fake": _number((row["label"] or "").strip())}) for row in rows]
+
+
+def short(value: object) -> str:
+    """A foreign value as one printable line of bounded length."""
+    return _SHORT.repr(value)
+
+
+def bad_row(path: str, name: str, reason: str) -> Finding:
+    """The finding for row ``name`` of the metadata file ``path``."""
+    return Finding(path=path, kind="bad_row", reason=f"row {short(name)}: {reason}")
 
 
 def _object(pairs: list[tuple[str, object]]) -> object:

@@ -1,0 +1,53 @@
+"""Trees in memory: what a source reader sees, without a disk."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+
+import fsspec
+
+from ingest.sources import source
+from ingest.sources.base import IN_ROOT, Discovery, SourceConfig
+from manifests.records import Video
+from manifests.storage import Stat
+
+READ = (".json", ".csv", ".txt", ".parquet", ".tar.gz")  # only these have content that a reader may look at
+
+
+def discover(
+    dataset: str, tree: Mapping[str, object], config: SourceConfig = IN_ROOT, root: str = "memory://tree"
+) -> Discovery:
+    """Discovery of a tree in memory: texts and bytes as they are, all else as JSON."""
+    files = fsspec.filesystem("memory")
+    if files.exists(root):
+        files.rm(root, recursive=True)
+    stats = []
+    for path, content in tree.items():
+        text = content if isinstance(content, str | bytes) else json.dumps(content)
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        if path.endswith(READ):
+            files.pipe_file(f"{root}/{path}", data)
+        stats.append(Stat(path=path, bytes=len(data), version="0"))
+    return source(dataset).discover(root, stats, config)
+
+
+def by_path(found: Discovery) -> dict[str, Video]:
+    return {video.path: video for video in found.videos}
+
+
+def kinds(found: Discovery) -> list[tuple[str, str]]:
+    return [(finding.path, finding.kind) for finding in found.findings]
+
+
+def places(found: Discovery) -> Counter[str]:
+    """How often each path of the tree is planned, a mask, or has findings of its own; a law says once."""
+    named = Counter({finding.path for finding in found.findings})
+    masks = Counter({video.mask for video in found.videos if video.mask})
+    return named + masks + Counter(video.path for video in found.videos if video.fault != "missing")
+
+
+def escaped(path: str) -> str:
+    """The path as it stands in a finding."""
+    return path.encode("utf-8", "backslashreplace").decode()
