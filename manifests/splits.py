@@ -387,9 +387,8 @@ def _along(sizes: Sequence[tuple[datetime, int]], shares: Sequence[float]) -> di
         room = range(cuts[-1] + 1, len(sizes) - (len(sides) - 2 - number))
         cuts.append(min(room, key=lambda cut, wish=wish: (abs(sums[cut] - wish), cut)))  # type: ignore[misc]
     cuts.append(len(sizes))
-    return {
-        when: side for (side, _), start, end in zip(sides, cuts, cuts[1:], strict=True) for when, _ in sizes[start:end]
-    }
+    runs = zip(sides, cuts[:-1], cuts[1:], strict=True)
+    return {when: side for (side, _), start, end in runs for when, _ in sizes[start:end]}
 
 
 # what to say --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Final
 from ingest.sources.base import Source
 from ingest.sources.dfdc import Dfdc
 from ingest.sources.dfdc_preview import DfdcPreview
+from ingest.sources.folder import Folder
 from manifests.records import UsageError
 
 SOURCES: Final[dict[str, Source]] = {
@@ -14,6 +15,7 @@ SOURCES: Final[dict[str, Source]] = {
     for source in (
         Dfdc(),
         DfdcPreview(),
+        Folder(),
     )
 }
 

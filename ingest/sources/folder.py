@@ -1,0 +1,271 @@
+"""A user's own videos: ``real/**`` and ``fake/<method>/**``, or a table of paths and labels."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from posixpath import basename, splitext
+from typing import Final
+
+from ingest.sources.base import (
+    IN_ROOT,
+    Basis,
+    Datasheet,
+    Discovery,
+    SourceConfig,
+    family_roots,
+    refuse_collisions,
+    sift,
+)
+from ingest.sources.entries import bad_row, short
+from ingest.sources.folder_table import Row, Table, read_table
+from manifests.records import PRISTINE, Finding, SemblanceError, Video, make_video_id
+from manifests.storage import Stat
+
+SUFFIXES: Final = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+_HOW: Final = "put videos into real/ and fake/<method>/, or list them in a table (--set source.table=FILE)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a file's folders say: is it fake, by which method, and its path there without suffix."""
+
+    fake: bool
+    method: str | None
+    key: str
+
+
+class Folder:
+    """The reader of a user's own collection."""
+
+    name = "folder"
+    identity_basis: Basis | None = None  # the table decides: Discovery.identity_basis
+    fractions = (0.8, 0.1, 0.1)
+    identity_note = (
+        "Semblance knows of these videos what their folders or the table say: without the columns target and donor "
+        "(or recording and donor_recording) no split can promise anything about people."
+    )
+    datasheet = Datasheet(
+        title="A user's own videos",
+        homepage="Unknown to Semblance: the videos come from the folder of whoever built this.",
+        citation="Unknown to Semblance: cite where the videos come from.",
+        terms="Unknown to Semblance: do not pass videos or crops on without knowing the terms they came under.",
+        consent="Unknown to Semblance: whether the people shown agreed must be answered by whoever built this.",
+        known_leaks=(
+            "Labels, pairs, people and recordings are what the folders or the user's table say; nobody has checked "
+            "them. People who are not named may stand on several sides."
+        ),
+        label_noise="Unknown to Semblance.",
+        intended_use="Research on the detection of manipulated faces in video.",
+        unintended_use="Identifying people, or training generators of their likeness.",
+    )
+
+    def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
+        """Videos and findings below ``root``; with ``config.table`` the table alone says what is what.
+
+        Raises SemblanceError where no video has a label, the table cannot be read, or two files get one id.
+        """
+        sizes, findings = sift(files)
+        basis: Basis | None = None
+        tables: tuple[tuple[str, str], ...] = ()
+        if config.table is None:
+            planned, facts = _from_folders(sizes)
+            found = _bad_methods(planned)
+        else:
+            table = read_table(root, config.table)
+            odd = {finding.path for finding in findings}
+            planned, facts, more = _from_table(sizes, table, odd)
+            planned, basis = _identities(planned)
+            found, tables = [*table.findings, *more], ((table.name, table.sha256),)
+            sizes.pop(table.place or "", None)
+        if not any(video.label is not None for video in planned):
+            raise SemblanceError(f"No video below {root} has a label; {_HOW}.")
+        refuse_collisions(planned)
+        used = {path for video in planned for path in (video.path, video.mask)}
+        others = [Finding(path=path, kind="other", reason="no video") for path in sorted(sizes.keys() - used)]
+        return Discovery(
+            videos=tuple(sorted(planned, key=lambda video: video.video_id)),
+            findings=tuple(sorted([*findings, *found, *others], key=lambda one: (one.path, one.kind, one.reason))),
+            facts=tuple((sentence, count) for sentence, count in facts.items() if count),
+            tables=tables,
+            identity_basis=basis,
+        )
+
+
+def video_id(path: str) -> str:
+    """``folder-fake-blend-x`` for ``fake/blend/x.mp4``; any path that would share this form ends in a hash."""
+    stem, suffix = splitext(path)
+    if suffix == ".mp4" and "-" not in stem:
+        return make_video_id(Folder.name, *stem.split("/"))
+    return make_video_id(Folder.name, path)
+
+
+def _is_video(path: str) -> bool:
+    return path.lower().endswith(SUFFIXES)
+
+
+# folders ------------------------------------------------------------------------------------------------------
+
+
+def place_of(path: str) -> Place | None:
+    """What the folders of ``path`` say; None outside ``real/`` and ``fake/``."""
+    top, *rest = splitext(path)[0].split("/")
+    if not rest or top.lower() not in ("real", "fake"):
+        return None
+    if top.lower() == "real":
+        return Place(fake=False, method=PRISTINE, key="/".join(rest))
+    method = rest[0] if len(rest) > 1 and rest[0] != PRISTINE else None
+    return Place(fake=True, method=method, key="/".join(rest[1:] or rest))
+
+
+def _from_folders(sizes: Mapping[str, int]) -> tuple[list[Video], dict[str, int]]:
+    """Every video; a fake is of the family of the real with its path or, if one alone has it, its name."""
+    places = {path: place_of(path) for path in sorted(sizes) if _is_video(path)}
+    reals = {place.key for place in places.values() if place and not place.fake}
+    by_name: defaultdict[str, set[str]] = defaultdict(set)
+    for key in reals:
+        by_name[basename(key)].add(key)
+    videos = []
+    facts: Counter[str] = Counter()
+    for path, place in places.items():
+        video = Video(
+            video_id=video_id(path), path=path, dataset=Folder.name, family_id=video_id(path), bytes=sizes[path]
+        )
+        if place is None:
+            note = f"it lies neither in real/ nor in fake/; {_HOW}"
+            videos.append(replace(video, fault="unlabelled", fault_note=note))
+            continue
+        key = place.key
+        if place.fake and key not in reals:
+            named = by_name[basename(key)]
+            key = min(named) if len(named) == 1 else key
+            facts["fakes without a real of the same name (they are detected on their own)"] += not named
+            facts["fakes whose name several reals have (none is taken; they are detected on their own)"] += (
+                len(named) > 1
+            )
+        part = "real" if not place.fake else "fake" if place.method is None else f"fake/{place.method}"
+        family = video_id(f"real/{key}.mp4")
+        videos.append(replace(video, part=part, label=int(place.fake), method=place.method, family_id=family))
+    return videos, dict(facts)
+
+
+def _bad_methods(videos: Iterable[Video]) -> list[Finding]:
+    """A fake cannot be called pristine: its method is unknown."""
+    odd = sorted({"/".join(video.path.split("/")[:2]) for video in videos if _is_called_pristine(video)})
+    reason = f"{PRISTINE} is the word for reals, so the method of the fakes in it is unknown"
+    return [Finding(path=f"{path}/", kind="bad_method", reason=reason) for path in odd]
+
+
+def _is_called_pristine(video: Video) -> bool:
+    folders = video.path.split("/")[:-1]
+    return video.label == 1 and folders[1:2] == [PRISTINE]
+
+
+# table --------------------------------------------------------------------------------------------------------
+
+
+def _from_table(
+    sizes: Mapping[str, int], table: Table, odd: set[str]
+) -> tuple[list[Video], dict[str, int], list[Finding]]:
+    """Every row as a video and every other video file unlabelled; ``odd`` files have findings already."""
+    where = table.place or table.name
+    findings = []
+    videos: dict[str, Video] = {}
+    for path, row in sorted(table.rows.items()):
+        if path in odd or path == table.place:
+            findings.append(bad_row(where, path, "names a hidden file or the table itself, which is no video"))
+            continue
+        mask = row.mask
+        if mask is not None and (mask not in sizes or mask in table.rows or mask == table.place):
+            findings.append(bad_row(where, path, f"mask {short(mask)} is not there, or is a video itself; not used"))
+            mask = None
+        videos[path] = _listed(row, mask, sizes.get(path))
+    masks = {video.mask for video in videos.values()}
+    for path in sorted(sizes.keys() - videos.keys() - masks - {table.place}):
+        if _is_video(path):
+            note = "the table has no usable row for it; add or mend its row, or move the file away"
+            video = Video(video_id=video_id(path), path=path, dataset=Folder.name, family_id=video_id(path))
+            videos[path] = replace(video, bytes=sizes[path], fault="unlabelled", fault_note=note)
+    planned, facts, more = _with_families(videos, table.rows, where)
+    return planned, facts, findings + more
+
+
+def _listed(row: Row, mask: str | None, size: int | None) -> Video:
+    note = None if size is not None else "listed in the table, but the file is not there; get it or remove the row"
+    return Video(
+        video_id=video_id(row.path),
+        path=row.path,
+        dataset=Folder.name,
+        label=row.label,
+        method=row.method,
+        compression=row.compression,
+        family_id=video_id(row.path),
+        target_id=_named(row.target),
+        donor_id=_named(row.donor),
+        recording_id=_named(row.recording),
+        donor_recording_id=_named(row.donor_recording),
+        split_official=row.split,
+        date=row.date,
+        mask=mask,
+        bytes=size,
+        fault=None if size is not None else "missing",
+        fault_note=note,
+    )
+
+
+def _named(text: str | None) -> str | None:
+    return make_video_id(Folder.name, text) if text else None
+
+
+def _with_families(
+    videos: Mapping[str, Video], rows: Mapping[str, Row], where: str
+) -> tuple[list[Video], dict[str, int], list[Finding]]:
+    """Join videos to the families of the originals that they name; a fake shows its original's people."""
+    originals = {path: rows[path].original or "" for path in videos if path in rows and rows[path].original}
+    roots = family_roots(originals)
+    findings = []
+    facts: Counter[str] = Counter()
+    planned = []
+    for path, video in videos.items():
+        named = originals.get(path)
+        original = videos.get(named) if named else None
+        if named and original is not None and original.label == 1:
+            reason = f"its original {short(named)} is a fake itself"
+            findings.append(Finding(path=where, kind="bad_original", reason=f"row {short(path)}: {reason}"))
+        root = videos.get(roots.get(path, path))
+        if root is not None and root is not video and root.label == 0:
+            video, notes = _with_people(video, root)
+            findings += [bad_row(where, path, note) for note in notes]
+        if video.label == 1 and video.fault is None:
+            facts["fakes that name no original (each is a family of its own)"] += named is None
+            absent = named is not None and (original is None or original.fault == "missing")
+            facts["fakes whose original is not on disk (they are detected on their own)"] += absent
+            unlabelled = original is not None and original.fault == "unlabelled"
+            facts["fakes whose original is on disk without a label (they are detected on their own)"] += unlabelled
+        planned.append(replace(video, family_id=video_id(roots.get(path, path))))
+    return planned, dict(facts), findings
+
+
+def _with_people(video: Video, original: Video) -> tuple[Video, list[str]]:
+    """The video with the target and recording of its original where it names none; and contradictions."""
+    notes = []
+    for own, its in ((video.target_id, original.target_id), (video.recording_id, original.recording_id)):
+        if own and its and own != its:
+            notes.append(f"it names {short(own)}, but its original {short(its)}; both stay, in one family")
+    video = replace(
+        video,
+        target_id=video.target_id or original.target_id,
+        recording_id=video.recording_id or original.recording_id,
+    )
+    return video, notes
+
+
+def _identities(videos: Sequence[Video]) -> tuple[list[Video], Basis | None]:
+    """What the table's ids stand for: people where it names any, else recordings, else nothing."""
+    if any(video.target_id or video.donor_id for video in videos):
+        return list(videos), "person"
+    if not any(video.recording_id or video.donor_recording_id for video in videos):
+        return list(videos), None
+    shown = [replace(video, target_id=video.recording_id, donor_id=video.donor_recording_id) for video in videos]
+    return shown, "recording"

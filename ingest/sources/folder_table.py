@@ -1,0 +1,231 @@
+"""A user's table of videos: read as text, each row checked, what does not fit a finding."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from posixpath import basename, normpath
+from typing import Final
+
+import polars as pl
+
+from ingest.sources.entries import bad_row, short
+from manifests import storage
+from manifests.records import PRISTINE, Finding, SemblanceError
+from manifests.splits import parse_date
+
+COLUMNS: Final = (
+    "path",
+    "label",
+    "method",
+    "compression",
+    "original",
+    "target",
+    "donor",
+    "recording",
+    "donor_recording",
+    "split",
+    "date",
+    "mask",
+)
+_LABELS: Final = {"0": 0, "0.0": 0, "real": 0, "1": 1, "1.0": 1, "fake": 1}
+_ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[a-z0-9]+://")
+_WHOLE: Final = re.compile(r"([0-9]+)\.0")  # a number that stood in a column with gaps
+Cells = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row with a usable path and label; paths are relative to the root, people and recordings as written."""
+
+    path: str
+    label: int
+    method: str | None = None
+    compression: str | None = None
+    original: str | None = None
+    target: str | None = None
+    donor: str | None = None
+    recording: str | None = None
+    donor_recording: str | None = None
+    split: str | None = None
+    date: str | None = None
+    mask: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The usable rows by path, what was wrong with the others, and where the table lies.
+
+    ``place`` is its path below the root, None where it lies elsewhere.
+    """
+
+    rows: Mapping[str, Row]
+    findings: tuple[Finding, ...]
+    name: str
+    sha256: str
+    place: str | None
+
+
+def read_table(root: str, table: str) -> Table:
+    """The CSV or Parquet table at ``table``, as it is written or below ``root``.
+
+    Raises SemblanceError where it is not there, cannot be read, or lacks the columns path and label.
+    """
+    try:
+        url = table if storage.exists(table) else storage.join(root, table)
+        data = storage.read_bytes(url)
+    except (OSError, ValueError, ImportError) as error:
+        raise SemblanceError(
+            f"The table {table} cannot be read ({error}); name a CSV or Parquet file with --set source.table=FILE."
+        ) from error
+    place = _below(root, url)
+    path = place or table
+    try:
+        names, lines = _parquet(data) if table.lower().endswith((".parquet", ".pq")) else _csv(data)
+    except (ValueError, csv.Error, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        why = str(error).partition("\n")[0]
+        raise SemblanceError(
+            f"The table {table} cannot be read ({why}); make it a UTF-8 CSV or a Parquet file with the columns path "
+            "and label."
+        ) from error
+    heads = [name.strip().lower() for name in names]
+    if lacking := [name for name in ("path", "label") if name not in heads]:
+        raise SemblanceError(
+            f"The table {table} has no column {' and no column '.join(lacking)}; it has {short(sorted(heads))}, and "
+            f"may have {', '.join(COLUMNS)}."
+        )
+    if doubled := sorted(name for name, count in Counter(heads).items() if count > 1 and name in COLUMNS):
+        raise SemblanceError(f"The table {table} has the column {doubled[0]} twice; leave one of them.")
+    findings = [Finding(path=path, kind="metadata", reason="read: the table of the videos")]
+    for head in sorted(set(heads) - set(COLUMNS)):
+        reason = f"column {short(head)} is not used; known columns are {', '.join(COLUMNS)}"
+        findings.append(Finding(path=path, kind="unknown_column", reason=reason))
+    rows = _rows(path, heads, lines, findings)
+    return Table(
+        rows=rows,
+        findings=tuple(findings),
+        name=basename(table) or table,
+        sha256=hashlib.sha256(data).hexdigest(),
+        place=place,
+    )
+
+
+def _csv(data: bytes) -> tuple[list[str], Sequence[Sequence[str | None]]]:
+    lines = [line for line in csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True) if line]
+    return (lines[0], lines[1:]) if lines else ([], [])
+
+
+def _parquet(data: bytes) -> tuple[list[str], Sequence[Sequence[str | None]]]:
+    """Every value as text; a column of lists or records is an error."""
+    frame = pl.read_parquet(io.BytesIO(data))
+    if nested := [name for name, kind in frame.schema.items() if kind.is_nested()]:
+        raise ValueError(f"column {short(nested[0])} holds lists or records")
+    return frame.columns, frame.select(pl.all().cast(pl.String)).rows()
+
+
+def _rows(
+    path: str, heads: Sequence[str], lines: Iterable[Sequence[str | None]], findings: list[Finding]
+) -> dict[str, Row]:
+    """Path -> its row; a path that stands twice with other values has none."""
+    found: defaultdict[str, list[Row | None]] = defaultdict(list)
+    for number, line in enumerate(lines, start=1):
+        cells = dict(zip(heads, line, strict=False))
+        where = relative(cells.get("path"))
+        if where is None:
+            reason = f"row {number}: path {short(cells.get('path'))} is no path below the root"
+            findings.append(Finding(path=path, kind="bad_row", reason=reason))
+            continue
+        notes = [f"has {len(line)} values for {len(heads)} columns"] if len(line) != len(heads) else []
+        found[where].append(_row(where, cells, notes))
+        findings += [bad_row(path, where, note) for note in notes]
+    rows = {}
+    for where, given in found.items():
+        if len(set(given)) > 1:
+            findings.append(bad_row(path, where, "stands twice and differs, so its video is unlabelled"))
+            continue
+        if len(given) > 1:
+            findings.append(bad_row(path, where, f"stands {len(given)} times, always the same"))
+        if (row := given[0]) is not None:
+            rows[where] = row
+    return rows
+
+
+def _row(path: str, cells: Cells, notes: list[str]) -> Row | None:
+    """The row, None where it has no usable label; what is wrong with it goes to ``notes``."""
+    texts = {name: (cells.get(name) or "").strip() for name in COLUMNS}
+    label = _LABELS.get(texts["label"].lower())
+    if label is None:
+        notes.append(f"label {short(cells.get('label'))} is none of 0, 1, real and fake, so its video is unlabelled")
+        return None
+    side = texts["split"].lower()
+    if side not in ("", "train", "val", "test"):
+        notes.append(f"split {short(texts['split'])} is none of train, val and test, so it is unknown")
+        side = ""
+    date = texts["date"]
+    if date and parse_date(date) is None:
+        notes.append(f"date {short(date)} is no ISO 8601 date, so it is unknown")
+        date = ""
+    method = texts["method"] or None
+    if label == 0 and method not in (None, PRISTINE, "original", "real"):
+        notes.append(f"is real, but names the method {short(method)}, which is not used")
+    if label == 1 and method == PRISTINE:
+        notes.append(f"is fake, but its method is {PRISTINE}, so it is unknown")
+        method = None
+    for name in ("donor", "donor_recording"):
+        if label == 0 and texts[name]:
+            notes.append(f"is real, but names a {name}, which is not used")
+            texts[name] = ""
+    original = _other(path, "original", cells, notes)
+    mask = _other(path, "mask", cells, notes)
+    people = {name: _same(texts[name]) for name in ("target", "donor", "recording", "donor_recording")}
+    return Row(
+        path=path,
+        label=label,
+        method=PRISTINE if label == 0 else method,
+        compression=texts["compression"] or None,
+        original=original,
+        split=side or None,
+        date=date or None,
+        mask=mask,
+        **people,
+    )
+
+
+def _same(text: str) -> str | None:
+    """One spelling of an id: a whole number in a column with gaps comes as ``12.0`` from many programs."""
+    match = _WHOLE.fullmatch(text)
+    return (match[1] if match else text) or None
+
+
+def _other(path: str, name: str, cells: Cells, notes: list[str]) -> str | None:
+    """The path of another file that column ``name`` gives, None where there is none."""
+    if not (text := cells.get(name)):
+        return None
+    other = relative(text)
+    if other is None or other == path:
+        notes.append(f"{name} {short(text)} is {'its own path' if other else 'no path below the root'}; it is not used")
+        return None
+    return other
+
+
+def relative(text: str | None) -> str | None:
+    """One spelling of a path below the root; None for an empty or absolute one, or one with ``..``."""
+    if not text or _ABSOLUTE.match(text) or ".." in text.split("/"):
+        return None
+    path = normpath(text)
+    return None if path == "." else path
+
+
+def _below(root: str, url: str) -> str | None:
+    """The path of ``url`` below ``root``, None where it lies elsewhere."""
+    if storage.is_remote(root) or storage.is_remote(url):
+        folder = f"{root.rstrip('/')}/"
+        return url.removeprefix(folder) if url.startswith(folder) else None
+    path = os.path.relpath(os.path.realpath(url), os.path.realpath(root.removeprefix("file://")))
+    return None if path.startswith("..") else path
