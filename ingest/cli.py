@@ -12,9 +12,12 @@ import typer
 from manifests.console import friendly, plain
 from manifests.records import SemblanceError
 
+_LINE = 600  # characters of a printed warning: names may have thousands
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from ingest.planning import Plan
 
@@ -204,7 +207,7 @@ def _plan_tables(made: Plan) -> list[Table]:
         for line in made.discovery.coverage:
             against.add_row(line.what, str(line.found), str(line.full))
         tables.append(against)
-    parts = Table(title=f"{made.source.name} at {plain(made.root)}")
+    parts = Table(title=_cell(f"{made.source.name} at {made.root}", 200))
     for column in ("part", "real", "fake", "unlabelled", "missing"):
         parts.add_column(column, justify="left" if column == "part" else "right")
     counts: dict[str, Counter[str]] = {}
@@ -212,7 +215,7 @@ def _plan_tables(made: Plan) -> list[Table]:
         kind = video.fault or ("fake" if video.label else "real")
         counts.setdefault(video.part or "-", Counter())[kind] += 1
     for part, count in sorted(counts.items()):
-        parts.add_row(plain(part), *(str(count[kind]) for kind in ("real", "fake", "unlabelled", "missing")))
+        parts.add_row(_cell(part), *(str(count[kind]) for kind in ("real", "fake", "unlabelled", "missing")))
     sides = Table(title=f"split: {made.protocol}")
     for column in ("split", "real", "fake", "families", "shards"):
         sides.add_column(column, justify="left" if column == "split" else "right")
@@ -237,7 +240,7 @@ def _print_findings(console: Console, made: Plan, most: int = 8) -> None:
     lines = [f"  {finding.kind}: {finding.path}: {finding.reason}" for finding in odd]
     lines += [f"  {video.fault}: {video.path}: {video.fault_note}" for video in faults]
     for line in lines[:most]:
-        console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+        console.print(_cut(plain(line), _LINE), markup=False, highlight=False, soft_wrap=True)
     if len(lines) > most:
         console.print(f"  ... and {len(lines) - most} more")
 
@@ -247,7 +250,7 @@ def _summary_table(out: str) -> Table:
 
     from ingest.summary import by_split_and_method
 
-    table = Table(title=plain(out))
+    table = Table(title=_cell(out, 200))
     for column in ("split", "label", "method", "videos", "failed", "faces", "kept", "rejected", "why rejected"):
         table.add_column(
             column, justify="right" if column in ("videos", "failed", "faces", "kept", "rejected") else "left"
@@ -255,7 +258,7 @@ def _summary_table(out: str) -> Table:
     labels = {0: "real", 1: "fake", None: "unknown"}
     for row in by_split_and_method(out).iter_rows(named=True):
         numbers = (str(row[name]) for name in ("videos", "failed", "faces", "kept", "rejected"))
-        table.add_row(row["split"], labels[row["label"]], plain(row["method"] or "-"), *numbers, row["why"] or "")
+        table.add_row(row["split"], labels[row["label"]], _cell(row["method"] or "-"), *numbers, row["why"] or "")
     return table
 
 
@@ -286,7 +289,9 @@ def _print_failures(console: Console, out: str, most: int = 10) -> None:
     )
     console.print(f"{failed.height} videos failed:")
     for status_, path, error in failed.head(most).iter_rows():
-        console.print(plain(f"  {status_}: {path}: {error}"), markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            _cut(plain(f"  {status_}: {path}: {error}"), _LINE), markup=False, highlight=False, soft_wrap=True
+        )
     if failed.height > most:
         console.print(f"  ... and {failed.height - most} more")
 
@@ -304,6 +309,17 @@ def _print_next(console: Console, out: str) -> None:
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _cell(text: str, most: int = 60) -> Text:
+    """A foreign name for a table: no control characters, no markup, at most ``most`` characters."""
+    from rich.text import Text
+
+    return Text(_cut(plain(text), most))
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
 def _console() -> Console:

@@ -11,6 +11,7 @@ import polars as pl
 
 from ingest.planning import Plan
 from manifests import scan, schema
+from manifests.console import plain
 from manifests.records import FAILURES, SPLITS
 from quality import video
 
@@ -114,7 +115,7 @@ def card(plan: Plan, description: Mapping[str, Any]) -> str:
     sheet, counts = plan.source.datasheet, description["counts"]
     statuses = ", ".join(f"{name} {count}" for name, count in counts["statuses"].items())
     facts = "".join(f"- {sentence}: {count}\n" for sentence, count in plan.discovery.facts)
-    promises = "".join(f"- {sentence}\n" for sentence in plan.split_facts)
+    promises = "".join(f"- {plain(sentence)}\n" for sentence in plan.split_facts)
     return f"""# {sheet.title}, prepared by Semblance
 
 Fingerprint `{description["fingerprint"]}`; recipe `{plan.recipe.name}`; split laid out: `{description["split"]}`.

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ROUNDS: Final = 8  # of annealing, each with its own start
-_STEPS: Final = 100_000  # a round
+_STEPS: Final = 100_000  # a round, at most
+_STEPS_EACH: Final = 2_000  # a round, for each node
 _EXCHANGED: Final = 150  # nodes up to which exchanges of two are tried
 _GRID: Final = 1500  # steps of the bound's grid along each axis
 Edges = Mapping[tuple[int, int], int]  # (i, j) with i < j -> fakes
@@ -100,9 +101,10 @@ class _Search:
                 touching[i][sides[j]] += weight
         sizes = self.sizes(sides)
         heat = float(max(sum(self._near[i].values()) for i in nodes))
-        cooling = (0.2 / heat) ** (1 / _STEPS)
+        steps = min(_STEPS, _STEPS_EACH * len(nodes))
+        cooling = (0.2 / heat) ** (1 / steps)
         penalty = self._penalty(sizes)
-        for _ in range(_STEPS):
+        for _ in range(steps):
             heat *= cooling
             i = nodes[int(chance.random() * len(nodes))]
             old, new = sides[i], int(chance.random() * count)

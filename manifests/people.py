@@ -34,7 +34,7 @@ class Placed:
 def place(rows: Sequence[Row], shares: Sequence[float], seed: int) -> Placed:
     """A side for every person and every family of unknown people.
 
-    Connected groups stay whole where they then fit; else the largest are broken up, one after the other.
+    Connected groups stay whole where they then fit; else the largest are broken up: one, then two, four and so on.
     """
     nodes = _nodes(rows)
     weights, edges = _graph(rows, nodes)
@@ -47,9 +47,8 @@ def place(rows: Sequence[Row], shares: Sequence[float], seed: int) -> Placed:
     best = {name: str(side) for group, side in zip(groups, sides, strict=True) for name in group}
     if _fits(sizes, sides, wishes[1:]):
         return Placed(nodes=nodes, sides=best, bound=0)
-    for broken, group in enumerate(heavy, start=1):
-        if len(group) == 1:
-            break
+    several = sum(len(group) > 1 for group in heavy)
+    for broken in sorted({several, *(2**power for power in range(several.bit_length()))}):
         units = [[name] for part in heavy[:broken] for name in part] + heavy[broken:]
         number = {name: place for place, unit in enumerate(units) for name in unit}
         links: defaultdict[tuple[int, int], int] = defaultdict(int)

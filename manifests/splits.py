@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -409,8 +409,8 @@ def _balance(rows: Sequence[Row], sides: Sides, protocol: str) -> list[str]:
         if not reals and not fakes:
             continue
         usual, here = whole[0] / sum(whole), reals / (reals + fakes)
-        odds: Callable[[float], float] = lambda share: share / (1 - share) if share < 1 else float("inf")  # noqa: E731
-        if not reals or not fakes or not 0.5 <= odds(here) / odds(usual) <= 2:
+        odds, usually = reals * whole[1], fakes * whole[0]  # their ratio is the odds ratio
+        if not reals or not fakes or odds > 2 * usually or usually > 2 * odds:
             facts.append(
                 f"out of balance under {protocol}: {side} holds {reals} reals and {fakes} fakes ({here:.0%} real; "
                 f"{usual:.0%} over all sides)"

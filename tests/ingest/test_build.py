@@ -84,9 +84,9 @@ def test_bijection_by_tar_itself(built: Path) -> None:
 def test_every_column_is_filled_or_known_to_be_empty(built: Path) -> None:
     """What is not recorded at build time cannot be added later."""
     empty = {
-        "samples": {"compression", "target_id", "donor_id", "recording_id", "split_official", "split_identity"}
+        "samples": {"compression", "target_id", "donor_id", "recording_id", "split_identity"}
         | {"split_method", "split_temporal", "split_note"},
-        "videos": {"compression", "target_id", "donor_id", "recording_id", "donor_recording_id", "split_official"}
+        "videos": {"member", "compression", "target_id", "donor_id", "recording_id", "donor_recording_id"}
         | {"split_identity", "split_method", "split_temporal", "split_note", "created", "error"},
     }
     for table, known in empty.items():
