@@ -70,6 +70,45 @@ def schema(
             print(f"  {field.name:20} {field.type}")
 
 
+@app.command("leave-one-out")
+@friendly
+def leave_one_out(
+    out: Annotated[str, typer.Argument(help="The --out of a build, or a table that `ingest plan --to` wrote.")],
+    to: Annotated[str | None, typer.Option("--to", help="Parquet or CSV file for the rows.")] = None,
+) -> None:
+    """Hold out every method in turn: one split a method, a row a method and video.
+
+    Columns: held_out, video_id, split_method (train, val, test or null), split_note. Join it with samples on
+    video_id, or lay one out with `shards repack OUT --split method --held-out METHOD --to OUT2`.
+    """
+    import polars as pl
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from manifests import splits, store
+
+    plan = store.read_plan(out)
+    methods = splits.methods_of(plan)
+    if len(methods) < 2:
+        raise UsageError(f"The fakes of {plain(out)} have {len(methods)} named methods; to leave one out takes two.")
+    each = [splits.hold_out(plan, [name]).with_columns(held_out=pl.lit(name)) for name in methods]
+    rows = pl.concat(each).select("held_out", "video_id", "split_method", "split_note")
+    table = Table(title="videos (real + fake) with one method held out for test")
+    for column in ("held out", "train", "val", "test", "unassigned"):
+        table.add_column(column, justify="left" if column == "held out" else "right")
+    sides = rows.join(plan.select("video_id", "label", "fault"), on="video_id").filter(pl.col("fault").is_null())
+    for name in methods:
+        cells = []
+        for side in ("train", "val", "test", None):
+            labels = sides.filter((pl.col("held_out") == name) & pl.col("split_method").eq_missing(side))["label"]
+            cells.append(f"{(labels == 0).sum()} + {(labels == 1).sum()}")
+        table.add_row(Text(plain(name)), *cells)
+    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+    if to is not None:
+        _write(rows, Format.csv if to.endswith(".csv") else Format.parquet, to)
+
+
 def _write(answer: pl.DataFrame, form: Format, to: str | None) -> None:
     try:
         match form:

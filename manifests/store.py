@@ -82,6 +82,28 @@ def scan(out: str, table: Table = "samples") -> pl.LazyFrame:
     )
 
 
+def read_plan(where: str) -> pl.DataFrame:
+    """The plan of a build, or the table that ``ingest plan --to`` wrote: a row a planned video.
+
+    Raises SemblanceError where there is none, or a table without the plan's columns.
+    """
+    if not where.endswith(".parquet"):
+        return scan(where, "plan").collect()
+    try:
+        with storage.local_copy(where) as path:
+            frame = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise SemblanceError(
+            f"The plan {where} cannot be read ({reason}); write one with `ingest plan --to`."
+        ) from error
+    if missing := set(schema.PLAN.names) - set(frame.columns):
+        raise SemblanceError(
+            f"{where} is no plan (it has no column {min(missing)!r}); write one with `ingest plan --to`."
+        )
+    return frame
+
+
 def _empty(table: str) -> pl.LazyFrame:
     frame = pl.from_arrow(schema.TABLES[table].empty_table())
     assert isinstance(frame, pl.DataFrame)

@@ -17,8 +17,8 @@ import polars as pl
 
 from ingest.sources.entries import bad_row, short
 from manifests import storage
+from manifests.protocols import parse_date
 from manifests.records import PRISTINE, Finding, SemblanceError
-from manifests.splits import parse_date
 
 COLUMNS: Final = (
     "path",

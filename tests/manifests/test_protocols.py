@@ -163,7 +163,7 @@ def test_methods_can_be_named() -> None:
     assert counts["test", "b"] == counts["train", "a"] == counts["val", "c"] == 0
     assert (counts["test", "a"], counts["train", "b"], counts["unassigned", "b"]) == (6, 10, 6)
     assert any("held out for test: a, c; 34 fakes stay unassigned" in fact for fact in done.facts)
-    with pytest.raises(UsageError, match="'z', which no fake has; methods here: a, b, c"):
+    with pytest.raises(UsageError, match="'z'; methods here: a, b, c"):
         assign(videos, protocol="method", held_out=("z",))
     with pytest.raises(UsageError, match="does not exist for these videos: no video has a date"):
         assign(videos, protocol="temporal")
