@@ -207,7 +207,7 @@ def _plan_tables(made: Plan) -> list[Table]:
         for line in made.discovery.coverage:
             against.add_row(line.what, str(line.found), str(line.full))
         tables.append(against)
-    parts = Table(title=_cell(f"{made.source.name} at {made.root}", 200))
+    parts = Table(title=_cell(f"{made.source.name} at {made.root}{_marked(made.synthetic)}", 200))
     for column in ("part", "real", "fake", "unlabelled", "missing"):
         parts.add_column(column, justify="left" if column == "part" else "right")
     counts: dict[str, Counter[str]] = {}
@@ -249,8 +249,9 @@ def _summary_table(out: str) -> Table:
     from rich.table import Table
 
     from ingest.summary import by_split_and_method
+    from manifests import store
 
-    table = Table(title=_cell(out, 200))
+    table = Table(title=_cell(f"{out}{_marked(store.description(out).get('synthetic'))}", 200))
     for column in ("split", "label", "method", "videos", "failed", "faces", "kept", "rejected", "why rejected"):
         table.add_column(
             column, justify="right" if column in ("videos", "failed", "faces", "kept", "rejected") else "left"
@@ -309,6 +310,10 @@ def _print_next(console: Console, out: str) -> None:
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _marked(synthetic: object) -> str:
+    return " (SYNTHETIC: nobody in it exists)" if synthetic else ""
 
 
 def _cell(text: str, most: int = 60) -> Text:

@@ -12,10 +12,10 @@ import numpy as np
 import yaml
 
 from ingest import persons
+from ingest.sources.base import SYNTHETIC
 from manifests.records import Image, SemblanceError, digest
 from quality import video
 
-MARKER: Final = ".semblance-demo.json"
 VERSION: Final = 1
 DEMO_RECIPE: Final[dict[str, Any]] = {"name": "demo", "split": {"fractions": [0.5, 0.25, 0.25]}}
 COMMENT: Final = "synthetic (semblance demo)"
@@ -179,7 +179,7 @@ def _files(scenes: list[_Scene]) -> list[str]:
 
 def _claimed(target: Path, made: dict[str, Any]) -> bool:
     """Whether the folder holds just this collection, whole; raises SemblanceError where it is another's."""
-    if not (target / MARKER).is_file():
+    if not (target / SYNTHETIC).is_file():
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise SemblanceError(
                 f"{target} holds files that `ingest demo` did not make; name another folder with --to."
@@ -192,20 +192,21 @@ def _claimed(target: Path, made: dict[str, Any]) -> bool:
 def _marked(target: Path) -> dict[str, Any]:
     """What the marker says; raises SemblanceError where it cannot be read or is not ours."""
     try:
-        found: dict[str, Any] = json.loads((target / MARKER).read_text("utf-8"))
+        found: dict[str, Any] = json.loads((target / SYNTHETIC).read_text("utf-8"))
         inside = all(".." not in Path(name).parts and not Path(name).is_absolute() for name in found["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise SemblanceError(
-            f"{target / MARKER} is from another version or damaged; delete {target} or name another folder with --to."
+            f"{target / SYNTHETIC} is from another version or damaged; delete {target} or name another folder "
+            "with --to."
         ) from error
     if not inside:
-        raise SemblanceError(f"{target / MARKER} names files outside its folder; name another folder with --to.")
+        raise SemblanceError(f"{target / SYNTHETIC} names files outside its folder; name another folder with --to.")
     return found
 
 
 def _clear(target: Path, made: dict[str, Any]) -> None:
     """Remove the files that an earlier demo listed as its own, and claim the folder."""
-    if (target / MARKER).is_file():
+    if (target / SYNTHETIC).is_file():
         for name in _marked(target)["files"]:
             (target / name).unlink(missing_ok=True)
         for part in _PARTS:
@@ -217,6 +218,6 @@ def _clear(target: Path, made: dict[str, Any]) -> None:
 
 def _mark(target: Path, value: dict[str, Any]) -> None:
     """Write the marker whole or not at all."""
-    draft = target / f"{MARKER}.part"
+    draft = target / f"{SYNTHETIC}.part"
     draft.write_text(json.dumps(value), "utf-8")
-    draft.replace(target / MARKER)
+    draft.replace(target / SYNTHETIC)

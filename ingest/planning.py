@@ -11,7 +11,7 @@ import polars as pl
 from ingest.faces import weights
 from ingest.recipes import Recipe
 from ingest.sources import source
-from ingest.sources.base import Discovery, Source
+from ingest.sources.base import SYNTHETIC, Discovery, Source
 from manifests import schema, splits, storage
 from manifests.recipe import canonical_json, fingerprint
 from manifests.records import SemblanceError, Video, digest
@@ -33,6 +33,7 @@ class Plan:
     listed: dict[str, tuple[int, ...]]  # sampling.mode "list": indices by video
     protocol: str  # the split that is laid out
     split_facts: tuple[str, ...]  # what the protocols promise, lose and lack
+    synthetic: bool  # made by `ingest demo`: said wherever the collection shows
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -122,6 +123,7 @@ def make(dataset: str, root: str, recipe: Recipe) -> Plan:
         listed=_listed(recipe.sampling.table, planned),
         protocol=assigned.protocol,
         split_facts=assigned.facts,
+        synthetic=any(stat.path == SYNTHETIC for stat in files),
     )
 
 

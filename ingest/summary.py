@@ -25,6 +25,11 @@ _PACKAGES: Final = (
     "polars",
 )
 
+_SYNTHETIC: Final = (
+    "`ingest demo` invented every person and video of this collection. It is no part of the dataset whose layout it "
+    "has and whose source, terms and leaks are told below, and no basis for any claim about it."
+)
+
 
 def versions() -> dict[str, str]:
     """What the result depends on beside the recipe."""
@@ -44,6 +49,7 @@ def describe(plan: Plan, out: str) -> dict[str, Any]:
         "dataset": plan.source.name,
         "fingerprint": plan.fingerprint,
         "split": plan.protocol,
+        "synthetic": plan.synthetic,
         "recipe": plan.recipe.model_dump(mode="json"),
         "versions": versions(),
         "complete": True,
@@ -116,8 +122,11 @@ def card(plan: Plan, description: Mapping[str, Any]) -> str:
     statuses = ", ".join(f"{name} {count}" for name, count in counts["statuses"].items())
     facts = "".join(f"- {sentence}: {count}\n" for sentence, count in plan.discovery.facts)
     promises = "".join(f"- {plain(sentence)}\n" for sentence in plan.split_facts)
-    return f"""# {sheet.title}, prepared by Semblance
+    invented = f"**SYNTHETIC.** {_SYNTHETIC}\n" if plan.synthetic else ""
+    title = f"{'SYNTHETIC collection in the layout of: ' if plan.synthetic else ''}{sheet.title}"
+    return f"""# {title}, prepared by Semblance
 
+{invented}
 Fingerprint `{description["fingerprint"]}`; recipe `{plan.recipe.name}`; split laid out: `{description["split"]}`.
 
 | what | count |

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -102,6 +103,15 @@ def read_plan(where: str) -> pl.DataFrame:
             f"{where} is no plan (it has no column {min(missing)!r}); write one with `ingest plan --to`."
         )
     return frame
+
+
+def description(out: str) -> dict[str, Any]:
+    """What dataset.json says of a finished build; empty where there is none that can be read."""
+    try:
+        value = json.loads(storage.read_bytes(storage.join(out, "dataset.json")))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _empty(table: str) -> pl.LazyFrame:

@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import polars as pl
 
-from manifests import scan
+from manifests import scan, store
 from manifests.records import Image, SemblanceError, digest
 from quality import codec
 from shards import read
 
 CELL: Final = 112  # px
 _CAPTION: Final = 26  # px under each cell
+_BANNER: Final = 20  # px above a synthetic collection
 
 
 def rows(out: str, *, table: str, where: str | None, most: int) -> list[dict[str, Any]]:
@@ -41,14 +42,21 @@ def draw(out: str, found: list[dict[str, Any]], columns: int = 10) -> Image:
     if not found:
         raise SemblanceError(f"No picture in {out} fits; loosen the condition.")
     lines = -(-len(found) // columns)
-    sheet = np.full((lines * (CELL + _CAPTION), columns * CELL, 3), 255, np.uint8)
+    synthetic = bool(store.description(out).get("synthetic"))
+    top = _BANNER if synthetic else 0
+    sheet = np.full((top + lines * (CELL + _CAPTION), columns * CELL, 3), 255, np.uint8)
+    if synthetic:
+        _write(sheet, "SYNTHETIC: nobody here exists", (2, top - 5), 1.0)
     for place, row in enumerate(found):
-        y, x = place // columns * (CELL + _CAPTION), place % columns * CELL
+        y, x = top + place // columns * (CELL + _CAPTION), place % columns * CELL
         picture = codec.decode(read.fetch(out, row))
         sheet[y : y + CELL, x : x + CELL] = cv2.resize(picture, (CELL, CELL), interpolation=cv2.INTER_AREA)
         name = row["sample_id"]
         kind = row.get("reason") or ("fake" if row["label"] else "real")
         for text, line in ((f"{kind} {row['split']}", 11), (name[-18:], 22)):
-            place_xy = (x + 2, y + CELL + line)
-            cv2.putText(sheet, text, place_xy, cv2.FONT_HERSHEY_PLAIN, 0.6, (0, 0, 0), 1, cv2.LINE_AA)
+            _write(sheet, text, (x + 2, y + CELL + line), 0.6)
     return sheet
+
+
+def _write(sheet: Image, text: str, place_xy: tuple[int, int], size: float) -> None:
+    cv2.putText(sheet, text, place_xy, cv2.FONT_HERSHEY_PLAIN, size, (0, 0, 0), 1, cv2.LINE_AA)

@@ -25,6 +25,7 @@ class SourceConfig(Config):
     table: str | None = None
 
 
+SYNTHETIC: Final = ".semblance-demo.json"  # this file at the root: invented people, made by `ingest demo`
 IN_ROOT: Final = SourceConfig()  # all side tables lie below the root
 
 

@@ -15,8 +15,10 @@ from PIL import Image as Pictures
 
 from ingest import demo, persons
 from ingest.faces import DetectConfig, Detector
+from ingest.sources.base import SYNTHETIC
 from manifests.records import Face, Image, SemblanceError
 from quality import meters, video
+from tests.conftest import Run
 
 INDICES = [0, 35]
 
@@ -76,12 +78,18 @@ def test_same_bytes_again(few: Path, tmp_path: Path) -> None:
             assert path.read_bytes() == (tmp_path / "again" / path.relative_to(few)).read_bytes(), path.name
 
 
+def test_whatever_shows_it_says_that_it_is_synthetic(few: Path, built: Path, run: Run) -> None:
+    assert json.loads((built / "dataset.json").read_text())["synthetic"] is True
+    assert (built / "CARD.md").read_text().startswith("# SYNTHETIC collection in the layout of: ")
+    assert "(SYNTHETIC: nobody in it exists)" in run("ingest", "plan", "--dataset", "dfdc", "--root", few).stdout
+
+
 def test_written_once_and_redone_when_broken_off(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     write: Callable[..., demo.Demo] = lambda **more: demo.write(str(folder), families=1, **more)  # noqa: E731
     assert write().written
     assert not write().written
-    marker = folder / demo.MARKER
+    marker = folder / SYNTHETIC
     marker.write_text(json.dumps(json.loads(marker.read_text()) | {"complete": False}))
     guest = folder / "dfdc_train_part_0" / "guest.txt"
     guest.write_text("not the demo's")

@@ -21,10 +21,11 @@ def test_the_sheet_holds_the_pictures(built: Path, run: Run, tmp_path: Path) -> 
     found = sheet.rows(str(built), table="samples", where=None, most=25)
     assert [row["sample_id"] for row in found] == sorted(row["sample_id"] for row in found)
     for place in (0, 13, 24):
-        y, x = place // 10 * (sheet.CELL + 26), place % 10 * sheet.CELL
+        y, x = 20 + place // 10 * (sheet.CELL + 26), place % 10 * sheet.CELL
         picture = codec.decode(read.fetch(str(built), found[place]))
         small = cv2.resize(picture, (sheet.CELL, sheet.CELL), interpolation=cv2.INTER_AREA)
         assert np.array_equal(drawn[y : y + sheet.CELL, x : x + sheet.CELL], small)
+    assert drawn[:20].min() == 0, "no banner says that the demo is synthetic"
 
 
 def test_a_condition_chooses(built: Path, run: Run, tmp_path: Path) -> None:
