@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ingest import claim, summary, tasks
+from ingest import claim, faces, summary, tasks
 from ingest.cluster import Cluster, connect
 from ingest.planning import Plan
 from ingest.process import Job
@@ -51,6 +51,7 @@ def build(
         return Built(out=out, resumed=resumed, worked=0, description=description)
     left = sum(len(shards[shard]) for shard in pending)
     if pending:
+        faces.prepare(plan.recipe.detect)
         with connect(workers, scheduler) as cluster:
             _check_workers(plan, cluster)
             claim.take(plan, out)
