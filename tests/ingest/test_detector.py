@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,83 +14,24 @@ from torchvision.ops import nms
 
 from ingest import decode, faces, mtcnn, networks, persons
 from ingest.faces import DetectConfig, Detector
-from ingest.tracks import overlap
-from manifests.records import Face, Image
+from manifests.records import Image
 from quality import video
-
-SURE, NEAR = 0.95, 0.90  # a face that one gives at SURE counts as found where the other gives it at NEAR
-Find = Callable[[Image], list[Face]]
+from tests.benchmarks.detector import Find, compare
+from tests.benchmarks.detector import reference as make_reference
 
 
 @pytest.fixture(scope="module")
 def reference() -> Find:
-    """facenet-pytorch's ``detect``, frame by frame, as the pipeline's own wrapper of it for GPUs runs it."""
-    find = faces._facenet(DetectConfig())
-
-    def faces_of(image: Image) -> list[Face]:
-        boxes, scores, points = find(image)
-        return [faces._face(*one) for one in zip(boxes, scores, points.reshape(-1, 10), strict=True)]
-
-    return faces_of
-
-
-@dataclass(slots=True, kw_only=True)
-class Agreement:
-    """How two detectors agree on the same frames."""
-
-    faces: int = 0
-    missed: int = 0
-    overlaps: list[float]
-    landmarks: list[float]
-
-    @property
-    def found(self) -> float:
-        return 1 - self.missed / max(self.faces, 1)
-
-    def add(self, known: list[Face], other: list[Face], shift: float = 0.0) -> None:
-        for face in known:
-            if face.confidence < SURE:
-                continue
-            self.faces += 1
-            near = [one for one in other if one.confidence >= NEAR]
-            best = max(near, key=lambda one: overlap(face.box, moved(one.box, shift)), default=None)
-            if best is None or overlap(face.box, moved(best.box, shift)) < 0.5:
-                self.missed += 1
-                continue
-            self.overlaps.append(overlap(face.box, moved(best.box, shift)))
-            mine = np.array(face.landmarks).reshape(5, 2)
-            theirs = np.array(best.landmarks).reshape(5, 2) + shift
-            eyes = float(np.linalg.norm(mine[0] - mine[1]))
-            self.landmarks.append(float(np.linalg.norm(mine - theirs, axis=1).mean()) / eyes)
-
-
-def moved(box: tuple[float, ...], by: float) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = box
-    return x0 + by, y0 + by, x1 + by, y1 + by
-
-
-def agreement() -> Agreement:
-    return Agreement(overlaps=[], landmarks=[])
-
-
-def compare(images: list[Image], detector: Detector, reference: Find) -> tuple[Agreement, Agreement, Agreement]:
-    """Recall, precision, and the reference's own agreement with itself on frames shifted by one pixel."""
-    recall, precision, own = agreement(), agreement(), agreement()
-    for image in images:
-        theirs, ours = reference(image), detector.find(image)
-        recall.add(theirs, ours)
-        precision.add(ours, theirs)
-        own.add(theirs, reference(np.roll(image, (1, 1), (0, 1))), shift=-1)
-    return recall, precision, own
+    return make_reference()
 
 
 def check(images: list[Image], detector: Detector, reference: Find, least: int) -> None:
-    recall, precision, own = compare(images, detector, reference)
-    assert recall.faces >= least
-    assert recall.found >= 0.99
-    assert precision.found >= 0.99
-    assert np.mean(recall.overlaps) >= np.mean(own.overlaps)
-    assert np.mean(recall.landmarks) <= max(0.03, float(np.mean(own.landmarks)))
+    found = compare(images, detector, reference)
+    assert found.recall.faces >= least
+    assert found.recall.found >= 0.99
+    assert found.precision.found >= 0.99
+    assert found.recall.overlap >= found.own.overlap
+    assert found.recall.landmark_error <= max(0.03, found.own.landmark_error)
 
 
 def frames_of(path: Path, step: int) -> list[Image]:
@@ -106,10 +45,10 @@ def test_the_same_faces_on_invented_people(detector: Detector, reference: Find) 
         for time in (0.0, 0.5):
             people = [(persons.person(number), (320.0, 185.0), 0.98)]
             images.append(persons.frame(people, persons.person(5).ground, time, 0.0, (640, 360)))
-    recall, precision, _ = compare(images, detector, reference)
-    assert recall.faces >= 16
-    assert recall.found == precision.found == 1
-    assert np.mean(recall.overlaps) >= 0.9
+    found = compare(images, detector, reference)
+    assert found.recall.faces >= 16
+    assert found.recall.found == found.precision.found == 1
+    assert found.recall.overlap >= 0.9
 
 
 @pytest.mark.shared
