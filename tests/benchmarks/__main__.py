@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -180,8 +180,8 @@ def _frames(path: Path, step: int) -> list[Image]:
     return [frame.image for frame in decode.decode(str(path), range(0, total, step), "pyav")]
 
 
-def _median(timed: object, rounds: int = 5) -> float:
-    return statistics.median(timed() for _ in range(rounds))  # type: ignore[operator]
+def _median(timed: Callable[[], float], rounds: int = 5) -> float:
+    return statistics.median(timed() for _ in range(rounds))
 
 
 def _page(rows: list[Row], seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def make_fake(original: Path, to: Path) -> None:
     total = video.probe(str(original)).frames_total or 0
     box: tuple[float, ...] | None = None
 
-    def images() -> list[Image]:
+    def images() -> Iterator[Image]:
         nonlocal box
         for frame in decode.decode(str(original), range(total), "pyav"):
             if frame.index % 10 == 0 and (faces := detector.find(frame.image)):
