@@ -44,9 +44,7 @@ def cut(frame: Frame, face: Face, config: CropConfig) -> Crop:
         return _cut_aligned(frame, face, config)
     height, width = frame.image.shape[:2]
     geometry = square(face.box, config.margin, width, height)
-    rows = np.clip(np.arange(geometry.y0, geometry.y0 + geometry.side), 0, height - 1)
-    columns = np.clip(np.arange(geometry.x0, geometry.x0 + geometry.side), 0, width - 1)
-    native: Image = frame.image[rows[:, None], columns[None, :]]
+    native = _native(frame.image, geometry)
     probe = resize(native, min(geometry.side, PROBE))
     scale = probe.shape[0] / geometry.side
     origin = (geometry.x0, geometry.y0)
@@ -58,6 +56,16 @@ def cut(frame: Frame, face: Face, config: CropConfig) -> Crop:
         box_in_probe=_box([(value - origin[i % 2]) * scale for i, value in enumerate(face.box)]),
         landmarks_in_probe=tuple((value - origin[i % 2]) * scale for i, value in enumerate(face.landmarks)),
     )
+
+
+def _native(image_HWC: Image, geometry: Geometry) -> Image:
+    """The square's pixels; outside the frame the edge pixels go on."""
+    height, width = image_HWC.shape[:2]
+    x0, y0, x1, y1 = geometry.x0, geometry.y0, geometry.x0 + geometry.side, geometry.y0 + geometry.side
+    if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
+        return image_HWC[y0:y1, x0:x1]
+    rows, columns = np.clip(np.arange(y0, y1), 0, height - 1), np.clip(np.arange(x0, x1), 0, width - 1)
+    return image_HWC[rows[:, None], columns[None, :]]
 
 
 def square(box: Box, margin: float, width: int, height: int) -> Geometry:
