@@ -1,4 +1,4 @@
-"""What runs on a worker: a video, a tally of it, and the sealing of a shard."""
+"""What runs on a worker: a video or an archive of faces, a tally of it, and the sealing of a shard."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ingest.guide import Guide
 from ingest.outcome import faulty
+from ingest.precut import DECODER, ArchiveJob
 from ingest.process import Job, Result
 from ingest.supervise import Fault, borrowed
 from manifests import storage
@@ -57,7 +58,28 @@ def run_video(job: Job, guide: Guide | None) -> Result:
             return result
         first = first or result
     assert first is not None
+    if job.recipe.masks and job.video.mask is not None and job.without_masks is None:
+        note = (
+            f"decoding the video with its mask video ended in {first.outcome.video['status']}; the masks are left out"
+        )
+        alone = run_video(replace(job, without_masks=note), guide)
+        if alone.outcome.video["status"] != first.outcome.video["status"]:
+            return alone
     return first
+
+
+def run_archive(job: ArchiveJob) -> tuple[Outcome, ...]:
+    """Process an archive's sequences in a child, one by one where that was ended: a fault ends its sequence alone.
+
+    Outcomes stand in the job's order; raises ChildError for a programming error.
+    """
+    with borrowed() as child:
+        answer: tuple[Outcome, ...] | Fault = child.run(job, job.recipe.limits)
+    if not isinstance(answer, Fault):
+        return answer
+    if len(job.videos) > 1:
+        return tuple(outcome for alone in job.apart() for outcome in run_archive(alone))
+    return (faulty(job.videos[0], answer.status, answer.sentence, decoder=DECODER),)
 
 
 def _attempt(job: Job) -> Result:
@@ -70,6 +92,10 @@ def _attempt(job: Job) -> Result:
 
 def outcome_of(result: Result) -> Outcome:
     return result.outcome
+
+
+def outcome_at(outcomes: Sequence[Outcome], place: int) -> Outcome:
+    return outcomes[place]
 
 
 def guide_of(result: Result) -> Guide | None:

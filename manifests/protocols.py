@@ -77,8 +77,12 @@ def official(
     if val_from_train and "train" in published and "val" not in published:
         train = [row for row in rows if row["split_official"] == "train"]
         whole = shares[0] + shares[1]
-        cut = _divided(train, (shares[0] / whole, shares[1] / whole, 0.0), seed) if whole else {}
-        sides |= {row["video_id"]: cut.get(row["family_id"], "train") for row in train}
+        # Unpaired families hold one label each: cut among both together, val could get one label alone.
+        labels = ({0, 1},) if paired else ({0}, {1})
+        for wanted in labels if whole else ():
+            some = [row for row in train if row["label"] in wanted]
+            cut = _divided(some, (shares[0] / whole, shares[1] / whole, 0.0), seed)
+            sides |= {row["video_id"]: cut[row["family_id"]] for row in some}
         unit = "families" if paired else "archives"
         facts.append(f"the published split has no val: whole {unit} of its train were set aside for it")
     if missing := sum(row["split_official"] is None for row in rows):

@@ -134,6 +134,8 @@ VIDEOS: Final = pa.schema(
         ("faces_seen", _WHOLE),
         ("crops_kept", _WHOLE),
         ("crops_rejected", _WHOLE),
+        ("masks", _WHOLE),
+        ("mask_note", _TEXT),
         ("seconds_decode", pa.float64()),
         ("seconds_detect", pa.float64()),
         ("seconds_total", pa.float64()),

@@ -39,6 +39,12 @@ def measure(crop: Crop, frame_phash: int, width: int, height: int) -> Measures:
     )
 
 
+def measure_picture(image_HWC: Image) -> Measures:
+    """What can be measured of a face that came cut out: its box, landmarks and frame are unknown."""
+    shades = grey(image_HWC)
+    return Measures(blur=blur(shades), brightness=brightness(shades), contrast=contrast(shades), phash=phash(image_HWC))
+
+
 def compare(crop: Crop, partner_HWC: Image) -> tuple[float | None, float | None, float]:
     """``change``, ``change_peak`` and the difference outside the face between a crop and its original's."""
     difference = absolute_difference(crop.image, partner_HWC)

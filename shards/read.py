@@ -16,7 +16,9 @@ from shards.layout import Receipt
 from shards.write import fits, sample_json
 
 PICTURES: Final = ("jpg", "png", "webp")
+MASK: Final = "mask.png"
 ISOLATING: Final = ("family", "identity", "method", "temporal")  # protocols that keep families apart
+_GREY: Final = b"\x08\x00"  # bits a channel and kind of colour in a PNG's header: eight, grey
 _MAGIC: Final = {"jpg": b"\xff\xd8\xff", "png": b"\x89PNG", "webp": b"RIFF"}
 
 
@@ -162,30 +164,37 @@ def _check_conservation(
 
 
 def _check_tar(out: str, shard: str, samples: list[dict[str, Any]], report: Report) -> None:
-    """Law 4: one picture, one json and at most one mask for each row, where the row says, and no more."""
+    """Law 4: one picture, one json and, where the row says so, one mask for each row, where it says, and no more."""
     rows = {row["sample_id"]: row for row in samples}
     pictures: Counter[str] = Counter()
     notes: Counter[str] = Counter()
+    masks: Counter[str] = Counter()
     try:
         with storage.reading(storage.join(out, shard)) as file:
             for member in tario.read(file):
                 name, _, suffix = member.name.partition(".")
                 row = rows.get(name)
-                if row is None or suffix not in (*PICTURES, "json", "mask.png"):
+                if row is None or suffix not in (*PICTURES, "json", MASK):
                     report.add(f"member {member.name} has no row", shard)
                 elif suffix == "json":
                     notes[name] += 1
-                    if member.data != sample_json(row | {"landmarks": list(row["landmarks"])}):
+                    if member.data != sample_json(row):
                         _check_json(member, row, shard, report)
+                elif suffix == MASK:
+                    masks[name] += 1
+                    if not member.data.startswith(_MAGIC["png"]) or member.data[24:26] != _GREY:
+                        report.add(f"{member.name} is no PNG picture of one channel", shard)
                 elif suffix in PICTURES:
                     pictures[name] += 1
                     _check_picture(member, row, suffix, shard, report)
     except (SemblanceError, OSError) as error:
         report.add(str(error), shard)
         return
-    for name in rows:
+    for name, row in rows.items():
         if (pictures[name], notes[name]) != (1, 1):
             report.add(f"sample {name} has {pictures[name]} pictures and {notes[name]} notes", shard)
+        if masks[name] != bool(row["mask"]):
+            report.add(f"sample {name} has {masks[name]} masks, its row says {int(bool(row['mask']))}", shard)
 
 
 def _check_json(member: tario.Member, row: Mapping[str, Any], shard: str, report: Report) -> None:

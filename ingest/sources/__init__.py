@@ -8,6 +8,7 @@ from ingest.sources.base import Source
 from ingest.sources.dfdc import Dfdc
 from ingest.sources.dfdc_preview import DfdcPreview
 from ingest.sources.folder import Folder
+from ingest.sources.wilddeepfake import WildDeepfake
 from manifests.records import UsageError
 
 SOURCES: Final[dict[str, Source]] = {
@@ -16,6 +17,7 @@ SOURCES: Final[dict[str, Source]] = {
         Dfdc(),
         DfdcPreview(),
         Folder(),
+        WildDeepfake(),
     )
 }
 
