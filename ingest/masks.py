@@ -68,15 +68,15 @@ class Masks:
 @contextlib.contextmanager
 def beside(root: str, planned: Video, recipe: Recipe, decoder: DecoderName, without: str | None) -> Iterator[Masks]:
     """The masks of a video, where the recipe wants them; ``without`` says why they are left out this time."""
-    note = None
-    if recipe.masks:
-        lacks = "the dataset has no mask video for it" if planned.label == 1 else None  # reals need none
-        note = without or (lacks if planned.mask is None else None)
+    note = without
+    if note is None and planned.mask is None and planned.label == 1:  # reals need none
+        note = "the dataset has no mask video for it"
     with contextlib.ExitStack() as stack:
         path = None
         if recipe.masks and planned.mask is not None and without is None:
-            try:
-                path = stack.enter_context(storage.local_copy(storage.join(root, planned.mask)))
-            except FileNotFoundError:
+            url = storage.join(root, planned.mask)
+            if storage.exists(url):
+                path = stack.enter_context(storage.local_copy(url))
+            else:
                 note = "the mask video is not there any more"
-        yield Masks(path=path, recipe=recipe, decoder=decoder, note=note)
+        yield Masks(path=path, recipe=recipe, decoder=decoder, note=note if recipe.masks else None)

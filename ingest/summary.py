@@ -15,6 +15,11 @@ from manifests.console import plain
 from manifests.records import FAILURES, SPLITS
 from quality import video
 
+_MASKS: Final = (
+    "What a mask marks is the dataset's, and differs by method: in FaceForensics++ those of Deepfakes are rectangles, "
+    "those of NeuralTextures come from face tracking. Masks of two methods are not comparable, and grey levels are "
+    "those of the mask video, its compression included."
+)
 _PACKAGES: Final = (
     "semblance",
     "facenet-pytorch",
@@ -65,6 +70,7 @@ def describe(plan: Plan, out: str) -> dict[str, Any]:
             "crops_rejected": int(videos["crops_rejected"].sum()),
             "samples": scan(out).select(pl.len()).collect().item(),
             "rejects": reject_counts(out),
+            "masks": mask_counts(out) if plan.recipe.masks else None,
         },
     }
 
@@ -79,6 +85,22 @@ def reject_counts(out: str) -> dict[str, int]:
     """Rejected faces and frames by reason."""
     rejects = scan(out, "rejects").select("reason").collect()
     return _counts(rejects, "reason")
+
+
+def mask_counts(out: str) -> dict[str, int]:
+    """Crops with a mask, of how many stored ones of fakes, and the videos of which some lack it or all."""
+    fakes = scan(out).filter(pl.col("label") == 1)
+    return {
+        "stored": scan(out).filter(pl.col("mask")).select(pl.len()).collect().item(),
+        "fake_crops": fakes.select(pl.len()).collect().item(),
+        "videos_lacking": mask_notes(out).height,
+    }
+
+
+def mask_notes(out: str) -> pl.DataFrame:
+    """Videos of which masks lack, and why: columns path and mask_note."""
+    lacking = scan(out, "videos").filter(pl.col("mask_note").is_not_null())
+    return lacking.select("path", "mask_note").sort("path").collect()
 
 
 def by_split_and_method(out: str) -> pl.DataFrame:
@@ -155,12 +177,24 @@ Fingerprint `{description["fingerprint"]}`; recipe `{plan.recipe.name}`; split l
 {facts}{promises}
 ## Label noise
 {sheet.label_noise}
-
+{_masks(counts["masks"])}
 ## Intended use
 {sheet.intended_use}
 
 ## Unintended use
 {sheet.unintended_use}
+"""
+
+
+def _masks(counted: Mapping[str, int] | None) -> str:
+    """What was stored of the dataset's manipulation masks, and what they mean; empty where none were asked for."""
+    if counted is None:
+        return ""
+    return f"""
+## Masks
+{counted["stored"]} crops carry a mask, beside {counted["fake_crops"]} stored crops of fakes; of {
+        counted["videos_lacking"]
+    } videos some or all lack (columns masks and mask_note of the videos table). {_MASKS}
 """
 
 

@@ -100,7 +100,8 @@ def read_foreign(file: IO[bytes], packed: int, config: ArchiveConfig) -> Iterato
     """The members of a foreign archive of ``packed`` bytes, plain or packed with gzip or bzip2, in order.
 
     Nothing is ever unpacked to disk, and no more than one member is held. Raises ArchiveError, after all that
-    could be read, where it is no tar, damaged, cut short, or over the limits of ``config``.
+    could be read, where it is no tar, damaged, cut short, or over the limits of ``config``; OSError where the file
+    itself cannot be read.
     """
     stream = _Stream(file, packed, config.expansion)
     count = 0
@@ -112,16 +113,12 @@ def read_foreign(file: IO[bytes], packed: int, config: ArchiveConfig) -> Iterato
                 if count > config.members:
                     raise ArchiveError(f"it holds more than {config.members} members")
                 yield _foreign(info, stream, config)
-    except (tarfile.TarError, EOFError, zlib.error, ValueError, RecursionError, OverflowError) as error:
-        raise ArchiveError(_damage(error, count)) from error
-    except OSError as error:
-        if error.errno is not None:  # the disk or the network, not the archive
-            raise
-        raise ArchiveError(_damage(error, count)) from error
+    except (tarfile.TarError, ValueError, LookupError, RecursionError, OverflowError) as error:
+        raise ArchiveError(_damage(error) if count else "it is no tar archive") from error
     if len(stream.last) < BLOCK:
-        raise ArchiveError(f"it is cut short after {count} members (no end mark)")
+        raise ArchiveError("it is cut short (no end mark)")
     if any(stream.last):
-        raise ArchiveError(f"it is damaged after {count} members (no header where one should be)")
+        raise ArchiveError("it is damaged (no header where one should be)")
 
 
 def _foreign(info: tarfile.TarInfo, stream: _Stream, config: ArchiveConfig) -> Foreign:
@@ -131,7 +128,7 @@ def _foreign(info: tarfile.TarInfo, stream: _Stream, config: ArchiveConfig) -> F
         stream.seek(offset)
         found = stream.read(size, most=config.member_bytes)
         if len(found) < size:
-            raise ArchiveError("it is cut short inside a member")
+            raise ArchiveError("it is cut short")
         return found
 
     name = "/".join(part for part in info.name.split("/") if part not in ("", "."))
@@ -161,13 +158,11 @@ def _refusal(info: tarfile.TarInfo, config: ArchiveConfig) -> str | None:
     return None
 
 
-def _damage(error: Exception, count: int) -> str:
-    if isinstance(error, tarfile.TarError) and count == 0:
-        return "it is no tar archive"
+def _damage(error: Exception) -> str:
     if isinstance(error, EOFError) or "unexpected end" in str(error):
-        return f"it is cut short after {count} members"
+        return "it is cut short"
     text = str(error).strip().partition("\n")[0] or type(error).__name__
-    return f"it is damaged after {count} members ({text})"
+    return f"it is damaged ({text})"
 
 
 class _Stream:
@@ -202,10 +197,9 @@ class _Stream:
         if not 0 <= size <= most:
             raise ArchiveError("a header asks for more bytes than is sane")
         parts = []
-        while size > 0 and (part := self._file.read(size)):
+        while size > 0 and (part := self._next(size)):
             parts.append(part)
             size -= len(part)
-            self._forward(len(part))
         self.last = b"".join(parts)
         return self.last
 
@@ -216,14 +210,21 @@ class _Stream:
         if self._plain:
             self._file.seek(position)
             self._position = position
-        while self._position < position:
-            part = self._file.read(min(position - self._position, _CHUNK))
-            if not part:
-                break
-            self._forward(len(part))
+        while self._position < position and self._next(min(position - self._position, _CHUNK)):
+            pass
         return self._position
 
-    def _forward(self, count: int) -> None:
-        self._position += count
+    def _next(self, most: int) -> bytes:
+        """Up to ``most`` bytes; none at the end."""
+        try:
+            part = self._file.read(most)
+        except (EOFError, zlib.error) as error:
+            raise ArchiveError(_damage(error)) from error
+        except OSError as error:
+            if error.errno is not None:  # the disk or the network, not the archive
+                raise
+            raise ArchiveError(_damage(error)) from error
+        self._position += len(part)
         if not self._plain and self._position > self._most:
             raise ArchiveError(f"it unpacks to more than {self._expansion} times its size (and {_FREE >> 20} MiB)")
+        return part

@@ -196,7 +196,8 @@ def _findings(path: str, label: str, listing: Listing) -> list[Finding]:
         found.append(Finding(path=path, kind="bad_archive", reason=f"{listing.fault}; {had}; get it again"))
     for (kind, reason), count in listing.odd.items():
         first = short(listing.first[kind, reason])
-        text = f"{count} members passed over: {reason}; the first is {first}"
+        members = "member" if count == 1 else "members"
+        text = f"{count} {members} passed over: {reason}; the first is {first}"
         found.append(Finding(path=path, kind=kind, reason=text))
     other = [folder for folder in listing.sequences if _inner_label(folder) not in (None, label)]
     if other:
