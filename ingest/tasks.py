@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from ingest.guide import Guide
 from ingest.outcome import faulty
@@ -16,6 +17,9 @@ from manifests.records import FAILURES, Outcome, Video
 from quality import video
 from shards import write
 from shards.layout import Receipt
+
+
+_ENDED: Final = ("timeout", "crashed", "oom")  # how a child's work can be cut short
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +58,15 @@ def run_video(job: Job, guide: Guide | None) -> Result:
     first: Result | None = None
     for decoder in decoders[:2]:
         result = _attempt(replace(job, decoder=decoder))
-        if result.outcome.video["status"] not in ("timeout", "crashed", "oom", "decode_error"):
+        if result.outcome.video["status"] not in (*_ENDED, "decode_error"):
             return result
         first = first or result
     assert first is not None
-    if job.recipe.masks and job.video.mask is not None and job.without_masks is None:
-        note = (
-            f"decoding the video with its mask video ended in {first.outcome.video['status']}; the masks are left out"
-        )
+    ended = first.outcome.video["status"]
+    if job.recipe.masks and job.video.mask is not None and job.without_masks is None and ended in _ENDED:
+        note = f"with its mask video the video ended in {ended}, so that it was read without"
         alone = run_video(replace(job, without_masks=note), guide)
-        if alone.outcome.video["status"] != first.outcome.video["status"]:
+        if alone.outcome.video["status"] not in _ENDED:
             return alone
     return first
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -13,12 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import manifests
-from ingest import crops
+from ingest import crops, tasks
 from ingest.crops import CropConfig
 from ingest.faces import Detector
 from ingest.process import Job, process
@@ -196,6 +199,42 @@ def test_a_bad_mask_is_told_and_changes_nothing_else(collection: Path, detector:
     assert (outcome.video["status"], outcome.video["masks"]) == ("ok", left)
     assert why in outcome.video["mask_note"]
     assert (without.video["masks"], without.video["mask_note"]) == (None, None)
+
+
+def kill_whoever_reads(pipe: Path, done: threading.Event, kills: list[int]) -> None:
+    """Kill the child that has opened ``pipe``, as a decoder would die of a hostile mask."""
+    while not done.wait(0.05):
+        try:
+            end = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody has opened it
+            continue
+        for process_ in psutil.Process().children():
+            if "ingest.child" in process_.cmdline():
+                process_.kill()
+                process_.wait()
+                kills.append(process_.pid)
+        os.close(end)
+
+
+def test_a_mask_that_kills_its_decoder_costs_its_video_nothing(
+    collection: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "available", lambda: ("pyav",))  # as on machines without decord: one attempt fewer
+    fake = with_mask(collection, "pipe.mp4", os.mkfifo)
+    recipe = parse({"sampling": {"n": 1}, "masks": True}, "test")
+    done = threading.Event()
+    kills: list[int] = []
+    killer = threading.Thread(target=kill_whoever_reads, args=(collection / "masks/pipe.mp4", done, kills))
+    killer.start()
+    try:
+        job = Job(root=str(collection), video=fake, recipe=recipe, decoder="pyav")
+        outcome = tasks.run_video(job, None).outcome
+    finally:
+        done.set()
+        killer.join()
+    assert kills
+    assert (outcome.video["status"], len(outcome.samples), outcome.video["masks"]) == ("ok", 1, 0)
+    assert outcome.video["mask_note"] == "with its mask video the video ended in crashed, so that it was read without"
 
 
 @pytest.fixture(scope="module")
