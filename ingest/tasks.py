@@ -18,7 +18,6 @@ from quality import video
 from shards import write
 from shards.layout import Receipt
 
-
 _ENDED: Final = ("timeout", "crashed", "oom")  # how a child's work can be cut short
 
 
