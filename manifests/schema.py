@@ -6,7 +6,7 @@ from typing import Final
 
 import pyarrow as pa
 
-VERSION: Final = 3  # enters the fingerprint: a build made under another version is not resumed
+VERSION: Final = 4  # enters the fingerprint: a build made under another version is not resumed
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float32(), pa.int32()
 

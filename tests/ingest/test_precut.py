@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -226,6 +228,19 @@ def test_an_archive_is_opened_once_for_all_its_sequences(tmp_path: Path, monkeyp
     monkeypatch.setattr(precut.storage, "reading", lambda url: opened.append(url) or reading(url))  # type: ignore[func-returns-value]
     assert [len(outcome.samples) for outcome in process(work)] == [3] * 5
     assert len(opened) == 1
+
+
+def test_an_object_store_gives_the_same(tmp_path: Path) -> None:
+    members = {f"1/real/{i}/{j}.png": png(face(j, 64)) for i in range(2) for j in range(3)}
+    data = archive(members, packed=True)
+    lay(tmp_path, {"real_train/1.tar.gz": data})
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/precut/real_train/1.tar.gz", data)
+    here = job(tmp_path)
+    there = replace(here, root="memory://precut")
+    for ours, theirs in zip(process(here), process(there), strict=True):
+        assert len(ours.samples) == 3
+        assert [(s.row, s.picture) for s in ours.samples] == [(s.row, s.picture) for s in theirs.samples]
 
 
 def test_sequence_by_sequence_gives_the_same(tmp_path: Path, faces: dict[str, bytes]) -> None:
