@@ -20,6 +20,7 @@ from manifests.bound import Edges, lower_bound
 _ROUNDS: Final = 8  # of annealing, each with its own start
 _STEPS: Final = 100_000  # a round, at most
 _STEPS_EACH: Final = 2_000  # a round, for each node
+_STRICT: Final = (30.0, 8.0, 2.0)  # fakes that a video outside the wishes is worth, by round: graphs differ
 _PLACINGS: Final = 3**8  # up to so many all are tried
 _EXCHANGED: Final = 150  # nodes up to which exchanges of two are tried
 Rank = tuple[float, float, int, float]
@@ -90,7 +91,10 @@ class _Search:
             return [-1] * len(self._weights)
         if (len(self._wishes) + 1) ** len(nodes) <= _PLACINGS:
             return self._best_of_all(nodes)
-        found = [self._round(nodes, random.Random(f"{seed}-{number}")) for number in range(_ROUNDS)]
+        found = [
+            self._round(nodes, random.Random(f"{seed}-{number}"), _STRICT[number % len(_STRICT)])
+            for number in range(_ROUNDS)
+        ]
         return min(found)[1]
 
     def _best_of_all(self, nodes: Sequence[int]) -> list[int]:
@@ -115,7 +119,7 @@ class _Search:
             sides[i] = side
         return sides
 
-    def _round(self, nodes: Sequence[int], chance: random.Random) -> tuple[Rank, list[int]]:
+    def _round(self, nodes: Sequence[int], chance: random.Random, strict: float) -> tuple[Rank, list[int]]:
         """One annealing from a start by chance, then polished."""
         count = len(self._wishes) + 1
         shares = [wish / self._total for wish in self._wishes]
@@ -130,7 +134,7 @@ class _Search:
         heat = float(max(sum(self._near[i].values()) for i in nodes))
         steps = min(_STEPS, _STEPS_EACH * len(nodes))
         cooling = (0.2 / heat) ** (1 / steps)
-        penalty = self._penalty(sizes)
+        penalty = self._penalty(sizes, strict)
         for _ in range(steps):
             heat *= cooling
             i = nodes[int(chance.random() * len(nodes))]
@@ -138,7 +142,7 @@ class _Search:
             if old == new:
                 continue
             moved = self._moved(sizes, i, old, new, touching)
-            after = self._penalty(moved)
+            after = self._penalty(moved, strict)
             cost = touching[i][old] - touching[i][new] + after - penalty
             if cost <= 0 or chance.random() < math.exp(-cost / heat):
                 self._move(i, new, sides, touching)
@@ -194,10 +198,10 @@ class _Search:
         outside, far = self._misfit(sizes)
         return outside, self._wanting(sizes), lost, far
 
-    def _penalty(self, sizes: Sequence[int]) -> float:
+    def _penalty(self, sizes: Sequence[int], strict: float) -> float:
         """What a misfit costs in the annealing, in fakes."""
         outside, far = self._misfit(sizes)
-        return 8 * outside + 4 * self._wanting(sizes) + 0.001 * far
+        return strict * (outside + self._wanting(sizes) / 2) + 0.001 * far
 
     def _wanting(self, sizes: Sequence[int]) -> float:
         """What the remainder lacks of half its share, once loners that no wished side needs are laid there."""
