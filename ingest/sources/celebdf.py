@@ -136,7 +136,7 @@ def _read(tables: Sequence[SideTable]) -> Tested:
             label, _, place = line.strip().partition(" ")
             if not label:
                 continue
-            key = key_of(place) if place.endswith(SUFFIX) else None
+            key = key_of(place.strip()) if place.endswith(SUFFIX) else None
             if label not in ("0", "1") or key is None or not _FORMS[key[0]].fullmatch(key[1]):
                 reason = f"line {number}: {short(line)} is no label and video, such as '1 {YOUTUBE}/00170.mp4'"
                 tested.findings.append(Finding(path=table.path, kind="bad_row", reason=reason))
