@@ -84,7 +84,10 @@ def plan(
     limit: Limit = None,
     to: Annotated[str | None, typer.Option("--to", help="Write the plan's table to this Parquet file.")] = None,
 ) -> None:
-    """Print what is there, how it would be split and sharded, and what does not fit; no video is opened."""
+    """Print what is there, how it would be split and sharded, and what does not fit.
+
+    No video is opened, unless the recipe says temporal.probe.
+    """
     made = _plan(dataset, root, recipe, settings, limit)
     console = _console()
     for table in _plan_tables(made):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from ingest import dates
 from ingest.faces import weights
 from ingest.recipes import Recipe
 from ingest.sources import source
@@ -95,7 +96,7 @@ def make(dataset: str, root: str, recipe: Recipe) -> Plan:
     if not files:
         raise SemblanceError(f"There are no files at {root}; name the folder that holds {dataset} with --root.")
     discovery = reader.discover(root, files, recipe.source)
-    videos = _limited(discovery.videos, recipe.limit)
+    videos, dated = dates.dated(_limited(discovery.videos, recipe.limit), root, recipe.temporal)
     nature = splits.Nature(
         basis=discovery.identity_basis or reader.identity_basis,
         paired=discovery.paired,
@@ -122,7 +123,7 @@ def make(dataset: str, root: str, recipe: Recipe) -> Plan:
         inputs=tuple(stat for stat in files if stat.path in used),
         listed=_listed(recipe.sampling.table, planned),
         protocol=assigned.protocol,
-        split_facts=assigned.facts,
+        split_facts=(*dated, *assigned.facts),
         synthetic=any(stat.path == SYNTHETIC for stat in files),
     )
 

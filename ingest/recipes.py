@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from ingest.crops import CropConfig
+from ingest.dates import TemporalConfig
 from ingest.decode import DecodeConfig, SamplingConfig
 from ingest.faces import DetectConfig
 from ingest.guide import GuideConfig
@@ -49,6 +50,7 @@ class Recipe(Config):
     gates: GatesConfig = GatesConfig()
     encoding: EncodingConfig = EncodingConfig()
     split: SplitConfig = SplitConfig()
+    temporal: TemporalConfig = TemporalConfig()
     shards: ShardConfig = ShardConfig()
     limits: LimitsConfig = LimitsConfig()
 

@@ -18,7 +18,7 @@ from manifests.records import PRISTINE, UsageError, digest
 
 Against = Literal["recording", "family", "person"]
 Basis = Literal["person", "recording"]  # what target_id and donor_id stand for
-_DATED: Final = 0.95  # share of videos that must have a date before a split by time means anything
+DATED: Final = 0.95  # share of videos that must have a date before a split by time means anything
 Sides = dict[str, str | None]  # video_id -> side
 Notes = dict[str, str]  # video_id -> why it stands on no side
 
@@ -234,7 +234,7 @@ def temporal(rows: Sequence[Row], shares: Sequence[float]) -> Outcome:
         return none("no video has a date")
     known = sum(counts(row) for row in rows if row["family_id"] in dates)
     total = sum(counts(row) for row in rows)
-    if known < _DATED * total:
+    if known < DATED * total:
         return none(f"only {known} of {total} videos have a date or an original with one")
     sizes: defaultdict[datetime, int] = defaultdict(int)
     for row in rows:

@@ -9,7 +9,7 @@ from typing import Final, Literal, Self
 import polars as pl
 from pydantic import Field, model_validator
 
-from manifests import protocols, schema, store
+from manifests import protocols, releases, schema, store
 from manifests.divide import SIDES
 from manifests.people import Row
 from manifests.protocols import Against, Basis, Notes, Outcome, Sides
@@ -130,6 +130,26 @@ def hold_out(plan: pl.DataFrame, methods: Collection[str]) -> pl.DataFrame:
         },
         schema=dict.fromkeys(("video_id", "split_method", "split_note"), pl.String),
     )
+
+
+def over_time(plans: Sequence[pl.DataFrame], fractions: Sequence[float]) -> tuple[pl.DataFrame, list[str]]:
+    """Protocol ``temporal`` over the videos of several plans together, oldest in train; and what to say of it.
+
+    A plan without any date takes the releases of its datasets and methods. Gives dataset, video_id, method, label,
+    date, split_temporal and split_note, in the plans' order. Raises UsageError where there is no time to split by.
+    """
+    dated = [one if one["date"].null_count() < one.height else releases.with_releases(one) for one in plans]
+    whole = pl.concat([one.select(schema.PLAN.names) for one in dated])
+    rows = [row for row in whole.iter_rows(named=True) if row["label"] is not None]
+    outcome = protocols.temporal(rows, fractions)
+    if not outcome.sides:
+        raise UsageError(f"These videos cannot be split by time: {outcome.why}.")
+    ids = whole["video_id"].to_list()
+    table = whole.select("dataset", "video_id", "method", "label", "date").with_columns(
+        pl.Series("split_temporal", [outcome.sides.get(name) for name in ids], pl.String),
+        pl.Series("split_note", [outcome.notes.get(name) for name in ids], pl.String),
+    )
+    return table, [*releases.sources_of(whole), *outcome.facts]
 
 
 def _filled(videos: pl.DataFrame, found: dict[str, Outcome], protocol: str, notes: Notes) -> pl.DataFrame:

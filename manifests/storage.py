@@ -133,16 +133,14 @@ def walk(url: str) -> list[Stat]:
             ),
             key=lambda stat: stat.path,
         )
-    root = Path(url.removeprefix("file://"))
+    root = os.path.normpath(url.removeprefix("file://"))
     stats = []
     for folder, _, names in os.walk(root):
+        above = "" if folder == root else f"{os.path.relpath(folder, root)}/"
         for name in names:
-            file = Path(folder) / name
             with suppress(FileNotFoundError):  # a dangling link is not a file
-                info = file.stat()
-                stats.append(
-                    Stat(path=file.relative_to(root).as_posix(), bytes=info.st_size, version=str(info.st_mtime_ns))
-                )
+                info = os.stat(os.path.join(folder, name))
+                stats.append(Stat(path=f"{above}{name}", bytes=info.st_size, version=str(info.st_mtime_ns)))
     return sorted(stats, key=lambda stat: stat.path)
 
 
