@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Self
 
 import polars as pl
@@ -57,12 +57,30 @@ class Nature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What to say of each protocol that exists, and why the others do not."""
+
+    facts: Mapping[str, Sequence[str]]
+    absent: Mapping[str, str]
+
+    def lines(self, protocol: str) -> tuple[str, ...]:
+        """Of the protocol that is laid out first, then of the others, then why some columns are null."""
+        others = [f"split_{name}: {fact}" for name in COLUMNS if name != protocol for fact in self.facts.get(name, ())]
+        lacking = [f"split_{name} is null: {self.absent[name]}" for name in COLUMNS if name in self.absent]
+        return (*self.facts[protocol], *others, *lacking)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assigned:
     """A plan with its split columns filled, the protocol that ``split`` lays out, and what to say of them."""
 
     table: pl.DataFrame
     protocol: Protocol
-    facts: tuple[str, ...]
+    said: Said
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        return self.said.lines(self.protocol)
 
 
 def plan_frame(videos: Iterable[Video]) -> pl.DataFrame:
@@ -99,10 +117,36 @@ def assign(videos: pl.DataFrame, config: SplitConfig, seed: int, nature: Nature 
         "method": protocols.method(known, family.sides, config.held_out, config.rotate),
         "temporal": protocols.temporal(known, shares),
     }
+    return _assigned(videos, known, found, config)
+
+
+def lay_out(plan: pl.DataFrame, config: SplitConfig, said: Said) -> Assigned:
+    """Another protocol for a plan whose protocols stand in its columns: those are taken as they are.
+
+    Protocol ``method``, whose held-out methods may be others now, and ``official_clean`` are computed from the
+    rows. ``said``: what was said of the plan when it was made. Raises UsageError where the wanted protocol does
+    not exist for these videos.
+    """
+    rows = [row for row in plan.sort("video_id").iter_rows(named=True) if row["label"] is not None]
+    standing = ("official", "family", "identity", "temporal")
+    found = {name: protocols.standing(rows, name, said.absent.get(name, "")) for name in standing}
+    found["official_clean"] = protocols.official_clean(rows, found["official"], config.against)
+    found["method"] = protocols.method(rows, found["family"].sides, config.held_out, config.rotate)
+    assigned = _assigned(plan, rows, found, config)
+    facts = dict(assigned.said.facts) | {name: said.facts[name] for name in standing if found[name].sides}
+    return replace(assigned, said=replace(assigned.said, facts=facts))
+
+
+def _assigned(videos: pl.DataFrame, known: Sequence[Row], found: dict[str, Outcome], config: SplitConfig) -> Assigned:
     protocol = _laid_out(found, config)
-    notes = {row["video_id"]: "unlabelled: no usable metadata" for row in rows if row["label"] is None}
-    table = _filled(videos, found, protocol, notes | found[protocol].notes)
-    return Assigned(table=table, protocol=protocol, facts=tuple(_facts(known, found, protocol)))
+    unlabelled = videos.filter(pl.col("label").is_null())["video_id"]
+    notes = dict.fromkeys(unlabelled, "unlabelled: no usable metadata") | found[protocol].notes
+    there = {name: outcome for name, outcome in found.items() if outcome.sides}
+    said = Said(
+        facts={name: (*one.facts, *_balance(known, one.sides, name)) for name, one in there.items()},
+        absent={name: one.why for name, one in found.items() if name not in there},
+    )
+    return Assigned(table=_filled(videos, found, protocol, notes), protocol=protocol, said=said)
 
 
 def methods_of(plan: pl.DataFrame) -> list[str]:
@@ -159,16 +203,6 @@ def _laid_out(found: dict[str, Outcome], config: SplitConfig) -> Protocol:
             f"protocols that do: {there}."
         )
     return config.protocol
-
-
-def _facts(rows: Sequence[Row], found: dict[str, Outcome], protocol: Protocol) -> list[str]:
-    """What to say of the protocol that is laid out, then of the others, then why some do not exist."""
-    facts = [*found[protocol].facts, *_balance(rows, found[protocol].sides, protocol)]
-    for name in COLUMNS:
-        if name != protocol and found[name].sides:
-            others = [*found[name].facts, *_balance(rows, found[name].sides, name)]
-            facts += [f"split_{name}: {sentence}" for sentence in others]
-    return facts + [f"split_{name} is null: {found[name].why}" for name in COLUMNS if not found[name].sides]
 
 
 def _balance(rows: Sequence[Row], sides: Sides, protocol: str) -> list[str]:

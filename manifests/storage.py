@@ -174,9 +174,7 @@ def publish(local: str, url: str) -> None:
             raise
         _sync_folder(target.parent)
     except OSError as error:
-        raise SemblanceError(
-            f"{url} cannot be written ({error.strerror or error}); free space or choose another output, then run again."
-        ) from error
+        raise unwritable(url, error) from error
 
 
 def write_bytes(url: str, data: bytes) -> None:
@@ -192,6 +190,22 @@ def remove(url: str) -> None:
     fs, path = _fs(url)
     with suppress(FileNotFoundError):
         fs.rm_file(path)
+
+
+def sweep(url: str) -> None:
+    """Delete below ``url`` what a killed ``publish`` left half-written; an object store shows nothing of it."""
+    if is_remote(url):
+        return
+    for stat in walk(url):
+        name = stat.path.rsplit("/", 1)[-1]
+        if name.startswith(".") and name.endswith(".tmp"):
+            remove(join(url, stat.path))
+
+
+def unwritable(url: str, error: OSError) -> SemblanceError:
+    """What to tell a user whose output cannot be written."""
+    reason = error.strerror or error
+    return SemblanceError(f"{url} cannot be written ({reason}); free space or choose another output, then run again.")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -49,6 +49,14 @@ def read_rows(url: str) -> list[dict[str, Any]]:
         # without threads: given a Python file, pyarrow's abort the interpreter at its end (apache/arrow#50482)
         rows: list[dict[str, Any]] = pq.read_table(file, use_threads=False, pre_buffer=False).to_pylist()
     return rows
+
+
+def read_columns(url: str, names: Sequence[str]) -> pl.DataFrame:
+    """Some columns of one part."""
+    with storage.reading(url) as file:
+        frame = pl.from_arrow(pq.read_table(file, columns=list(names), use_threads=False, pre_buffer=False))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def scan(out: str, table: Table = "samples") -> pl.LazyFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -40,16 +40,21 @@ def stream(url: str) -> Iterator[tuple[str, dict[str, bytes]]]:
 
     Raises SemblanceError where the tar is damaged or cut short.
     """
+    with storage.reading(url) as file:
+        yield from grouped(tario.read(file))
+
+
+def grouped(members: Iterable[tario.Member]) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Members that stand beside each other and share a name, as one sample: (sample_id, {suffix: data})."""
     current: str | None = None
     parts: dict[str, bytes] = {}
-    with storage.reading(url) as file:
-        for member in tario.read(file):
-            name, _, suffix = member.name.partition(".")
-            if name != current and current is not None:
-                yield current, parts
-                parts = {}
-            current = name
-            parts[suffix] = member.data
+    for member in members:
+        name, _, suffix = member.name.partition(".")
+        if name != current and current is not None:
+            yield current, parts
+            parts = {}
+        current = name
+        parts[suffix] = member.data
     if current is not None:
         yield current, parts
 
@@ -189,16 +194,21 @@ def _check_tar(out: str, shard: str, samples: list[dict[str, Any]], report: Repo
 
 
 def _check_json(member: tario.Member, row: Mapping[str, Any], shard: str, report: Report) -> None:
-    """The json holds full precision where the table holds 32 bits: compare to within them."""
     try:
         note = json.loads(member.data)
     except ValueError:
         report.add(f"{member.name} is no JSON", shard)
         return
+    for sentence in contradictions(note, row):
+        report.add(f"{member.name} {sentence}", shard)
+
+
+def contradictions(note: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[str]:
+    """Where the JSON beside a picture and its row differ; it holds full precision where the table holds 32 bits."""
     for name, value in note.items():
         known = row.get(name)
         if not _alike(value, list(known) if isinstance(value, list) and known is not None else known):
-            report.add(f"{member.name} says {name} = {value}, the row {known}", shard)
+            yield f"says {name} = {value}, the row {known}"
 
 
 def _alike(a: object, b: object) -> bool:
