@@ -19,13 +19,16 @@ class NewFolder:
     """A folder that is absent or empty until the block ends well; files are given one after the other.
 
     On disk they wait in a hidden folder beside it, which is renamed in the end. An object store shows each as it
-    comes, those given as ``last`` after all others, and loses them again where the block ends badly.
+    comes, those given as ``last`` after all others, and loses them again where the block ends badly. Raises
+    SemblanceError where there is anything at ``url``, which the command's ``flag`` named.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, flag: str) -> None:
         self._url = url
         self._remote = storage.is_remote(url)
         self._target = Path(os.path.abspath(url.removeprefix("file://")))
+        if storage.list_names(url) or (not self._remote and self._target.exists() and not self._target.is_dir()):
+            raise SemblanceError(f"{url} is not empty; choose an empty or new folder with {flag}.")
         self._staging = self._target.with_name(f".{self._target.name}.semblance-partial")
         self._pool = ThreadPoolExecutor(_AT_ONCE if self._remote else 1)
         self._sent: dict[str, Future[None]] = {}
@@ -49,6 +52,21 @@ class NewFolder:
             file = self._staging / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
+        except OSError as error:
+            raise storage.unwritable(self._url, error) from error
+
+    def put_file(self, path: str, local: str) -> None:
+        """Like ``put``, after all others, with the content of a local file of any size."""
+        if self._remote:
+            self._settle()
+            url = storage.join(self._url, path)
+            self._sent[url] = self._pool.submit(storage.publish, local, url)
+            self._waiting.append(self._sent[url])
+            return
+        try:
+            file = self._staging / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(local, file)
         except OSError as error:
             raise storage.unwritable(self._url, error) from error
 

@@ -42,10 +42,10 @@ def counts(row: Row) -> bool:
     return row["fault"] is None
 
 
-def standing(rows: Sequence[Row], name: str, why: str) -> Outcome:
+def standing(rows: Sequence[Row], name: str, facts: Sequence[str], why: str) -> Outcome:
     """Protocol ``name`` as its column has it, with the reason of every labelled video that it leaves out.
 
-    ``why``: why the protocol does not exist, where the column is null.
+    ``facts`` were said of it when it was computed, or ``why`` it does not exist.
     """
     column = f"split_{name}"
     if not any(row[column] for row in rows):
@@ -57,7 +57,7 @@ def standing(rows: Sequence[Row], name: str, why: str) -> Outcome:
     else:
         words = {"official": "not in the published split", "temporal": "no date"}
         notes = {row["video_id"]: words[name] for row in out if name in words}
-    return Outcome(sides=sides, notes=notes, facts=[])
+    return Outcome(sides=sides, notes=notes, facts=list(facts))
 
 
 # family -------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal, Self
 
 import polars as pl
@@ -61,13 +61,18 @@ class Said:
     """What to say of each protocol that exists, and why the others do not."""
 
     facts: Mapping[str, Sequence[str]]
+    balance: Mapping[str, Sequence[str]]  # where a side holds reals and fakes in quite another proportion
     absent: Mapping[str, str]
+
+    def of(self, protocol: str) -> tuple[str, ...]:
+        """The sentences about one protocol; none where it does not exist."""
+        return (*self.facts.get(protocol, ()), *self.balance.get(protocol, ()))
 
     def lines(self, protocol: str) -> tuple[str, ...]:
         """Of the protocol that is laid out first, then of the others, then why some columns are null."""
-        others = [f"split_{name}: {fact}" for name in COLUMNS if name != protocol for fact in self.facts.get(name, ())]
+        others = [f"split_{name}: {fact}" for name in COLUMNS if name != protocol for fact in self.of(name)]
         lacking = [f"split_{name} is null: {self.absent[name]}" for name in COLUMNS if name in self.absent]
-        return (*self.facts[protocol], *others, *lacking)
+        return (*self.of(protocol), *others, *lacking)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,13 +133,12 @@ def lay_out(plan: pl.DataFrame, config: SplitConfig, said: Said) -> Assigned:
     not exist for these videos.
     """
     rows = [row for row in plan.sort("video_id").iter_rows(named=True) if row["label"] is not None]
-    standing = ("official", "family", "identity", "temporal")
-    found = {name: protocols.standing(rows, name, said.absent.get(name, "")) for name in standing}
+    found = {}
+    for name in ("official", "family", "identity", "temporal"):
+        found[name] = protocols.standing(rows, name, said.facts.get(name, ()), said.absent.get(name, ""))
     found["official_clean"] = protocols.official_clean(rows, found["official"], config.against)
     found["method"] = protocols.method(rows, found["family"].sides, config.held_out, config.rotate)
-    assigned = _assigned(plan, rows, found, config)
-    facts = dict(assigned.said.facts) | {name: said.facts[name] for name in standing if found[name].sides}
-    return replace(assigned, said=replace(assigned.said, facts=facts))
+    return _assigned(plan, rows, found, config)
 
 
 def _assigned(videos: pl.DataFrame, known: Sequence[Row], found: dict[str, Outcome], config: SplitConfig) -> Assigned:
@@ -143,7 +147,8 @@ def _assigned(videos: pl.DataFrame, known: Sequence[Row], found: dict[str, Outco
     notes = dict.fromkeys(unlabelled, "unlabelled: no usable metadata") | found[protocol].notes
     there = {name: outcome for name, outcome in found.items() if outcome.sides}
     said = Said(
-        facts={name: (*one.facts, *_balance(known, one.sides, name)) for name, one in there.items()},
+        facts={name: tuple(one.facts) for name, one in there.items()},
+        balance={name: tuple(_balance(known, one.sides, name)) for name, one in there.items()},
         absent={name: one.why for name, one in found.items() if name not in there},
     )
     return Assigned(table=_filled(videos, found, protocol, notes), protocol=protocol, said=said)

@@ -159,7 +159,7 @@ def publish(local: str, url: str) -> None:
             return
         target = Path(url.removeprefix("file://"))
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")  # is_draft
         try:
             with os.fdopen(handle, "wb") as out, open(local, "rb") as source:
                 while block := source.read(1 << 20):
@@ -197,9 +197,14 @@ def sweep(url: str) -> None:
     if is_remote(url):
         return
     for stat in walk(url):
-        name = stat.path.rsplit("/", 1)[-1]
-        if name.startswith(".") and name.endswith(".tmp"):
+        if is_draft(stat.path):
             remove(join(url, stat.path))
+
+
+def is_draft(path: str) -> bool:
+    """Whether this is the name of a file that a ``publish`` on disk has not finished."""
+    name = path.rsplit("/", 1)[-1]
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def unwritable(url: str, error: OSError) -> SemblanceError:

@@ -11,13 +11,14 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests import storage, store
+from manifests import schema, storage, store
 from manifests.recipe import canonical_json, differences
 from manifests.records import Finding, SemblanceError, UsageError
 
 CLAIM: Final = "build.json"  # written first: whose folder this is
 DATASET: Final = "dataset.json"  # written last: it is done
 INPUTS: Final = "inputs.parquet"  # every input file's size and version, for a readable refusal
+_TOLD: Final = ("datasheet", "identity_note", "facts", "protocols", "recipe", "counts")  # of what is made from a build
 _SHOWN: Final = 6
 
 
@@ -54,7 +55,8 @@ def belongs(plan: Claimant, out: str, *, flag: str = "--out") -> bool:
     known = read(out, CLAIM)
     if known is not None and known.get("fingerprint") != plan.fingerprint:
         raise SemblanceError(_refusal(plan, out, known, flag))
-    if known is None and (names := storage.list_names(out)):
+    names = [name for name in storage.list_names(out) if not storage.is_draft(name)]  # a killed start leaves one
+    if known is None and names:
         raise SemblanceError(
             f"{out} holds files that no build made ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}); "
             f"choose an empty or new folder with {flag}."
@@ -92,6 +94,21 @@ def finish(out: str, description: Mapping[str, Any], card: str) -> None:
     storage.sweep(out)
     storage.write_bytes(storage.join(out, "CARD.md"), card.encode())
     storage.write_bytes(storage.join(out, DATASET), _json(description))
+
+
+def finished(out: str) -> dict[str, Any]:
+    """The dataset.json of the build at ``out``; raises SemblanceError where it is unfinished or of another version."""
+    if not storage.exists(storage.join(out, "plan.parquet")):
+        raise SemblanceError(f"{out} holds no build (no plan.parquet); name the --out of an `ingest build`.")
+    description = read(out, DATASET)
+    if description is None:
+        raise SemblanceError(f"{out} is not finished (no dataset.json); run the command that builds it again first.")
+    version = description.get("versions", {}).get("schema")
+    if version != str(schema.VERSION) or not all(name in description for name in _TOLD):
+        raise SemblanceError(
+            f"{out} was built by another version of Semblance (schema {version}, here {schema.VERSION}); build it anew."
+        )
+    return description
 
 
 def refuse_inside(out: str, to: str) -> None:

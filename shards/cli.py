@@ -78,7 +78,7 @@ def repack(
         raise SystemExit(130) from None
     if not done.worked:
         print(f"{plain(to)} is finished already; nothing to do.")
-    for sentence in made.assigned.said.facts[made.assigned.protocol]:
+    for sentence in made.assigned.said.of(made.assigned.protocol):
         print(plain(sentence))
     counts = done.description["counts"]
     sides = ", ".join(f"{side} {count}" for side, count in counts["splits"].items())
@@ -90,3 +90,23 @@ def repack(
 def _sealed(receipt: Receipt, done: int, of: int) -> None:
     empty = "" if receipt.shard else " (no tar is written for it)"
     print(f"sealed {receipt.key}: {receipt.samples} samples{empty}; {done} of {of} shards", flush=True)
+
+
+@app.command()
+@friendly
+def export(
+    out: Annotated[str, typer.Argument(help="The --out of a finished build.")],
+    form: Annotated[str, typer.Option("--format", help="deepfakebench (its folders and JSON) or folder (and a CSV).")],
+    to: Annotated[str, typer.Option("--to", help="New or empty folder or s3:// prefix.")],
+    everything: Annotated[bool, typer.Option("--all", help="Also the videos that stand on no side.")] = False,
+) -> None:
+    """Write a build's pictures into folders, for other people's code."""
+    from shards.export import export as write
+
+    done = write(out, form, to, everything=everything)
+    sides = ", ".join(f"{side} {count}" for side, count in sorted(done.pictures.items())) or "none"
+    masks = f", {done.masks} masks" if done.masks else ""
+    print(f"{plain(to)}: {done.pictures.total()} pictures ({sides}){masks}. README.md there says how to use them.")
+    for reason, count in sorted(done.left_out.items()):
+        print(f"left out: {count} faces {reason}")
+    print("Most datasets' terms forbid passing their pictures on, crops too: read CARD.md before you share any of it.")

@@ -69,8 +69,11 @@ def _samples(
     places = spans(rows, receipt.bytes)
     url = _url(out, receipt.shard or "")
     for start, end in _runs([places[name] for name in left]):
-        members = tario.piece(storage.read_range(url, start, end - start), start)
-        for name, parts in grouped(members):
+        try:
+            found = list(grouped(tario.piece(storage.read_range(url, start, end - start), start)))
+        except SemblanceError as error:
+            raise _damage(out, f"in {receipt.shard} {error}") from error
+        for name, parts in found:
             if (row := left.pop(name, None)) is not None:
                 yield _sample(out, row, parts, extension)
     if left:

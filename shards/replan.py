@@ -21,7 +21,6 @@ from shards.outcomes import spans
 from shards.plan import assign_shards
 from shards.write import ShardConfig, fits, sha256_of
 
-_TOLD: Final = ("datasheet", "identity_note", "facts", "protocols", "recipe", "counts")  # what OUT2 repeats
 _TABLES: Final = ("plan.parquet", "manifests/findings.parquet")
 
 
@@ -90,7 +89,7 @@ def plan(out: str, wish: Wish) -> Repack:
     unlike when the build was planned. Raises SemblanceError where ``out`` is no finished build or ``wish.keep``
     names what it does not have, UsageError where the protocol does not exist for it.
     """
-    description = _finished(out)
+    description = claim.finished(out)
     recipe = description["recipe"]
     config = _config(recipe["split"], wish)
     old = store.scan(out, "plan").collect()
@@ -117,21 +116,6 @@ def plan(out: str, wish: Wish) -> Repack:
         assigned=replace(assigned, table=table),
         left_out=left_out,
     )
-
-
-def _finished(out: str) -> dict[str, Any]:
-    """The dataset.json of a finished build of this version."""
-    if not storage.exists(storage.join(out, "plan.parquet")):
-        raise SemblanceError(f"{out} holds no build (no plan.parquet); name the --out of an `ingest build`.")
-    description = claim.read(out, claim.DATASET)
-    if description is None:
-        raise SemblanceError(f"{out} is not finished (no dataset.json); run the command that builds it again first.")
-    version = description.get("versions", {}).get("schema")
-    if version != str(schema.VERSION) or not all(name in description for name in _TOLD):
-        raise SemblanceError(
-            f"{out} was built by another version of Semblance (schema {version}, here {schema.VERSION}); build it anew."
-        )
-    return description
 
 
 def _receipt(out: str, key: str, build: str) -> Receipt:

@@ -12,8 +12,9 @@ import pytest
 from tests.conftest import Run
 
 SETTINGS = (
-    *("--set", "source.table=videos.csv", "--set", "sampling.n=4", "--set", "shards.target_bytes=150000"),
-    *("--set", "split.fractions=[0.5,0.25,0.25]", "--set", "gates.blur=80"),
+    *("--set", "source.table=videos.csv", "--set", "sampling.n=3", "--set", "shards.target_bytes=150000"),
+    *("--set", "split.fractions=[0.5,0.25,0.25]", "--set", "gates.blur=150"),
+    *("--set", "gates.mode=mark"),
 )
 
 
@@ -66,5 +67,5 @@ def collection(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own(collection: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The collection, built with its identity split. Tests only read it."""
     out = tmp_path_factory.mktemp("own-built") / "out"
-    run("ingest", "build", "--dataset", "folder", "--root", collection, "--out", out, "--workers", 2, *SETTINGS)
+    run("ingest", "build", "--dataset", "folder", "--root", collection, "--out", out, "--workers", 1, *SETTINGS)
     return out
