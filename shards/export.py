@@ -8,9 +8,10 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, Protocol, TextIO, get_args
 
 from manifests import schema, storage, store
 from manifests.folders import NewFolder
@@ -57,13 +58,13 @@ def export(out: str, form: str, to: str, *, everything: bool = False) -> Exporte
     description = claim.finished(out)
     plan = store.scan(out, "plan").select("shard", "video_id", "part", "compression").collect()
     done = Exported()
-    with NewFolder(to, "--to") as folder, tempfile.TemporaryDirectory(prefix="semblance-") as spool:
+    with NewFolder(to, "--to") as folder, _spool("manifest.csv") as spool:
         into: Layout
         if form == "deepfakebench":
             actors = {name for _, name, part, _ in plan.iter_rows() if (part or "").split("/")[0] == "actors"}
-            into = DeepfakeBench(description, plan["compression"].n_unique() > 1, actors)
+            into = DeepfakeBench(description, plan["compression"].drop_nulls().n_unique() > 1, actors)
         else:
-            into = Folders(description, Path(spool) / "manifest.csv")
+            into = Folders(description, spool)
         for shard in plan["shard"].unique().sort():
             rows = {row["sample_id"]: row for row in _rows(out, shard)}
             if layout.split_of(shard) == "unassigned" and not everything:
@@ -76,6 +77,16 @@ def export(out: str, form: str, to: str, *, everything: bool = False) -> Exporte
             else:
                 folder.put(path, content, last=True)
     return done
+
+
+@contextmanager
+def _spool(name: str) -> Iterator[TextIO]:
+    """A text file for what grows too large to hold."""
+    with (
+        tempfile.TemporaryDirectory(prefix="semblance-") as folder,
+        (Path(folder) / name).open("w", newline="", encoding="utf-8") as file,
+    ):
+        yield file
 
 
 def _rows(out: str, shard: str) -> list[dict[str, Any]]:
@@ -123,11 +134,10 @@ def _damage(out: str, what: str) -> SemblanceError:
 class Folders:
     """``<split>/<real or fake>/<method>/<video>/<frame>-<track>.jpg``, listed with all columns in manifest.csv."""
 
-    def __init__(self, description: Mapping[str, Any], spool: Path) -> None:
+    def __init__(self, description: Mapping[str, Any], spool: TextIO) -> None:
         self._description = description
         self._spool = spool
-        self._file = spool.open("w", newline="", encoding="utf-8")
-        self._table = csv.DictWriter(self._file, ["path", *schema.SAMPLES.names], lineterminator="\n")
+        self._table = csv.DictWriter(spool, ["path", *schema.SAMPLES.names], lineterminator="\n")
         self._table.writeheader()
 
     def picture_path(self, row: Row, suffix: str) -> str:
@@ -143,7 +153,7 @@ class Folders:
         return f"{picture.rpartition('.')[0]}.{MASK}"
 
     def tables(self) -> Iterator[tuple[str, bytes | Path]]:
-        self._file.close()
+        self._spool.flush()
         told = self._description
         text = f"""# {told["datasheet"]["title"]}, pictures exported by Semblance
 
@@ -155,5 +165,5 @@ From the build `{told["fingerprint"]}`, recipe `{told["recipe"]["name"]}`, split
 
 {told["datasheet"]["citation"]}
 """
-        yield "manifest.csv", self._spool
+        yield "manifest.csv", Path(self._spool.name)
         yield "README.md", text.encode()
