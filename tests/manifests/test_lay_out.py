@@ -38,7 +38,7 @@ def test_it_equals_planning_for_every_protocol(seed: int, families: int, against
         assert done.said == wanted.said
         same = done.table.sort("video_id"), wanted.table.sort("video_id")
         if protocol == "identity":  # of a person whom nobody else shows the side is not known any more
-            same = tuple(frame.with_columns(split_note=pl.col("split_note").is_null()) for frame in same)  # type: ignore
+            same = tuple(one.with_columns(split_note=pl.col("split_note").is_null()) for one in same)  # type: ignore
         assert same[0].equals(same[1])
 
 
