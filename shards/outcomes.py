@@ -13,7 +13,7 @@ from manifests.records import Outcome, Rejection, Sample, SemblanceError
 from shards import layout, tario
 from shards.keep import Keep, leave_out
 from shards.layout import Receipt
-from shards.read import contradictions, grouped
+from shards.read import contradictions
 
 _GAP: Final = 1 << 18  # bytes that are rather read than skipped
 _MOST: Final = 1 << 25  # bytes of one read
@@ -65,60 +65,56 @@ def _samples(
 ) -> Iterator[Sample]:
     if not wanted:
         return
-    left = {row["sample_id"]: row for row in wanted}
     places = spans(rows, receipt.bytes)
     url = _url(out, receipt.shard or "")
-    for start, end in _runs([places[name] for name in left]):
-        try:
-            found = list(grouped(tario.piece(storage.read_range(url, start, end - start), start)))
-        except SemblanceError as error:
-            raise _damage(out, f"in {receipt.shard} {error}") from error
-        for name, parts in found:
-            if (row := left.pop(name, None)) is not None:
-                yield _sample(out, row, parts, extension)
-    if left:
-        raise _damage(out, f"sample {min(left)} is not in {receipt.shard}")
+    for run, inside in _runs((places[row["sample_id"]], row) for row in wanted):
+        data = storage.read_range(url, run[0], run[1] - run[0])
+        for (start, end), row in inside:
+            try:
+                members = list(tario.piece(data[start - run[0] : end - run[0]], start))
+            except SemblanceError as error:
+                raise _damage(out, f"in {receipt.shard} {error}") from error
+            yield _sample(out, row, {member.name: member.data for member in members}, extension)
 
 
 def _sample(out: str, row: Row, parts: Mapping[str, bytes], extension: str) -> Sample:
-    name, picture = row["sample_id"], parts.get(extension, b"")
+    """A sample from its members by name; what is not there or not as its row says is damage."""
+    name = row["sample_id"]
+    picture = parts.get(f"{name}.{extension}", b"")
     if hashlib.sha256(picture).hexdigest() != row["sha256"]:
         raise _damage(out, f"the picture of {name} is not the one that was committed")
     try:
-        note = json.loads(parts["json"])
+        note = json.loads(parts[f"{name}.json"])
         wrong = next(contradictions(note, row), None)
     except (KeyError, ValueError, AttributeError) as error:
         raise _damage(out, f"the JSON of {name} cannot be read") from error
     if wrong:
         raise _damage(out, f"the JSON of {name} {wrong}")
-    return Sample(row=note, picture=picture, mask=parts.get("mask.png"))
+    return Sample(row=note, picture=picture, mask=parts.get(f"{name}.mask.png"))
 
 
 def _rejections(out: str, receipt: Receipt, rows: Sequence[Row]) -> Iterator[Rejection]:
     """The rows in their order, with the small pictures that some have."""
     url = _url(out, layout.rejects_path(receipt.key))
-    pictured = [row for row in rows if row["shard"] is not None]
-    reads = [
-        (start, storage.read_range(url, start, end - start))
-        for start, end in _runs([(row["tar_offset"], row["tar_offset"] + row["tar_bytes"]) for row in pictured])
-    ]
+    places = (((row["tar_offset"], row["tar_offset"] + row["tar_bytes"]), row) for row in rows if row["shard"])
+    pictures: dict[str, bytes] = {}
+    for run, inside in _runs(places):
+        data = storage.read_range(url, run[0], run[1] - run[0])
+        pictures |= {row["sample_id"]: data[start - run[0] : end - run[0]] for (start, end), row in inside}
     for row in rows:
-        picture = None
-        if row["shard"] is not None:
-            start, data = next(run for run in reversed(reads) if run[0] <= row["tar_offset"])
-            place = row["tar_offset"] - start
-            picture = data[place : place + row["tar_bytes"]]
-        yield Rejection(row=row, picture=picture)
+        yield Rejection(row=row, picture=pictures.get(row["sample_id"]) if row["shard"] else None)
 
 
-def _runs(wanted: Iterable[Span]) -> list[Span]:
-    """The spans in order, near ones joined to one read of bounded size."""
-    runs: list[Span] = []
-    for start, end in sorted(wanted):
-        if runs and start - runs[-1][1] <= _GAP and end - runs[-1][0] <= _MOST:
-            runs[-1] = (runs[-1][0], max(end, runs[-1][1]))
+def _runs(wanted: Iterable[tuple[Span, Row]]) -> list[tuple[Span, list[tuple[Span, Row]]]]:
+    """Spans in order, near ones joined to one read of bounded size: (bytes to read, the spans and rows inside)."""
+    runs: list[tuple[Span, list[tuple[Span, Row]]]] = []
+    for span, row in sorted(wanted, key=lambda one: one[0]):
+        if runs and span[0] - runs[-1][0][1] <= _GAP and span[1] - runs[-1][0][0] <= _MOST:
+            (start, _), inside = runs[-1]
+            inside.append((span, row))
+            runs[-1] = ((start, span[1]), inside)
         else:
-            runs.append((start, end))
+            runs.append((span, [(span, row)]))
     return runs
 
 

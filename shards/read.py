@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -40,21 +40,16 @@ def stream(url: str) -> Iterator[tuple[str, dict[str, bytes]]]:
 
     Raises SemblanceError where the tar is damaged or cut short.
     """
-    with storage.reading(url) as file:
-        yield from grouped(tario.read(file))
-
-
-def grouped(members: Iterable[tario.Member]) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Members that stand beside each other and share a name, as one sample: (sample_id, {suffix: data})."""
     current: str | None = None
     parts: dict[str, bytes] = {}
-    for member in members:
-        name, _, suffix = member.name.partition(".")
-        if name != current and current is not None:
-            yield current, parts
-            parts = {}
-        current = name
-        parts[suffix] = member.data
+    with storage.reading(url) as file:
+        for member in tario.read(file):
+            name, _, suffix = member.name.partition(".")
+            if name != current and current is not None:
+                yield current, parts
+                parts = {}
+            current = name
+            parts[suffix] = member.data
     if current is not None:
         yield current, parts
 
