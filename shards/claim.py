@@ -18,7 +18,15 @@ from manifests.records import Finding, SemblanceError, UsageError
 CLAIM: Final = "build.json"  # written first: whose folder this is
 DATASET: Final = "dataset.json"  # written last: it is done
 INPUTS: Final = "inputs.parquet"  # every input file's size and version, for a readable refusal
-_TOLD: Final = ("datasheet", "identity_note", "facts", "protocols", "recipe", "counts")  # of what is made from a build
+_TOLD: Final = (
+    "synthetic",
+    "datasheet",
+    "identity_note",
+    "facts",
+    "protocols",
+    "recipe",
+    "counts",
+)  # of what is made from a build
 _SHOWN: Final = 6
 
 

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from manifests.records import make_video_id
+from shards.summary import title
 
 MODES: Final = ("train", "val", "test")
 REAL, FAKE = 0, 1
@@ -120,7 +121,7 @@ class DeepfakeBench:
                 "where one lacks, `with_mask: true` reads zeros."
             )
         return _README.format(
-            title=told["datasheet"]["title"],
+            title=title(told),
             names=names,
             fingerprint=told["fingerprint"],
             recipe=told["recipe"]["name"],

@@ -19,6 +19,7 @@ from manifests.records import SemblanceError, UsageError, make_video_id
 from shards import claim, layout
 from shards.deepfakebench import DeepfakeBench
 from shards.read import PICTURES, stream
+from shards.summary import title
 
 Format = Literal["deepfakebench", "folder"]
 MASK: Final = "mask.png"
@@ -155,7 +156,7 @@ class Folders:
     def tables(self) -> Iterator[tuple[str, bytes | Path]]:
         self._spool.flush()
         told = self._description
-        text = f"""# {told["datasheet"]["title"]}, pictures exported by Semblance
+        text = f"""# {title(told)}, pictures exported by Semblance
 
 From the build `{told["fingerprint"]}`, recipe `{told["recipe"]["name"]}`, split `{told["split"]}`.
 `<split>/<real or fake>/<method>/<video>/<frame>-<track>`; manifest.csv tells all that is known of each picture.

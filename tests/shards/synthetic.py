@@ -65,6 +65,7 @@ def build(
         "dataset": dataset,
         "fingerprint": plan.fingerprint,
         "split": assigned.protocol,
+        "synthetic": False,
         "recipe": recipe.model_dump(mode="json"),
         "versions": summary.versions(),
         "complete": True,
