@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ingest import claim, faces, summary, tasks
+from ingest import faces, summary, tasks
 from ingest.cluster import Cluster, connect
 from ingest.planning import Plan
 from ingest.precut import ArchiveJob
 from ingest.process import Job
 from manifests.records import SemblanceError, Video
+from shards import claim
 from shards.layout import Receipt, key_of
+from shards.summary import card
 from shards.write import is_done
 
 _AHEAD = 8  # videos in flight for every thread of the cluster
@@ -60,7 +62,7 @@ def build(
             observer.started(len(plan.videos), len(plan.videos) - left, len(pending))
             _Driver(plan=plan, out=out, cluster=cluster, observer=observer).run(pending)
     description = summary.describe(plan, out)
-    claim.finish(out, description, summary.card(plan, description))
+    claim.finish(out, description, card(description))
     return Built(out=out, resumed=resumed, worked=len(pending), description=description)
 
 

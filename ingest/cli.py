@@ -281,7 +281,7 @@ def _print_empty(console: Console, out: str) -> None:
 
 def _print_masks(console: Console, out: str, counted: dict[str, int] | None, most: int = 3) -> None:
     """Say aloud how many masks were stored and where some lack; nothing where the recipe wants none."""
-    from ingest.summary import mask_notes
+    from shards.summary import mask_notes
 
     if counted is None:
         return

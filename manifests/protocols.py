@@ -42,6 +42,24 @@ def counts(row: Row) -> bool:
     return row["fault"] is None
 
 
+def standing(rows: Sequence[Row], name: str, facts: Sequence[str], why: str) -> Outcome:
+    """Protocol ``name`` as its column has it, with the reason of every labelled video that it leaves out.
+
+    ``facts`` were said of it when it was computed, or ``why`` it does not exist.
+    """
+    column = f"split_{name}"
+    if not any(row[column] for row in rows):
+        return none(why or "its column is null")
+    sides: Sides = {row["video_id"]: row[column] for row in rows if name != "official" or row[column]}
+    out = [row for row in rows if row[column] is None]
+    if name == "identity":
+        notes = _straddling(rows, out)
+    else:
+        words = {"official": "not in the published split", "temporal": "no date"}
+        notes = {row["video_id"]: words[name] for row in out if name in words}
+    return Outcome(sides=sides, notes=notes, facts=list(facts))
+
+
 # family -------------------------------------------------------------------------------------------------------
 
 
@@ -156,7 +174,7 @@ def identity(rows: Sequence[Row], shares: Sequence[float], seed: int, basis: Bas
         sides[row["video_id"]] = None if straddles else side
         if straddles:
             target = row["target_id"] or row["family_id"]
-            notes[row["video_id"]] = f"straddles: {target} stands in {side}, its donor {row['donor_id']} in {donor}"
+            notes[row["video_id"]] = _straddles(target, side, row["donor_id"], donor)
             lost += counts(row)
     fakes = sum(row["label"] == 1 and counts(row) for row in rows)
     people = len({row[name] for row in rows for name in ("target_id", "donor_id") if row[name]})
@@ -169,6 +187,26 @@ def identity(rows: Sequence[Row], shares: Sequence[float], seed: int, basis: Bas
     if unknown:
         facts.append(f"real videos of unknown people (their isolation cannot be proven): {unknown}")
     return Outcome(sides=sides, notes=notes, facts=facts)
+
+
+def _straddling(rows: Sequence[Row], out: Sequence[Row]) -> Notes:
+    """The reasons of ``identity`` for the fakes that it leaves ``out``, told from where the others stand."""
+    sides: dict[str, str] = {}
+    for row in rows:
+        if row["split_identity"]:
+            sides |= {row[name]: row["split_identity"] for name in ("family_id", "target_id", "donor_id") if row[name]}
+    notes: Notes = {}
+    for row in out:
+        target, donor = row["target_id"] or row["family_id"], row["donor_id"]
+        if target in sides and donor in sides:
+            notes[row["video_id"]] = _straddles(target, sides[target], donor, sides[donor])
+        else:  # nothing else shows one of them
+            notes[row["video_id"]] = f"straddles: {target} and its donor {donor} stand in two sides"
+    return notes
+
+
+def _straddles(target: str, side: str | None, donor: str, donor_side: str | None) -> str:
+    return f"straddles: {target} stands in {side}, its donor {donor} in {donor_side}"
 
 
 # method -------------------------------------------------------------------------------------------------------

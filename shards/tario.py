@@ -75,6 +75,22 @@ def write(file: IO[bytes], members: Iterable[tuple[str, bytes]]) -> dict[str, in
     return offsets
 
 
+def piece(data: bytes, at: int) -> Iterator[Member]:
+    """The members of ``data``, a piece of an archive that begins with a header at offset ``at`` and ends between two.
+
+    Raises SemblanceError where it is damaged.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+            for info in tar:
+                content = data[info.offset_data : info.offset_data + info.size]
+                if not info.isreg() or len(content) != info.size:
+                    raise SemblanceError("the tar is damaged")
+                yield Member(name=info.name, offset=at + info.offset_data, data=content)
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise SemblanceError(f"the tar is damaged ({error})") from error
+
+
 def read(file: IO[bytes]) -> Iterator[Member]:
     """The regular files of an archive, in order; anything else in it is passed over.
 
