@@ -19,6 +19,7 @@ from manifests.records import PRISTINE, UsageError, digest
 Against = Literal["recording", "family", "person"]
 Basis = Literal["person", "recording"]  # what target_id and donor_id stand for
 DATED: Final = 0.95  # share of videos that must have a date before a split by time means anything
+_LITTLE: Final = 0.1  # of a published side: less is next to nothing
 Sides = dict[str, str | None]  # video_id -> side
 Notes = dict[str, str]  # video_id -> why it stands on no side
 
@@ -148,10 +149,15 @@ def official_clean(rows: Sequence[Row], published: Outcome, against: Against) ->
         facts.append(f"train and val videos whose {against} is unknown (kept, not proven clean): {unknown}")
     for side in ("train", "val"):
         left = [row["label"] for row in rows if sides.get(row["video_id"]) == side and counts(row)]
-        had = any(published.sides.get(row["video_id"]) == side for row in rows)
+        had = sum(published.sides.get(row["video_id"]) == side and counts(row) for row in rows)
         if had and len(set(left)) < 2:
             what = "nothing" if not left else f"{len(left)} {'fakes' if left[0] else 'reals'} alone"
             facts.append(f"of the published {side} {what} would remain by {against}: of no use for training")
+        elif len(left) < _LITTLE * had:
+            facts.append(
+                f"of the published {side} next to nothing would remain by {against}: {left.count(0)} reals and "
+                f"{left.count(1)} fakes of {had} videos"
+            )
     return Outcome(sides=sides, notes=notes, facts=facts)
 
 

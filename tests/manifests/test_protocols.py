@@ -111,6 +111,65 @@ def test_the_laws_of_isolation(
     assert shuffled.facts == done.facts
 
 
+SHARES_OF_ANY_SIZE = st.tuples(*(st.integers(0, 20),) * 3).filter(any)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[Video]:
+    """Any families, of which any may show any people, as target or as donor, and lie on disk or not."""
+    people = [None, *(f"p{n}" for n in range(draw(st.integers(1, 9))))]
+    links = draw(st.lists(st.tuples(*(st.sampled_from(people),) * 2), min_size=1, max_size=40))
+    families = draw(st.integers(1, 14))
+    return [
+        Video(
+            video_id=f"x-{n:02d}",
+            path=f"{n}.mp4",
+            dataset="x",
+            label=0 if donor is None and n % 3 else 1,
+            method=draw(st.sampled_from([None, "swap", "talk"])),
+            family_id=f"f-{draw(st.integers(1, families))}",
+            target_id=target,
+            donor_id=donor,
+            fault=draw(st.sampled_from([None, None, None, "missing"])),
+        )
+        for n, (target, donor) in enumerate(links)
+    ]
+
+
+@settings(deadline=None, max_examples=100)
+@given(graphs(), SHARES_OF_ANY_SIZE, st.integers(0, 9), st.randoms(use_true_random=False))
+def test_any_graph_and_any_fractions(
+    videos: list[Video], parts: tuple[int, int, int], seed: int, chance: random.Random
+) -> None:
+    """Isolation, one place or a reason for everyone, and the order of the input is of no matter."""
+    shares = tuple(float(Fraction(part, sum(parts))) for part in parts)
+    done = assign(videos, PEOPLE, seed, fractions=shares)
+    rows = done.table.to_dicts()
+    assert sorted(row["video_id"] for row in rows) == sorted(video.video_id for video in videos)
+    allowed = {side for side, share in zip(SIDES, shares, strict=True) if share}
+    for column in ("split_family", "split_identity", "split_method"):
+        assert {row[column] for row in rows} <= allowed | {None}
+        assert all(len(sides) == 1 for sides in stand(rows, column, "family_id").values()), column
+    assert all(len(sides) == 1 for sides in stand(rows, "split_identity", "target_id", "donor_id").values())
+    people = any(row["target_id"] or row["donor_id"] for row in rows)
+    for row in rows:
+        assert (row["split"] in SIDES) == (row["split_note"] is None)
+        assert row["split"] in (*allowed, "unassigned")
+        if (
+            people and row["split"] == "unassigned"
+        ):  # under identity only a fake that shows two sides' people may fall out
+            assert row["donor_id"]
+            assert "straddles" in row["split_note"]
+    lost = sum(row["split"] == "unassigned" and row["fault"] is None for row in rows)
+    if people:
+        said = next(fact for fact in done.facts if fact.startswith("identity split by person"))
+        assert f"; {lost} of " in said
+        assert int(said.rsplit(" ", 1)[1]) <= lost
+    again = assign(chance.sample(videos, len(videos)), PEOPLE, seed, fractions=shares)
+    assert again.table.sort("video_id").equals(done.table.sort("video_id"))
+    assert (again.facts, again.protocol) == (done.facts, done.protocol)
+
+
 @settings(deadline=None, max_examples=30)
 @given(collections())
 def test_the_published_test_set_is_never_touched(videos: list[Video]) -> None:
@@ -198,6 +257,10 @@ def test_nothing_would_remain_is_said() -> None:
     done = assign([a, b, fake(b, "p2", 0, split_official="train")], PEOPLE, protocol="official_clean", against="person")
     assert any("of the published train nothing would remain by person" in fact for fact in done.facts)
     assert done.table["split"].to_list() == ["test", "unassigned", "unassigned"]
+    many = [real(f"c{n:02d}", "p1" if n else "p3", split_official="train") for n in range(20)]
+    videos = [a, *many, fake(many[0], "p4", 0, split_official="train")]
+    done = assign(videos, PEOPLE, protocol="official_clean", against="person")
+    assert any("train next to nothing would remain by person: 1 reals and 1 fakes of 21" in fact for fact in done.facts)
 
 
 GRAPHS = st.tuples(
