@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final, Literal, Self
 
 import polars as pl
+import pyarrow as pa
 from pydantic import Field, model_validator
 
-from manifests import protocols, releases, schema, store
+from manifests import protocols, releases, schema
 from manifests.divide import SIDES
 from manifests.people import Row
 from manifests.protocols import Against, Basis, Notes, Outcome, Sides
@@ -90,9 +91,9 @@ class Assigned:
 
 def plan_frame(videos: Iterable[Video]) -> pl.DataFrame:
     """Videos as a table with the columns and types of plan.parquet."""
-    names = schema.PLAN.names
-    rows = [{name: getattr(video, name) for name in names} for video in videos]
-    frame = pl.from_arrow(store.to_arrow(rows, "plan"))
+    videos = list(videos)
+    columns = [pa.array([getattr(video, field.name) for video in videos], field.type) for field in schema.PLAN]
+    frame = pl.from_arrow(pa.Table.from_arrays(columns, schema=schema.PLAN))
     assert isinstance(frame, pl.DataFrame)
     return frame
 

@@ -121,15 +121,15 @@ def _there(path: str, size: int, parts: Mapping[str, Part]) -> Video:
     folder, stem = _part_folder(path, parts), basename(path)[: -len(SUFFIX)]
     part = parts.get(folder)
     if part and (row := part.rows.get(stem)):
-        return replace(_video(path, stem, folder, row.fake), bytes=size)
+        return _video(path, stem, folder, row.fake, size)
     if part is None:
         note = f"its folder has neither {METADATA[0]} nor {METADATA[1]}"
     elif part.readable:
         note = "the metadata of its folder has no usable row for it"
     else:
         note = "the metadata of its folder cannot be read"
-    video = _video(path, stem, folder, None)
-    return replace(video, bytes=size, fault="unlabelled", fault_note=f"{note}; {ADVICE}")
+    video = _video(path, stem, folder, None, size)
+    return replace(video, fault="unlabelled", fault_note=f"{note}; {ADVICE}")
 
 
 def _missing(there: Sequence[Video], parts: Mapping[str, Part]) -> tuple[list[Video], list[Finding]]:
@@ -161,7 +161,7 @@ def _id(stem: str) -> str:
     return make_video_id(Dfdc.name, stem)
 
 
-def _video(path: str, stem: str, folder: str, fake: bool | None) -> Video:
+def _video(path: str, stem: str, folder: str, fake: bool | None, size: int | None = None) -> Video:
     part = part_name(folder)
     return Video(
         video_id=_id(stem),
@@ -172,6 +172,7 @@ def _video(path: str, stem: str, folder: str, fake: bool | None) -> Video:
         label=None if fake is None else int(fake),
         method=PRISTINE if fake is False else None,
         family_id=_id(stem),
+        bytes=size,
     )
 
 
@@ -199,7 +200,7 @@ def _with_families(
             findings.append(Finding(path=row.source, kind="bad_original", reason=reason))
         originals.setdefault(_id(row.stem), _id(row.original))
     roots = family_roots(originals)
-    joined = [replace(video, family_id=roots.get(video.video_id, video.video_id)) for video in videos]
+    joined = [replace(video, family_id=roots[video.video_id]) if video.video_id in roots else video for video in videos]
     fakes = [video for video in videos if video.label == 1 and video.fault is None]
     there = {video.video_id: video for video in videos if video.fault != "missing"}
     named_ids = [originals[video.video_id] for video in fakes if video.video_id in originals]

@@ -44,6 +44,7 @@ from manifests.storage import Stat
 # Videos of the full set in one compression; the authors give no masks for FaceShifter.
 _FULL: Final = {"youtube": 1_000, **dict.fromkeys(PAIRED, 1_000), "actors": 363, ACTORS: 3_068}
 _OTHER: Final = "nothing that is read of the layout"
+_WHERE: Final = ("ROOT", *(f"ROOT/{folder}" for folder in FOLDERS if folder), "source.lists")
 _MASKED: Final = (*(name for name in PAIRED if name != "FaceShifter"), ACTORS)
 
 
@@ -237,6 +238,7 @@ def _facts(videos: Sequence[Video], told: Lists) -> tuple[tuple[str, int], ...]:
         f"actors of {ACTORS}, whose ids are people among ids of recordings": len(actors),
         f"videos of {ACTORS}, which has no published split": sum(map(_acted, labelled)),
     }
+    counts[f"published split lists that are in none of {', '.join(_WHERE)}"] = len(SPLITS) - len(told.listed)
     for side in told.listed:
         absent = sum(make_video_id(Ffpp.name, one) not in shown for one in told.listed[side])
         counts[f"sequences of the published {side} whose original is not on disk"] = absent

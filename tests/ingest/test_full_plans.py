@@ -39,9 +39,13 @@ class Planned:
         assert self.memory < MEMORY
 
 
-def plan(dataset: str, root: Path, *options: str) -> Planned:
+def plan(dataset: str, shared: Path, *options: str) -> Planned:
+    """The plan of the full set, whose tree is gone afterwards: it has up to 119,196 files."""
     with tempfile.TemporaryDirectory() as folder:
-        to, said = Path(folder) / "plan.parquet", Path(folder) / "said.txt"
+        root, to, said = (Path(folder) / name for name in ("set", "plan.parquet", "said.txt"))
+        {"celebdf": full_sets.celebdf, "ffpp": full_sets.ffpp, "dfdc": full_sets.dfdc}[dataset](
+            root, shared / "realmeta"
+        )
         with open(said, "w") as out:
             command = [BIN / "ingest", "plan", "--dataset", dataset, "--root", root, "--to", to, *options]
             started = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
@@ -81,10 +85,8 @@ def check_isolation(table: pl.DataFrame) -> None:
 
 
 @pytest.fixture(scope="module")
-def celebdf(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Planned:
-    root = tmp_path_factory.mktemp("full") / "celebdf"
-    full_sets.celebdf(root, shared / "realmeta")
-    return plan("celebdf", root)
+def celebdf(shared: Path) -> Planned:
+    return plan("celebdf", shared)
 
 
 def test_celebdf_is_whole_and_isolated(shared: Path, celebdf: Planned) -> None:
@@ -132,10 +134,9 @@ def test_celebdf_official_is_the_list_and_the_rest_is_for_training(shared: Path,
     assert straddling(rest.to_dicts(), "split_official", "family_id") == []
 
 
-def test_celebdf_cleaned_by_person_leaves_next_to_nothing_and_says_so(shared: Path, tmp_path: Path) -> None:
-    full_sets.celebdf(tmp_path / "set", shared / "realmeta")
+def test_celebdf_cleaned_by_person_leaves_next_to_nothing_and_says_so(shared: Path) -> None:
     options = ["--set", "split.protocol=official_clean", "--set", "split.against=person"]
-    done = plan("celebdf", tmp_path / "set", *options)
+    done = plan("celebdf", shared, *options)
     left = re.search(
         r"published train next to nothing would remain by person: (\d+) reals and (\d+) fakes of", done.said
     )
@@ -154,10 +155,8 @@ def test_celebdf_cleaned_by_person_leaves_next_to_nothing_and_says_so(shared: Pa
 
 
 @pytest.fixture(scope="module")
-def ffpp(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Planned:
-    root = tmp_path_factory.mktemp("full") / "ffpp"
-    full_sets.ffpp(root, shared / "realmeta")
-    return plan("ffpp", root)
+def ffpp(shared: Path) -> Planned:
+    return plan("ffpp", shared)
 
 
 def test_ffpp_is_whole_and_isolated(ffpp: Planned) -> None:
@@ -205,9 +204,8 @@ def test_ffpp_official_is_by_pairs(shared: Path, ffpp: Planned) -> None:
 # DFDC ---------------------------------------------------------------------------------------------------------
 
 
-def test_dfdc_full_plan(shared: Path, tmp_path: Path) -> None:
-    full_sets.dfdc(tmp_path / "dfdc", shared / "realmeta")
-    done = plan("dfdc", tmp_path / "dfdc")
+def test_dfdc_full_plan(shared: Path) -> None:
+    done = plan("dfdc", shared)
     assert done.table.height == 119_146
     assert "│ train parts       │     50 │     50 │" in done.said
     assert "split_identity is null: no names of people or recordings" in done.said

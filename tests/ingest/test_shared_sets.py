@@ -12,11 +12,25 @@ from tests.conftest import Run
 
 pytestmark = pytest.mark.shared
 
+SAMPLED = 4  # frames a video
+
 
 def build(dataset: str, shared: Path, run: Run, out: Path, *options: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The build's videos beside their truth, and its samples; what every set must show is checked."""
     root = shared / "data" / dataset
-    run("ingest", "build", "--dataset", dataset, "--root", root, "--out", out, "--set", "sampling.n=4", *options)
+    run(
+        "ingest",
+        "build",
+        "--dataset",
+        dataset,
+        "--root",
+        root,
+        "--out",
+        out,
+        "--set",
+        f"sampling.n={SAMPLED}",
+        *options,
+    )
     assert "whole" in run("shards", "verify", out, "--deep").stdout
     truth = pl.read_csv(root / "truth.csv").with_columns(pl.col("method").replace("original", "pristine"))
     videos = manifests.scan(str(out), "videos").collect()
@@ -26,7 +40,7 @@ def build(dataset: str, shared: Path, run: Run, out: Path, *options: str) -> tup
         assert both[name].to_list() == both[f"{name}_true"].to_list(), name
     assert both["frames_total"].to_list() == both["frames"].to_list()
     assert set(both["status"]) == {"ok"}
-    assert (both["faces_seen"] >= 4 * both["faces"]).all()  # a doubtful face beside the sure ones may be seen
+    assert (both["faces_seen"] >= SAMPLED * both["faces"]).all()  # a doubtful face beside the sure ones may be seen
     assert (both["crops_kept"] + both["crops_rejected"] == both["faces_seen"]).all()
     fakes = both.filter(pl.col("label") == 1)
     assert (fakes["guide"] == "original").mean() > 0.9
