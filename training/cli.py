@@ -28,7 +28,7 @@ def peek(
     split: Annotated[str, typer.Option("--split", help="train, val, test or unassigned.")] = "train",
 ) -> None:
     """Stream one split through webdataset, decode every picture, and count it against the manifest."""
-    from training.data import peek as look
+    from training.peek import peek as look
 
     seen = look(data, split)
     print(

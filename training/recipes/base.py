@@ -8,25 +8,10 @@ from pydantic import Field
 
 from manifests.recipe import Config
 from training.augment.config import AugmentConfig
+from training.data import DataConfig
 from training.losses import LossConfig
 from training.models import AnyModelConfig
 from training.optim import OptimiserConfig, ScheduleConfig
-
-
-class DataConfig(Config):
-    """What an epoch is drawn from.
-
-    ``mix``: the share of each dataset in an epoch, over those that are given; None draws from all by their size.
-    ``balanced_per_method``: half real, half fake, the fakes equally from every named method.
-    ``query``: a condition in Polars SQL over ``samples``. ``split_column``: which protocol divides.
-    ``batch_size`` is that of one process and one step.
-    """
-
-    mix: dict[str, float] | None = None
-    balanced_per_method: bool = True
-    batch_size: int = Field(default=32, ge=1)
-    query: str | None = None
-    split_column: str = "split"
 
 
 class TrainingRecipe(Config):
