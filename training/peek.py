@@ -34,7 +34,8 @@ def peek(out: str, split: str) -> Seen:
     sizes: set[str] = set()
     known = dict(chosen.pictures.select("sample_id", "target").iter_rows())
     for name, image in images(chosen):
-        labels[known.pop(name)] += 1
+        if name in known:  # where it is not, the count at the shard's end says so
+            labels[known.pop(name)] += 1
         sizes.add(f"{image.shape[1]}x{image.shape[0]}")
     if known:
         raise SemblanceError(

@@ -71,8 +71,8 @@ def _family(plan: Plan, split: str, number: int, face: Face, encoding: codec.Enc
     family = f"{plan.dataset}-{split}{number:03d}"
     outcomes = []
     for compression in plan.compressions:
-        for method in ("pristine", *plan.methods):
-            name = "-".join(filter(None, (family, compression, method or "nameless")))
+        for place, method in enumerate(("pristine", *plan.methods)):
+            name = "-".join(filter(None, (family, compression, method or f"nameless{place}")))
             label = int(method != "pristine")
             identity = {
                 "video_id": name,
