@@ -30,6 +30,9 @@ from training.records import Batch
 from training.sampling import SamplingConfig
 from training.units import ClipConfig, UnitConfig
 
+# torch 2.15 warns of more workers than cores: here they are two or three on any machine
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning:torch.utils.data.dataloader")
+
 MIXED = SamplingConfig(mix={"ffpp": 60.0, "dfdc": 40.0}, balanced_per_method=True, draws=97)
 SMALL = ShuffleConfig(buffer=7, open=2)
 
