@@ -55,8 +55,10 @@ class Loader:
     ``world`` and ``workers`` and repeats exactly for the same ones. Every rank gets the same number of batches.
     ``state_dict`` after any batch and ``load_state_dict`` go on from there with the batches that would have come.
 
-    ``transform`` is applied to each picture in the worker; ``size`` resizes what is not that large afterwards.
-    ``as_bytes`` leaves ``image_BCHW`` uint8, a quarter of the memory, to be divided by 255 on the device.
+    In the worker, ``forge`` makes fakes of some real pictures (their target becomes 1), then ``transform`` is applied to
+    each; both get the landmarks where ``landmarks`` is set. ``size`` resizes what is not that large afterwards.
+    ``as_bytes`` leaves ``image_BCHW`` uint8, a quarter of the memory, to be divided by 255 on the device; ``pin`` puts
+    batches into page-locked memory.
     """
 
     def __init__(
@@ -70,18 +72,20 @@ class Loader:
         world: World | None = None,
         workers: int = 0,
         transform: feed.Transform | None = None,
+        forge: feed.Forge | None = None,
         landmarks: bool = False,
         size: int | None = None,
         as_bytes: bool = False,
+        pin: bool = False,
     ) -> None:
         self.chosen = chosen
         self.batch, self.seed, self.workers = batch, seed, workers
         self.config, self.shuffle = config or SamplingConfig(), shuffle or ShuffleConfig()
         self.world = world or World()
-        self.as_bytes = as_bytes
+        self.as_bytes, self.pin = as_bytes, pin
         self.epoch = self.position = 0
         self._table = feed.Table(chosen)
-        self._view = feed.View(transform=transform, landmarks=landmarks, size=size)
+        self._view = feed.View(transform=transform, forge=forge, landmarks=landmarks, size=size)
         self._cut = order.cut(self.config.draws or chosen.units.height, self.world.ranks, batch)
 
     def __len__(self) -> int:
@@ -115,6 +119,7 @@ class Loader:
             num_workers=self.workers,
             collate_fn=feed.unchanged,
             worker_init_fn=feed.start_worker,
+            pin_memory=self.pin,
             generator=torch.Generator(),  # so that loading leaves the global one alone
         )
         for batch in feed.raising(loader):

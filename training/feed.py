@@ -25,6 +25,8 @@ from training.shardlist import Shard
 
 # (image, the ten landmarks in its pixels or None, key of this draw) -> image; the key seeds what is random
 Transform = Callable[[Image, NDArray[np.float32] | None, str], Image]
+# the same of a real picture to a fake made from it, or None where it stays as it is
+Forge = Callable[[Image, NDArray[np.float32] | None, str], Image | None]
 Drawn = tuple[int, int, list[stream.Members]]  # a unit, which of its draws, the members of its pictures
 
 
@@ -61,21 +63,25 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """From a sample's members to the picture that goes into a batch."""
+    """From a sample's members to the picture and target that go into a batch."""
 
     transform: Transform | None
+    forge: Forge | None
     landmarks: bool
     size: int | None
 
-    def show(self, name: str, members: stream.Members, shard: Shard, key: str) -> Image:
+    def show(self, name: str, members: stream.Members, shard: Shard, key: str, target: float) -> tuple[Image, float]:
         image = stream.picture(name, members, shard)
+        points = stream.landmarks(members, shard, image.shape[0]) if self.landmarks else None
+        if self.forge is not None and target == 0:
+            forged = self.forge(image, points, key)
+            image, target = (image, target) if forged is None else (forged, 1.0)
         if self.transform is not None:
-            points = stream.landmarks(members, shard, image.shape[0]) if self.landmarks else None
             image = self.transform(image, points, key)
         if self.size is not None and image.shape[:2] != (self.size, self.size):
             kind = cv2.INTER_AREA if self.size < min(image.shape[:2]) else cv2.INTER_CUBIC
             image = cv2.resize(image, (self.size, self.size), interpolation=kind)  # type: ignore[assignment]
-        return image
+        return image, target
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,17 +129,20 @@ class Rest(IterableDataset[Batch | Failure]):
         rows = [unit * table.members + member for unit, _, parts in drawn for member in range(len(parts))]
         names: list[str] = table.sample_P.take(pa.array(rows)).to_pylist()
         images: list[Image] = []
+        target_B = table.target_P[rows]
         for unit, copy, parts in drawn:
             for members in parts:
-                name = names[len(images)]
+                i = len(images)
+                key = f"{self.seed}-{self.epoch}-{copy}-{names[i]}"
                 shard = table.shards[table.shard_U[unit]]
-                images.append(self.view.show(name, members, shard, f"{self.seed}-{self.epoch}-{copy}-{name}"))
+                image, target_B[i] = self.view.show(names[i], members, shard, key, float(target_B[i]))
+                images.append(image)
         if len({image.shape for image in images}) > 1:
             sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in images})
             raise SemblanceError(f"A batch has pictures of {' and '.join(sizes)} px; set the size that all are made.")
         return Batch(
             image_BCHW=torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))),
-            target_B=torch.from_numpy(table.target_P[rows]),
+            target_B=torch.from_numpy(target_B),
             sample_ids=tuple(names),
             video_ids=tuple(table.video_P.take(pa.array(rows)).to_pylist()),
             tracks=tuple(table.track_P[rows].tolist()),
