@@ -55,8 +55,8 @@ class Loader:
     ``world`` and ``workers`` and repeats exactly for the same ones. Every rank gets the same number of batches.
     ``state_dict`` after any batch and ``load_state_dict`` go on from there with the batches that would have come.
 
-    In the worker, ``forge`` makes fakes of some real pictures (their target becomes 1), then ``transform`` is applied to
-    each; both get the landmarks where ``landmarks`` is set. ``size`` resizes what is not that large afterwards.
+    In the worker, ``forge`` makes fakes of some real pictures (their target becomes 1), then ``transform`` changes
+    each one; both get the landmarks where ``landmarks`` is set. ``size`` resizes what is not that large afterwards.
     ``as_bytes`` leaves ``image_BCHW`` uint8, a quarter of the memory, to be divided by 255 on the device; ``pin`` puts
     batches into page-locked memory.
     """
