@@ -92,6 +92,11 @@ class Loader:
         """Batches that this epoch still has for each rank."""
         return self._cut.batches - self.position
 
+    @property
+    def batches(self) -> int:
+        """Batches of a whole epoch for each rank."""
+        return self._cut.batches
+
     def draws(self, epoch: int) -> sampling.Counts_U:
         """How often each of ``chosen.units`` comes in an epoch, over all ranks."""
         return sampling.draw(self.chosen.units, self.config, seed=self.seed, epoch=epoch)

@@ -57,6 +57,13 @@ class RunDir:
         except ValueError as error:
             raise SemblanceError(f"{self.recipe_file} is damaged; start a new run.") from error
 
+    def builds(self, role: str) -> list[str]:
+        """The builds of the run that were ``train`` or ``other``; raises UsageError where the folder holds no run."""
+        file = self.path / "datasets.json"
+        if not file.exists():
+            raise UsageError(f"{self.path} holds no run (no datasets.json); name builds with --data.")
+        return [str(one["out"]) for one in read_json(file) if one["role"] == role]
+
     def claim(self, recipe: TrainingRecipe, datasets: Sequence[Mapping[str, Any]], *, resume: bool) -> None:
         """Make the folder this run's, or make sure that it is.
 
@@ -97,6 +104,17 @@ def read_lines(table: Path) -> list[dict[str, Any]]:
         return []
     lines = table.read_text("utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def read_json(file: Path) -> Any:
+    """A file of ours; an empty dictionary where it is not there. Raises SemblanceError where it is damaged."""
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise SemblanceError(f"{file} is damaged; remove it, or start a new run.") from error
+    return value
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 
@@ -33,3 +35,24 @@ def auc(labels: pl.Series, scores: pl.Series) -> float | None:
     if labels.filter(known).n_unique() < 2:
         return None
     return float(roc_auc_score(labels.filter(known).to_numpy(), scores.filter(known).to_numpy()))
+
+
+def figures(sides: Mapping[str, pl.DataFrame]) -> dict[str, float | None]:
+    """AUC by frame and by video of each side, named kind/dataset, and of all of kind ``val`` together.
+
+    A side's pictures have video_id, track, target (the face's label, null where unknown), label (the video's) and
+    logit. ``val/auc_video`` is the figure that models are selected by.
+    """
+    apart = [
+        rows.with_columns(pl.format("{} {}", pl.lit(name), "video_id").alias("video_id"))
+        for name, rows in sides.items()
+        if name.startswith("val/")
+    ]
+    found: dict[str, float | None] = {}
+    for name, rows in {"val": pl.concat(apart), **sides}.items():
+        kind, _, dataset = name.partition("/")
+        tail = f"/{dataset}" if dataset else ""
+        by_video = videos(rows).join(rows.select("video_id", "label").unique(), on="video_id")
+        found[f"{kind}/auc_frame{tail}"] = auc(rows["target"], rows["logit"])
+        found[f"{kind}/auc_video{tail}"] = auc(by_video["label"], by_video["logit"])
+    return found
