@@ -12,6 +12,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -41,7 +42,8 @@ def save(file: Path, state: Mapping[str, Any]) -> None:
             os.fsync(out.fileno())
         os.replace(part, file)
     except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise SemblanceError(
             f"The checkpoint {file} cannot be written ({error}); free space, then go on with --resume."
         ) from error

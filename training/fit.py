@@ -81,15 +81,13 @@ def fit(
     """
     machine = machine or Machine()
     _quiet()
-    stuff = material.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in others], recipe.data)
     first = not _launched()
     if first:
-        run.claim(recipe, stuff.datasets, resume=resume)
+        run.check(recipe, resume=resume)
     state = checkpoint.load(run.last) if resume and run.last.exists() else None
+    stuff = material.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in others], recipe.data)
     if state is not None:
         material.check_same(stuff.datasets, state["datasets"], str(run.last))
-    if first:
-        run.cut_back(state["step"] if state else 0)
     if state is not None and (state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]):
         return _finished(run, state)
     workers = _workers(machine, state)
@@ -100,7 +98,8 @@ def fit(
     keeper = Keeper(run, every=machine.save_every, say=say)
     trainer = _trainer(recipe, machine, run, say if first else lambda _: None, [keeper, *callbacks])
     tracker = None
-    if trainer.is_global_zero:
+    if first:
+        run.begin(recipe, stuff.datasets, state["step"] if state else 0)
         say(f"train: {stuff.train.counts}")
         for name, chosen in (*stuff.val.items(), *stuff.others.items()):
             say(f"val of {name}: {chosen.counts}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from training import checkpoint, rundir
 from training.rundir import RunDir
@@ -29,6 +30,7 @@ class Keeper(Callback):
         self.stopped = False
         self._since = time.monotonic()
         self._losses: list[float] = []
+        self._place: tuple[int, int] | None = None  # after the last batch, where that ended an optimiser's step
 
     def restore(self, progress: dict[str, Any]) -> None:
         self.best = tuple(progress["best"]) if progress["best"] is not None else None
@@ -37,16 +39,18 @@ class Keeper(Callback):
     def on_train_epoch_start(self, trainer: Trainer, task: Task) -> None:  # type: ignore[override]
         self._since, self._losses = time.monotonic(), []
         if task.place(0) == 0 and task.step:
-            self._save(trainer, task, epoch=trainer.current_epoch, position=0)
+            self._save(trainer, task, trainer.current_epoch, 0)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         del outputs, batch
         last = batch_idx + 1 == trainer.num_training_batches
+        self._place = None
         if (batch_idx + 1) % task.recipe.accumulate and not last:
             return
         task.step += 1
+        self._place = None if last else (trainer.current_epoch, task.place(batch_idx) + 1)
         if task.average is not None:
             task.average.update_parameters(task.model)
         parts, task.parts = task.parts, []
@@ -57,8 +61,8 @@ class Keeper(Callback):
             self.run.log(self.run.steps, {"step": task.step, "epoch": trainer.current_epoch, **row})
             if self.tracker is not None:
                 self.tracker.log(task.step, {f"train/{name}": value for name, value in row.items()})
-        if task.step % self.every == 0 and not last:
-            self._save(trainer, task, epoch=trainer.current_epoch, position=task.place(batch_idx) + 1)
+        if task.step % self.every == 0 and self._place is not None:
+            self._save(trainer, task, *self._place)
 
     def on_validation_end(self, trainer: Trainer, task: Task) -> None:  # type: ignore[override]
         figures, epoch = task.figures, trainer.current_epoch
@@ -80,10 +84,11 @@ class Keeper(Callback):
         self.say(self._line(task, epoch, better))
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:  # type: ignore[override]
-        self._save(trainer, task, epoch=trainer.current_epoch, position=0)
+        self._save(trainer, task, trainer.current_epoch, 0)
 
     def on_exception(self, trainer: Trainer, task: Task, exception: BaseException) -> None:  # type: ignore[override]
-        del task
+        if isinstance(exception, SIGTERMException) and self._place is not None:  # it comes between two batches
+            self._save(trainer, task, *self._place)
         if isinstance(exception, NotANumberError) and trainer.is_global_zero:
             found = {"step": exception.step, "epoch": exception.epoch, "sample_ids": list(exception.sample_ids)}
             rundir.write_json(self.run.path / "failure.json", found)
@@ -117,7 +122,7 @@ class Keeper(Callback):
             "average": task.average.module.state_dict() if task.average is not None else None,
         }
 
-    def _save(self, trainer: Trainer, task: Task, *, epoch: int, position: int) -> None:
+    def _save(self, trainer: Trainer, task: Task, epoch: int, position: int) -> None:
         """last.ckpt; ``epoch`` and ``position`` are where to go on."""
         if not trainer.is_global_zero:
             return

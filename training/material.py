@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from manifests.records import SemblanceError
-from training import choose, shardlist
+from training import choose, sampling, shardlist
 from training.choose import Chosen
 from training.data import DataConfig
 
@@ -33,6 +33,7 @@ def gather(outs: Sequence[str], others: Sequence[str], config: DataConfig) -> Ma
     """
     train = choose.choose(outs, "train", config, config, weight=config.weight)
     choose.check_classes(train)
+    sampling.draw(train.units, config, seed=0, epoch=0)  # a mix or balance that cannot be had is said now
     described = {out: shardlist.describe(out) for out in (*outs, *others)}
     names = _names(described)
     val = {names[out]: _judged(out, config) for out in outs}

@@ -64,38 +64,36 @@ class RunDir:
             raise UsageError(f"{self.path} holds no run (no datasets.json); name builds with --data.")
         return [str(one["out"]) for one in read_json(file) if one["role"] == role]
 
-    def claim(self, recipe: TrainingRecipe, datasets: Sequence[Mapping[str, Any]], *, resume: bool) -> None:
-        """Make the folder this run's, or make sure that it is.
+    def check(self, recipe: TrainingRecipe, *, resume: bool) -> None:
+        """Make sure that the folder is free, or with ``resume`` that it holds a run with this recipe.
 
-        Raises UsageError where the folder holds a run and ``resume`` was not asked, SemblanceError, with the
-        differences, where it holds another one.
+        Raises UsageError where it holds anything else, SemblanceError, with the differences, for another recipe.
         """
         if not resume:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise UsageError(
                     f"{self.path} is not empty; go on with the run in it with --resume, or name another --run."
                 )
-            write_json(self.recipe_file, recipe.model_dump(mode="json"))
-            write_json(self.path / "datasets.json", list(datasets))
-            return
-        if changed := differences(self.recipe().model_dump(mode="json"), recipe.model_dump(mode="json")):
+        elif changed := differences(self.recipe().model_dump(mode="json"), recipe.model_dump(mode="json")):
             raise SemblanceError(
                 f"The run in {self.path} has another recipe ({'; '.join(changed[:5])}); resume it with its own, or "
                 "start a new run."
             )
+
+    def begin(self, recipe: TrainingRecipe, datasets: Sequence[Mapping[str, Any]], step: int) -> None:
+        """Write down what the run is, and forget metrics after ``step``, from which it goes on."""
+        write_json(self.recipe_file, recipe.model_dump(mode="json"))
+        write_json(self.path / "datasets.json", list(datasets))
+        for table in (self.steps, self.epochs):
+            kept = [row for row in read_lines(table) if row["step"] <= step]
+            if table.exists():
+                _replace(table, "".join(canonical_json(row) + "\n" for row in kept))
 
     def log(self, table: Path, row: Mapping[str, Any]) -> None:
         """Add one line to a table of metrics."""
         table.parent.mkdir(parents=True, exist_ok=True)
         with table.open("a", encoding="utf-8") as file:
             file.write(canonical_json(dict(row)) + "\n")
-
-    def cut_back(self, step: int) -> None:
-        """Forget the metrics after ``step``, and a last line that was not finished."""
-        for table in (self.steps, self.epochs):
-            kept = [row for row in read_lines(table) if row["step"] <= step]
-            if table.exists():
-                _replace(table, "".join(canonical_json(row) + "\n" for row in kept))
 
 
 def read_lines(table: Path) -> list[dict[str, Any]]:
