@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
@@ -24,6 +26,17 @@ def main() -> None:
     """From the shards of builds to trained detectors."""
 
 
+@contextlib.contextmanager
+def _extra() -> Iterator[None]:
+    """Say in a sentence that the training libraries are not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"`training` needs the package {error.name!r}; install its libraries with `pip install semblance[train]`."
+        ) from error
+
+
 class Accelerator(StrEnum):
     """On what a run computes."""
 
@@ -39,9 +52,10 @@ def peek(
     split: Annotated[str, typer.Option("--split", help="train, val, test or unassigned.")] = "train",
 ) -> None:
     """Stream one split through webdataset, decode every picture, and count it against the manifest."""
-    from training.peek import peek as look
+    with _extra():
+        from training.peek import peek as look
 
-    seen = look(data, split)
+        seen = look(data, split)
     print(
         f"{plain(data)} {split}: {seen.samples} pictures of {seen.listed} rows in {seen.shards} shards, "
         f"{seen.real} real, {seen.fake} fake, {seen.unknown} without a face label, sizes {', '.join(seen.sizes)}"
@@ -90,9 +104,10 @@ def fit(
     ] = "sqlite",
 ) -> None:
     """Train a detector on the train sides of builds, selecting on their val sides; stopped, it goes on exactly."""
-    from training import recipes, rundir
-    from training.fit import Machine
-    from training.fit import fit as train
+    with _extra():
+        from training import recipes, rundir
+        from training.fit import Machine
+        from training.fit import fit as train
 
     where = rundir.RunDir(run)
     if resume and recipe is None:

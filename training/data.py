@@ -186,4 +186,5 @@ class Loader:
 
 def as_floats(batch: Batch) -> Batch:
     """The batch with its uint8 pictures as float32 in [0, 1], on the device where they are."""
-    return replace(batch, image_BCHW=batch.image_BCHW.float().div_(255))
+    floats = batch.image_BCHW.to(torch.float32, memory_format=torch.contiguous_format)
+    return replace(batch, image_BCHW=floats.div_(255))

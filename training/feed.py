@@ -141,7 +141,7 @@ class Rest(IterableDataset[Batch | Failure]):
             sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in images})
             raise SemblanceError(f"A batch has pictures of {' and '.join(sizes)} px; set the size that all are made.")
         return Batch(
-            image_BCHW=torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))),
+            image_BCHW=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),  # laid out anew where it is made float
             target_B=torch.from_numpy(target_B),
             sample_ids=tuple(names),
             video_ids=tuple(table.video_P.take(pa.array(rows)).to_pylist()),

@@ -4,7 +4,8 @@ All of it is computed from the manifest before a byte is read. The line depends 
 a rank's order also on the numbers of ranks and workers. Shards are read from front to back, as a stream must be. A
 unit that is drawn several times comes in several visits to its shard, as far as these pay: the draws of a shard are
 dealt to as many visits as they would fill the whole tar, so reading costs at most about one tar member a draw beyond
-one pass over every shard that is used.
+one pass over every shard that is used. A query that takes less than about a tenth of a shard is read slower for it:
+lay such a selection out anew with ``shards repack``.
 """
 
 from __future__ import annotations

@@ -26,11 +26,11 @@ class Tracker:
         Raises SemblanceError where the store cannot be reached.
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        for chatty in ("mlflow", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
+        for chatty in ("mlflow", "alembic"):  # after the import, which sets them up
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         with warnings.catch_warnings():
             # SQLAlchemy 2.1 deprecates what mlflow 3.17 still uses when it first opens its store
             warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
