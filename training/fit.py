@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from manifests.recipe import flatten
 from manifests.records import SemblanceError
-from training import checkpoint, material, models, rundir
+from training import checkpoint, material, models, rundir, sampling
 from training.keeper import Keeper
 from training.models import Model
 from training.recipes.base import TrainingRecipe
@@ -101,6 +101,7 @@ def fit(
     if first:
         run.begin(recipe, stuff.datasets, state["step"] if state else 0)
         say(f"train: {stuff.train.counts}")
+        say(f"an epoch: {sampling.describe(stuff.train.units, recipe.data)}")
         for name, chosen in (*stuff.val.items(), *stuff.others.items()):
             say(f"val of {name}: {chosen.counts}")
         tracker = keeper.tracker = _note(run, recipe, stuff, tracking, trainer, workers)

@@ -99,6 +99,14 @@ def _stratum(name: str, share: float, units: pl.DataFrame) -> Stratum:
     return Stratum(name=name, share=share, units=units["index"].to_numpy().astype(np.int64))
 
 
+def describe(units: pl.DataFrame, config: SamplingConfig) -> str:
+    """What an epoch is drawn from, in a sentence's part; datasets of the mix that are not there are named."""
+    shares = ", ".join(f"{part.name} {part.share:.1%}" for part in strata(units, config))
+    absent = sorted(set(config.mix or ()) - set(units["dataset"].unique()))
+    without = f"; the mix's {', '.join(absent)} is not among the builds" if absent else ""
+    return f"{config.draws or units.height} draws: {shares}{without}"
+
+
 def quotas(parts: list[Stratum], draws: int) -> list[int]:
     """Whole numbers of draws that add up to ``draws``, each within one of its share: largest remainders first."""
     exact = [part.share * draws for part in parts]

@@ -105,6 +105,13 @@ def test_equal_units_take_turns() -> None:
     assert np.sum(epochs, 0)[:10].min() > 0
 
 
+def test_shares_are_said() -> None:
+    units = table([("ffpp", "Deepfakes", 1.0), ("ffpp", "pristine", 1.0)])
+    config = SamplingConfig(mix={"ffpp": 60, "dfdc": 40}, balanced_per_method=True)
+    said = sampling.describe(units, config)
+    assert said == "2 draws: ffpp real 50.0%, ffpp Deepfakes 50.0%; the mix's dfdc is not among the builds"
+
+
 def test_what_cannot_be_drawn_is_said() -> None:
     units = table([("ffpp", "Deepfakes", 1.0), ("dfdc", "pristine", 1.0)])
     with pytest.raises(UsageError, match="but not dfdc"):
