@@ -1,0 +1,1 @@
+"""What is done to the pictures that a model learns from."""

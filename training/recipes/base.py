@@ -1,0 +1,50 @@
+"""The training recipe: everything that decides what is learned, and nothing that only decides how fast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from manifests.recipe import Config
+from training.augment.config import AugmentConfig
+from training.losses import LossConfig
+from training.models import AnyModelConfig
+from training.optim import OptimiserConfig, ScheduleConfig
+
+
+class DataConfig(Config):
+    """What an epoch is drawn from.
+
+    ``mix``: the share of each dataset in an epoch, over those that are given; None draws from all by their size.
+    ``balanced_per_method``: half real, half fake, the fakes equally from every named method.
+    ``query``: a condition in Polars SQL over ``samples``. ``split_column``: which protocol divides.
+    ``batch_size`` is that of one process and one step.
+    """
+
+    mix: dict[str, float] | None = None
+    balanced_per_method: bool = True
+    batch_size: int = Field(default=32, ge=1)
+    query: str | None = None
+    split_column: str = "split"
+
+
+class TrainingRecipe(Config):
+    """A complete training recipe. ``base`` names the recipe that it is laid over, if any."""
+
+    name: str
+    base: str | None = None
+    seed: int = 0
+    model: AnyModelConfig
+    loss: LossConfig
+    optimiser: OptimiserConfig
+    schedule: ScheduleConfig
+    data: DataConfig
+    augment: AugmentConfig
+    epochs: int = Field(ge=1)
+    accumulate: int = Field(default=1, ge=1)  # batches to an optimiser's step
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"  # Lightning's names
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)  # the limit of (1 + t) / (10 + t); None: no average
+    clip_norm: float | None = Field(default=None, gt=0)  # of all gradients together
+    early_stop: int | None = Field(default=None, ge=1)  # epochs without a better figure on val
+    tta: Literal["none", "mirror"] = "none"  # mirror: the mean logit of image and mirror image, reported apart
