@@ -54,9 +54,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def load(
-    kind: type[C], named: Mapping[str, Mapping[str, Any]], name_or_file: str, settings: Sequence[str] = ()
-) -> C:
+def load(kind: type[C], named: Mapping[str, Mapping[str, Any]], name_or_file: str, settings: Sequence[str] = ()) -> C:
     """The recipe that one of the ``named`` ones or a YAML or JSON file gives, ``key=value`` settings laid over it.
 
     Raises UsageError for an unknown name, an unreadable file, an unknown key or a value out of range.
