@@ -48,3 +48,16 @@ class Normalise(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         return (image_BCHW - self.mean_C11) / self.std_C11
+
+
+class Head(nn.Module):
+    """(B, D) to the logit (B,): dropout, then one linear layer."""
+
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(dim, 1)
+
+    def forward(self, embedding_BD: Tensor) -> Tensor:
+        logit_B1: Tensor = self.linear(self.dropout(embedding_BD))
+        return logit_B1.squeeze(1)
