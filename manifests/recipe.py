@@ -103,7 +103,8 @@ def parse(kind: type[C], values: Mapping[str, Any], where: str) -> C:
             raise UsageError(
                 f"The recipe {where} has the unknown key {key!r}; known keys here are {', '.join(known)}."
             ) from error
-        raise UsageError(f"The recipe {where} has a wrong value for {key!r}: {fault['msg']}.") from error
+        said = fault["msg"].removeprefix("Value error, ")
+        raise UsageError(f"The recipe {where} has a wrong value{f' for {key!r}' if key else ''}: {said}.") from error
 
 
 def _put(values: dict[str, Any], key: str, text: str) -> None:

@@ -50,12 +50,13 @@ class JpegConfig(Config):
 
 class FrequencyConfig(Config):
     """Noise on the coefficients of the whole picture's DCT: each is multiplied by 1 + ``strength`` x a normal
-    number, above ``start`` of the spectrum (0: all but the mean, 0.5: the upper half by diagonals).
+    number, above ``start`` of the spectrum by diagonals (0: all but the mean, 0.5: the upper half). From 0.05 on, so
+    that light and shade stay.
     """
 
     p: Probability = Field(default=0.2, ge=0, le=1)
     strength: float = Field(default=0.3, ge=0, le=2)
-    start: float = Field(default=0.0, ge=0, lt=1)
+    start: float = Field(default=0.05, ge=0, lt=1)
 
 
 class CompressionConfig(Config):
