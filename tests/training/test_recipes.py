@@ -172,6 +172,14 @@ def test_second_recipes() -> None:
     assert at("f3net_pretrained", "model.pretrained") == "imagenet"
 
 
+def test_readings_follow_the_base(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: efficientnet_b4_scaled\n")
+    for one in (recipes.load("efficientnet_b4"), recipes.load("efficientnet_b4_small"), recipes.load(str(file))):
+        assert recipes.readings(one) == efficientnet_b4.READINGS
+    assert recipes.readings(f3net.RECIPE) == f3net.READINGS != resnet50.READINGS
+
+
 @pytest.mark.parametrize("name", recipes.NAMED)
 def test_every_recipe_can_be_built_and_written_down(name: str) -> None:
     one = recipes.load(name)
