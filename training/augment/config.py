@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from manifests.recipe import Config
 
@@ -114,3 +114,9 @@ class AugmentConfig(Config):
     self_blend: SelfBlendConfig = SelfBlendConfig()
     cutmix: MixConfig = MixConfig(p=0.3, alpha=1.0)
     mixup: MixConfig = MixConfig(p=0.3, alpha=0.2)
+
+    @model_validator(mode="after")
+    def _one_way_a_picture(self) -> AugmentConfig:
+        if self.cutmix.p + self.mixup.p > 1:
+            raise ValueError(f"cutmix.p and mixup.p are {self.cutmix.p + self.mixup.p:g} together, more than 1")
+        return self

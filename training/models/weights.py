@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import timm
+from timm.models import PretrainedCfg
 from torch import nn
 
 from manifests.records import SemblanceError, UsageError
@@ -27,12 +28,16 @@ def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
     """
     if not timm.is_model(arch.partition(".")[0]):
         raise UsageError(f"timm {timm.__version__} has no model {arch!r}; choose one of timm.list_models().")
+    try:
+        source = timm.get_pretrained_cfg(arch)
+    except RuntimeError as error:
+        raise UsageError(f"timm {timm.__version__} has no weights {arch!r}: {_line(error)}.") from error
     if pretrained == "none":
         _log.info("%s starts from random weights", arch)
         return _timm(arch, pretrained=False, **options)
     if pretrained != "imagenet":
         return _from_file(arch, Path(pretrained), options)
-    url = _missing(arch)
+    url = _missing(arch, source)
     if url is not None and (fault := _unreachable(url)):
         raise SemblanceError(_advice(arch, url, fault))
     try:
@@ -66,20 +71,19 @@ def _from_file(arch: str, file: Path, options: dict[str, Any]) -> nn.Module:
     return model
 
 
-def _missing(arch: str) -> str | None:
+def _missing(arch: str, source: PretrainedCfg | None) -> str | None:
     """Where timm would fetch the weights of ``arch`` from; None where they are in its caches already."""
     from huggingface_hub import constants, try_to_load_from_cache
     from torch.hub import get_dir
 
-    weights = timm.get_pretrained_cfg(arch)
-    if weights is None or not (weights.hf_hub_id or weights.url):
+    if source is None or not (source.hf_hub_id or source.url):
         raise UsageError(f"timm has no pretrained weights for {arch!r}; set model.pretrained to none or a file.")
-    if weights.hf_hub_id:
+    if source.hf_hub_id:
         for name in ("model.safetensors", "pytorch_model.bin"):
-            if isinstance(try_to_load_from_cache(weights.hf_hub_id, name), str):
+            if isinstance(try_to_load_from_cache(source.hf_hub_id, name), str):
                 return None
-        return f"{constants.ENDPOINT}/{weights.hf_hub_id}/resolve/main/model.safetensors"
-    url = str(weights.url)
+        return f"{constants.ENDPOINT}/{source.hf_hub_id}/resolve/main/model.safetensors"
+    url = str(source.url)
     cached = Path(get_dir()) / "checkpoints" / url.rpartition("/")[2]
     return None if cached.is_file() else url
 

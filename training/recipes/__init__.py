@@ -12,9 +12,10 @@ from manifests.records import UsageError
 from training.recipes import efficientnet_b4, f3net, resnet50
 from training.recipes.base import TrainingRecipe, derive
 
+_PLANS: Final = (resnet50, efficientnet_b4, f3net)
 NAMED: Final[dict[str, TrainingRecipe]] = {
     one.name: one
-    for plan in (resnet50, efficientnet_b4, f3net)
+    for plan in _PLANS
     for one in (plan.RECIPE, *(derive(plan.RECIPE, name, changes) for name, changes in plan.VARIANTS.items()))
 }
 
@@ -49,6 +50,12 @@ def changes(one: TrainingRecipe) -> list[str]:
     )
 
 
+def readings(one: TrainingRecipe) -> tuple[str, ...]:
+    """How the plan's words were read for a recipe, or for the one that it is laid over: sentences for its page."""
+    names = {one.name, one.base, NAMED[one.base].base if one.base in NAMED else None}
+    return next((plan.READINGS for plan in _PLANS if plan.RECIPE.name in names), ())
+
+
 def _over(under: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """``values`` laid over ``under``, section by section; a section of another kind replaces the one below."""
     merged = dict(under)
@@ -63,4 +70,4 @@ def _other_kind(below: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
     return "kind" in value and value["kind"] != below.get("kind")
 
 
-__all__ = ["NAMED", "TrainingRecipe", "changes", "load"]
+__all__ = ["NAMED", "TrainingRecipe", "changes", "load", "readings"]

@@ -18,13 +18,21 @@ from training.models import EfficientNetConfig
 from training.optim import ExponentialConfig, RMSpropConfig
 from training.recipes.base import DataConfig, TrainingRecipe
 
-# Readings of the plan: drop path and drop connect are one thing, ``drop_path``. ArcFace has two classes, a margin of
-# 0.5 rad (28.6 degrees) and scale 16, and sees the embedding of the BCE head in training only. RMSprop is timm's
-# RMSpropTF (alpha 0.9, epsilon 1e-3); its rate of 0.016 is that for a batch of 256, and this batch is 2 x 16: hence
-# ``efficientnet_b4_scaled`` at 0.016 x 32 / 256 = 0.002, whose curves belong beside this one's. The exponential
-# schedule is 0.97 an epoch. The weights' average has decay min(0.9999, (1 + t) / (10 + t)). "Advanced augmentation" is
-# every step there is: also the forgery policy and self-blending, and compression and frequency noise more often.
-# "TTA" is the mean logit of image and mirror image, reported apart.
+READINGS: Final = (
+    "Drop path and drop connect are one thing in EfficientNet: one rate, 0.2, carries both names.",
+    "ArcFace has two classes, a margin of 0.5 rad (28.6 degrees) and scale 16, not the library's 64, at which it would "
+    "be 95 % of the sum; it sees the BCE head's embedding, in training only, and BCE's logit is the only score.",
+    "RMSprop is timm's RMSpropTF (alpha 0.9, epsilon 1e-3). Its rate of 0.016 is that for a batch of 256, and this "
+    "batch is 2 x 16: efficientnet_b4_scaled has 0.016 x 32 / 256 = 0.002, and both curves belong side by side.",
+    "The exponential schedule is 0.97 an epoch.",
+    "The average of the weights has decay min(0.9999, (1 + t) / (10 + t)) after t steps.",
+    "Losses on embeddings skip samples that CutMix or MixUp mixed.",
+    "Advanced augmentation is every step there is: also the policy for forgeries and self-blending, and compression "
+    "and frequency noise more often. Self-blending estimates the face's hull from five points: its paper's figures do "
+    "not hold for it.",
+    "TTA is the mean logit of image and mirror image, reported apart.",
+)
+
 RECIPE: Final = TrainingRecipe(
     name="efficientnet_b4",
     model=EfficientNetConfig(arch="tf_efficientnet_b4.ap_in1k", pretrained="imagenet", drop_path=0.2),

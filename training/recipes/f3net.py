@@ -10,12 +10,21 @@ from training.models import F3NetConfig
 from training.optim import AdamConfig, PlateauConfig
 from training.recipes.base import DataConfig, TrainingRecipe
 
-# Readings of the plan: "DCT-frequency loss" is the single-centre loss (Li et al., CVPR 2021) on the pooled frequency
-# embedding, weight 0.3 once, its margin 0.3 sqrt(D), skipped where a batch lacks a class. "DCT preprocessing" and
-# "adaptive DCT coefficient selection" are FAD and LFS with their learned masks. "High-frequency and compression
-# emphasis" and "frequency augmentation" are noise on the upper three quarters of the spectrum and re-encodings in half
-# of the augmented pictures each; nothing is mixed, since a mixture of two pictures has the frequencies of neither.
-# "All" draws every dataset by its size. Where spectral norm and the two dropouts stand: training/models/f3net.py.
+READINGS: Final = (
+    "The DCT-frequency loss names no published loss: ours is the single-centre loss (Li et al., CVPR 2021) on the "
+    "pooled frequency embedding, its margin 0.3 sqrt(D), its weight 0.3 once, skipped where a batch lacks a class.",
+    "DCT preprocessing is FAD and LFS; adaptive DCT coefficient selection is their learned masks.",
+    "Spectral norm stands on the final linear layer and MixBlock's 1x1 convolutions only: before a batch norm it would "
+    "cancel, and spoil pretrained statistics.",
+    "Spatial dropout leaves out whole maps of each stream's last features; frequency dropout zeroes random diagonals "
+    "between FAD's DCT and its inverse.",
+    "High-frequency and compression emphasis and frequency augmentation are noise on the upper three quarters of the "
+    "spectrum and re-encodings, each in half of the augmented pictures. Nothing is mixed: a mixture of two pictures "
+    "has the frequencies of neither.",
+    "All: every dataset is drawn by its size.",
+    "He's initialisation is this recipe's; f3net_pretrained starts from Xception's ImageNet weights.",
+)
+
 RECIPE: Final = TrainingRecipe(
     name="f3net",
     model=F3NetConfig(pretrained="none", mode="mix", spatial_dropout=0.3, frequency_dropout=0.2, spectral_norm=True),

@@ -10,8 +10,13 @@ from training.models import ResNetConfig
 from training.optim import AdamWConfig, CosineConfig
 from training.recipes.base import DataConfig, TrainingRecipe
 
-# Readings of the plan: label smoothing 0.1 moves BCE's two targets to 0.05 and 0.95 and leaves focal loss alone;
-# "balanced per method" is half real and half fake, the fakes in equal parts by method, within each dataset.
+READINGS: Final = (
+    "Label smoothing 0.1 moves BCE's two targets to 0.05 and 0.95 and leaves the focal loss alone.",
+    "Under CutMix and MixUp, BCE and focal loss are the lambda-weighted sum over both hard labels.",
+    "Balanced per method: half real, half fake, the fakes in equal parts by method, within each dataset.",
+    "Early stopping watches val; ImageNet weights are timm's resnet50.a1_in1k.",
+)
+
 RECIPE: Final = TrainingRecipe(
     name="resnet50",
     model=ResNetConfig(arch="resnet50.a1_in1k", pretrained="imagenet", dropout=0.5),
