@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ingest.crops import CropConfig
 from ingest.dates import TemporalConfig
@@ -18,8 +15,8 @@ from ingest.guide import GuideConfig
 from ingest.sources.base import SourceConfig
 from ingest.supervise import LimitsConfig
 from ingest.tracks import TrackConfig
+from manifests import recipe
 from manifests.recipe import Config
-from manifests.records import UsageError
 from manifests.splits import SplitConfig
 from quality.codec import EncodingConfig
 from quality.gates import GatesConfig
@@ -71,12 +68,7 @@ def load(name_or_file: str, settings: Sequence[str] = (), limit: int | None = No
 
     Raises UsageError for an unknown name, an unreadable file, an unknown key or a value out of range.
     """
-    values = _named(name_or_file)
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise UsageError(f"--set {setting!r} has no value; write it as key=value, e.g. --set sampling.n=16.")
-        _put(values, key.strip(), text)
+    values = recipe.lay_over(recipe.read(NAMED, name_or_file), settings)
     if limit is not None:
         values["limit"] = limit
     return parse(values, name_or_file)
@@ -84,58 +76,4 @@ def load(name_or_file: str, settings: Sequence[str] = (), limit: int | None = No
 
 def parse(values: Mapping[str, Any], where: str) -> Recipe:
     """A validated recipe; raises UsageError with the first fault in one sentence."""
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            known = ", ".join(_known(fault["loc"]))
-            raise UsageError(f"The recipe {where} has the unknown key {key!r}; known keys here are {known}.") from error
-        raise UsageError(f"The recipe {where} has a wrong value for {key!r}: {fault['msg']}.") from error
-
-
-def _named(name_or_file: str) -> dict[str, Any]:
-    if name_or_file in NAMED:
-        return {"name": name_or_file} | copy.deepcopy(NAMED[name_or_file])
-    file = Path(name_or_file)
-    if not file.is_file():
-        raise UsageError(f"There is no recipe {name_or_file!r}: it is neither a file nor one of {', '.join(NAMED)}.")
-    try:
-        values = yaml.safe_load(file.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(
-            f"The recipe file {name_or_file} cannot be read as YAML or JSON ({_first_line(error)})."
-        ) from error
-    if not isinstance(values, dict):
-        raise UsageError(f"The recipe file {name_or_file} must hold a mapping of keys to values.")
-    return {"name": file.stem} | values
-
-
-def _put(values: dict[str, Any], key: str, text: str) -> None:
-    """Lay ``text``, read as YAML, at the dotted ``key``."""
-    *sections, last = key.split(".")
-    for section in sections:
-        inner = values.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise UsageError(f"--set {key}: {section!r} is a value, not a section of the recipe.")
-        values = inner
-    try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {key}: {text!r} is no YAML value.") from error
-
-
-def _known(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that the section of a faulty key does have."""
-    model: type[Config] = Recipe
-    for part in location[:-1]:
-        kind = model.model_fields[str(part)].annotation
-        if not (isinstance(kind, type) and issubclass(kind, Config)):
-            break
-        model = kind
-    return sorted(model.model_fields)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return recipe.parse(Recipe, values, where)

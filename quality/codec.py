@@ -100,6 +100,16 @@ def decode_mask(data: bytes) -> Mask:
     return mask  # type: ignore[return-value]
 
 
+def degrade(image_HWC: Image, quality: int, kind: Literal["jpg", "webp"] = "jpg") -> Image:
+    """The image after a lossy file of ``quality`` (1-100) with halved chroma, as cameras and messengers write it."""
+    match kind:
+        case "jpg":
+            sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+            return decode(_encode(image_HWC, "jpg", [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling]))
+        case "webp":
+            return decode(_encode(image_HWC, "webp", [cv2.IMWRITE_WEBP_QUALITY, quality]))
+
+
 def thumbnail(image_HWC: Image, side: int = 96) -> bytes:
     """A small JPEG of a square crop, for the page of rejected faces."""
     small = cv2.resize(image_HWC, (side, side), interpolation=cv2.INTER_AREA)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -17,6 +20,7 @@ from ingest.faces import DetectConfig, Detector
 REPOSITORY = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 Run = Callable[..., subprocess.CompletedProcess[str]]
+AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,6 +77,30 @@ def built(demo: Path, recipe: tuple[str, ...], run: Run, tmp_path_factory: pytes
 @pytest.fixture(scope="session")
 def detector() -> Detector:
     return Detector(DetectConfig())
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a client of an S3 server with one bucket, ``bucket``."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = (tmp_path_factory.mktemp("s3") / "log").open("w")
+    server = subprocess.Popen([BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                request = urllib.request.Request(f"{address}/bucket", method="PUT")
+                urllib.request.urlopen(request, timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield os.environ | AWS | {"AWS_ENDPOINT_URL": address}
+    finally:
+        server.terminate()
+        server.wait(30)
+        log.close()
 
 
 ALLOWED_TO_SKIP = ("the sample collections are not at", "needs a GPU")

@@ -1,81 +1,190 @@
-"""From committed shards to pictures and labels, through webdataset."""
+"""The loader: an epoch's pictures and targets as batches, the same ones for any number of ranks and workers."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-import polars as pl
+import torch
+from pydantic import Field
+from torch.utils.data import DataLoader
 
-from manifests import scan, storage
-from manifests.records import SPLITS, Image, SemblanceError, UsageError
-from quality import codec
+from manifests.recipe import fingerprint
+from manifests.records import SemblanceError
+from training import feed, order, sampling
+from training.choose import Chosen, QueryConfig
+from training.order import Line, ShuffleConfig
+from training.records import Batch
+from training.sampling import SamplingConfig
+from training.units import UnitConfig
 
-PICTURES = ("jpg", "png", "webp")
+
+class DataConfig(QueryConfig, UnitConfig, SamplingConfig):
+    """All that decides which pictures come, how often and how well mixed; the same for any machine.
+
+    ``batch_size`` is that of one process and one step, in units: pictures, clips or pairs.
+    """
+
+    balanced_per_method: bool = True
+    batch_size: int = Field(default=32, ge=1)
+    shuffle: ShuffleConfig = ShuffleConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What one pass over a split gave, beside what its manifest lists."""
+class World:
+    """Where this process stands among those that train together: numbers, so that a test can be any of them."""
 
-    shards: int
-    listed: int
-    samples: int
-    real: int
-    fake: int
-    unknown: int
-    sizes: tuple[str, ...]
+    rank: int = 0
+    ranks: int = 1
+
+    @classmethod
+    def detect(cls) -> World:
+        """As torch.distributed says, else as its launcher's environment does, else alone."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return cls(rank=torch.distributed.get_rank(), ranks=torch.distributed.get_world_size())
+        return cls(rank=int(os.environ.get("RANK", "0")), ranks=int(os.environ.get("WORLD_SIZE", "1")))
 
 
-def images(out: str, split: str) -> Iterator[tuple[Image, dict[str, object]]]:
-    """(H, W, 3) RGB pictures of a split with their notes, in the shards' order.
+class Loader:
+    """Batches of one epoch after the other; iterate over it once an epoch.
 
-    Raises SemblanceError, with the sample's id, for a picture that cannot be decoded.
+    ``batch`` counts units: pictures, clips or pairs, whose pictures stand side by side in ``image_BCHW`` (a clip's in
+    time order, a pair's real one first). The set of an epoch depends on query, ``seed`` and epoch; the order also on
+    ``world`` and ``workers`` and repeats exactly for the same ones. Every rank gets the same number of batches.
+    ``state_dict`` after any batch and ``load_state_dict`` go on from there with the batches that would have come.
+
+    In the worker, ``forge`` makes fakes of some real pictures (their target becomes 1), then ``transform`` changes
+    each one; both get the landmarks where ``landmarks`` is set. ``size`` resizes what is not that large afterwards.
+    ``as_bytes`` leaves ``image_BCHW`` uint8, a quarter of the memory, to be divided by 255 on the device; ``pin`` puts
+    batches into page-locked memory.
     """
-    import webdataset as wds  # loads torch
 
-    for shard in shards(out, split):
-        with storage.local_copy(storage.join(out, shard)) as path:
-            for sample in wds.WebDataset(path, shardshuffle=False, empty_check=False):
-                picture = next(sample[name] for name in PICTURES if name in sample)
-                try:
-                    yield codec.decode(picture), json.loads(sample["json"])
-                except SemblanceError as error:
-                    raise SemblanceError(f"Sample {sample['__key__']} in {shard}: {error}.") from error
+    def __init__(
+        self,
+        chosen: Chosen,
+        *,
+        batch: int,
+        seed: int = 0,
+        config: SamplingConfig | None = None,
+        shuffle: ShuffleConfig | None = None,
+        world: World | None = None,
+        workers: int = 0,
+        transform: feed.Transform | None = None,
+        forge: feed.Forge | None = None,
+        landmarks: bool = False,
+        size: int | None = None,
+        as_bytes: bool = False,
+        pin: bool = False,
+    ) -> None:
+        self.chosen = chosen
+        self.batch, self.seed, self.workers = batch, seed, workers
+        self.config, self.shuffle = config or SamplingConfig(), shuffle or ShuffleConfig()
+        self.world = world or World()
+        self.as_bytes, self.pin = as_bytes, pin
+        self.epoch = self.position = 0
+        self._table = feed.Table(chosen)
+        self._view = feed.View(transform=transform, forge=forge, landmarks=landmarks, size=size)
+        self._cut = order.cut(self.config.draws or chosen.units.height, self.world.ranks, batch)
 
+    def __len__(self) -> int:
+        """Batches that this epoch still has for each rank."""
+        return self._cut.batches - self.position
 
-def shards(out: str, split: str) -> list[str]:
-    """The split's tars, sorted."""
-    rows = scan(out).filter(pl.col("split") == split).select("shard").unique().collect()
-    return sorted(rows["shard"])
+    @property
+    def batches(self) -> int:
+        """Batches of a whole epoch for each rank."""
+        return self._cut.batches
 
+    def draws(self, epoch: int) -> sampling.Counts_U:
+        """How often each of ``chosen.units`` comes in an epoch, over all ranks."""
+        return sampling.draw(self.chosen.units, self.config, seed=self.seed, epoch=epoch)
 
-def peek(out: str, split: str) -> Seen:
-    """Read a whole split.
+    def __iter__(self) -> Iterator[Batch]:
+        """The rest of the current epoch; afterwards the loader stands at the start of the next.
 
-    Raises UsageError for an unknown split, SemblanceError where tar and manifest do not agree in number.
-    """
-    if split not in SPLITS:
-        raise UsageError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
-    labels: Counter[object] = Counter()
-    sizes: set[str] = set()
-    for image, note in images(out, split):
-        labels[note["face_label"]] += 1
-        sizes.add(f"{image.shape[1]}x{image.shape[0]}")
-    listed = scan(out).filter(pl.col("split") == split).select(pl.len()).collect().item()
-    if listed != labels.total():
-        raise SemblanceError(
-            f"The {split} shards of {out} hold {labels.total()} pictures, the manifest lists {listed}; "
-            "run `shards verify --deep`."
+        Raises SemblanceError for a damaged shard or picture, with its name.
+        """
+        rest = feed.Rest(
+            table=self._table,
+            line=self._line(),
+            cut=self._cut,
+            shuffle=self.shuffle,
+            view=self._view,
+            seed=self.seed,
+            epoch=self.epoch,
+            start=self.position,
+            rank=self.world.rank,
+            workers=max(self.workers, 1),
         )
-    return Seen(
-        shards=len(shards(out, split)),
-        listed=listed,
-        samples=labels.total(),
-        real=labels[0],
-        fake=labels[1],
-        unknown=labels[None],
-        sizes=tuple(sorted(sizes)),
-    )
+        loader = DataLoader(
+            rest,
+            batch_size=None,
+            num_workers=self.workers,
+            collate_fn=feed.unchanged,
+            worker_init_fn=feed.start_worker,
+            pin_memory=self.pin,
+            generator=torch.Generator(),  # so that loading leaves the global one alone
+        )
+        for batch in feed.raising(loader):
+            self.position += 1
+            yield batch if self.as_bytes else as_floats(batch)
+        if self.position != self._cut.batches:
+            raise SemblanceError(
+                f"The loader gave {self.position} of {self._cut.batches} batches: a defect, report it."
+            )
+        self.epoch, self.position = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the data: plain numbers and texts."""
+        return {
+            "epoch": self.epoch,
+            "position": self.position,
+            "ranks": self.world.ranks,
+            "workers": self.workers,
+            "identity": self.identity(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to a place; the next iteration starts there.
+
+        Raises SemblanceError where the data, the sampling or the seed are others, or where the place is inside an
+        epoch and the numbers of ranks or workers, on which the order depends, are others.
+        """
+        if state["identity"] != self.identity():
+            raise SemblanceError(
+                "The data, their sampling, the batch size or the seed are not those of the saved position; "
+                "resume with the same ones, or start a new run."
+            )
+        was, now = (state["ranks"], max(state["workers"], 1)), (self.world.ranks, max(self.workers, 1))
+        if state["position"] and was != now:
+            raise SemblanceError(
+                f"The saved position is inside an epoch of {was[0]} ranks with {was[1]} workers each, and the order "
+                f"depends on them; resume with these (there are {now[0]} with {now[1]} now)."
+            )
+        self.epoch, self.position = state["epoch"], state["position"]
+
+    def identity(self) -> str:
+        """A fingerprint of all that decides the epochs' sets, and the batch size."""
+        return fingerprint(
+            {
+                "pictures": self._table.identity(),
+                "config": self.config.model_dump(mode="json", include=set(SamplingConfig.model_fields)),
+                "shuffle": self.shuffle.model_dump(mode="json"),
+                "seed": self.seed,
+                "batch": self.batch,
+            }
+        )
+
+    def _line(self) -> Line:
+        table = self._table
+        return order.lay(
+            self.draws(self.epoch), table.shard_U, table.place_U, table.samples_S, seed=self.seed, epoch=self.epoch
+        )
+
+
+def as_floats(batch: Batch) -> Batch:
+    """The batch with its uint8 pictures as float32 in [0, 1], on the device where they are."""
+    floats = batch.image_BCHW.to(torch.float32, memory_format=torch.contiguous_format)
+    return replace(batch, image_BCHW=floats.div_(255))

@@ -22,7 +22,7 @@ from ingest import decode
 from ingest.faces import DetectConfig, Detector
 from manifests.records import Image
 from quality import video
-from tests.benchmarks import clips, detector, measure
+from tests.benchmarks import clips, detector, loader, measure
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -57,6 +57,7 @@ def _rows(shared: Path, folder: Path) -> Iterator[Row]:
     yield from _whole_set_rows(shared, folder, start_up.seconds)
     yield from _scaling_rows(shared, folder)
     yield from _sample_rows(shared, folder, start_up.seconds)
+    yield from _loader_rows(folder)
     yield "`ingest --help`", f"{_median(lambda: measure.seconds('ingest', '--help')):.2f} s", "at most 0.5 s", ""
 
 
@@ -161,6 +162,14 @@ def _sample_rows(shared: Path, folder: Path, start_up: float) -> Iterator[Row]:
         "build of the sample DFDC (75-frame clips) / bare full decode", built.seconds, bare, start_up, 0
     )
     yield what, figure, "not judged", remark
+
+
+def _loader_rows(folder: Path) -> Iterator[Row]:
+    out = loader.invent(folder / "shards")
+    for workers in (0, 2):
+        ours, theirs = loader.compare(out, workers)
+        name = f"training loader / bare webdataset loop, {workers} workers"
+        yield name, f"{ours / theirs:.2f}", "at least 0.9", f"{ours:.0f} against {theirs:.0f} pictures/s"
 
 
 def _ratio(what: str, seconds: float, bare: float, start_up: float, wished: float) -> Row:

@@ -1,0 +1,23 @@
+"""Small builds that all tests of training share; tests only read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.training import builds
+
+
+@pytest.fixture(scope="session")
+def ffpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """6 + 3 + 3 families in shards of two, two named methods at two compressions."""
+    plan = builds.Plan(compressions=("c23", "c40"))
+    return builds.make(tmp_path_factory.mktemp("ffpp") / "out", plan)
+
+
+@pytest.fixture(scope="session")
+def dfdc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A smaller one whose fakes have no published method."""
+    plan = builds.Plan(dataset="dfdc", families=4, methods=(None, None), compressions=(None,), frames=3)
+    return builds.make(tmp_path_factory.mktemp("dfdc") / "out", plan)

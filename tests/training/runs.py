@@ -1,0 +1,105 @@
+"""A small detector and a short recipe, for tests of the loop in this process and in others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor, nn
+
+from training import recipes
+from training.fit import Fitted, Machine, fit
+from training.models import Model
+from training.models.base import Head
+from training.recipes import TrainingRecipe
+from training.records import Output
+from training.rundir import RunDir
+
+SETTINGS = (
+    "model.pretrained=none",
+    "data.mix=null",
+    "data.batch_size=8",
+    "data.draws=52",
+    "data.shuffle.buffer=9",
+    "augment.size=32",
+    "epochs=3",
+    "early_stop=null",
+    "optimiser.lr=0.01",
+)
+
+
+class Tiny(Model):
+    """Two convolutions, dropout, and batch norm where asked: it has buffers, and its chance must be repeated."""
+
+    def __init__(self, norm: bool = True) -> None:
+        super().__init__()
+        self.embedding_dim = 12
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2),
+            nn.BatchNorm2d(8) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.Conv2d(8, 12, 3, stride=2),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        self.head = Head(12, 0.3 if norm else 0.0)
+
+    def forward(self, image_BCHW: Tensor) -> Output:
+        embedding_BD = self.body(image_BCHW - 0.5)
+        return Output(logit_B=self.head(embedding_BD), embedding_BD=embedding_BD)
+
+
+def tiny(config: Any, *, pretrained: bool) -> Model:
+    del config, pretrained
+    return Tiny()
+
+
+def plain(config: Any, *, pretrained: bool) -> Model:
+    """Without what depends on how a batch is divided."""
+    del config, pretrained
+    return Tiny(norm=False)
+
+
+def recipe(*settings: str, name: str = "resnet50") -> TrainingRecipe:
+    rise = ("schedule.warmup_epochs=1",) if name == "resnet50" else ()
+    return recipes.load(name, (*SETTINGS, *rise, *settings))
+
+
+class StopAt(Callback):
+    """After so many of Lightning's steps, the process is killed where it stands."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train(outs: list[str], run: Path, *settings: str, **options: Any) -> Fitted:
+    """A run on one core without MLflow."""
+    torch.set_num_threads(1)  # many small operations: threads only wait for each other
+    machine = Machine(
+        accelerator="cpu",
+        workers=options.pop("workers", 0),
+        save_every=options.pop("save_every", 3),
+        devices=options.pop("devices", None),
+    )
+    said = options.pop("say", lambda _: None)
+    build, tracking = options.pop("build", tiny), options.pop("tracking", None)
+    made = recipe(*settings, name=options.pop("name", "resnet50"))
+    return fit(outs, made, RunDir(run), machine=machine, tracking=tracking, say=said, build=build, **options)
+
+
+if __name__ == "__main__":  # python -m tests.training.runs killed|ranks RUN OUT [SETTING ...]
+    kind, folder, out, *more = sys.argv[1:]
+    if kind == "killed":
+        train([out], Path(folder), *more, workers=2, callbacks=[StopAt(11)])
+    else:
+        train([out], Path(folder), *more, build=plain, devices=2)

@@ -1,0 +1,131 @@
+"""One picture's augmentation: the configured steps in their order, drawn from the picture's key."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for a newer release
+
+import albumentations as A  # noqa: N812
+import cv2
+import numpy as np
+
+from manifests.records import Image, digest
+from quality import codec
+from training.augment import operations as do
+from training.augment import policy
+from training.augment.config import AugmentConfig
+
+
+class Augment:
+    """Picture, landmarks and key to picture; equal keys give equal changes, on any worker and in any order.
+
+    ``image``: (H, W, 3) uint8 RGB. ``landmarks``: the five points in its pixels, 10 numbers or (5, 2), or None.
+    ``key``: names seed, epoch and sample. The answer is (size, size, 3) uint8. No step changes what the label
+    means.
+    """
+
+    def __init__(self, config: AugmentConfig) -> None:
+        self.config = config
+        self._steps = A.Compose(_steps(config), p=config.p)
+
+    def __call__(self, image: Image, landmarks: do.Floats | None, key: str) -> Image:
+        # One stream of random numbers for all steps. Compose's own seeding gives every step the same seed, so that
+        # steps would be taken together or not at all, and flips never among the pictures drawn above one half.
+        seed = int(digest("augment", key)[:16], 16)
+        self._steps.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        points = None if landmarks is None else np.asarray(landmarks, np.float32).reshape(5, 2)
+        changed: Image = self._steps(image=image, landmarks=points)["image"]
+        return np.ascontiguousarray(do.fit(changed, self.config.size))
+
+
+def build(config: AugmentConfig) -> Augment:
+    """The augmentation of single pictures; ``forge`` and ``mix``, which change labels, stand beside it."""
+    return Augment(config)
+
+
+def _steps(config: AugmentConfig) -> list[A.BasicTransform]:
+    """From what happened to the picture in the world to what only the trainer does.
+
+    The policy comes first, while the landmarks still fit; holes come last, so that no encoder smears their edges.
+    """
+    jitter = config.jitter
+    return [
+        _Policy(p=config.policy.p),
+        A.HorizontalFlip(p=config.flip),
+        A.Rotate(limit=config.rotation.degrees, border_mode=cv2.BORDER_REFLECT_101, p=config.rotation.p),
+        A.RandomResizedCrop(
+            size=(config.size, config.size),
+            scale=config.crop.scale,
+            ratio=config.crop.ratio,
+            area_for_downscale="image",
+            p=1.0,
+        ),
+        A.ColorJitter(
+            brightness=_around_one(jitter.brightness),
+            contrast=_around_one(jitter.contrast),
+            saturation=_around_one(jitter.saturation),
+            hue=(-jitter.hue, jitter.hue),
+            p=jitter.p,
+        ),
+        _Frequency(config, p=config.frequency.p),
+        _Compression(config, p=config.compression.p),
+        _Jpeg(config, p=config.jpeg.p),
+        _GridMask(config, p=config.gridmask.p),
+    ]
+
+
+def _around_one(value: float) -> tuple[float, float]:
+    return 1 - value, 1 + value
+
+
+class _Step(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations publishes no types
+    """A step of ours: draws from the shared stream, then one of the operations."""
+
+    def __init__(self, config: AugmentConfig | None = None, p: float = 1.0) -> None:
+        super().__init__(p=p)
+        self.config = config or AugmentConfig()
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        return {"landmarks": data.get("landmarks")}
+
+    def get_transform_init_args_names(self) -> tuple[str, ...]:
+        return ("config",)
+
+
+class _Policy(_Step):
+    def apply(self, img: Image, landmarks: do.Floats | None, **_: Any) -> Image:
+        return policy.apply(img, landmarks, self.random_generator)
+
+
+class _Frequency(_Step):
+    def apply(self, img: Image, **_: Any) -> Image:
+        normal_HW = self.random_generator.standard_normal(img.shape[:2], np.float32)
+        return do.spectral_noise(img, self.config.frequency.strength, self.config.frequency.start, normal_HW)
+
+
+class _Compression(_Step):
+    def apply(self, img: Image, **_: Any) -> Image:
+        config, rng = self.config.compression, self.random_generator
+        match rng.integers(3):
+            case 0:
+                first, second = rng.integers(*config.quality, size=2, endpoint=True).tolist()
+                down, right = rng.integers(1, 8, size=2).tolist()
+                return do.encode_twice(img, first, second, (down, right))
+            case 1:
+                return codec.degrade(img, int(rng.integers(*config.quality, endpoint=True)), "webp")
+            case _:
+                return do.shrink(img, float(rng.uniform(*config.scale)), "area" if rng.random() < 0.5 else "linear")
+
+
+class _Jpeg(_Step):
+    def apply(self, img: Image, **_: Any) -> Image:
+        return codec.degrade(img, int(self.random_generator.integers(*self.config.jpeg.quality, endpoint=True)))
+
+
+class _GridMask(_Step):
+    def apply(self, img: Image, **_: Any) -> Image:
+        down, right = self.random_generator.random(2).tolist()
+        return do.gridmask(img, self.config.gridmask.cells, self.config.gridmask.ratio, (down, right))

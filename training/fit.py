@@ -1,0 +1,254 @@
+"""A training run from its recipe to its checkpoints: checked first, then Lightning's loop, resumed exactly."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+
+from manifests.recipe import flatten
+from manifests.records import SemblanceError
+from training import checkpoint, material, models, rundir, sampling
+from training.keeper import Keeper
+from training.models import Model
+from training.recipes.base import TrainingRecipe
+from training.rundir import RunDir
+from training.task import Task
+from training.tracking import Tracker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where and how fast: nothing here decides what is learned, but for rounding.
+
+    ``devices``: GPUs, or processes on CPUs; None takes all GPUs, or one process. ``workers``: loader processes for
+    each; None leaves a core to the training itself. ``deterministic``: only algorithms that repeat exactly on a GPU.
+    ``powersgd``: the rank of compressed gradients between ranks (Vogels et al. 2019); its error feedback is not in the
+    checkpoint, so a resumed run with it is near, not equal.
+    """
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int | None = None
+    nodes: int = 1
+    workers: int | None = None
+    deterministic: bool = False
+    powersgd: int | None = None
+    save_every: int = 500  # optimiser's steps
+    progress: bool = False  # Lightning's bar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """How a run ended."""
+
+    run: RunDir
+    epochs: int
+    steps: int
+    best_epoch: int
+    best_auc: float | None  # by video, on val
+    stopped: bool  # early
+    worked: bool  # False: it was finished already
+    rank: int = 0
+
+
+def fit(
+    outs: Sequence[str],
+    recipe: TrainingRecipe,
+    run: RunDir,
+    *,
+    others: Sequence[str] = (),
+    resume: bool = False,
+    machine: Machine | None = None,
+    tracking: str | None = "sqlite",
+    say: Callable[[str], None] = print,
+    build: Callable[..., Model] = models.build,
+    callbacks: Sequence[Callback] = (),
+) -> Fitted:
+    """Train ``recipe`` on the train sides of the builds ``outs`` into ``run``, selecting on their val sides.
+
+    ``others`` are builds whose val side is judged every five epochs and never selected on. ``tracking``: ``sqlite`` in
+    the run folder, an MLflow address, or None. With ``resume`` the run goes on from its last checkpoint, and what
+    comes equals what would have come. Under several ranks every one calls this alike.
+
+    Raises UsageError and SemblanceError for all that the user can mend, before the first step where it can be known.
+    """
+    machine = machine or Machine()
+    _quiet()
+    first = not _launched()
+    if first:
+        run.check(recipe, resume=resume)
+    state = checkpoint.load(run.last) if resume and run.last.exists() else None
+    stuff = material.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in others], recipe.data)
+    if state is not None:
+        material.check_same(stuff.datasets, state["datasets"], str(run.last))
+    if state is not None and (state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]):
+        return _finished(run, state)
+    workers = _workers(machine, state)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        model = build(recipe.model, pretrained=state is None)
+        task = Task(recipe, stuff, model, workers=workers, resume=state)
+    keeper = Keeper(run, every=machine.save_every, say=say)
+    trainer = _trainer(recipe, machine, run, say if first else lambda _: None, [keeper, *callbacks])
+    tracker = None
+    if first:
+        run.begin(recipe, stuff.datasets, state["step"] if state else 0)
+        say(f"train: {stuff.train.counts}")
+        say(f"an epoch: {sampling.describe(stuff.train.units, recipe.data)}")
+        for name, chosen in (*stuff.val.items(), *stuff.others.items()):
+            say(f"val of {name}: {chosen.counts}")
+        tracker = keeper.tracker = _note(run, recipe, stuff, tracking, trainer, workers)
+    if state is not None:
+        keeper.restore(state["progress"])
+        _go_on(trainer, state)
+        if trainer.is_global_zero:
+            place = state["place"]
+            say(f"going on from step {state['step']}, epoch {place['epoch'] + 1}, batch {place['position']}")
+    status = "FAILED"
+    try:
+        trainer.fit(task)
+        status = "FINISHED"
+    except SystemExit as error:  # Lightning's answer to an interruption
+        status = "KILLED"
+        raise KeyboardInterrupt from error
+    finally:
+        if tracker is not None:
+            tracker.close(status)
+    return Fitted(
+        run=run,
+        epochs=trainer.current_epoch,
+        steps=task.step,
+        best_epoch=keeper.best_epoch,
+        best_auc=keeper.best[0] if keeper.best is not None else None,
+        stopped=keeper.stopped,
+        worked=True,
+        rank=trainer.global_rank,
+    )
+
+
+def _trainer(
+    recipe: TrainingRecipe, machine: Machine, run: RunDir, say: Callable[[str], None], callbacks: list[Callback]
+) -> Trainer:
+    gpu = machine.accelerator != "cpu" and torch.cuda.is_available()
+    if machine.accelerator == "gpu" and not gpu:
+        raise SemblanceError("There is no GPU that torch can use; take --accelerator cpu, or mend the driver.")
+    devices = machine.devices or (torch.cuda.device_count() if gpu else 1)
+    precision = recipe.precision
+    if not gpu and precision == "16-mixed":
+        precision = "32-true"
+        say("16-mixed is for GPUs: this run computes in 32 bits")
+    return Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=devices,
+        num_nodes=machine.nodes,
+        strategy=_strategy(machine) if devices * machine.nodes > 1 else "auto",
+        precision=precision,
+        max_epochs=recipe.epochs,
+        accumulate_grad_batches=recipe.accumulate,
+        gradient_clip_val=recipe.clip_norm,
+        deterministic=machine.deterministic,
+        default_root_dir=run.path,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=machine.progress,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+    )
+
+
+def _strategy(machine: Machine) -> Strategy:
+    if machine.powersgd is None:
+        return DDPStrategy()
+    from torch.distributed.algorithms.ddp_comm_hooks import powerSGD_hook
+
+    state = powerSGD_hook.PowerSGDState(None, matrix_approximation_rank=machine.powersgd, start_powerSGD_iter=1000)
+    return DDPStrategy(ddp_comm_state=state, ddp_comm_hook=powerSGD_hook.powerSGD_hook)
+
+
+def _go_on(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    """Let Lightning count from the checkpoint's epoch. Its own resumption is not used: it leaves out the schedule by
+    the loss on val, and knows no place inside an epoch."""
+    counts: Any = trainer.fit_loop.epoch_progress.current
+    counts.ready = counts.started = counts.processed = counts.completed = state["place"]["epoch"]
+    if state["scaler"]:
+        trainer.precision_plugin.load_state_dict(state["scaler"])
+
+
+def _note(
+    run: RunDir,
+    recipe: TrainingRecipe,
+    stuff: material.Material,
+    tracking: str | None,
+    trainer: Trainer,
+    workers: int,
+) -> Tracker | None:
+    """Write run.json, and begin MLflow's run or go on with it."""
+    file = run.path / "run.json"
+    known = rundir.read_json(file).get("mlflow_run")
+    tracker = None
+    if tracking is not None:
+        uri = f"sqlite:///{(run.path / 'mlflow.db').resolve()}" if tracking == "sqlite" else tracking
+        name = f"{recipe.name} {run.path.resolve().name}"
+        tracker = Tracker(uri, name, (run.path / "mlflow").resolve().as_uri(), known)
+        if known is None:
+            tags = {f"fingerprint/{one['name']}": str(one["fingerprint"]) for one in stuff.datasets}
+            tags |= {f"version/{package}": version for package, version in rundir.versions().items()}
+            tracker.describe(dict(flatten(recipe.model_dump(mode="json"))), tags)
+    facts = {
+        "versions": rundir.versions(),
+        "precision": trainer.precision,
+        "accelerator": type(trainer.accelerator).__name__,
+        "ranks": trainer.world_size,
+        "workers": workers,
+        "mlflow_run": tracker.run_id if tracker is not None else known,
+    }
+    rundir.write_json(file, facts)
+    return tracker
+
+
+def _workers(machine: Machine, state: Mapping[str, Any] | None) -> int:
+    """As asked, else as the checkpoint's, on which the order depends, else the cores that the ranks leave over."""
+    if machine.workers is not None:
+        return machine.workers
+    if state is not None:
+        return int(state["place"]["workers"])
+    cores = len(os.sched_getaffinity(0))
+    ranks = machine.devices or max(torch.cuda.device_count(), 1)
+    return min(max(cores // ranks - 1, 1), 16)
+
+
+def _finished(run: RunDir, state: Mapping[str, Any]) -> Fitted:
+    progress = state["progress"]
+    return Fitted(
+        run=run,
+        epochs=state["place"]["epoch"],
+        steps=state["step"],
+        best_epoch=progress["best_epoch"],
+        best_auc=progress["best"][0] if progress["best"] else None,
+        stopped=progress["stopped"],
+        worked=False,
+        rank=int(_launched()),
+    )
+
+
+def _launched() -> bool:
+    """Whether this is a rank other than the first, started by Lightning or torchrun: the run folder is the first's."""
+    return any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+
+
+def _quiet() -> None:
+    """Lightning's advice is for those who write loops."""
+    for chatty in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # lightning 2.6 asks torch 2.15 for a tree in a way that this deprecates
+    warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)

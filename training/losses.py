@@ -1,0 +1,198 @@
+"""The losses: weighted sums of named parts.
+
+B: batch, U: its samples that were not mixed, D: features of an embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import Field
+from pytorch_metric_learning.losses import ArcFaceLoss
+from torch import Tensor, nn
+from torchvision.ops import sigmoid_focal_loss
+
+from manifests.recipe import Config
+from manifests.records import UsageError
+from training.models import Model
+from training.records import Batch, Output
+
+CLASSES: Final = 2
+
+
+class BceConfig(Config):
+    """Binary cross-entropy. ``smoothing`` of 0.1 moves its targets, and no other loss's, from 0 and 1 to 0.05 and
+    0.95.
+    """
+
+    weight: float = Field(default=1.0, ge=0)
+    smoothing: float = Field(default=0.0, ge=0, lt=1)
+
+
+class FocalConfig(Config):
+    """Focal loss (Lin et al. 2017) on hard labels; ``alpha`` weighs fakes, 1 - alpha reals."""
+
+    weight: float = Field(default=0.0, ge=0)
+    alpha: float = Field(default=0.7, ge=0, le=1)
+    gamma: float = Field(default=2.0, ge=0)
+
+
+class ArcFaceConfig(Config):
+    """ArcFace (Deng et al. 2019) of two classes on the BCE head's embedding, in training only: BCE's logit stays the
+    only score. ``margin`` is in radians, 0.5 or 28.6 degrees. ``scale`` is 16 and not the library's 64, at which
+    ArcFace would be 95 % of the plan's sum.
+    """
+
+    weight: float = Field(default=0.0, ge=0)
+    margin: float = Field(default=0.5, ge=0, lt=math.pi)
+    scale: float = Field(default=16.0, gt=0)
+
+
+class CentreConfig(Config):
+    """Single-centre loss (Li et al., CVPR 2021) on the pooled frequency embedding, in training only. The plan's
+    "DCTFrequencyLoss" names no published loss; this is ours for it. ``margin`` counts in sqrt(D).
+    """
+
+    weight: float = Field(default=0.0, ge=0)
+    margin: float = Field(default=0.3, ge=0)
+
+
+class LossConfig(Config):
+    """The sum of the parts, each times its ``weight``; a part of weight 0 is not there."""
+
+    bce: BceConfig = BceConfig()
+    focal: FocalConfig = FocalConfig()
+    arcface: ArcFaceConfig = ArcFaceConfig()
+    centre: CentreConfig = CentreConfig()
+
+
+def build(config: LossConfig, model: Model) -> Loss:
+    """The loss for a model. Its parameters (ArcFace's weights, the centre) belong in optimiser and checkpoint.
+
+    Raises UsageError where the configured parts cannot be had of this model, or there is none.
+    """
+    return Loss(config, model.embedding_dim, model.frequency_dim)
+
+
+class Loss(nn.Module):
+    """``forward(output, batch)`` gives ``loss`` and, detached and unweighted, each of its parts.
+
+    Where samples were mixed (CutMix, MixUp), BCE and focal loss are summed over both hard labels with weights
+    lambda and 1 - lambda, and the losses on embeddings see the unmixed samples alone. Losses on embeddings are left
+    out of evaluation: they depend on what else is in the batch. Everything is computed in float32.
+    """
+
+    def __init__(self, config: LossConfig, embedding_dim: int, frequency_dim: int | None) -> None:
+        super().__init__()
+        self.config = config
+        if config.bce.weight == config.focal.weight == 0:
+            raise UsageError("loss: neither bce nor focal has a weight, so the logit would learn nothing; give one.")
+        self.arcface: ArcFace | None = None
+        self.centre: SingleCentre | None = None
+        if config.arcface.weight:
+            self.arcface = ArcFace(embedding_dim, config.arcface)
+        if config.centre.weight:
+            if frequency_dim is None:
+                raise UsageError(
+                    "loss.centre needs a model with a frequency embedding (f3net, in a mode other than rgb); "
+                    "set loss.centre.weight=0."
+                )
+            self.centre = SingleCentre(frequency_dim, config.centre.margin)
+
+    def forward(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        parts: dict[str, tuple[float, Tensor]] = {}
+        logit_B = output.logit_B.float()
+        if self.config.bce.weight:
+            parts["bce"] = self.config.bce.weight, over_both(self._bce, logit_B, batch)
+        if self.config.focal.weight:
+            parts["focal"] = self.config.focal.weight, over_both(self._focal, logit_B, batch)
+        if self.training and self.arcface is not None:
+            embedding_UD, target_U = unmixed(output.embedding_BD, batch)
+            parts["arcface"] = self.config.arcface.weight, self.arcface(embedding_UD, target_U)
+        if self.training and self.centre is not None:
+            if output.frequency_BD is None:
+                raise RuntimeError("the model promised a frequency embedding and gave none")
+            embedding_UD, target_U = unmixed(output.frequency_BD, batch)
+            parts["centre"] = self.config.centre.weight, self.centre(embedding_UD, target_U)
+        total = torch.stack([weight * part for weight, part in parts.values()]).sum()
+        return {"loss": total} | {name: part.detach() for name, (_, part) in parts.items()}
+
+    def _bce(self, logit_B: Tensor, target_B: Tensor) -> Tensor:
+        smoothing = self.config.bce.smoothing
+        target_B = target_B * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(logit_B, target_B, reduction="none")
+
+    def _focal(self, logit_B: Tensor, target_B: Tensor) -> Tensor:
+        focal = self.config.focal
+        loss_B: Tensor = sigmoid_focal_loss(logit_B, target_B, alpha=focal.alpha, gamma=focal.gamma)
+        return loss_B
+
+
+def over_both(loss: Callable[[Tensor, Tensor], Tensor], logit_B: Tensor, batch: Batch) -> Tensor:
+    """The mean over the batch of ``loss`` on the hard label or, where mixed, the weighted sum on both labels."""
+    own_B = loss(logit_B, batch.target_B)
+    if batch.mixed_with_B is None or batch.lam_B is None:
+        return own_B.mean()
+    return (batch.lam_B * own_B + (1 - batch.lam_B) * loss(logit_B, batch.mixed_with_B)).mean()
+
+
+def unmixed(embedding_BD: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Embeddings (U, D), float32, and labels (U,) of the samples that were not mixed."""
+    if batch.lam_B is None:
+        return embedding_BD.float(), batch.target_B
+    alone_B = batch.lam_B == 1
+    return embedding_BD[alone_B].float(), batch.target_B[alone_B]
+
+
+class ArcFace(nn.Module):
+    """pytorch-metric-learning's ArcFace on (U, D) and labels (U,); nothing (zero) where U is zero."""
+
+    def __init__(self, dim: int, config: ArcFaceConfig) -> None:
+        super().__init__()
+        self.loss = _Arc(CLASSES, dim, margin=math.degrees(config.margin), scale=config.scale)
+
+    def forward(self, embedding_UD: Tensor, target_U: Tensor) -> Tensor:
+        if not len(target_U):
+            return _nothing(embedding_UD, self.loss.W)
+        with torch.autocast(embedding_UD.device.type, enabled=False):  # else the library casts W to half
+            loss: Tensor = self.loss(embedding_UD, target_U.long())
+        return loss
+
+
+class _Arc(ArcFaceLoss):  # type: ignore[misc]  # the library is untyped
+    """The library's, with finite gradients where an embedding lies exactly on a class's weight."""
+
+    def get_angles(self, cosine_of_target_classes: Tensor) -> Tensor:
+        return torch.acos(cosine_of_target_classes.clamp(-1 + 1e-6, 1 - 1e-6))
+
+
+class SingleCentre(nn.Module):
+    """Single-centre loss (Li et al., CVPR 2021, equation 1) on (U, D) and labels (U,).
+
+    M_real + max(0, M_real - M_fake + margin x sqrt(D)), M the mean Euclidean distance of a class to the learned
+    centre: reals gather around it, fakes stay away by the margin, wherever they are. Nothing (zero) where the batch
+    lacks a class.
+    """
+
+    def __init__(self, dim: int, margin: float) -> None:
+        super().__init__()
+        self.centre_D = nn.Parameter(torch.randn(dim))
+        self.gap = margin * math.sqrt(dim)
+
+    def forward(self, embedding_UD: Tensor, target_U: Tensor) -> Tensor:
+        fake_U = target_U == 1
+        if not (fake_U.any() and (~fake_U).any()):
+            return _nothing(embedding_UD, self.centre_D)
+        distance_U = torch.linalg.vector_norm(embedding_UD - self.centre_D, dim=1)
+        real, fake = distance_U[~fake_U].mean(), distance_U[fake_U].mean()
+        loss: Tensor = real + F.relu(real - fake + self.gap)
+        return loss
+
+
+def _nothing(*tensors: Tensor) -> Tensor:
+    """A zero that still reaches every parameter: distributed training waits for the gradient of each."""
+    return torch.stack([tensor.sum() * 0 for tensor in tensors]).sum()

@@ -1,0 +1,42 @@
+"""The models: one file each, one interface for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from training.models.base import Model, ModelConfig
+from training.models.efficientnet import EfficientNet, EfficientNetConfig
+from training.models.f3net import F3Net, F3NetConfig
+from training.models.resnet import ResNet, ResNetConfig
+
+AnyModelConfig = Annotated[ResNetConfig | EfficientNetConfig | F3NetConfig, Field(discriminator="kind")]
+
+MODELS: Final[dict[str, Callable[[Any, str], Model]]] = {
+    "resnet": ResNet,
+    "efficientnet": EfficientNet,
+    "f3net": F3Net,
+}
+
+
+def build(config: AnyModelConfig, *, pretrained: bool = True) -> Model:
+    """A new model. ``pretrained=False`` leaves the configured weights out, for one that a checkpoint will fill.
+
+    Raises UsageError for an unknown architecture or a missing file of weights, SemblanceError where weights
+    cannot be reached or do not fit.
+    """
+    return MODELS[config.kind](config, config.pretrained if pretrained else "none")
+
+
+__all__ = [
+    "MODELS",
+    "AnyModelConfig",
+    "EfficientNetConfig",
+    "F3NetConfig",
+    "Model",
+    "ModelConfig",
+    "ResNetConfig",
+    "build",
+]

@@ -1,0 +1,63 @@
+"""What every model is: pictures in [0, 1] in, one logit and its embedding out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from manifests.recipe import Config
+from training.records import Output
+
+
+class ModelConfig(Config):
+    """What all models are told. ``pretrained``: ``imagenet`` (through timm, where the machine can reach
+    the weights), ``none``, or a local file of weights.
+    """
+
+    pretrained: Literal["imagenet", "none"] | str = "none"
+
+
+class Model(nn.Module, ABC):
+    """A detector. ``embedding_dim`` is D of ``embedding_BD``, ``frequency_dim`` that of ``frequency_BD``."""
+
+    embedding_dim: int
+    frequency_dim: int | None = None
+
+    @abstractmethod
+    def forward(self, image_BCHW: Tensor) -> Output:
+        """The answer to float pictures (B, 3, H, W) in [0, 1], RGB; normalisation happens inside."""
+
+    def __call__(self, image_BCHW: Tensor) -> Output:
+        output: Output = super().__call__(image_BCHW)
+        return output
+
+
+class Normalise(nn.Module):
+    """(B, 3, H, W) in [0, 1] to zero mean and unit deviation by the given colours' statistics."""
+
+    mean_C11: Tensor
+    std_C11: Tensor
+
+    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+        super().__init__()
+        self.register_buffer("mean_C11", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std_C11", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        return (image_BCHW - self.mean_C11) / self.std_C11
+
+
+class Head(nn.Module):
+    """(B, D) to the logit (B,): dropout, then one linear layer."""
+
+    def __init__(self, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(dim, 1)
+
+    def forward(self, embedding_BD: Tensor) -> Tensor:
+        logit_B1: Tensor = self.linear(self.dropout(embedding_BD))
+        return logit_B1.squeeze(1)

@@ -1,0 +1,43 @@
+"""EfficientNet (Tan and Le 2019) with AdvProp weights (Xie et al. 2020) as a detector."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from training.models import weights
+from training.models.base import Head, Model, ModelConfig, Normalise
+from training.records import Output
+
+HALF: Final = (0.5, 0.5, 0.5)  # mean and deviation under which the AdvProp weights were trained
+
+
+class EfficientNetConfig(ModelConfig):
+    """``arch``: timm's name; ``tf_efficientnet_b4.ap_in1k`` are the AdvProp weights.
+
+    ``drop_path`` carries both of the plan's names, stochastic depth ("drop path") and "drop connect", which in
+    EfficientNet are one thing: a residual branch left out for a sample, more often the deeper it lies. timm has
+    no ``drop_connect_rate`` any more. ``dropout`` before the head is 0: the plan names none.
+    """
+
+    kind: Literal["efficientnet"] = "efficientnet"
+    arch: str = "tf_efficientnet_b4.ap_in1k"
+    drop_path: float = Field(default=0.2, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class EfficientNet(Model):
+    """timm's EfficientNet on pictures in [-1, 1], average pooling and one linear layer."""
+
+    def __init__(self, config: EfficientNetConfig, pretrained: str) -> None:
+        super().__init__()
+        self.normalise = Normalise(HALF, HALF)
+        self.backbone = weights.create(config.arch, pretrained, drop_rate=0.0, drop_path_rate=config.drop_path)
+        self.embedding_dim = weights.width(self.backbone)
+        self.head = Head(self.embedding_dim, config.dropout)
+
+    def forward(self, image_BCHW: Tensor) -> Output:
+        embedding_BD = self.backbone(self.normalise(image_BCHW))
+        return Output(logit_B=self.head(embedding_BD), embedding_BD=embedding_BD)

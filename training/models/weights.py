@@ -1,0 +1,111 @@
+"""Pretrained weights: through timm where the machine can reach them, from a local file, or none; never in silence."""
+
+from __future__ import annotations
+
+import logging
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Final
+
+import timm
+from timm.models import PretrainedCfg
+from torch import nn
+
+from manifests.records import SemblanceError, UsageError
+
+PATIENCE_S: Final = 5.0  # a hub that does not answer within this is not reachable
+
+_log = logging.getLogger(__name__)
+
+
+def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
+    """timm's model ``arch`` without a head, with the weights that ``pretrained`` asks for.
+
+    ``imagenet``: those that timm's name stands for, from its cache or the hub; ``none``: as initialised; else a
+    file in any format that timm reads. Raises UsageError for an unknown name or a missing file, SemblanceError,
+    within some seconds, where the weights cannot be reached or do not fit.
+    """
+    if not timm.is_model(arch.partition(".")[0]):
+        raise UsageError(f"timm {timm.__version__} has no model {arch!r}; choose one of timm.list_models().")
+    try:
+        source = timm.get_pretrained_cfg(arch)
+    except RuntimeError as error:
+        raise UsageError(f"timm {timm.__version__} has no weights {arch!r}: {_line(error)}.") from error
+    if pretrained == "none":
+        _log.info("%s starts from random weights", arch)
+        return _timm(arch, pretrained=False, **options)
+    if pretrained != "imagenet":
+        return _from_file(arch, Path(pretrained), options)
+    url = _missing(arch, source)
+    if url is not None and (fault := _unreachable(url)):
+        raise SemblanceError(_advice(arch, url, fault))
+    try:
+        model = _timm(arch, pretrained=True, **options)
+    except Exception as error:  # hub, network and format errors come in many classes
+        raise SemblanceError(_advice(arch, url or "the local cache", _line(error))) from error
+    _log.info("%s starts from its pretrained weights", arch)
+    return model
+
+
+def width(backbone: nn.Module) -> int:
+    """D of a timm model's pooled features."""
+    return int(backbone.num_features)  # type: ignore[arg-type]
+
+
+def _timm(arch: str, **options: Any) -> nn.Module:
+    model: nn.Module = timm.create_model(arch, num_classes=0, **options)
+    return model
+
+
+def _from_file(arch: str, file: Path, options: dict[str, Any]) -> nn.Module:
+    if not file.is_file():
+        raise UsageError(
+            f"model.pretrained is {str(file)!r}: that is no file; give a file of weights, imagenet or none."
+        )
+    try:
+        model = _timm(arch, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options)
+    except Exception as error:  # whatever the unpickler or the shapes object to
+        raise SemblanceError(f"The weights in {file} do not fit {arch}: {_line(error)}.") from error
+    _log.info("%s starts from the weights in %s", arch, file)
+    return model
+
+
+def _missing(arch: str, source: PretrainedCfg | None) -> str | None:
+    """Where timm would fetch the weights of ``arch`` from; None where they are in its caches already."""
+    from huggingface_hub import constants, try_to_load_from_cache
+    from torch.hub import get_dir
+
+    if source is None or not (source.hf_hub_id or source.url):
+        raise UsageError(f"timm has no pretrained weights for {arch!r}; set model.pretrained to none or a file.")
+    if source.hf_hub_id:
+        for name in ("model.safetensors", "pytorch_model.bin"):
+            if isinstance(try_to_load_from_cache(source.hf_hub_id, name), str):
+                return None
+        return f"{constants.ENDPOINT}/{source.hf_hub_id}/resolve/main/model.safetensors"
+    url = str(source.url)
+    cached = Path(get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    return None if cached.is_file() else url
+
+
+def _unreachable(url: str) -> str | None:
+    """What goes wrong on the way to ``url``, or None. timm and the hub alone would try for a minute."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PATIENCE_S):
+            return None
+    except urllib.error.HTTPError as error:
+        return None if error.code < 500 else f"status {error.code}"
+    except (OSError, ValueError) as error:
+        return _line(error)
+
+
+def _advice(arch: str, url: str, fault: str) -> str:
+    return (
+        f"The pretrained weights of {arch} cannot be loaded from {url} ({fault}); give a local file with "
+        "--set model.pretrained=FILE, or start from random weights with --set model.pretrained=none."
+    )
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0].rstrip(".") if text else type(error).__name__

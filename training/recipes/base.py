@@ -1,0 +1,60 @@
+"""The training recipe: everything that decides what is learned, and nothing that only decides how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from manifests import recipe
+from manifests.recipe import Config
+from training.augment.config import AugmentConfig
+from training.data import DataConfig
+from training.losses import LossConfig
+from training.models import AnyModelConfig
+from training.optim import CosineConfig, OptimiserConfig, ScheduleConfig
+
+
+class TrainingRecipe(Config):
+    """A complete training recipe. ``base`` names the recipe that it is laid over, if any."""
+
+    name: str
+    base: str | None = None
+    seed: int = 0
+    model: AnyModelConfig
+    loss: LossConfig
+    optimiser: OptimiserConfig
+    schedule: ScheduleConfig
+    data: DataConfig
+    augment: AugmentConfig
+    epochs: int = Field(ge=1)
+    accumulate: int = Field(default=1, ge=1)  # batches to an optimiser's step
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"  # Lightning's names
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)  # the limit of (1 + t) / (10 + t); None: no average
+    clip_norm: float | None = Field(default=None, gt=0)  # of all gradients together
+    early_stop: int | None = Field(default=None, ge=1)  # epochs without a better figure on val
+    tta: Literal["none", "mirror"] = "none"  # mirror: the mean logit of image and mirror image, reported apart
+
+    @model_validator(mode="after")
+    def _rises_in_time(self) -> TrainingRecipe:
+        if isinstance(self.schedule, CosineConfig) and self.schedule.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"schedule.warmup_epochs ({self.schedule.warmup_epochs:g}) must be fewer than epochs ({self.epochs})"
+            )
+        return self
+
+
+def derive(base: TrainingRecipe, name: str, changes: Mapping[str, Any]) -> TrainingRecipe:
+    """``base`` under another name with the values at dotted keys changed, and no others."""
+    values = base.model_dump(mode="json") | {"name": name, "base": base.name}
+    for key, value in changes.items():
+        section = values
+        *sections, last = key.split(".")
+        for part in sections:
+            section = section[part]
+        section[last] = value
+    return recipe.parse(TrainingRecipe, values, name)
+
+
+__all__ = ["DataConfig", "TrainingRecipe", "derive"]

@@ -1,0 +1,74 @@
+"""The plan's EfficientNet-B4, the same at a rate scaled to its batch, and a small one for small machines."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from training.augment.config import (
+    AugmentConfig,
+    CompressionConfig,
+    FrequencyConfig,
+    JpegConfig,
+    MixConfig,
+    PolicyConfig,
+    SelfBlendConfig,
+)
+from training.losses import ArcFaceConfig, BceConfig, LossConfig
+from training.models import EfficientNetConfig
+from training.optim import ExponentialConfig, RMSpropConfig
+from training.recipes.base import DataConfig, TrainingRecipe
+
+READINGS: Final = (
+    "Drop path and drop connect are one thing in EfficientNet: one rate, 0.2, carries both names.",
+    "ArcFace has two classes, a margin of 0.5 rad (28.6 degrees) and scale 16, not the library's 64, at which it would "
+    "be 95 % of the sum; it sees the BCE head's embedding, in training only, and BCE's logit is the only score.",
+    "RMSprop is timm's RMSpropTF (alpha 0.9, epsilon 1e-3). Its rate of 0.016 is that for a batch of 256, and this "
+    "batch is 2 x 16: efficientnet_b4_scaled has 0.016 x 32 / 256 = 0.002, and both curves belong side by side.",
+    "The exponential schedule is 0.97 an epoch.",
+    "The average of the weights has decay min(0.9999, (1 + t) / (10 + t)) after t steps.",
+    "Losses on embeddings skip samples that CutMix or MixUp mixed.",
+    "Advanced augmentation is every step there is: also the policy for forgeries and self-blending, and compression "
+    "and frequency noise more often. Self-blending estimates the face's hull from five points: its paper's figures do "
+    "not hold for it.",
+    "TTA is the mean logit of image and mirror image, reported apart.",
+)
+
+RECIPE: Final = TrainingRecipe(
+    name="efficientnet_b4",
+    model=EfficientNetConfig(arch="tf_efficientnet_b4.ap_in1k", pretrained="imagenet", drop_path=0.2),
+    loss=LossConfig(bce=BceConfig(weight=0.7), arcface=ArcFaceConfig(weight=0.3, margin=0.5, scale=16.0)),
+    optimiser=RMSpropConfig(lr=0.016, alpha=0.9, eps=1e-3, momentum=0.9, weight_decay=1e-5),
+    schedule=ExponentialConfig(gamma=0.97),
+    data=DataConfig(mix={"ffpp": 0.50, "dfdc": 0.30, "celebdf": 0.20}, balanced_per_method=False, batch_size=16),
+    augment=AugmentConfig(
+        jpeg=JpegConfig(p=0.5),
+        frequency=FrequencyConfig(p=0.3),
+        compression=CompressionConfig(p=0.4),
+        policy=PolicyConfig(p=0.3),
+        self_blend=SelfBlendConfig(p=0.2),
+        cutmix=MixConfig(p=0.3, alpha=1.0),
+        mixup=MixConfig(p=0.3, alpha=0.2),
+    ),
+    epochs=60,
+    accumulate=2,
+    precision="16-mixed",
+    ema_decay=0.9999,
+    tta="mirror",
+)
+
+VARIANTS: Final[dict[str, dict[str, Any]]] = {
+    "efficientnet_b4_scaled": {"optimiser.lr": 0.002},
+    "efficientnet_b4_small": {
+        "model.arch": "tf_efficientnet_b0.ap_in1k",
+        "model.pretrained": "none",
+        "optimiser.lr": 0.002,
+        "data.mix": None,
+        "data.balanced_per_method": True,
+        "augment.size": 112,
+        "augment.cutmix.p": 0.0,
+        "augment.mixup.p": 0.0,
+        "epochs": 8,
+        "accumulate": 1,
+        "precision": "32-true",
+    },
+}

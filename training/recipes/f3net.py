@@ -1,0 +1,54 @@
+"""The plan's F3-Net, the same from Xception's ImageNet weights, and a small one for small machines."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from training.augment.config import AugmentConfig, CompressionConfig, FrequencyConfig, JpegConfig, MixConfig
+from training.losses import BceConfig, CentreConfig, LossConfig
+from training.models import F3NetConfig
+from training.optim import AdamConfig, PlateauConfig
+from training.recipes.base import DataConfig, TrainingRecipe
+
+READINGS: Final = (
+    "The DCT-frequency loss names no published loss: ours is the single-centre loss (Li et al., CVPR 2021) on the "
+    "pooled frequency embedding, its margin 0.3 sqrt(D), its weight 0.3 once, skipped where a batch lacks a class.",
+    "DCT preprocessing is FAD and LFS; adaptive DCT coefficient selection is their learned masks.",
+    "Spectral norm stands on the final linear layer and MixBlock's 1x1 convolutions only: before a batch norm it would "
+    "cancel, and spoil pretrained statistics.",
+    "Spatial dropout leaves out whole maps of each stream's last features; frequency dropout zeroes random diagonals "
+    "between FAD's DCT and its inverse.",
+    "High-frequency and compression emphasis and frequency augmentation are noise on the upper three quarters of the "
+    "spectrum and re-encodings, each in half of the augmented pictures. Nothing is mixed: a mixture of two pictures "
+    "has the frequencies of neither.",
+    "All: every dataset is drawn by its size.",
+    "He's initialisation is this recipe's; f3net_pretrained starts from Xception's ImageNet weights.",
+)
+
+RECIPE: Final = TrainingRecipe(
+    name="f3net",
+    model=F3NetConfig(pretrained="none", mode="mix", spatial_dropout=0.3, frequency_dropout=0.2, spectral_norm=True),
+    loss=LossConfig(bce=BceConfig(weight=1.0), centre=CentreConfig(weight=0.3, margin=0.3)),
+    optimiser=AdamConfig(lr=5e-4, betas=(0.9, 0.999)),
+    schedule=PlateauConfig(patience=5),
+    data=DataConfig(mix=None, balanced_per_method=False, batch_size=24),
+    augment=AugmentConfig(
+        jpeg=JpegConfig(p=0.5),
+        frequency=FrequencyConfig(p=0.5, start=0.25),
+        compression=CompressionConfig(p=0.5),
+        cutmix=MixConfig(p=0.0, alpha=1.0),
+        mixup=MixConfig(p=0.0, alpha=0.2),
+    ),
+    epochs=80,
+)
+
+VARIANTS: Final[dict[str, dict[str, Any]]] = {
+    "f3net_pretrained": {"model.pretrained": "imagenet"},
+    "f3net_small": {
+        "model.width": 0.25,
+        "model.size": 112,
+        "data.balanced_per_method": True,
+        "augment.size": 112,
+        "epochs": 8,
+    },
+}
