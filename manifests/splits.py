@@ -25,10 +25,11 @@ FRACTIONS: Final = (0.8, 0.1, 0.1)
 class SplitConfig(Config):
     """Which protocol is laid out on disk, and the share of videos that train, val and test should get.
 
-    ``auto``: identity where names give people, else family, else official. Without ``fractions`` the training
-    plan's for the dataset are taken. ``held_out``: the methods that protocol ``method`` keeps for test; without
-    them it is the ``rotate``-th in alphabetical order, counted round. ``against``: what a train or val video of
-    ``official_clean`` may not share with the published test set.
+    ``auto``: identity where names give people, else family, else official; one with a side of reals or fakes alone is
+    passed over where a later one is better. Without ``fractions`` the training plan's for the dataset are taken.
+    ``held_out``: the methods that protocol ``method`` keeps for test; without them it is the ``rotate``-th in
+    alphabetical order, counted round. ``against``: what a train or val video of ``official_clean`` may not share with
+    the published test set.
     """
 
     protocol: Literal["auto", "official", "official_clean", "identity", "family", "method", "temporal"] = "auto"
@@ -143,7 +144,7 @@ def lay_out(plan: pl.DataFrame, config: SplitConfig, said: Said) -> Assigned:
 
 
 def _assigned(videos: pl.DataFrame, known: Sequence[Row], found: dict[str, Outcome], config: SplitConfig) -> Assigned:
-    protocol = _laid_out(found, config)
+    protocol = _laid_out(known, found, config)
     unlabelled = videos.filter(pl.col("label").is_null())["video_id"]
     notes = dict.fromkeys(unlabelled, "unlabelled: no usable metadata") | found[protocol].notes
     there = {name: outcome for name, outcome in found.items() if outcome.sides}
@@ -217,18 +218,38 @@ def _filled(videos: pl.DataFrame, found: dict[str, Outcome], protocol: str, note
     ).select(videos.columns)
 
 
-def _laid_out(found: dict[str, Outcome], config: SplitConfig) -> Protocol:
-    """The protocol asked for, or the first of identity, family and official that exists."""
+def _laid_out(rows: Sequence[Row], found: dict[str, Outcome], config: SplitConfig) -> Protocol:
+    """The protocol asked for; for ``auto`` the first of identity, family and official that exists and can be used.
+
+    One whose sides hold reals or fakes alone cannot: it is passed over, said aloud, where a later one can.
+    """
     names: tuple[Protocol, ...] = ("identity", "family", "official")
     if config.protocol == "auto":
-        return next((name for name in names if found[name].sides), "family")
+        there = [name for name in names if found[name].sides]
+        first: Protocol = there[0] if there else "family"
+        chosen: Protocol = next((name for name in there if _usable(rows, found[name].sides)), first)
+        for name in there[: there.index(chosen) if there else 0]:
+            found[chosen].facts.append(
+                f"auto passes over {name}: one of its sides would hold reals or fakes alone; lay it out with "
+                f"split.protocol={name}"
+            )
+        return chosen
     if not found[config.protocol].sides:
-        there = ", ".join(name for name in (*COLUMNS, "official_clean") if found[name].sides) or "none"
+        others = ", ".join(name for name in (*COLUMNS, "official_clean") if found[name].sides) or "none"
         raise UsageError(
             f"split.protocol={config.protocol} does not exist for these videos: {found[config.protocol].why}; "
-            f"protocols that do: {there}."
+            f"protocols that do: {others}."
         )
     return config.protocol
+
+
+def _usable(rows: Sequence[Row], sides: Sides) -> bool:
+    """Whether every side that holds videos holds reals and fakes."""
+    labels: dict[str | None, set[int]] = {}
+    for row in rows:
+        if protocols.counts(row):
+            labels.setdefault(sides.get(row["video_id"]), set()).add(row["label"])
+    return all(len(found) == 2 for side, found in labels.items() if side in SIDES)
 
 
 def _balance(rows: Sequence[Row], sides: Sides, protocol: str) -> list[str]:

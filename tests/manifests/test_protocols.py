@@ -352,3 +352,18 @@ def test_people_of_one_set_may_all_be_connected() -> None:
     fact = next(fact for fact in done.facts if fact.startswith("identity split by person"))
     assert f"{lost.height} of 132 fakes" in fact
     assert 0 < int(fact.rsplit(" ", 1)[1]) <= lost.height
+
+
+def test_auto_passes_over_sides_of_reals_alone() -> None:
+    """Two people whose fakes connect them fill train; unknown people fill val and test: of no use to anyone."""
+    known = [real(f"k{n}", f"p{n % 2}") for n in range(8)]
+    fakes = [fake(origin, f"p{(n + 1) % 2}", 0) for n, origin in enumerate(known)]
+    videos = [*known, *fakes, *(real(f"u{n}", None) for n in range(6))]
+    done = assign(videos, PEOPLE)
+    by_identity = done.table.filter(pl.col("split_identity").is_in(["val", "test"]))
+    assert set(by_identity["label"]) == {0}
+    assert done.protocol == "family"
+    assert done.table["split"].to_list() == done.table["split_family"].to_list()
+    assert any(fact.startswith("auto passes over identity") for fact in done.facts)
+    assert assign(videos, PEOPLE, protocol="identity").protocol == "identity"
+    assert assign(known, PEOPLE).protocol == "identity"  # without any fake nothing is better
