@@ -118,9 +118,10 @@ def figures(plan: pl.DataFrame, column: str, kinds: Sequence[str] = tuple(KINDS)
     """One row a kind of which any id is known: how much of it stands on several sides of ``column``.
 
     ``known`` ids, ``shared`` of them on two sides or three, and between which: ``train_val``, ``train_test``,
-    ``val_test``. ``tests`` videos of test have such an id, ``tests_shared`` of them one that stands in train or val
-    too. ``unknown`` videos, on any side, have none (of kinds that only fakes have, fakes). Families that nothing
-    tells (``split_family`` is null throughout) are left out.
+    ``val_test``; ``with_test`` in test and in train or val. ``tests`` videos of test have such an id,
+    ``tests_shared`` of them one that stands in train or val too. ``unknown`` videos, on any side, have none (of
+    kinds that only fakes have, fakes). Families that nothing tells (``split_family`` is null throughout) are left
+    out.
     """
     rows = standing(plan, column)
     if plan["split_family"].null_count() == plan.height:
@@ -134,6 +135,7 @@ def figures(plan: pl.DataFrame, column: str, kinds: Sequence[str] = tuple(KINDS)
         (train & val).sum().alias("train_val"),
         (train & test).sum().alias("train_test"),
         (val & test).sum().alias("val_test"),
+        (test & (train | val)).sum().alias("with_test"),
     )
     tests = (
         held.filter(pl.col("side") == "test")
@@ -167,6 +169,7 @@ _FIGURES: Final = (
     "train_val",
     "train_test",
     "val_test",
+    "with_test",
     "tests",
     "tests_shared",
     "unknown",
@@ -236,7 +239,12 @@ def sentences(plan: pl.DataFrame, protocol: str) -> list[str]:
         found = figures(plan, column, ("family", "recording") if of_recordings(plan) else _TOLD)
         parts = [
             f"{row['shared']} of {row['known']} {WORDS[row['kind']]}"
-            + (f" (in {row['tests_shared']} of {row['tests']} test videos that name one)" if row["shared"] else "")
+            + (
+                f" ({row['with_test']} of them in test and elsewhere, seen in {row['tests_shared']} of {row['tests']} "
+                "test videos that name one)"
+                if row["shared"]
+                else ""
+            )
             for row in found.iter_rows(named=True)
         ]
         name = f"the split laid out ({protocol})" if column == "split" else column

@@ -132,7 +132,9 @@ def _one(
 
 def _problems(build: Audited) -> list[str]:
     """Broken laws: what `shards verify` finds, and videos whose shard lies on another side than their row says."""
-    problems = [] if not build.shards else verify(build.name, deep=False, isolation=False).problems
+    if not build.shards:
+        return []
+    problems = verify(build.name, deep=False, isolation=False).problems
     placed = build.plan.filter(pl.col("shard").is_not_null()).select("split", "shard").unique()
     if wrong := sorted(shard for side, shard in placed.iter_rows() if split_of(shard) != (side or "unassigned")):
         problems.append(

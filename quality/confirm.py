@@ -28,6 +28,8 @@ ALIKE: Final = 0.96
 _SIDE: Final = 64  # px: small enough that compression, large enough that a blink or a turn of the head shows
 _SIGMA: Final = 4.0  # px: light and shade larger than this are taken out; they are alike in any two portraits
 _SHIFT: Final = 2  # px of 64 that one picture may lie beside the other
+_SIDES: Final = (64, 62, 66, 60, 68)  # px of one, against 64 of the other, where it is not known where crops were cut
+_INNER: Final = 50  # px of these that are looked for
 _OVERLAP: Final = 0.5  # of the smaller crop: with less in common whole crops are compared
 _FLAT: Final = 0.5  # of 255
 _HELD: Final = 512  # decoded pictures kept
@@ -107,14 +109,26 @@ def place_of(row: Row) -> Area | None:
 def likeness(a_HWC: Image, b_HWC: Image, a_place: Area | None = None, b_place: Area | None = None) -> float:
     """Normalised correlation, -1 to 1, of two crops' fine structure where they show the same part of the frame.
 
-    Two builds seldom cut one face to the pixel alike: with ``places`` known, both are first cut to what they have
+    A face is seldom cut twice to the pixel alike: with the places known, both crops are first cut to what they have
     in common. Then grey, 64 x 64, less its blurred self; the best over shifts by up to 2 px (cv2.TM_CCOEFF_NORMED:
-    the zero-mean cross-correlation). Crops that have little in common, or of unknown place, are compared whole.
+    the zero-mean cross-correlation). Of crops that have little in common, or of unknown place, the middle of the
+    one is looked for in the other, up to 7 % smaller or larger.
     """
     common = _common(a_place, b_place)
     if common is None or a_place is None or b_place is None:
-        return _correlation(a_HWC, b_HWC)
-    return _correlation(_cut(a_HWC, a_place, common), _cut(b_HWC, b_place, common))
+        return _best_scale(a_HWC, b_HWC)
+    first, second = _cut(a_HWC, a_place, common), _cut(b_HWC, b_place, common)
+    return _correlation(_structure(first), _structure(second), _SHIFT)
+
+
+def _best_scale(a_HWC: Image, b_HWC: Image) -> float:
+    """The best correlation over the scales; none further is tried once one is alike."""
+    second = _structure(b_HWC)
+    best = -1.0
+    for side in _SIDES:
+        if best < ALIKE:
+            best = max(best, _correlation(_structure(a_HWC, side), second, (side - _INNER) // 2))
+    return best
 
 
 def _common(a: Area | None, b: Area | None) -> Area | None:
@@ -135,14 +149,15 @@ def _cut(image_HWC: Image, place: Area, part: Area) -> Image:
     return image_HWC[y0 : max(high[1], y0 + 1), x0 : max(high[0], x0 + 1)]
 
 
-def _correlation(a_HWC: Image, b_HWC: Image) -> float:
-    first, second = _structure(a_HWC), _structure(b_HWC)
-    inner = first[_SHIFT:-_SHIFT, _SHIFT:-_SHIFT]
+def _correlation(first: NDArray[np.float32], second: NDArray[np.float32], border: int) -> float:
+    """The best correlation of the first, less a border, with a part of the second."""
+    inner = first[border:-border, border:-border]
     if min(cv2.norm(inner, cv2.NORM_INF), cv2.norm(second, cv2.NORM_INF)) < _FLAT:  # nothing to compare
         return 0.0
     return float(cv2.matchTemplate(second, inner, cv2.TM_CCOEFF_NORMED).max())
 
 
-def _structure(image_HWC: Image) -> NDArray[np.float32]:
-    small = cv2.resize(grey(image_HWC), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+def _structure(image_HWC: Image, side: int = _SIDE) -> NDArray[np.float32]:
+    """Grey, ``side`` x ``side``, without light and shade."""
+    small = cv2.resize(grey(image_HWC), (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
     return np.asarray(small - cv2.GaussianBlur(small, (0, 0), _SIGMA), np.float32)

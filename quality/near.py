@@ -16,6 +16,7 @@ from quality.duplicates import DuplicateConfig, Duplicates, chain, different_peo
 from quality.neighbours import Hashes, Numbers
 
 Seen = Literal["frame", "crop"]  # what was hashed
+_SURE = pl.col("target_id").is_not_null() & ((pl.col("label") == 0) | pl.col("donor_id").is_not_null())  # all are named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ def near(
     pictures = Pictures([build.name for build in builds])
     others = _first_across(every.filter(~pl.col("family")).drop("family"), numbered)
     pairs = _confirmed(others, builds, numbered, config, most, pictures)
-    named = numbered.filter(pl.col("target_id").is_not_null())
+    named = numbered.filter(_SURE)
     compared = named.filter(pl.col("number").is_in(hashed["number"].unique().implode()))
     false = pairs.filter(_strangers(pairs, numbered))
     return Near(
@@ -157,10 +158,10 @@ def _hashes(frames: list[list[dict[str, Any]]], seen: Seen) -> Hashes:
 
 
 def _strangers(pairs: pl.DataFrame, numbered: pl.DataFrame) -> pl.Series:
-    """Which pairs show different people for certain: both name their target, and nobody stands in both."""
-    people = numbered.select("dataset", "target_id", "donor_id")
+    """Which pairs show different people for certain: all of theirs are named, and nobody stands in both."""
+    people = numbered.select("dataset", "target_id", "donor_id", sure=_SURE)
     one, two = people[pairs["a"].to_list()], people[pairs["b"].to_list()]
-    both = (one["dataset"] == two["dataset"]) & one["target_id"].is_not_null() & two["target_id"].is_not_null()
+    both = (one["dataset"] == two["dataset"]) & one["sure"] & two["sure"]
     for own in ("target_id", "donor_id"):
         for other in ("target_id", "donor_id"):
             both &= (one[own] != two[other]).fill_null(value=True)

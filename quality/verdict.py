@@ -60,13 +60,15 @@ def verdict(audit: Audit) -> str:
     if said:
         return f"BROKEN{f' beside {accepted:,} allowed {leaks_}' if accepted else ''}: {'; '.join(said)}"
     builds = ", ".join(f"{one.build.name} under {one.build.protocol}" for one in audit.builds)
+    unseen = 0 if audit.near is None else audit.near.unseen
     if accepted:
         return f"SOUND but for {accepted:,} allowed {leaks_}: {builds}"
     promises = {kind for one in audit.builds for kind in one.build.promise}
     kept = ", ".join(MANY[kind] for kind in MANY if kind in promises)
     seen = "" if audit.near is None else ", no equal picture, no near-duplicate video"
+    open_ = f"; {unseen:,} pairs of alike videos were not compared on pixels" if unseen else ""
     where = "on two sides" if len(audit.builds) == 1 else "on two sides, or on test here and train or val there"
-    return f"SOUND: {builds}: every law holds; none of the {kept} named in the rows{seen} {where}"
+    return f"SOUND: {builds}: every law holds; none of the {kept} named in the rows{seen} {where}{open_}"
 
 
 def _counted(rows: pl.DataFrame, under: str) -> list[str]:
@@ -121,7 +123,19 @@ def _coverage_table(one: BuildAudit) -> Table:
 def _leak_table(audit: Audit, one: BuildAudit) -> Table:
     """A row a protocol and kind; a protocol that is the one laid out is not repeated."""
     table = Table(title="on several of train, val and test")
-    for head in ("protocol", "what", "known", "shared", "%", "train+val", "train+test", "val+test", "test videos", "%"):
+    for head in (
+        "protocol",
+        "what",
+        "known",
+        "shared",
+        "%",
+        "train+val",
+        "train+test",
+        "val+test",
+        "test+other",
+        "in test videos",
+        "%",
+    ):
         table.add_column(head, justify="left" if head in ("protocol", "what") else "right")
     inside = audit.leaks.filter((pl.col("build") == one.build.name) & pl.col("other").is_null())
     for column, figures in one.figures.items():
@@ -130,7 +144,7 @@ def _leak_table(audit: Audit, one: BuildAudit) -> Table:
         name = f"{one.build.protocol}, laid out" if column == "split" else column.removeprefix("split_")
         rows = inside.filter(pl.col("column") == column)
         for row in figures.iter_rows(named=True):
-            pairs = (f"{row[key]:,}" for key in ("train_val", "train_test", "val_test"))
+            pairs = (f"{row[key]:,}" for key in ("train_val", "train_test", "val_test", "with_test"))
             tests = (
                 f"{row['tests_shared']:,} of {row['tests']:,}" if row["tests"] else "",
                 _percent(row["tests_shared"], row["tests"]),
@@ -161,7 +175,7 @@ def _pixel_cells(kind: str, rows: pl.DataFrame, one: BuildAudit, column: str) ->
     else:
         percent = ""
     train, val, test = (pl.col(side) > 0 for side in ("train", "val", "test"))
-    pairs = [rows.filter(both).height for both in (train & val, train & test, val & test)]
+    pairs = [rows.filter(both).height for both in (train & val, train & test, val & test, test & (train | val))]
     return [MANY[kind], known, f"{shared:,}", percent, *(f"{count:,}" for count in pairs), "", ""]
 
 
@@ -183,8 +197,8 @@ def _sentences(audit: Audit, one: BuildAudit) -> Iterator[str]:
             out, back = (int(((rows["side"] == "test") == tested).sum()) for tested in (True, False))
             if out or back:
                 yield (
-                    f"{column}: {out:,} of {test:,} test fakes have the real videos of their {whose}'s recording outside "
-                    f"test, {back:,} of {fakes.height - test:,} train and val fakes have such in test"
+                    f"{column}: {out:,} of {test:,} test fakes have their {whose}'s recording, as a real, outside "
+                    f"test, {back:,} of {fakes.height - test:,} train and val fakes have it in test"
                 )
     if leaks.of_recordings(one.build.plan):
         yield "the ids of people are names of recordings: who stands in several recordings is not known"
