@@ -15,7 +15,6 @@ from quality.audited import Audited
 from quality.duplicates import DuplicateConfig
 from quality.near import Near, near
 from quality.offences import LEAKS, allowed, between_builds, equal_between, equal_inside, inside, near_pairs
-from shards.layout import split_of
 from shards.read import verify
 
 MOST_PAIRS: Final = 5000  # compared on pixels
@@ -119,7 +118,7 @@ def _one(
     own = None if hashed is None else hashed.filter(pl.col("number").is_in(numbered["number"].implode()))
     return BuildAudit(
         build=build,
-        problems=tuple(_problems(build)),
+        problems=tuple(verify(build.name, deep=False, isolation=False).problems) if build.shards else (),
         coverage=audited.coverage(build, numbered, own),
         figures={
             column: leaks.figures(build.plan, column, build.kinds(column))
@@ -128,20 +127,6 @@ def _one(
         },
         pictures=pictures,
     )
-
-
-def _problems(build: Audited) -> list[str]:
-    """Broken laws: what `shards verify` finds, and videos whose shard lies on another side than their row says."""
-    if not build.shards:
-        return []
-    problems = verify(build.name, deep=False, isolation=False).problems
-    placed = build.plan.filter(pl.col("shard").is_not_null()).select("split", "shard").unique()
-    if wrong := sorted(shard for side, shard in placed.iter_rows() if split_of(shard) != (side or "unassigned")):
-        problems.append(
-            f"plan.parquet: {len(wrong)} shards hold videos of another side than theirs, the first is {wrong[0]}; "
-            "build again into another --out."
-        )
-    return problems
 
 
 def _counts(rows: pl.DataFrame) -> pl.DataFrame:

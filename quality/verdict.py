@@ -42,6 +42,7 @@ MANY: Final = {
     "donor_recording": "fakes apart from their donor's recording",
 }
 _EXAMPLES: Final = 5
+_SHARED: Final = 2  # place of the count in a row of the table of leaks
 
 
 def verdict(audit: Audit) -> str:
@@ -91,8 +92,11 @@ def show(audit: Audit, console: Console) -> None:
         for sentence in _sentences(audit, one):
             _say(sentence, console)
     for (first, second), rows in audit.between.items():
-        console.print()
-        console.print(_between_table(first, second, rows))
+        if rows.height:
+            console.print()
+            console.print(_between_table(first, second, rows))
+    if apart := [f"{one} and {other}" for (one, other), rows in audit.between.items() if not rows.height]:
+        _say(f"nothing shared between {'; '.join(apart)}", console)
     if audit.near is not None:
         console.print()
         for sentence in near_sentences(audit.near):
@@ -121,7 +125,7 @@ def _coverage_table(one: BuildAudit) -> Table:
 
 
 def _leak_table(audit: Audit, one: BuildAudit) -> Table:
-    """A row a protocol and kind; a protocol that is the one laid out is not repeated."""
+    """A row a kind of the protocol that is laid out, and of every other one a row a kind that it shares."""
     table = Table(title="on several of train, val and test")
     for head in (
         "protocol",
@@ -143,27 +147,25 @@ def _leak_table(audit: Audit, one: BuildAudit) -> Table:
             continue
         name = f"{one.build.protocol}, laid out" if column == "split" else column.removeprefix("split_")
         rows = inside.filter(pl.col("column") == column)
-        for row in figures.iter_rows(named=True):
-            pairs = (f"{row[key]:,}" for key in ("train_val", "train_test", "val_test", "with_test"))
-            tests = (
-                f"{row['tests_shared']:,} of {row['tests']:,}" if row["tests"] else "",
-                _percent(row["tests_shared"], row["tests"]),
-            )
-            table.add_row(
-                name,
-                MANY[row["kind"]],
-                f"{row['known']:,}",
-                f"{row['shared']:,}",
-                _percent(row["shared"], row["known"]),
-                *pairs,
-                *tests,
-            )
+        cells = [_id_cells(row) for row in figures.iter_rows(named=True)]
+        if audit.near is not None:
+            kinds = ("bytes", "near_duplicate")
+            cells += [_pixel_cells(kind, rows.filter(pl.col("kind") == kind), one, column) for kind in kinds]
+        told = [row for row in cells if column == "split" or row[_SHARED] != "0"]
+        for row in told or [["nothing", "", "0"]]:
+            table.add_row(name, *row)
             name = ""
-        for kind in ("bytes", "near_duplicate"):
-            if audit.near is not None:
-                table.add_row(name, *_pixel_cells(kind, rows.filter(pl.col("kind") == kind), one, column))
         table.add_section()
     return table
+
+
+def _id_cells(row: dict[str, Any]) -> list[str]:
+    """The table's cells of one row of ``leaks.figures``."""
+    counts = [f"{row[key]:,}" for key in ("train_val", "train_test", "val_test", "with_test")]
+    tests = f"{row['tests_shared']:,} of {row['tests']:,}" if row["tests"] else ""
+    share = _percent(row["shared"], row["known"])
+    known, shared = f"{row['known']:,}", f"{row['shared']:,}"
+    return [MANY[row["kind"]], known, shared, share, *counts, tests, _percent(row["tests_shared"], row["tests"])]
 
 
 def _pixel_cells(kind: str, rows: pl.DataFrame, one: BuildAudit, column: str) -> list[str]:
@@ -203,7 +205,7 @@ def _sentences(audit: Audit, one: BuildAudit) -> Iterator[str]:
     if leaks.of_recordings(one.build.plan):
         yield "the ids of people are names of recordings: who stands in several recordings is not known"
     if bare := [row["split"] for row in one.coverage if not row["crops"] and one.build.shards]:
-        yield f"no crop on {', '.join(bare)}"
+        yield f"no crop was kept on {', '.join(bare)}"
     laid_out = one.figures.get("split")
     if laid_out is not None and "person" not in set(laid_out["kind"]):
         yield "no people are named: that nobody stands on two sides is not proven by any split of this set"
@@ -227,8 +229,6 @@ def _between_table(first: str, second: str, rows: pl.DataFrame) -> Table:
         }
         if own:
             table.add_row(MANY[kind], *(f"{own.get((one, other), 0):,}" for one in sides for other in sides))
-    if not table.row_count:
-        table.add_row("nothing", *([""] * len(sides) ** 2))
     table.caption = "side in A|side in B; what A tests and B trains or validates with, or the reverse, breaks the audit"
     return table
 

@@ -19,10 +19,11 @@ PICTURES: Final = ("jpg", "png", "webp")
 MASK: Final = "mask.png"
 ISOLATING: Final = ("family", "identity", "method", "temporal")  # protocols that keep families apart
 _GREY: Final = b"\x08\x00"  # bits a channel and kind of colour in a PNG's header: eight, grey
-_COUNTED: Final = {  # all that counting them needs
-    "samples": ["video_id", "verdict"],
-    "rejects": ["video_id", "unit"],
-    "videos": ["video_id", "faces_seen", "crops_kept", "crops_rejected"],
+_COUNTED: Final = {  # all that counting the rows and comparing their sides needs
+    "plan": ["video_id", "family_id", "shard", *SPLIT_COLUMNS],
+    "samples": ["video_id", "verdict", *SPLIT_COLUMNS],
+    "rejects": ["video_id", "unit", *SPLIT_COLUMNS],
+    "videos": ["video_id", "faces_seen", "crops_kept", "crops_rejected", *SPLIT_COLUMNS],
 }
 _MAGIC: Final = {"jpg": b"\xff\xd8\xff", "png": b"\x89PNG", "webp": b"RIFF"}
 
@@ -74,7 +75,7 @@ def verify(out: str, *, deep: bool, isolation: bool = True) -> Report:
     """
     report = Report(deep=deep)
     try:
-        plan = store.read_rows(storage.join(out, "plan.parquet"), ["video_id", "family_id", "split", "shard"])
+        plan = store.read_rows(storage.join(out, "plan.parquet"), _COUNTED["plan"])
     except FileNotFoundError as error:
         raise SemblanceError(f"{out} holds no build (no plan.parquet); name the --out of an `ingest build`.") from error
     dataset = _dataset(out, report)
