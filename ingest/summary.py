@@ -14,7 +14,7 @@ from ingest.planning import Plan
 from manifests import scan, schema
 from manifests.records import FAILURES, SPLITS
 from quality import video
-from shards.summary import counts
+from shards.summary import counts, found_leaks
 
 _PACKAGES: Final = (
     "semblance",
@@ -54,6 +54,7 @@ def describe(plan: Plan, out: str) -> dict[str, Any]:
         "identity_note": plan.source.identity_note,
         "facts": [f"{sentence}: {count}" for sentence, count in plan.discovery.facts] + [*plan.dated],
         "protocols": asdict(plan.said),
+        "leaks": found_leaks(out, plan.protocol),
     }
 
 

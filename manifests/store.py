@@ -43,9 +43,9 @@ def write_rows(url: str, rows: Iterable[Mapping[str, Any]], table: Table) -> Non
         storage.publish(local, url)
 
 
-def read_rows(url: str) -> list[dict[str, Any]]:
-    """All rows of one part as dictionaries."""
-    rows: list[dict[str, Any]] = _read(url, None).to_pylist()
+def read_rows(url: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """All rows of one part as dictionaries, of all columns or those named."""
+    rows: list[dict[str, Any]] = _read(url, columns).to_pylist()
     return rows
 
 
@@ -64,11 +64,11 @@ def _read(url: str, names: Sequence[str] | None) -> pa.Table:
         return file.read(columns=None if names is None else list(names), use_threads=False)
 
 
-def scan(out: str, table: Table = "samples") -> pl.LazyFrame:
+def scan(out: str, table: Table = "samples", *, flags: bool = True) -> pl.LazyFrame:
     """One table of the build ``out`` (a path or URL) as a lazy Polars frame.
 
-    ``samples`` are joined with their flags: column ``flags`` lists the names of all judgements on
-    the sample or its video, empty where there are none. Raises SemblanceError where ``out`` holds
+    ``samples`` are joined with their flags, unless ``flags`` is False: column ``flags`` lists the names of all
+    judgements on the sample or its video, empty where there are none. Raises SemblanceError where ``out`` holds
     no build.
     """
     if table not in schema.TABLES:
@@ -81,12 +81,17 @@ def scan(out: str, table: Table = "samples") -> pl.LazyFrame:
     if not files and not storage.exists(storage.join(out, "plan.parquet")):
         raise SemblanceError(f"{out} holds no build (no plan.parquet); run `ingest build --out {out}` first.")
     frame = pl.scan_parquet(files) if files else _empty(table)
-    if table != "samples":
-        return frame
+    return _flagged(frame, out) if table == "samples" and flags else frame
+
+
+def _flagged(frame: pl.LazyFrame, out: str) -> pl.LazyFrame:
+    """Samples with column ``flags``; where nothing was judged yet nothing is joined, which a large build feels."""
+    none = pl.lit([], dtype=pl.List(pl.String))
+    if not storage.list_names(storage.join(out, "manifests", "flags")):
+        return frame.with_columns(flags=none)
     flags = scan(out, "flags")
     by_sample = flags.filter(pl.col("sample_id").is_not_null()).group_by("sample_id").agg(pl.col("flag").sort())
     by_video = flags.filter(pl.col("sample_id").is_null()).group_by("video_id").agg(pl.col("flag").sort())
-    none = pl.lit([], dtype=pl.List(pl.String))
     both = pl.concat_list(pl.col("flag").fill_null(none), pl.col("flag_video").fill_null(none))
     return (
         frame.join(by_sample, on="sample_id", how="left", maintain_order="left")

@@ -94,6 +94,7 @@ def _describe(repack: Repack, to: str) -> dict[str, Any]:
         "split": repack.assigned.protocol,
         "recipe": before["recipe"] | {"split": repack.config.model_dump(mode="json")},
         "counts": summary.counts(to, masks=before["recipe"]["masks"]),
+        "leaks": summary.found_leaks(to, repack.assigned.protocol),
         "protocols": asdict(repack.assigned.said),
         "repacked": [*before.get("repacked", ()), repack.step()],
     }

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from manifests import scan
+from manifests import leaks, scan
 from manifests.console import plain
 from manifests.splits import Said
 
@@ -47,6 +47,11 @@ def counts(out: str, *, masks: bool) -> dict[str, Any]:
     }
 
 
+def found_leaks(out: str, protocol: str) -> list[str]:
+    """``leaks`` of dataset.json: who stands on two sides of each protocol, as far as the plan's rows tell."""
+    return leaks.sentences(scan(out, "plan").collect(), protocol)
+
+
 def mask_counts(out: str) -> dict[str, int]:
     """Crops with a mask, of how many stored ones of fakes, and the videos of which some lack it or all."""
     fakes = scan(out).filter(pl.col("label") == 1)
@@ -70,6 +75,7 @@ def card(description: Mapping[str, Any]) -> str:
     facts = "".join(f"- {plain(sentence)}\n" for sentence in description["facts"])
     said = Said(**description["protocols"])
     promises = "".join(f"- {plain(sentence)}\n" for sentence in said.lines(description["split"]))
+    found = "".join(f"- {plain(sentence)}\n" for sentence in description["leaks"])
     invented = f"**SYNTHETIC.** {_SYNTHETIC}\n\n" if description["synthetic"] else ""
     return f"""# {title(description)}, prepared by Semblance
 
@@ -101,6 +107,9 @@ def card(description: Mapping[str, Any]) -> str:
 {description["identity_note"]}
 
 {facts}{promises}
+What the rows show (`quality audit` names the ids, and looks for equal pictures and near-duplicate videos too):
+
+{found}
 ## Label noise
 {sheet["label_noise"]}
 {_masks(counted.get("masks"))}

@@ -27,6 +27,7 @@ def test_a_build_from_s3_to_s3_is_the_same(
     assert "whole" in call("shards", "verify", "s3://bucket/out", "--deep")
     assert "nothing to do" in call(*build, *recipe)
     assert "finished" in call("ingest", "status", "s3://bucket/out")
+    assert call("quality", "audit", "s3://bucket/out").startswith("SOUND: s3://bucket/out under family")
     call("python", "-c", copy.format("get"), "bucket/out/", f"{tmp_path}/out/")
     theirs, ours = content(tmp_path / "out"), content(built)
     assert theirs.keys() == ours.keys()

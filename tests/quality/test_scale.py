@@ -1,0 +1,61 @@
+"""Manifests of millions of rows: asked and audited within bounded memory, nothing planted overlooked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import manifests
+from tests.conftest import BIN
+from tests.quality import big_build
+
+MEASURE = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def _audited(out: Path, tmp_path: Path) -> tuple[float, dict[str, object], pl.DataFrame]:
+    """Peak memory in GiB of an audit in a process of its own, its figures, and the leaks."""
+    table, figures = tmp_path / "leaks.parquet", tmp_path / "audit.json"
+    words = [BIN / "quality", "audit", out, "--confirm", "300", "--to", table, "--json", figures]
+    done = subprocess.run([sys.executable, "-c", MEASURE, *map(str, words)], capture_output=True, text=True, check=True)
+    code, kibibytes = map(int, done.stdout.split())
+    assert code == 1
+    return kibibytes / 2**20, json.loads(figures.read_text()), pl.read_parquet(table)
+
+
+@pytest.mark.parametrize(
+    ("rows", "most"),
+    [
+        pytest.param(1_000_000, 2, id="1M"),
+        pytest.param(10_000_000, 8, id="10M", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+    ],
+)
+def test_a_large_manifest(rows: int, most: float, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    big = big_build.write(out, rows, scenes=0.02)
+    asked = (
+        manifests.scan(str(out))
+        .filter(pl.col("split") == "test")
+        .group_by("method")
+        .agg(pl.len(), pl.col("blur").mean(), pl.col("flags").list.len().max().alias("flags"))
+        .collect()
+    )
+    assert set(asked["method"]) == set(big_build.METHODS)
+    assert asked["len"].n_unique() == 1
+    assert asked["flags"].max() == 0
+    peak, figures, leaks = _audited(out, tmp_path)
+    assert peak < most
+    counts = pl.DataFrame(figures["builds"][0]["coverage"])  # type: ignore[index]
+    assert counts["crops"].sum() == big.rows
+    broken = leaks.filter("breaks")
+    near = broken.filter(pl.col("kind") == "near_duplicate")
+    assert {tuple(pair.split("+")) for pair in near["id"]} == big.copies
+    assert broken.filter(pl.col("kind") != "near_duplicate").select("kind", "id").rows() == [("person", "person000000")]
