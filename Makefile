@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT := out/demo-dfdc
 DEMO := data/demo/dfdc
 
-.PHONY: demo test install develop lint slow lock clean
+.PHONY: demo test install develop lint bench slow lock clean
 
 demo: install
 	$(BIN)/ingest demo --dataset dfdc --to $(DEMO)
@@ -13,6 +13,9 @@ demo: install
 
 test: develop lint
 	$(BIN)/pytest -m "not slow"
+
+bench: develop
+	$(BIN)/python -m tests.benchmarks
 
 slow: develop
 	$(BIN)/pytest

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ingest import claim, summary, tasks
+from ingest import faces, summary, tasks
 from ingest.cluster import Cluster, connect
 from ingest.planning import Plan
+from ingest.precut import ArchiveJob
 from ingest.process import Job
 from manifests.records import SemblanceError, Video
+from shards import claim
 from shards.layout import Receipt, key_of
+from shards.summary import card
 from shards.write import is_done
 
 _AHEAD = 8  # videos in flight for every thread of the cluster
@@ -51,13 +55,14 @@ def build(
         return Built(out=out, resumed=resumed, worked=0, description=description)
     left = sum(len(shards[shard]) for shard in pending)
     if pending:
+        faces.prepare(plan.recipe.detect)
         with connect(workers, scheduler) as cluster:
             _check_workers(plan, cluster)
             claim.take(plan, out)
             observer.started(len(plan.videos), len(plan.videos) - left, len(pending))
             _Driver(plan=plan, out=out, cluster=cluster, observer=observer).run(pending)
     description = summary.describe(plan, out)
-    claim.finish(out, description, summary.card(plan, description))
+    claim.finish(out, description, card(description))
     return Built(out=out, resumed=resumed, worked=len(pending), description=description)
 
 
@@ -100,10 +105,14 @@ class _Driver:
         """Futures of a shard's tallies and of its receipt."""
         submit, recipe = self.cluster.submit, self.plan.recipe
         outcomes = []
-        for video in videos:
-            original = originals.get(video.video_id)
-            result = self._result(video, self._guide(original) if original else None)
-            outcomes.append(submit(tasks.outcome_of, result, priority=1))
+        for archive, inside in itertools.groupby(videos, key=lambda video: video.path if video.member else None):
+            if archive is not None:
+                outcomes += self._outcomes(list(inside))
+                continue
+            for video in inside:
+                original = originals.get(video.video_id)
+                result = self._result(video, self._guide(original) if original else None)
+                outcomes.append(submit(tasks.outcome_of, result, priority=1))
         tallies = [submit(tasks.tally, outcome, priority=1) for outcome in outcomes]
         receipt = submit(
             tasks.seal,
@@ -116,6 +125,20 @@ class _Driver:
             priority=1,
         )
         return [*tallies, receipt]
+
+    def _outcomes(self, videos: list[Video]) -> list[Any]:
+        """Futures of the outcomes of one archive's sequences: the archive is one piece of work."""
+        ids = [video.video_id for video in videos]
+        job = ArchiveJob(
+            root=self.plan.root,
+            path=videos[0].path,
+            videos=tuple(videos),
+            pictures=tuple(self.plan.discovery.pictures[video_id] for video_id in ids),
+            listed=tuple(self.plan.listed.get(video_id, ()) for video_id in ids),
+            recipe=self.plan.recipe,
+        )
+        results = self.cluster.submit(tasks.run_archive, job, priority=-(videos[0].order or 0))
+        return [self.cluster.submit(tasks.outcome_at, results, place, priority=1) for place in range(len(videos))]
 
     def _result(self, video: Video, guide: Any) -> Any:
         """The future of a video's result; its guide's is kept while fakes wait for it."""

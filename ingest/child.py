@@ -13,11 +13,13 @@ from typing import Any
 import cv2
 
 from ingest.faces import DetectConfig, Detector
+from ingest.precut import ArchiveJob
+from ingest.precut import process as process_archive
 from ingest.process import Job, process
 
 
 def main(descriptor: int) -> None:
-    """Read jobs from the socket, write ("result", Result) or ("error", traceback) back."""
+    """Read jobs from the socket, write ("result", Result or outcomes) or ("error", traceback) back."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
     _die_with_parent()
     cv2.setNumThreads(0)
@@ -26,15 +28,17 @@ def main(descriptor: int) -> None:
     connection.send(("ready", None))
     while True:
         try:
-            job: Job = connection.recv()
+            job: Job | ArchiveJob = connection.recv()
         except (EOFError, OSError):
             return
         with contextlib.suppress(BrokenPipeError):
             connection.send(_answer(job, detectors))
 
 
-def _answer(job: Job, detectors: dict[DetectConfig, Detector]) -> tuple[str, object]:
+def _answer(job: Job | ArchiveJob, detectors: dict[DetectConfig, Detector]) -> tuple[str, object]:
     try:
+        if isinstance(job, ArchiveJob):
+            return "result", process_archive(job)
         config = job.recipe.detect
         if config not in detectors:
             detectors[config] = Detector(config)

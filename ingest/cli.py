@@ -84,7 +84,10 @@ def plan(
     limit: Limit = None,
     to: Annotated[str | None, typer.Option("--to", help="Write the plan's table to this Parquet file.")] = None,
 ) -> None:
-    """Print what is there, how it would be split and sharded, and what does not fit; no video is opened."""
+    """Print what is there, how it would be split and sharded, and what does not fit.
+
+    No video is opened, unless the recipe says temporal.probe.
+    """
     made = _plan(dataset, root, recipe, settings, limit)
     console = _console()
     for table in _plan_tables(made):
@@ -148,6 +151,7 @@ def build(
         _say(f"{out} is finished already; nothing to do.", console)
     console.print(_summary_table(out))
     _print_empty(console, out)
+    _print_masks(console, out, built.description["counts"].get("masks"))
     failed, videos = summary.failures(built.description), built.description["counts"]["videos"]
     _print_next(console, out)
     if failed:
@@ -273,6 +277,21 @@ def _print_empty(console: Console, out: str) -> None:
     if empty := sorted(planned - written):
         names = ", ".join(key_of(shard) for shard in empty)
         console.print(f"no face was kept in {names}: no tar is written for it", markup=False, highlight=False)
+
+
+def _print_masks(console: Console, out: str, counted: dict[str, int] | None, most: int = 3) -> None:
+    """Say aloud how many masks were stored and where some lack; nothing where the recipe wants none."""
+    from shards.summary import mask_notes
+
+    if counted is None:
+        return
+    _say(f"masks: {counted['stored']} stored beside {counted['fake_crops']} crops of fakes", console)
+    if counted["videos_lacking"]:
+        _say(f"{counted['videos_lacking']} videos lack some or all (column mask_note of the videos table):", console)
+    for path, note in mask_notes(out).head(most).iter_rows():
+        _say(_cut(f"  {path}: {note}", _LINE), console)
+    if counted["videos_lacking"] > most:
+        _say(f"  ... and {counted['videos_lacking'] - most} more", console)
 
 
 def _print_failures(console: Console, out: str, most: int = 10) -> None:

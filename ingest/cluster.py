@@ -61,7 +61,7 @@ def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # any free port: two builds may run side by side
                 local_directory=spill,
                 silence_logs=logging.ERROR,
             )

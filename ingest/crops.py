@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from manifests.recipe import Config
-from manifests.records import Box, Crop, Face, Frame, Geometry, Image
+from manifests.records import Box, Crop, Face, Frame, Geometry, Image, Mask
 
 PROBE: Final = 224  # px: the measures never see more, and never invented pixels
 
@@ -44,9 +44,7 @@ def cut(frame: Frame, face: Face, config: CropConfig) -> Crop:
         return _cut_aligned(frame, face, config)
     height, width = frame.image.shape[:2]
     geometry = square(face.box, config.margin, width, height)
-    rows = np.clip(np.arange(geometry.y0, geometry.y0 + geometry.side), 0, height - 1)
-    columns = np.clip(np.arange(geometry.x0, geometry.x0 + geometry.side), 0, width - 1)
-    native: Image = frame.image[rows[:, None], columns[None, :]]
+    native = _native(frame.image, geometry)
     probe = resize(native, min(geometry.side, PROBE))
     scale = probe.shape[0] / geometry.side
     origin = (geometry.x0, geometry.y0)
@@ -58,6 +56,37 @@ def cut(frame: Frame, face: Face, config: CropConfig) -> Crop:
         box_in_probe=_box([(value - origin[i % 2]) * scale for i, value in enumerate(face.box)]),
         landmarks_in_probe=tuple((value - origin[i % 2]) * scale for i, value in enumerate(face.landmarks)),
     )
+
+
+def _native(image_HWC: Image, geometry: Geometry) -> Image:
+    """The square's pixels; outside the frame the edge pixels go on."""
+    height, width = image_HWC.shape[:2]
+    x0, y0, x1, y1 = geometry.x0, geometry.y0, geometry.x0 + geometry.side, geometry.y0 + geometry.side
+    if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
+        return image_HWC[y0:y1, x0:x1]
+    rows, columns = np.clip(np.arange(y0, y1), 0, height - 1), np.clip(np.arange(x0, x1), 0, width - 1)
+    return image_HWC[rows[:, None], columns[None, :]]
+
+
+def cut_mask(mask_HW: Mask, face: Face, config: CropConfig) -> Mask:
+    """What ``cut`` takes of a frame, taken of the frame's mask: the same square or warp, nearest neighbours.
+
+    ``mask_HW`` is as large as the frame; its values stay as they are.
+    """
+    if config.kind == "aligned":
+        drawn = _between_indices(_to_crop(face, config))
+        size, flags = (config.size, config.size), cv2.INTER_NEAREST
+        return cv2.warpAffine(mask_HW, drawn, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+    height, width = mask_HW.shape
+    geometry = square(face.box, config.margin, width, height)
+    return scale_mask(_native(mask_HW, geometry), config.size, config.size)
+
+
+def scale_mask(mask_HW: Mask, width: int, height: int) -> Mask:
+    """A mask at another size: the value of the nearest pixel centre."""
+    rows = (2 * np.arange(height) + 1) * mask_HW.shape[0] // (2 * height)
+    columns = (2 * np.arange(width) + 1) * mask_HW.shape[1] // (2 * width)
+    return np.ascontiguousarray(mask_HW[rows[:, None], columns[None, :]])
 
 
 def square(box: Box, margin: float, width: int, height: int) -> Geometry:
@@ -102,7 +131,7 @@ def template(size: int, margin: float) -> NDArray[np.float64]:
 
 def _cut_aligned(frame: Frame, face: Face, config: CropConfig) -> Crop:
     landmarks = np.array(face.landmarks, np.float64).reshape(5, 2)
-    to_crop = similarity(landmarks, template(config.size, config.margin))
+    to_crop = _to_crop(face, config)
     scale = max(float(np.hypot(to_crop[0, 0], to_crop[1, 0])), 1e-3)  # crop px a source px
     side = max(round(config.size / scale), 1)
     probe_side = min(side, PROBE)
@@ -121,18 +150,28 @@ def _cut_aligned(frame: Frame, face: Face, config: CropConfig) -> Crop:
     )
 
 
+def _to_crop(face: Face, config: CropConfig) -> NDArray[np.float64]:
+    """The (2, 3) similarity from the frame to the aligned crop."""
+    landmarks = np.array(face.landmarks, np.float64).reshape(5, 2)
+    return similarity(landmarks, template(config.size, config.margin))
+
+
 def _warp(image: Image, matrix: NDArray[np.float64], side: int) -> Image:
     """Warp to a square; where the source shrinks, draw it larger first and average, so that nothing aliases."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     times = max(int(np.ceil(1 / scale - 1e-6)), 1) if scale > 0 else 1
     times = min(times, max(4096 // side, 1))
-    # Pixel centres lie at halves: a scale by ``times`` about the corner moves them.
-    drawn = matrix * times
-    drawn[:, 2] += drawn[:, :2] @ (0.5, 0.5) - 0.5
+    drawn = _between_indices(matrix * times)
     large = cv2.warpAffine(
         image, drawn, (side * times, side * times), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     return resize(large, side)  # type: ignore[arg-type]
+
+
+def _between_indices(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The map between pixel indices that a map between positions is: pixel centres lie at halves."""
+    shift = matrix[:, :2] @ (0.5, 0.5) - 0.5
+    return np.asarray(np.concatenate([matrix[:, :2], (matrix[:, 2] + shift)[:, None]], axis=1))
 
 
 def _map(matrix: NDArray[np.float64], points_N2: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,19 +1,21 @@
-"""Faces in a frame: the one door to facenet-pytorch's MTCNN."""
+"""Faces in a frame: the one door to MTCNN, in whatever way it runs."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
+from ingest import networks
+from ingest.mtcnn import Cascade
+from ingest.networks import Floats
 from manifests.recipe import Config
 from manifests.records import Face, Image, SemblanceError
-
-NETWORKS = ("pnet", "rnet", "onet")
 
 
 class DetectConfig(Config):
@@ -29,45 +31,73 @@ def weights() -> dict[str, str]:
     if spec is None or not spec.submodule_search_locations:
         raise SemblanceError("facenet-pytorch is not installed; run `make install` or `pip install semblance`.")
     folder = Path(spec.submodule_search_locations[0]) / "data"
-    return {name: hashlib.sha256((folder / f"{name}.pt").read_bytes()).hexdigest() for name in NETWORKS}
+    return {name: hashlib.sha256((folder / f"{name}.pt").read_bytes()).hexdigest() for name in networks.NAMES}
+
+
+Raw = tuple[Floats, Floats, Floats]  # boxes (N, 4), scores (N,), landmarks (N, 5, 2)
+
+
+def prepare(config: DetectConfig) -> None:
+    """Do once on this machine what detectors need, so that the workers need not all do it at once."""
+    if config.device == "cpu":
+        networks.prepare(weights())
 
 
 class Detector:
-    """MTCNN, one frame at a time: results never depend on what else is in a batch."""
+    """MTCNN, one frame at a time: results never depend on what else is in a batch, nor on what came before."""
 
     def __init__(self, config: DetectConfig) -> None:
-        import torch  # takes seconds to load: only a process that detects pays for it
-        from facenet_pytorch import MTCNN
-
-        torch.set_num_threads(1)  # two threads would split sums differently
-        self.min_face = config.min_face
-        self._mtcnn = MTCNN(keep_all=True, select_largest=False, min_face_size=config.min_face, device=config.device)
+        self._find = _cascade(config) if config.device == "cpu" else _facenet(config)
 
     def find(self, image_HWC: Image) -> list[Face]:
         """Every face of the (H, W, 3) RGB frame, in a total order: confidence down, then box.
 
         Boxes may reach over the frame's edge. Degenerate and non-finite boxes are no faces.
         """
-        if min(image_HWC.shape[:2]) * (12.0 / self.min_face) < 12:  # the pyramid would be empty: MTCNN raises
-            return []
+        boxes, scores, points = self._find(image_HWC)
+        rows = zip(boxes, scores, points.reshape(len(boxes), 10), strict=True)
+        faces = [_face(box, float(score), landmarks) for box, score, landmarks in rows]
+        return sorted((face for face in faces if _sound(face)), key=lambda face: (-face.confidence, face.box))
+
+
+def _cascade(config: DetectConfig) -> Callable[[Image], Raw]:
+    """On a processor: the same networks and decisions, without torch."""
+    cascade = Cascade(networks.load(weights()), config.min_face)
+
+    def find(image_HWC: Image) -> Raw:
+        boxes, landmarks = cascade.find(image_HWC)
+        return boxes[:, :4], boxes[:, 4], landmarks
+
+    return find
+
+
+def _facenet(config: DetectConfig) -> Callable[[Image], Raw]:
+    """On a GPU: facenet-pytorch's own."""
+    import torch  # takes seconds to load: only a process that detects with it pays for it
+    from facenet_pytorch import MTCNN
+
+    torch.set_num_threads(1)  # two threads would split sums differently
+    mtcnn = MTCNN(keep_all=True, select_largest=False, min_face_size=config.min_face, device=config.device)
+
+    def detect(image_HWC: Image) -> Raw:
+        boxes, scores, points = mtcnn.detect(image_HWC, landmarks=True)
+        if boxes is None:
+            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32)
+        return np.asarray(boxes, np.float32), np.asarray(scores, np.float32), np.asarray(points, np.float32)
+
+    def find(image_HWC: Image) -> Raw:
+        if min(image_HWC.shape[:2]) * (12.0 / config.min_face) < 12:  # the pyramid would be empty: MTCNN raises
+            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32)
         try:
-            return self._detect(image_HWC)
+            return detect(image_HWC)
         except (IndexError, RuntimeError):
             # A candidate that lies wholly outside the frame is skipped among the cut-outs, not among the
             # scores (facenet-pytorch 2.5.3), and the lengths differ. On a frame with a border it lies inside.
-            border = self.min_face
-            padded = np.pad(image_HWC, ((border, border), (border, border), (0, 0)))
-            return [_shifted(face, -border) for face in self._detect(padded)]
+            border = config.min_face
+            boxes, scores, points = detect(np.pad(image_HWC, ((border, border), (border, border), (0, 0))))
+            return boxes - border, scores, points - border
 
-    def _detect(self, image_HWC: Image) -> list[Face]:
-        boxes, scores, points = self._mtcnn.detect(image_HWC, landmarks=True)
-        if boxes is None:
-            return []
-        rows = zip(
-            np.asarray(boxes, np.float32), np.asarray(scores, np.float32), np.asarray(points, np.float32), strict=True
-        )
-        faces = [_face(box, float(score), landmarks.reshape(-1)) for box, score, landmarks in rows]
-        return sorted((face for face in faces if _sound(face)), key=lambda face: (-face.confidence, face.box))
+    return find
 
 
 def _face(box: np.ndarray, confidence: float, landmarks: np.ndarray) -> Face:
@@ -78,12 +108,3 @@ def _face(box: np.ndarray, confidence: float, landmarks: np.ndarray) -> Face:
 def _sound(face: Face) -> bool:
     x0, y0, x1, y1 = face.box
     return bool(np.isfinite([*face.box, *face.landmarks, face.confidence]).all()) and x1 - x0 >= 1 and y1 - y0 >= 1
-
-
-def _shifted(face: Face, by: float) -> Face:
-    x0, y0, x1, y1 = face.box
-    return Face(
-        box=(x0 + by, y0 + by, x1 + by, y1 + by),
-        landmarks=tuple(value + by for value in face.landmarks),
-        confidence=face.confidence,
-    )

@@ -10,8 +10,11 @@ from typing import Any, Final
 from ingest.recipes import Recipe
 from manifests.records import (
     SPLIT_COLUMNS,
-    Crop,
+    Face,
+    Geometry,
     GuideReason,
+    Image,
+    Mask,
     Measures,
     Outcome,
     Properties,
@@ -35,19 +38,34 @@ _SAMPLE_IDENTITY: Final = (
     "recording_id",
     *SPLIT_COLUMNS,
 )
+_FACE: Final = (
+    *("box_x0", "box_y0", "box_x1", "box_y1"),
+    *("landmarks", "confidence", "crop_x0", "crop_y0", "crop_side"),
+)
 _VIDEO_IDENTITY: Final = ("path", "member", "part", "donor_recording_id", *_SAMPLE_IDENTITY, "shard", "bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seen:
-    """One face of one sampled frame with its measures and verdict, or a frame without a face."""
+    """One face of one sampled frame with its measures and verdict, or a frame without a face.
+
+    ``image`` is the crop at the recipe's size. ``face`` and ``geometry`` are None where the dataset's authors cut
+    the face out: where it was in its frame is unknown. ``mask`` is cut like the image.
+    """
 
     frame_index: int
     time_s: float | None
-    crop: Crop | None = None
+    image: Image | None = None
+    face: Face | None = None
+    geometry: Geometry | None = None
     measures: Measures | None = None
     verdict: Verdict | None = None
     stage: str = "detect"
+    mask: Mask | None = None
+
+    @property
+    def track(self) -> int:
+        return self.face.track if self.face is not None else 0
 
 
 def faulty(
@@ -80,8 +98,13 @@ def finished(
     indices: Sequence[int],
     seen: Sequence[Seen],
     seconds: Callable[[], Mapping[str, float]],
+    failures: Mapping[int, Verdict] | None = None,
+    mask_note: str | None = None,
 ) -> Outcome:
-    """Rows and encoded pictures of everything seen, and a row for every wanted frame that did not come."""
+    """Rows and encoded pictures of everything seen, and a row for every wanted frame that did not come.
+
+    ``failures`` says of some of those more than that they could not be decoded, ``mask_note`` why masks lack.
+    """
     decoded = {one.frame_index for one in seen}
     failed = [index for index in indices if index not in decoded]
     sure = confident_tracks(seen, recipe.gates.confidence)
@@ -90,23 +113,20 @@ def finished(
     rejections: list[Rejection] = []
     for one in seen:
         row = _row(video, guide, one)
-        if one.crop is None or one.measures is None or one.verdict is None:
-            rejections.append(Rejection(row=row | _frame_reject("detect", "no_face")))
+        if one.image is None or one.measures is None or one.verdict is None:
+            rejections.append(Rejection(row=row | _reject("frame", "detect", Verdict(reasons=("no_face",)))))
             continue
-        row["sample_id"] = make_sample_id(video.video_id, one.frame_index, one.crop.face.track)
-        row |= _face_columns(one.crop, one.measures) | {"face_label": labels[one.crop.face.track]}
-        if one.verdict.keep or recipe.gates.mode == "mark":
-            samples.append(_sample(row, one.crop, one.verdict, recipe))
+        row["sample_id"] = make_sample_id(video.video_id, one.frame_index, one.track)
+        row |= _face_columns(one) | asdict(one.measures) | {"face_label": labels[one.track]}
+        if stored(one, recipe):
+            samples.append(_sample(row, one.image, one.mask, one.verdict, recipe))
         if not one.verdict.keep:
-            rejections.append(
-                Rejection(row=row | _face_reject(one.stage, one.verdict), picture=codec.thumbnail(one.crop.image))
-            )
-    rejections += [
-        Rejection(
-            row=_row(video, guide, Seen(frame_index=index, time_s=None)) | _frame_reject("decode", "decode_error")
-        )
-        for index in failed
-    ]
+            row |= _reject("face", one.stage, one.verdict)
+            rejections.append(Rejection(row=row, picture=codec.thumbnail(one.image)))
+    for index in failed:
+        why = (failures or {}).get(index, Verdict(reasons=("decode_error",)))
+        row = _row(video, guide, Seen(frame_index=index, time_s=None))
+        rejections.append(Rejection(row=row | _reject("frame", "decode", why)))
     faces = [one.verdict for one in seen if one.verdict is not None]
     status, error = _status(properties, indices, failed, bool(sure))
     row = _video_row(video, properties) | {
@@ -119,13 +139,24 @@ def finished(
         "faces_seen": len(faces),
         "crops_kept": sum(verdict.keep for verdict in faces),
         "crops_rejected": sum(not verdict.keep for verdict in faces),
+        "masks": sum(sample.mask is not None for sample in samples) if recipe.masks else None,
+        "mask_note": mask_note,
     }
     return Outcome(video=row | dict(seconds()), samples=tuple(samples), rejections=tuple(rejections))
 
 
+def stored(one: Seen, recipe: Recipe) -> bool:
+    """Whether a seen face becomes a sample."""
+    return one.verdict is not None and (one.verdict.keep or recipe.gates.mode == "mark")
+
+
 def confident_tracks(seen: Sequence[Seen], limit: float | None) -> set[int]:
     """The tracks with a face that the confidence gate lets through: the others are no faces, most likely."""
-    return {one.crop.face.track for one in seen if one.crop is not None and one.crop.face.confidence >= (limit or 0.0)}
+    return {
+        one.track
+        for one in seen
+        if one.image is not None and (one.face is None or one.face.confidence >= (limit or 0.0))
+    }
 
 
 def face_labels(label: int | None, seen: Sequence[Seen], sure: set[int], limit: float) -> dict[int, int | None]:
@@ -135,8 +166,8 @@ def face_labels(label: int | None, seen: Sequence[Seen], sure: set[int], limit: 
     """
     peaks: dict[int, list[float]] = {}
     for one in seen:
-        if one.crop is not None and one.measures is not None:
-            known = peaks.setdefault(one.crop.face.track, [])
+        if one.image is not None and one.measures is not None:
+            known = peaks.setdefault(one.track, [])
             if one.measures.change_peak is not None:
                 known.append(one.measures.change_peak)
     if label != 1:
@@ -179,37 +210,30 @@ def _row(video: Video, guide: GuideReason | None, one: Seen) -> dict[str, Any]:
     return row | {"frame_index": one.frame_index, "time_s": one.time_s, "guide": guide}
 
 
-def _face_columns(crop: Crop, measures: Measures) -> dict[str, Any]:
-    face, geometry = crop.face, crop.geometry
-    return asdict(measures) | {
-        "track": face.track,
-        "box_x0": face.box[0],
-        "box_y0": face.box[1],
-        "box_x1": face.box[2],
-        "box_y1": face.box[3],
-        "landmarks": list(face.landmarks),
-        "confidence": face.confidence,
-        "crop_x0": geometry.x0,
-        "crop_y0": geometry.y0,
-        "crop_side": geometry.side,
-    }
+def _face_columns(one: Seen) -> dict[str, Any]:
+    columns: dict[str, Any] = dict.fromkeys(_FACE) | {"track": one.track}
+    if (face := one.face) is not None:
+        columns |= dict(zip(_FACE[:4], face.box, strict=True))
+        columns |= {"landmarks": list(face.landmarks), "confidence": face.confidence}
+    if (square := one.geometry) is not None:
+        columns |= {"crop_x0": square.x0, "crop_y0": square.y0, "crop_side": square.side}
+    return columns
 
 
-def _sample(row: dict[str, Any], crop: Crop, verdict: Verdict, recipe: Recipe) -> Sample:
-    picture = codec.encode(crop.image, recipe.encoding)
-    return Sample(row=row | {"verdict": verdict.reason or "keep", "mask": False}, picture=picture)
+def _sample(row: dict[str, Any], image: Image, mask: Mask | None, verdict: Verdict, recipe: Recipe) -> Sample:
+    return Sample(
+        row=row | {"verdict": verdict.reason or "keep", "mask": mask is not None},
+        picture=codec.encode(image, recipe.encoding),
+        mask=None if mask is None else codec.encode_mask(mask),
+    )
 
 
-def _face_reject(stage: str, verdict: Verdict) -> dict[str, Any]:
+def _reject(unit: str, stage: str, verdict: Verdict) -> dict[str, Any]:
     return {
-        "unit": "face",
+        "unit": unit,
         "stage": stage,
         "reasons": list(verdict.reasons),
         "reason": verdict.reason,
         "measured": verdict.measured,
         "limit": verdict.limit,
     }
-
-
-def _frame_reject(stage: str, reason: str) -> dict[str, Any]:
-    return {"unit": "frame", "stage": stage, "reasons": [reason], "reason": reason}

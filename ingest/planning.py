@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import polars as pl
 
+from ingest import dates
 from ingest.faces import weights
 from ingest.recipes import Recipe
 from ingest.sources import source
 from ingest.sources.base import SYNTHETIC, Discovery, Source
 from manifests import schema, splits, storage
 from manifests.recipe import canonical_json, fingerprint
-from manifests.records import SemblanceError, Video, digest
+from manifests.records import Finding, SemblanceError, Video, digest
 from shards import plan as shard_plan
 
 _REFERENCE_SIDE: Final = 224  # px: the crop size that ShardConfig.bytes_per_crop speaks of
@@ -32,8 +33,23 @@ class Plan:
     inputs: tuple[storage.Stat, ...]  # every file that the plan was made from
     listed: dict[str, tuple[int, ...]]  # sampling.mode "list": indices by video
     protocol: str  # the split that is laid out
-    split_facts: tuple[str, ...]  # what the protocols promise, lose and lack
+    said: splits.Said  # what the protocols promise, lose and lack
+    dated: tuple[str, ...]  # where the videos' dates come from
     synthetic: bool  # made by `ingest demo`: said wherever the collection shows
+
+    @property
+    def split_facts(self) -> tuple[str, ...]:
+        """What to say of the protocol that is laid out, and of the others."""
+        return (*self.dated, *self.said.lines(self.protocol))
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return self.discovery.findings
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of plan.parquet."""
+        return plan_rows(self.videos)
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -95,7 +111,7 @@ def make(dataset: str, root: str, recipe: Recipe) -> Plan:
     if not files:
         raise SemblanceError(f"There are no files at {root}; name the folder that holds {dataset} with --root.")
     discovery = reader.discover(root, files, recipe.source)
-    videos = _limited(discovery.videos, recipe.limit)
+    videos, dated = dates.dated(_limited(discovery.videos, recipe.limit), root, recipe.temporal)
     nature = splits.Nature(
         basis=discovery.identity_basis or reader.identity_basis,
         paired=discovery.paired,
@@ -122,7 +138,8 @@ def make(dataset: str, root: str, recipe: Recipe) -> Plan:
         inputs=tuple(stat for stat in files if stat.path in used),
         listed=_listed(recipe.sampling.table, planned),
         protocol=assigned.protocol,
-        split_facts=assigned.facts,
+        said=assigned.said,
+        dated=dated,
         synthetic=any(stat.path == SYNTHETIC for stat in files),
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from ingest import crops, decode, guide, tracks
+from ingest import crops, decode, guide, masks, tracks
 from ingest.faces import Detector
 from ingest.outcome import Seen, faulty, finished
 from ingest.recipes import Recipe
@@ -43,6 +43,7 @@ class Job:
     guide: guide.Guide | None = None
     listed: tuple[int, ...] = ()  # sampling.mode "list": this video's indices
     gives_guide: bool = False  # whether fakes wait for this video's guide
+    without_masks: str | None = None  # why its masks are left out this time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,10 @@ def process(job: Job, detector: Detector) -> Result:
     clock = Clock()
     if job.video.fault is not None:
         return Result(outcome=faulty(job.video, job.video.fault, job.video.fault_note))
-    with storage.local_copy(storage.join(job.root, job.video.path)) as path:
+    with (
+        storage.local_copy(storage.join(job.root, job.video.path)) as path,
+        masks.beside(job.root, job.video, job.recipe, job.decoder, job.without_masks) as beside,
+    ):
         start = time.perf_counter()
         try:
             properties = video.probe(path)
@@ -95,10 +99,15 @@ def process(job: Job, detector: Detector) -> Result:
             return Result(outcome=faulty(job.video, error.status, str(error)))
         finally:
             clock.decode += time.perf_counter() - start
-        return _process_file(job, path, properties, detector, clock)
+        return _process_file(job, path, properties, detector, beside, clock)
 
 
-def _process_file(job: Job, path: str, properties: Properties, detector: Detector, clock: Clock) -> Result:
+def _process_file(
+    job: Job, path: str, properties: Properties, detector: Detector, beside: masks.Masks, clock: Clock
+) -> Result:
+    def walk(indices: list[int], partners: guide.Partners | None) -> list[Seen]:
+        return list(beside.lay(_walk(job, path, indices, detector, clock, partners), indices, properties))
+
     why: GuideReason | None = None  # reals are not guided, and fakes not where the recipe says so
     if job.video.label == 1 and job.recipe.guide.use:
         why = guide.choose(job.guide, properties)
@@ -108,17 +117,19 @@ def _process_file(job: Job, path: str, properties: Properties, detector: Detecto
             indices = guide.shared_indices(job.guide, total)
             if not indices:
                 raise guide.ContentDiffersError
-            seen = _walk(job, path, indices, detector, clock, guide.Partners(job.guide))
+            seen = walk(indices, guide.Partners(job.guide))
         else:
             indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
-            seen = _walk(job, path, indices, detector, clock, None)
+            seen = walk(indices, None)
     except guide.ContentDiffersError:
         why = "content"
         indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
-        seen = _walk(job, path, indices, detector, clock, None)
+        seen = walk(indices, None)
     except video.VideoError as error:
         return Result(outcome=faulty(job.video, error.status, str(error), properties, job.decoder))
-    outcome = finished(job.video, job.recipe, properties, job.decoder, why, indices, seen, clock.row)
+    outcome = finished(
+        job.video, job.recipe, properties, job.decoder, why, indices, seen, clock.row, mask_note=beside.note
+    )
     return Result(outcome=outcome, guide=_guide(properties, indices, seen, job.recipe) if job.gives_guide else None)
 
 
@@ -129,14 +140,14 @@ def _walk(
     detector: Detector,
     clock: Clock,
     partners: guide.Partners | None,
-) -> list[Seen]:
+) -> Iterator[Seen]:
     """The straight line. Nothing is held but what the outcome needs: frames pass one at a time."""
     frames = clock.decoding(decode.decode(path, indices, job.decoder))
     if partners is None:
         found = tracks.link(_find(frames, detector, clock), job.recipe.track)
     else:
         found = partners.follow(frames)
-    return list(_judge(_measure(_cut(found, job.recipe), partners, job.recipe), partners, job.recipe))
+    return _judge(_measure(_cut(found, job.recipe), partners, job.recipe), partners, job.recipe)
 
 
 def _find(frames: Iterable[Frame], detector: Detector, clock: Clock) -> Iterator[Found]:
@@ -192,7 +203,9 @@ def _judge(
             yield Seen(
                 frame_index=frame.index,
                 time_s=frame.time_s,
-                crop=crop,
+                image=crop.image,
+                face=crop.face,
+                geometry=crop.geometry,
                 measures=measures,
                 verdict=verdict,
                 stage=stage,
@@ -221,8 +234,11 @@ def _side(face: Face) -> float:
 
 def _guide(properties: Properties, indices: list[int], seen: list[Seen], recipe: Recipe) -> guide.Guide | None:
     """The guide that this video gives; none where no face is sure to be one."""
-    found = [(one.frame_index, one.crop, one.verdict) for one in seen]
-    faces = [(index, crop.face, verdict, crop.image) for index, crop, verdict in found if crop and verdict]
+    faces = [
+        (one.frame_index, one.face, one.verdict, one.image)
+        for one in seen
+        if one.face is not None and one.verdict is not None and one.image is not None
+    ]
     if not any(_confident(face, recipe) for _, face, _, _ in faces):
         return None
     return guide.pack(properties, indices, faces)

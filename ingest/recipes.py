@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from ingest.crops import CropConfig
+from ingest.dates import TemporalConfig
 from ingest.decode import DecodeConfig, SamplingConfig
 from ingest.faces import DetectConfig
 from ingest.guide import GuideConfig
@@ -23,13 +24,19 @@ from shards.write import ShardConfig
 
 
 class Recipe(Config):
-    """A complete recipe; its defaults are the training plan's."""
+    """A complete recipe; its defaults are the training plan's.
+
+    ``masks``: store the dataset's manipulation mask beside each crop, cut by the same geometry with nearest
+    neighbours, where the dataset has one. A mask that lacks, ends early or cannot be read is a false in column
+    ``mask`` and a ``mask_note`` of its video, and changes nothing else. What a mask marks differs by method (in
+    FaceForensics++ Deepfakes' are rectangles, NeuralTextures' come from face tracking).
+    """
 
     name: str = "plan"
     seed: int = 0
     limit: int | None = Field(default=None, ge=1)  # plan only the first videos, whole families first
     faces: Literal["all", "largest"] = "all"
-    masks: bool = False  # store the dataset's manipulation masks beside the crops, where it has them
+    masks: bool = False
     source: SourceConfig = SourceConfig()
     sampling: SamplingConfig = SamplingConfig()
     decode: DecodeConfig = DecodeConfig()
@@ -40,6 +47,7 @@ class Recipe(Config):
     gates: GatesConfig = GatesConfig()
     encoding: EncodingConfig = EncodingConfig()
     split: SplitConfig = SplitConfig()
+    temporal: TemporalConfig = TemporalConfig()
     shards: ShardConfig = ShardConfig()
     limits: LimitsConfig = LimitsConfig()
 

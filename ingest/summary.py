@@ -1,33 +1,30 @@
-"""What was built, in numbers and words: dataset.json, CARD.md, and the tables at the end."""
+"""What was built: dataset.json, and the tables at the end."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import polars as pl
 
 from ingest.planning import Plan
 from manifests import scan, schema
-from manifests.console import plain
 from manifests.records import FAILURES, SPLITS
 from quality import video
+from shards.summary import counts
 
 _PACKAGES: Final = (
     "semblance",
     "facenet-pytorch",
+    "openvino",
     "torch",
     "opencv-python-headless",
     "numpy",
     "pyarrow",
     "polars",
-)
-
-_SYNTHETIC: Final = (
-    "`ingest demo` invented every person and video of this collection. It is no part of the dataset whose layout it "
-    "has and whose source, terms and leaks are told below, and no basis for any claim about it."
 )
 
 
@@ -43,8 +40,7 @@ def versions() -> dict[str, str]:
 
 
 def describe(plan: Plan, out: str) -> dict[str, Any]:
-    """The content of dataset.json, counted from what is on disk."""
-    videos = scan(out, "videos").collect()
+    """The content of dataset.json, counted from what is on disk; CARD.md is made from it alone."""
     return {
         "dataset": plan.source.name,
         "fingerprint": plan.fingerprint,
@@ -53,19 +49,11 @@ def describe(plan: Plan, out: str) -> dict[str, Any]:
         "recipe": plan.recipe.model_dump(mode="json"),
         "versions": versions(),
         "complete": True,
-        "counts": {
-            "videos": videos.height,
-            "statuses": _counts(videos, "status"),
-            "guides": _counts(videos, "guide"),
-            "splits": _counts(videos, "split"),
-            "findings": len(plan.discovery.findings),
-            "frames_sampled": int(videos["frames_sampled"].sum()),
-            "faces_seen": int(videos["faces_seen"].sum()),
-            "crops_kept": int(videos["crops_kept"].sum()),
-            "crops_rejected": int(videos["crops_rejected"].sum()),
-            "samples": scan(out).select(pl.len()).collect().item(),
-            "rejects": reject_counts(out),
-        },
+        "counts": counts(out, masks=plan.recipe.masks),
+        "datasheet": asdict(plan.source.datasheet),
+        "identity_note": plan.source.identity_note,
+        "facts": [f"{sentence}: {count}" for sentence, count in plan.discovery.facts] + [*plan.dated],
+        "protocols": asdict(plan.said),
     }
 
 
@@ -73,12 +61,6 @@ def failures(description: Mapping[str, Any]) -> int:
     """Videos whose status counts against the error budget."""
     statuses = description["counts"]["statuses"]
     return sum(count for status, count in statuses.items() if status in FAILURES)
-
-
-def reject_counts(out: str) -> dict[str, int]:
-    """Rejected faces and frames by reason."""
-    rejects = scan(out, "rejects").select("reason").collect()
-    return _counts(rejects, "reason")
 
 
 def by_split_and_method(out: str) -> pl.DataFrame:
@@ -114,56 +96,3 @@ def by_split_and_method(out: str) -> pl.DataFrame:
         .sort("place", "label", "method", nulls_last=True)
         .drop("place")
     )
-
-
-def card(plan: Plan, description: Mapping[str, Any]) -> str:
-    """The datasheet of a build, in Markdown."""
-    sheet, counts = plan.source.datasheet, description["counts"]
-    statuses = ", ".join(f"{name} {count}" for name, count in counts["statuses"].items())
-    facts = "".join(f"- {sentence}: {count}\n" for sentence, count in plan.discovery.facts)
-    promises = "".join(f"- {plain(sentence)}\n" for sentence in plan.split_facts)
-    invented = f"**SYNTHETIC.** {_SYNTHETIC}\n" if plan.synthetic else ""
-    title = f"{'SYNTHETIC collection in the layout of: ' if plan.synthetic else ''}{sheet.title}"
-    return f"""# {title}, prepared by Semblance
-
-{invented}
-Fingerprint `{description["fingerprint"]}`; recipe `{plan.recipe.name}`; split laid out: `{description["split"]}`.
-
-| what | count |
-|---|---|
-| videos | {counts["videos"]} ({statuses}) |
-| faces seen | {counts["faces_seen"]} |
-| crops kept | {counts["crops_kept"]} |
-| crops rejected | {counts["crops_rejected"]} |
-
-## Source
-{sheet.homepage}
-
-{sheet.citation}
-
-## Terms
-{sheet.terms}
-
-## Consent
-{sheet.consent}
-
-## Known leaks
-{sheet.known_leaks}
-
-{plan.source.identity_note}
-
-{facts}{promises}
-## Label noise
-{sheet.label_noise}
-
-## Intended use
-{sheet.intended_use}
-
-## Unintended use
-{sheet.unintended_use}
-"""
-
-
-def _counts(frame: pl.DataFrame, column: str) -> dict[str, int]:
-    counted = frame.drop_nulls(column).group_by(column).len().sort(column)
-    return {str(name): int(count) for name, count in counted.iter_rows()}

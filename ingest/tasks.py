@@ -1,13 +1,15 @@
-"""What runs on a worker: a video, a tally of it, and the sealing of a shard."""
+"""What runs on a worker: a video or an archive of faces, a tally of it, and the sealing of a shard."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from ingest.guide import Guide
 from ingest.outcome import faulty
+from ingest.precut import DECODER, ArchiveJob
 from ingest.process import Job, Result
 from ingest.supervise import Fault, borrowed
 from manifests import storage
@@ -15,6 +17,8 @@ from manifests.records import FAILURES, Outcome, Video
 from quality import video
 from shards import write
 from shards.layout import Receipt
+
+_ENDED: Final = ("timeout", "crashed", "oom")  # how a child's work can be cut short
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +57,31 @@ def run_video(job: Job, guide: Guide | None) -> Result:
     first: Result | None = None
     for decoder in decoders[:2]:
         result = _attempt(replace(job, decoder=decoder))
-        if result.outcome.video["status"] not in ("timeout", "crashed", "oom", "decode_error"):
+        if result.outcome.video["status"] not in (*_ENDED, "decode_error"):
             return result
         first = first or result
     assert first is not None
+    ended = first.outcome.video["status"]
+    if job.recipe.masks and job.video.mask is not None and job.without_masks is None and ended in _ENDED:
+        note = f"with its mask video the video ended in {ended}, so that it was read without"
+        alone = run_video(replace(job, without_masks=note), guide)
+        if alone.outcome.video["status"] not in _ENDED:
+            return alone
     return first
+
+
+def run_archive(job: ArchiveJob) -> tuple[Outcome, ...]:
+    """Process an archive's sequences in a child, one by one where that was ended: a fault ends its sequence alone.
+
+    Outcomes stand in the job's order; raises ChildError for a programming error.
+    """
+    with borrowed() as child:
+        answer: tuple[Outcome, ...] | Fault = child.run(job, job.recipe.limits)
+    if not isinstance(answer, Fault):
+        return answer
+    if len(job.videos) > 1:
+        return tuple(outcome for alone in job.apart() for outcome in run_archive(alone))
+    return (faulty(job.videos[0], answer.status, answer.sentence, decoder=DECODER),)
 
 
 def _attempt(job: Job) -> Result:
@@ -70,6 +94,10 @@ def _attempt(job: Job) -> Result:
 
 def outcome_of(result: Result) -> Outcome:
     return result.outcome
+
+
+def outcome_at(outcomes: Sequence[Outcome], place: int) -> Outcome:
+    return outcomes[place]
 
 
 def guide_of(result: Result) -> Guide | None:

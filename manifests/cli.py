@@ -109,6 +109,45 @@ def leave_one_out(
         _write(rows, Format.csv if to.endswith(".csv") else Format.parquet, to)
 
 
+@app.command()
+@friendly
+def temporal(
+    outs: Annotated[list[str], typer.Argument(help="Builds, or tables that `ingest plan --to` wrote.")],
+    fractions: Annotated[
+        tuple[float, float, float], typer.Option("--fractions", help="Shares of train, val and test.")
+    ] = (0.8, 0.1, 0.1),
+    to: Annotated[str | None, typer.Option("--to", help="Parquet or CSV file for the rows.")] = None,
+) -> None:
+    """One split by time over several sets: the oldest in train, the newest in test, no family divided.
+
+    Dates are those of the plans or, for a plan that has none, the days on which its dataset and methods were given
+    out, each printed with its source. Columns: dataset, video_id, method, label, date, split_temporal, split_note.
+    """
+    import polars as pl
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from manifests import splits, store
+
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise UsageError("--fractions must be three shares (train, val, test) that add up to 1.")
+    rows, facts = splits.over_time([store.read_plan(out) for out in outs], fractions)
+    table = Table(title="videos by date")
+    for column in ("dataset", "method", "split_temporal", "videos", "from", "to"):
+        table.add_column(column, justify="right" if column == "videos" else "left")
+    keys = ["dataset", "method", "split_temporal"]
+    counted = rows.group_by(keys).agg(pl.len(), pl.col("date").min(), pl.col("date").max().alias("last")).sort(keys)
+    for line in counted.iter_rows():
+        table.add_row(*(Text(plain(str("-" if cell is None else cell))) for cell in line))
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(table)
+    for fact in facts:
+        console.print(plain(fact), markup=False, soft_wrap=True)
+    if to is not None:
+        _write(rows, Format.csv if to.endswith(".csv") else Format.parquet, to)
+
+
 def _write(answer: pl.DataFrame, form: Format, to: str | None) -> None:
     try:
         match form:

@@ -7,23 +7,23 @@ it: its nodes' and its inner edges' weights.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
+from manifests.bound import Edges, lower_bound
 
 _ROUNDS: Final = 8  # of annealing, each with its own start
 _STEPS: Final = 100_000  # a round, at most
 _STEPS_EACH: Final = 2_000  # a round, for each node
+_STRICT: Final = (30.0, 8.0, 2.0)  # fakes that a video outside the wishes is worth, by round: graphs differ
+_PLACINGS: Final = 3**8  # up to so many all are tried
 _EXCHANGED: Final = 150  # nodes up to which exchanges of two are tried
-_GRID: Final = 1500  # steps of the bound's grid along each axis
-Edges = Mapping[tuple[int, int], int]  # (i, j) with i < j -> fakes
-Rank = tuple[float, int, float]
+Rank = tuple[float, float, int, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +41,19 @@ class Partition:
 def partition(weights: Sequence[int], edges: Edges, wishes: Sequence[Fraction], seed: int) -> Partition:
     """Divide the nodes into a remainder (side 0) and one side for each wish (1, 2).
 
-    In this order: every wished side between half and twice its wish, or as near as can be found; the fewest
-    fakes lost; nearest to the wishes. A search (simulated annealing, then the best moves and exchanges until none
-    helps), exact in no promise; ``bound`` tells how far from the best it can be. Nodes without edges are laid
-    last, where they fill what is wanting.
+    In this order: every wished side between half and twice its wish, or as near as can be found; the remainder at
+    least half its share of what is kept, likewise (or the fewest losses could leave nothing to train on); the fewest
+    fakes lost; nearest to the wishes. Exact up to eight nodes; else a search (simulated annealing, then the best
+    moves and exchanges until none helps) that promises nothing: ``bound`` tells how far from the best it can be.
+    Nodes without edges are laid last, where they fill what is wanting.
     """
     met = {i for pair in edges for i in pair}
     nodes = [i for i in range(len(weights)) if i in met]
     loners = [i for i in range(len(weights)) if i not in met]
     search = _Search(weights, edges, wishes, sum(weights[i] for i in loners))
     sides = search.best(nodes, seed)
-    for i, side in _filled(loners, weights, search.sizes(sides), wishes).items():
+    total = sum(weights) + sum(edges.values())
+    for i, side in _filled(loners, weights, search.sizes(sides), wishes, total).items():
         sides[i] = side
     sizes = search.sizes(sides)
     lost = sum(weight for (i, j), weight in edges.items() if sides[i] != sides[j])
@@ -70,7 +72,9 @@ class _Search:
         self._near: list[dict[int, int]] = [{} for _ in weights]
         for (i, j), weight in edges.items():
             self._near[i][j] = self._near[j][i] = weight
-        self._total = float(sum(weights) + sum(edges.values()))
+        total = sum(weights) + sum(edges.values())
+        self._total = float(total)
+        self._floor = float((total - sum(wishes, Fraction(0))) / 2 / max(total, 1))  # remainder's, of what is kept
 
     def sizes(self, sides: Sequence[int]) -> list[int]:
         """Weight of each side; nodes that stand nowhere (-1) do not count."""
@@ -82,13 +86,40 @@ class _Search:
         return sizes
 
     def best(self, nodes: Sequence[int], seed: int) -> list[int]:
-        """The best of several rounds; everyone else stands at -1."""
+        """The best of several rounds, or of all placings where they are few; everyone else stands at -1."""
         if not nodes:
             return [-1] * len(self._weights)
-        found = [self._round(nodes, random.Random(f"{seed}-{number}")) for number in range(_ROUNDS)]
+        if (len(self._wishes) + 1) ** len(nodes) <= _PLACINGS:
+            return self._best_of_all(nodes)
+        found = [
+            self._round(nodes, random.Random(f"{seed}-{number}"), _STRICT[number % len(_STRICT)])
+            for number in range(_ROUNDS)
+        ]
         return min(found)[1]
 
-    def _round(self, nodes: Sequence[int], chance: random.Random) -> tuple[Rank, list[int]]:
+    def _best_of_all(self, nodes: Sequence[int]) -> list[int]:
+        """The first placing of least rank, the later nodes' sides running fastest."""
+        links = [(i, j, self._near[i][j]) for i in nodes for j in self._near[i] if i < j]
+        sides = [-1] * len(self._weights)
+        best: tuple[Rank, tuple[int, ...]] | None = None
+        for placing in itertools.product(range(len(self._wishes) + 1), repeat=len(nodes)):
+            sizes, lost = [0] * (len(self._wishes) + 1), 0
+            for i, side in zip(nodes, placing, strict=True):
+                sides[i] = side
+                sizes[side] += self._weights[i]
+            for i, j, weight in links:
+                if sides[i] == sides[j]:
+                    sizes[sides[i]] += weight
+                else:
+                    lost += weight
+            if best is None or self._rank(sizes, lost) < best[0]:
+                best = self._rank(sizes, lost), placing
+        assert best is not None
+        for i, side in zip(nodes, best[1], strict=True):
+            sides[i] = side
+        return sides
+
+    def _round(self, nodes: Sequence[int], chance: random.Random, strict: float) -> tuple[Rank, list[int]]:
         """One annealing from a start by chance, then polished."""
         count = len(self._wishes) + 1
         shares = [wish / self._total for wish in self._wishes]
@@ -103,7 +134,7 @@ class _Search:
         heat = float(max(sum(self._near[i].values()) for i in nodes))
         steps = min(_STEPS, _STEPS_EACH * len(nodes))
         cooling = (0.2 / heat) ** (1 / steps)
-        penalty = self._penalty(sizes)
+        penalty = self._penalty(sizes, strict)
         for _ in range(steps):
             heat *= cooling
             i = nodes[int(chance.random() * len(nodes))]
@@ -111,7 +142,7 @@ class _Search:
             if old == new:
                 continue
             moved = self._moved(sizes, i, old, new, touching)
-            after = self._penalty(moved)
+            after = self._penalty(moved, strict)
             cost = touching[i][old] - touching[i][new] + after - penalty
             if cost <= 0 or chance.random() < math.exp(-cost / heat):
                 self._move(i, new, sides, touching)
@@ -163,14 +194,20 @@ class _Search:
         return best
 
     def _rank(self, sizes: Sequence[int], lost: int) -> Rank:
-        """Least is best: outside the wishes, fakes lost, far from the wishes."""
+        """Least is best: outside the wishes, wanting in the remainder, fakes lost, far from the wishes."""
         outside, far = self._misfit(sizes)
-        return outside, lost, far
+        return outside, self._wanting(sizes), lost, far
 
-    def _penalty(self, sizes: Sequence[int]) -> float:
+    def _penalty(self, sizes: Sequence[int], strict: float) -> float:
         """What a misfit costs in the annealing, in fakes."""
         outside, far = self._misfit(sizes)
-        return 30 * outside + 0.001 * far
+        return strict * (outside + self._wanting(sizes) / 2) + 0.001 * far
+
+    def _wanting(self, sizes: Sequence[int]) -> float:
+        """What the remainder lacks of half its share, once loners that no wished side needs are laid there."""
+        needed = sum(max(wish / 2 - size, 0.0) for size, wish in zip(sizes[1:], self._wishes, strict=True))
+        lack = self._floor * (sum(sizes) + self._spare) - sizes[0] - max(self._spare - needed, 0.0)
+        return lack if lack > 1e-9 else 0.0
 
     def _misfit(self, sizes: Sequence[int]) -> tuple[float, float]:
         """How far the wished sides lie outside half and twice their wish, and from it, once loners fill them up."""
@@ -184,66 +221,19 @@ class _Search:
 
 
 def _filled(
-    loners: Sequence[int], weights: Sequence[int], sizes: Sequence[int], wishes: Sequence[Fraction]
+    loners: Sequence[int], weights: Sequence[int], sizes: Sequence[int], wishes: Sequence[Fraction], total: int
 ) -> dict[int, int]:
-    """A side for each node without edges: the heaviest first, each to where most is wanting, up to the wish."""
+    """A side for each node without edges, the heaviest first: to the wished side that lacks most, until each has half
+    its wish; then to the remainder until it has; then to the wished sides, up to the wish.
+    """
     held = list(sizes)
     sides = {}
+    rest = total - sum(wishes)
     for i in sorted(loners, key=lambda i: (-weights[i], i)):
         wanting = [float(wish - size) / max(float(wish), 1e-9) for size, wish in zip(held[1:], wishes, strict=True)]
         place = max(range(len(wishes)), key=lambda side: (wanting[side], -side)) if wishes else -1
-        side = place + 1 if wishes and 2 * (wishes[place] - held[place + 1]) >= weights[i] else 0
+        fits = bool(wishes) and 2 * (wishes[place] - held[place + 1]) >= weights[i]
+        side = place + 1 if fits and (wanting[place] > 1 / 2 or 2 * held[0] >= rest) else 0
         held[side] += weights[i]
         sides[i] = side
     return sides
-
-
-def lower_bound(weights: Sequence[int], edges: Edges, wishes: Sequence[Fraction], lost: int) -> int:
-    """A number of lost fakes that no partition with all wished sides within half and twice their wish goes under.
-
-    Let v = w + d/2 be a node's weight and half its fakes, V their sum, L the graph's Laplacian. The second least
-    eigenvalue of L x = k diag(v) x gives cut(S) >= k v(S) (V - v(S)) / V for every S (Fiedler's bound, with node
-    weights as in Shi and Malik 2000). A side of size s has v(S) = s + cut(S)/2; every lost fake is in the cut of
-    two sides, so the loss is half the sum of the sides' cuts. The least of that over all (v(val), v(test)) which
-    the wishes allow is taken on a grid; the function is concave, so its least value in a cell is at a corner.
-    Nodes without edges may stand anywhere: they widen what the wishes allow. 0 where nothing can be proven:
-    a graph in several parts, or one side only. ``lost`` is what is known to be possible.
-    """
-    met = sorted({i for pair in edges for i in pair})
-    if len(met) < 2 or len(wishes) != 2 or min(wishes) <= 0:
-        return 0
-    place = {i: k for k, i in enumerate(met)}
-    laplacian = np.zeros((len(met), len(met)))
-    for (i, j), weight in edges.items():
-        a, b = place[i], place[j]
-        laplacian[a, b] -= weight
-        laplacian[b, a] -= weight
-        laplacian[a, a] += weight
-        laplacian[b, b] += weight
-    v = np.array([weights[i] for i in met]) + np.diag(laplacian) / 2
-    scale = 1 / np.sqrt(v)
-    second = float(np.linalg.eigvalsh(laplacian * scale[:, None] * scale[None, :])[1]) * (1 - 1e-9)
-    if second <= 1e-9:
-        return 0
-    total = float(v.sum())
-    spare = sum(weights) - sum(weights[i] for i in met)
-    least = [max(float(wish) / 2 - spare, 0.0) for wish in wishes]
-    most = [2 * float(wish) + lost / 2 for wish in wishes]
-
-    def cut(side: NDArray[np.float64]) -> NDArray[np.float64]:
-        inside = np.clip(side, 0.0, total)
-        return np.asarray(second * inside * (total - inside) / total)
-
-    step = max(max(most) / _GRID, 0.5)
-    val = np.arange(0.0, min(most[0], total) + 2 * step, step)
-    test = np.arange(0.0, min(most[1], total) + 2 * step, step)
-    slack = 2 * step  # a cell is looked at where any point of it may be allowed
-    fits_val, fits_test = val - cut(val) / 2 >= least[0] - slack, test - cut(test) / 2 >= least[1] - slack
-    together = val[:, None] - cut(val)[:, None] / 2 + test[None, :] - cut(test)[None, :] / 2
-    both = max(sum(float(wish) / 2 for wish in wishes) - spare, 0.0)
-    allowed = fits_val[:, None] & fits_test[None, :] & (together >= both - 2 * slack)
-    allowed &= val[:, None] + test[None, :] <= total + slack
-    if not allowed.any():
-        return 0
-    loss = (cut(val)[:, None] + cut(test)[None, :] + cut(val[:, None] + test[None, :])) / 2
-    return max(math.ceil(float(loss[allowed].min()) - 1e-6), 0)

@@ -48,6 +48,7 @@ def place(rows: Sequence[Row], shares: Sequence[float], seed: int) -> Placed:
     if _fits(sizes, sides, wishes[1:]):
         return Placed(nodes=nodes, sides=best, bound=0)
     several = sum(len(group) > 1 for group in heavy)
+    least, bound = (Fraction(sum(sizes) + 1), Fraction(0)), 0
     for broken in sorted({several, *(2**power for power in range(several.bit_length()))}):
         units = [[name] for part in heavy[:broken] for name in part] + heavy[broken:]
         number = {name: place for place, unit in enumerate(units) for name in unit}
@@ -58,10 +59,13 @@ def place(rows: Sequence[Row], shares: Sequence[float], seed: int) -> Placed:
                 links[i, j] += fakes
         inner = [_weight(unit, weights, edges) for unit in units]
         done = partition(inner, links, [wish for _, wish in wishes[1:]], seed)
-        best = {name: str(wishes[done.sides[place]][0]) for name, place in number.items()}
-        if all(outside_and_far(size, wish)[0] == 0 for size, (_, wish) in zip(done.sizes[1:], wishes[1:], strict=True)):
-            return Placed(nodes=nodes, sides=best, bound=done.bound)
-    return Placed(nodes=nodes, sides=best, bound=0)
+        placed = {name: str(wishes[done.sides[place]][0]) for name, place in number.items()}
+        rank = _outside(done.sizes, [wish for _, wish in wishes])
+        if rank < least:
+            least, best, bound = rank, placed, done.bound
+        if not any(least):
+            break
+    return Placed(nodes=nodes, sides=best, bound=bound)
 
 
 def _nodes(rows: Sequence[Row]) -> dict[str, str]:
@@ -101,6 +105,15 @@ def _graph(rows: Sequence[Row], nodes: dict[str, str]) -> tuple[dict[str, int], 
         else:
             edges[min(home, donor), max(home, donor)] += 1
     return weights, dict(edges)
+
+
+def _outside(sizes: Sequence[int], wishes: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
+    """How far all but the first lie outside half and twice their wishes; what it lacks of half its share of all."""
+    outside = sum(
+        (outside_and_far(size, wish)[0] for size, wish in zip(sizes[1:], wishes[1:], strict=True)), Fraction(0)
+    )
+    share = wishes[0] / max(sum(wishes, Fraction(0)), Fraction(1))
+    return outside, max(share / 2 * sum(sizes) - sizes[0], Fraction(0))
 
 
 def _fits(sizes: Sequence[int], sides: Sequence[str], wishes: Sequence[tuple[str, Fraction]]) -> bool:

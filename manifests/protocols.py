@@ -18,7 +18,8 @@ from manifests.records import PRISTINE, UsageError, digest
 
 Against = Literal["recording", "family", "person"]
 Basis = Literal["person", "recording"]  # what target_id and donor_id stand for
-_DATED: Final = 0.95  # share of videos that must have a date before a split by time means anything
+DATED: Final = 0.95  # share of videos that must have a date before a split by time means anything
+_LITTLE: Final = 0.1  # of a published side: less is next to nothing
 Sides = dict[str, str | None]  # video_id -> side
 Notes = dict[str, str]  # video_id -> why it stands on no side
 
@@ -40,6 +41,24 @@ def none(why: str) -> Outcome:
 def counts(row: Row) -> bool:
     """Whether a labelled video weighs: only what is there."""
     return row["fault"] is None
+
+
+def standing(rows: Sequence[Row], name: str, facts: Sequence[str], why: str) -> Outcome:
+    """Protocol ``name`` as its column has it, with the reason of every labelled video that it leaves out.
+
+    ``facts`` were said of it when it was computed, or ``why`` it does not exist.
+    """
+    column = f"split_{name}"
+    if not any(row[column] for row in rows):
+        return none(why or "its column is null")
+    sides: Sides = {row["video_id"]: row[column] for row in rows if name != "official" or row[column]}
+    out = [row for row in rows if row[column] is None]
+    if name == "identity":
+        notes = _straddling(rows, out)
+    else:
+        words = {"official": "not in the published split", "temporal": "no date"}
+        notes = {row["video_id"]: words[name] for row in out if name in words}
+    return Outcome(sides=sides, notes=notes, facts=list(facts))
 
 
 # family -------------------------------------------------------------------------------------------------------
@@ -77,8 +96,12 @@ def official(
     if val_from_train and "train" in published and "val" not in published:
         train = [row for row in rows if row["split_official"] == "train"]
         whole = shares[0] + shares[1]
-        cut = _divided(train, (shares[0] / whole, shares[1] / whole, 0.0), seed) if whole else {}
-        sides |= {row["video_id"]: cut.get(row["family_id"], "train") for row in train}
+        # Unpaired families hold one label each: cut among both together, val could get one label alone.
+        labels = ({0, 1},) if paired else ({0}, {1})
+        for wanted in labels if whole else ():
+            some = [row for row in train if row["label"] in wanted]
+            cut = _divided(some, (shares[0] / whole, shares[1] / whole, 0.0), seed)
+            sides |= {row["video_id"]: cut[row["family_id"]] for row in some}
         unit = "families" if paired else "archives"
         facts.append(f"the published split has no val: whole {unit} of its train were set aside for it")
     if missing := sum(row["split_official"] is None for row in rows):
@@ -126,10 +149,15 @@ def official_clean(rows: Sequence[Row], published: Outcome, against: Against) ->
         facts.append(f"train and val videos whose {against} is unknown (kept, not proven clean): {unknown}")
     for side in ("train", "val"):
         left = [row["label"] for row in rows if sides.get(row["video_id"]) == side and counts(row)]
-        had = any(published.sides.get(row["video_id"]) == side for row in rows)
+        had = sum(published.sides.get(row["video_id"]) == side and counts(row) for row in rows)
         if had and len(set(left)) < 2:
             what = "nothing" if not left else f"{len(left)} {'fakes' if left[0] else 'reals'} alone"
             facts.append(f"of the published {side} {what} would remain by {against}: of no use for training")
+        elif len(left) < _LITTLE * had:
+            facts.append(
+                f"of the published {side} next to nothing would remain by {against}: {left.count(0)} reals and "
+                f"{left.count(1)} fakes of {had} videos"
+            )
     return Outcome(sides=sides, notes=notes, facts=facts)
 
 
@@ -152,7 +180,7 @@ def identity(rows: Sequence[Row], shares: Sequence[float], seed: int, basis: Bas
         sides[row["video_id"]] = None if straddles else side
         if straddles:
             target = row["target_id"] or row["family_id"]
-            notes[row["video_id"]] = f"straddles: {target} stands in {side}, its donor {row['donor_id']} in {donor}"
+            notes[row["video_id"]] = _straddles(target, side, row["donor_id"], donor)
             lost += counts(row)
     fakes = sum(row["label"] == 1 and counts(row) for row in rows)
     people = len({row[name] for row in rows for name in ("target_id", "donor_id") if row[name]})
@@ -165,6 +193,26 @@ def identity(rows: Sequence[Row], shares: Sequence[float], seed: int, basis: Bas
     if unknown:
         facts.append(f"real videos of unknown people (their isolation cannot be proven): {unknown}")
     return Outcome(sides=sides, notes=notes, facts=facts)
+
+
+def _straddling(rows: Sequence[Row], out: Sequence[Row]) -> Notes:
+    """The reasons of ``identity`` for the fakes that it leaves ``out``, told from where the others stand."""
+    sides: dict[str, str] = {}
+    for row in rows:
+        if row["split_identity"]:
+            sides |= {row[name]: row["split_identity"] for name in ("family_id", "target_id", "donor_id") if row[name]}
+    notes: Notes = {}
+    for row in out:
+        target, donor = row["target_id"] or row["family_id"], row["donor_id"]
+        if target in sides and donor in sides:
+            notes[row["video_id"]] = _straddles(target, sides[target], donor, sides[donor])
+        else:  # nothing else shows one of them
+            notes[row["video_id"]] = f"straddles: {target} and its donor {donor} stand in two sides"
+    return notes
+
+
+def _straddles(target: str, side: str | None, donor: str, donor_side: str | None) -> str:
+    return f"straddles: {target} stands in {side}, its donor {donor} in {donor_side}"
 
 
 # method -------------------------------------------------------------------------------------------------------
@@ -230,7 +278,7 @@ def temporal(rows: Sequence[Row], shares: Sequence[float]) -> Outcome:
         return none("no video has a date")
     known = sum(counts(row) for row in rows if row["family_id"] in dates)
     total = sum(counts(row) for row in rows)
-    if known < _DATED * total:
+    if known < DATED * total:
         return none(f"only {known} of {total} videos have a date or an original with one")
     sizes: defaultdict[datetime, int] = defaultdict(int)
     for row in rows:

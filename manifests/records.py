@@ -16,6 +16,7 @@ Seconds = float
 Box = tuple[Pixels, Pixels, Pixels, Pixels]  # x0, y0, x1, y1, half-open
 Landmarks = tuple[Pixels, ...]  # ten: left eye, right eye, nose, left and right mouth corner as x, y
 Image = NDArray[np.uint8]  # (H, W, 3), RGB
+Mask = NDArray[np.uint8]  # (H, W), what was manipulated, in the dataset's own values
 
 Split = Literal["train", "val", "test", "unassigned"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test", "unassigned")
@@ -205,7 +206,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
-    """A kept crop: its row (all columns but those the tar decides) and its encoded picture."""
+    """A kept crop: its row (all columns but those the tar decides), its encoded picture and mask, if it has one."""
 
     row: Mapping[str, Any]
     picture: bytes

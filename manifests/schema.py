@@ -6,7 +6,7 @@ from typing import Final
 
 import pyarrow as pa
 
-VERSION: Final = 2  # enters the fingerprint: a build made under another version is not resumed
+VERSION: Final = 4  # enters the fingerprint: a build made under another version is not resumed
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float32(), pa.int32()
 
@@ -134,6 +134,8 @@ VIDEOS: Final = pa.schema(
         ("faces_seen", _WHOLE),
         ("crops_kept", _WHOLE),
         ("crops_rejected", _WHOLE),
+        ("masks", _WHOLE),
+        ("mask_note", _TEXT),
         ("seconds_decode", pa.float64()),
         ("seconds_detect", pa.float64()),
         ("seconds_total", pa.float64()),

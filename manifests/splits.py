@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
 import polars as pl
 from pydantic import Field, model_validator
 
-from manifests import protocols, schema, store
+from manifests import protocols, releases, schema, store
 from manifests.divide import SIDES
 from manifests.people import Row
 from manifests.protocols import Against, Basis, Notes, Outcome, Sides
@@ -57,12 +57,35 @@ class Nature:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What to say of each protocol that exists, and why the others do not."""
+
+    facts: Mapping[str, Sequence[str]]
+    balance: Mapping[str, Sequence[str]]  # where a side holds reals and fakes in quite another proportion
+    absent: Mapping[str, str]
+
+    def of(self, protocol: str) -> tuple[str, ...]:
+        """The sentences about one protocol; none where it does not exist."""
+        return (*self.facts.get(protocol, ()), *self.balance.get(protocol, ()))
+
+    def lines(self, protocol: str) -> tuple[str, ...]:
+        """Of the protocol that is laid out first, then of the others, then why some columns are null."""
+        others = [f"split_{name}: {fact}" for name in COLUMNS if name != protocol for fact in self.of(name)]
+        lacking = [f"split_{name} is null: {self.absent[name]}" for name in COLUMNS if name in self.absent]
+        return (*self.of(protocol), *others, *lacking)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assigned:
     """A plan with its split columns filled, the protocol that ``split`` lays out, and what to say of them."""
 
     table: pl.DataFrame
     protocol: Protocol
-    facts: tuple[str, ...]
+    said: Said
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        return self.said.lines(self.protocol)
 
 
 def plan_frame(videos: Iterable[Video]) -> pl.DataFrame:
@@ -99,10 +122,36 @@ def assign(videos: pl.DataFrame, config: SplitConfig, seed: int, nature: Nature 
         "method": protocols.method(known, family.sides, config.held_out, config.rotate),
         "temporal": protocols.temporal(known, shares),
     }
+    return _assigned(videos, known, found, config)
+
+
+def lay_out(plan: pl.DataFrame, config: SplitConfig, said: Said) -> Assigned:
+    """Another protocol for a plan whose protocols stand in its columns: those are taken as they are.
+
+    Protocol ``method``, whose held-out methods may be others now, and ``official_clean`` are computed from the
+    rows. ``said``: what was said of the plan when it was made. Raises UsageError where the wanted protocol does
+    not exist for these videos.
+    """
+    rows = [row for row in plan.sort("video_id").iter_rows(named=True) if row["label"] is not None]
+    found = {}
+    for name in ("official", "family", "identity", "temporal"):
+        found[name] = protocols.standing(rows, name, said.facts.get(name, ()), said.absent.get(name, ""))
+    found["official_clean"] = protocols.official_clean(rows, found["official"], config.against)
+    found["method"] = protocols.method(rows, found["family"].sides, config.held_out, config.rotate)
+    return _assigned(plan, rows, found, config)
+
+
+def _assigned(videos: pl.DataFrame, known: Sequence[Row], found: dict[str, Outcome], config: SplitConfig) -> Assigned:
     protocol = _laid_out(found, config)
-    notes = {row["video_id"]: "unlabelled: no usable metadata" for row in rows if row["label"] is None}
-    table = _filled(videos, found, protocol, notes | found[protocol].notes)
-    return Assigned(table=table, protocol=protocol, facts=tuple(_facts(known, found, protocol)))
+    unlabelled = videos.filter(pl.col("label").is_null())["video_id"]
+    notes = dict.fromkeys(unlabelled, "unlabelled: no usable metadata") | found[protocol].notes
+    there = {name: outcome for name, outcome in found.items() if outcome.sides}
+    said = Said(
+        facts={name: tuple(one.facts) for name, one in there.items()},
+        balance={name: tuple(_balance(known, one.sides, name)) for name, one in there.items()},
+        absent={name: one.why for name, one in found.items() if name not in there},
+    )
+    return Assigned(table=_filled(videos, found, protocol, notes), protocol=protocol, said=said)
 
 
 def methods_of(plan: pl.DataFrame) -> list[str]:
@@ -132,6 +181,26 @@ def hold_out(plan: pl.DataFrame, methods: Collection[str]) -> pl.DataFrame:
     )
 
 
+def over_time(plans: Sequence[pl.DataFrame], fractions: Sequence[float]) -> tuple[pl.DataFrame, list[str]]:
+    """Protocol ``temporal`` over the videos of several plans together, oldest in train; and what to say of it.
+
+    A plan without any date takes the releases of its datasets and methods. Gives dataset, video_id, method, label,
+    date, split_temporal and split_note, in the plans' order. Raises UsageError where there is no time to split by.
+    """
+    dated = [one if one["date"].null_count() < one.height else releases.with_releases(one) for one in plans]
+    whole = pl.concat([one.select(schema.PLAN.names) for one in dated])
+    rows = [row for row in whole.iter_rows(named=True) if row["label"] is not None]
+    outcome = protocols.temporal(rows, fractions)
+    if not outcome.sides:
+        raise UsageError(f"These videos cannot be split by time: {outcome.why}.")
+    ids = whole["video_id"].to_list()
+    table = whole.select("dataset", "video_id", "method", "label", "date").with_columns(
+        pl.Series("split_temporal", [outcome.sides.get(name) for name in ids], pl.String),
+        pl.Series("split_note", [outcome.notes.get(name) for name in ids], pl.String),
+    )
+    return table, [*releases.sources_of(whole), *outcome.facts]
+
+
 def _filled(videos: pl.DataFrame, found: dict[str, Outcome], protocol: str, notes: Notes) -> pl.DataFrame:
     ids = videos["video_id"].to_list()
     columns = [
@@ -159,16 +228,6 @@ def _laid_out(found: dict[str, Outcome], config: SplitConfig) -> Protocol:
             f"protocols that do: {there}."
         )
     return config.protocol
-
-
-def _facts(rows: Sequence[Row], found: dict[str, Outcome], protocol: Protocol) -> list[str]:
-    """What to say of the protocol that is laid out, then of the others, then why some do not exist."""
-    facts = [*found[protocol].facts, *_balance(rows, found[protocol].sides, protocol)]
-    for name in COLUMNS:
-        if name != protocol and found[name].sides:
-            others = [*found[name].facts, *_balance(rows, found[name].sides, name)]
-            facts += [f"split_{name}: {sentence}" for sentence in others]
-    return facts + [f"split_{name} is null: {found[name].why}" for name in COLUMNS if not found[name].sides]
 
 
 def _balance(rows: Sequence[Row], sides: Sides, protocol: str) -> list[str]:

@@ -133,16 +133,14 @@ def walk(url: str) -> list[Stat]:
             ),
             key=lambda stat: stat.path,
         )
-    root = Path(url.removeprefix("file://"))
+    root = os.path.normpath(url.removeprefix("file://"))
     stats = []
     for folder, _, names in os.walk(root):
+        above = "" if folder == root else f"{os.path.relpath(folder, root)}/"
         for name in names:
-            file = Path(folder) / name
             with suppress(FileNotFoundError):  # a dangling link is not a file
-                info = file.stat()
-                stats.append(
-                    Stat(path=file.relative_to(root).as_posix(), bytes=info.st_size, version=str(info.st_mtime_ns))
-                )
+                info = os.stat(os.path.join(folder, name))
+                stats.append(Stat(path=f"{above}{name}", bytes=info.st_size, version=str(info.st_mtime_ns)))
     return sorted(stats, key=lambda stat: stat.path)
 
 
@@ -159,7 +157,7 @@ def publish(local: str, url: str) -> None:
             return
         target = Path(url.removeprefix("file://"))
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")  # is_draft
         try:
             with os.fdopen(handle, "wb") as out, open(local, "rb") as source:
                 while block := source.read(1 << 20):
@@ -174,9 +172,7 @@ def publish(local: str, url: str) -> None:
             raise
         _sync_folder(target.parent)
     except OSError as error:
-        raise SemblanceError(
-            f"{url} cannot be written ({error.strerror or error}); free space or choose another output, then run again."
-        ) from error
+        raise unwritable(url, error) from error
 
 
 def write_bytes(url: str, data: bytes) -> None:
@@ -192,6 +188,27 @@ def remove(url: str) -> None:
     fs, path = _fs(url)
     with suppress(FileNotFoundError):
         fs.rm_file(path)
+
+
+def sweep(url: str) -> None:
+    """Delete below ``url`` what a killed ``publish`` left half-written; an object store shows nothing of it."""
+    if is_remote(url):
+        return
+    for stat in walk(url):
+        if is_draft(stat.path):
+            remove(join(url, stat.path))
+
+
+def is_draft(path: str) -> bool:
+    """Whether this is the name of a file that a ``publish`` on disk has not finished."""
+    name = path.rsplit("/", 1)[-1]
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def unwritable(url: str, error: OSError) -> SemblanceError:
+    """What to tell a user whose output cannot be written."""
+    reason = error.strerror or error
+    return SemblanceError(f"{url} cannot be written ({reason}); free space or choose another output, then run again.")
 
 
 def _sync_folder(folder: Path) -> None:

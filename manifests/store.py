@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -45,10 +45,23 @@ def write_rows(url: str, rows: Iterable[Mapping[str, Any]], table: Table) -> Non
 
 def read_rows(url: str) -> list[dict[str, Any]]:
     """All rows of one part as dictionaries."""
-    with storage.reading(url) as file:
-        # without threads: given a Python file, pyarrow's abort the interpreter at its end (apache/arrow#50482)
-        rows: list[dict[str, Any]] = pq.read_table(file, use_threads=False, pre_buffer=False).to_pylist()
+    rows: list[dict[str, Any]] = _read(url, None).to_pylist()
     return rows
+
+
+def read_columns(url: str, names: Sequence[str]) -> pl.DataFrame:
+    """Some columns of one part."""
+    frame = pl.from_arrow(_read(url, names))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _read(url: str, names: Sequence[str] | None) -> pa.Table:
+    """A part, read from memory by one thread: ``pq.read_table`` and Python files leave threads behind that abort the
+    interpreter at its end (apache/arrow#33975, #50482).
+    """
+    with pq.ParquetFile(pa.BufferReader(storage.read_bytes(url))) as file:
+        return file.read(columns=None if names is None else list(names), use_threads=False)
 
 
 def scan(out: str, table: Table = "samples") -> pl.LazyFrame:

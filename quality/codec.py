@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import cv2
 import numpy as np
 from pydantic import Field
 
 from manifests.recipe import Config
-from manifests.records import Image, SemblanceError
+from manifests.records import Image, Mask, SemblanceError
+
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
 class EncodingConfig(Config):
@@ -48,10 +51,53 @@ def decode(data: bytes) -> Image:
     """The picture as (H, W, 3) RGB; raises SemblanceError where the bytes are no picture."""
     if not data:
         raise SemblanceError("the picture is empty")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:  # more pixels than OpenCV takes
+        image = None
     if image is None:
         raise SemblanceError("the bytes are no JPEG, PNG or WebP picture")
     return image  # type: ignore[return-value]
+
+
+def png_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a whole PNG, without decoding it: every chunk is there and fits its checksum.
+
+    Raises SemblanceError otherwise. What a header claims can so be judged before memory is given for it.
+    """
+    if not data.startswith(_PNG):
+        raise SemblanceError("the bytes are no PNG picture")
+    place, size, kind = len(_PNG), (0, 0), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, place) if place + 12 <= len(data) else (1 << 31, b"")
+        end = place + 12 + length
+        if end > len(data):
+            raise SemblanceError("the PNG picture is cut short")
+        if zlib.crc32(data[place + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+            raise SemblanceError("the PNG picture is damaged")
+        if place == len(_PNG):
+            if kind != b"IHDR" or length != 13:
+                raise SemblanceError("the PNG picture does not begin with its header")
+            size = struct.unpack_from(">II", data, place + 8)
+        place = end
+    return size
+
+
+def encode_mask(mask_HW: Mask) -> bytes:
+    """The (H, W) mask as a PNG of one channel, bit for bit."""
+    done, buffer = cv2.imencode(".png", mask_HW)
+    if not done:
+        raise RuntimeError(f"OpenCV cannot encode a {mask_HW.shape} mask")
+    return buffer.tobytes()
+
+
+def decode_mask(data: bytes) -> Mask:
+    """The (H, W) mask of ``encode_mask``; raises SemblanceError where the bytes are no PNG of one channel."""
+    png_size(data)
+    mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if mask is None or mask.ndim != 2 or mask.dtype != np.uint8:
+        raise SemblanceError("the picture is no mask of one channel")
+    return mask  # type: ignore[return-value]
 
 
 def degrade(image_HWC: Image, quality: int, kind: Literal["jpg", "webp"] = "jpg") -> Image:

@@ -35,8 +35,9 @@ class GatesConfig(Config):
         return self
 
 
-def judge(face: Face, measures: Measures, config: GatesConfig, original: Verdict | None = None) -> Verdict:
-    """The verdict on one face; ``original`` is that of the same face in the original video, if guided.
+def judge(face: Face | None, measures: Measures, config: GatesConfig, original: Verdict | None = None) -> Verdict:
+    """The verdict on one face; ``original`` is that of the same face in the original video, if guided; ``face``
+    is None where a dataset's authors cut it out, so that its box and confidence are unknown.
 
     Reasons stand in the order confidence, small, dark, bright, face_ratio, blur, pair. A null measure is
     never judged. Where only ``pair`` speaks, value and limit are those of the original's first reason.
@@ -53,12 +54,12 @@ def judge(face: Face, measures: Measures, config: GatesConfig, original: Verdict
     return Verdict(reasons=tuple(reason for reason, _, _ in own), measured=own[0][1], limit=own[0][2])
 
 
-def _failures(face: Face, measures: Measures, config: GatesConfig) -> Iterator[Failure]:
-    x0, y0, x1, y1 = face.box
-    side = max(x1 - x0, y1 - y0)
+def _failures(face: Face | None, measures: Measures, config: GatesConfig) -> Iterator[Failure]:
     low, high = config.brightness if config.brightness is not None else (None, None)
-    yield from _under("confidence", face.confidence, config.confidence)
-    yield from _under("small", side, config.min_face)
+    if face is not None:
+        x0, y0, x1, y1 = face.box
+        yield from _under("confidence", face.confidence, config.confidence)
+        yield from _under("small", max(x1 - x0, y1 - y0), config.min_face)
     yield from _under("dark", measures.brightness, low)
     if measures.brightness is not None and high is not None and measures.brightness > high:
         yield "bright", measures.brightness, high

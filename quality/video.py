@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import IO, Any, Final, Literal
 
 import av
 import numpy as np
@@ -70,6 +70,20 @@ def probe(path: str) -> Properties:
     )
 
 
+def created(file: str | IO[bytes]) -> str | None:
+    """When the container says that it was made (ISO 8601), from its header alone; None where it does not say.
+
+    A file that cannot be opened has no time either: what is wrong with it is told when it is processed.
+    """
+    try:
+        with _opened(file) as container:
+            tags = [container.metadata, *(stream.metadata for stream in container.streams.video)]
+    except VideoError:
+        return None
+    found = (value for one in tags for key, value in one.items() if key.lower() == "creation_time")
+    return _created(next(found, None))
+
+
 def frames(path: str, indices: Sequence[int], *, decoder: DecoderName) -> Iterator[Frame]:
     """The wanted frames in order, upright (H, W, 3) RGB, decoded in one thread from the start without seeking.
 
@@ -110,9 +124,9 @@ def write_h264(
             container.mux(stream.encode(None))
 
 
-def _opened(path: str) -> Any:
+def _opened(file: str | IO[bytes]) -> Any:
     try:
-        return av.open(path)
+        return av.open(file)
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise VideoError("decode_error", f"the file is no readable video ({_reason(error)}); get it again.") from error
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from manifests.console import friendly, plain
+
+if TYPE_CHECKING:
+    from shards.layout import Receipt
 
 app = typer.Typer(
     help="The bytes of a build.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -40,3 +43,70 @@ def verify(
         print(f"{plain(out)}: {len(report.problems)} problems in {looked} ({how})")
         raise SystemExit(1)
     print(f"{plain(out)}: whole: {looked} ({how})")
+
+
+@app.command()
+@friendly
+def repack(
+    out: Annotated[str, typer.Argument(help="The --out of a finished build, which stays as it is.")],
+    split: Annotated[
+        str, typer.Option("--split", help="official, official_clean, identity, family, method or temporal.")
+    ],
+    to: Annotated[str, typer.Option("--to", help="New folder or s3:// prefix for the build that comes out.")],
+    held_out: Annotated[
+        list[str] | None, typer.Option("--held-out", help="With --split method: a method for test alone; repeatable.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="With --split official_clean: recording, family or person. Default: recording."),
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option("--keep", help="Parquet or CSV file with a column sample_id or video_id.")
+    ] = None,
+) -> None:
+    """Lay another split out from shards and manifests alone; run again after an interruption, it goes on."""
+    from shards import keep as lists
+    from shards import repack as repacker
+    from shards.replan import Wish, plan
+
+    wish = Wish(split=split, held_out=held_out or (), against=against, keep=lists.read(keep) if keep else None)
+    made = plan(out, wish)
+    try:
+        done = repacker.run(made, to, _sealed)
+    except KeyboardInterrupt:
+        print(f"Interrupted. What is sealed in {plain(to)} is kept; run the same command to go on.", file=sys.stderr)
+        raise SystemExit(130) from None
+    if not done.worked:
+        print(f"{plain(to)} is finished already; nothing to do.")
+    for sentence in made.assigned.said.of(made.assigned.protocol):
+        print(plain(sentence))
+    counts = done.description["counts"]
+    sides = ", ".join(f"{side} {count}" for side, count in counts["splits"].items())
+    left = f"; {made.left_out} samples left out by {plain(keep)}" if keep else ""
+    print(f"{plain(to)}: split {made.assigned.protocol} of {plain(out)}: {counts['samples']} samples{left}")
+    print(f"videos: {sides}. `shards verify {plain(to)} --deep` reads every byte.")
+
+
+def _sealed(receipt: Receipt, done: int, of: int) -> None:
+    empty = "" if receipt.shard else " (no tar is written for it)"
+    print(f"sealed {receipt.key}: {receipt.samples} samples{empty}; {done} of {of} shards", flush=True)
+
+
+@app.command()
+@friendly
+def export(
+    out: Annotated[str, typer.Argument(help="The --out of a finished build.")],
+    form: Annotated[str, typer.Option("--format", help="deepfakebench (its folders and JSON) or folder (and a CSV).")],
+    to: Annotated[str, typer.Option("--to", help="New or empty folder or s3:// prefix.")],
+    everything: Annotated[bool, typer.Option("--all", help="Also the videos that stand on no side.")] = False,
+) -> None:
+    """Write a build's pictures into folders, for other people's code."""
+    from shards.export import export as write
+
+    done = write(out, form, to, everything=everything)
+    sides = ", ".join(f"{side} {count}" for side, count in sorted(done.pictures.items())) or "none"
+    masks = f", {done.masks} masks" if done.masks else ""
+    print(f"{plain(to)}: {done.pictures.total()} pictures ({sides}){masks}. README.md there says how to use them.")
+    for reason, count in sorted(done.left_out.items()):
+        print(f"left out: {count} faces {reason}")
+    print("Most datasets' terms forbid passing their pictures on, crops too: read CARD.md before you share any of it.")

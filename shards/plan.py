@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
@@ -14,12 +15,13 @@ _PLACE: Final = {split: place for place, split in enumerate(SPLITS)}
 
 
 def assign_shards(
-    videos: pl.DataFrame, config: ShardConfig, *, dataset: str, bytes_per_video: int, seed: int
+    videos: pl.DataFrame, config: ShardConfig, *, dataset: str, bytes_per_video: int | Mapping[str, int], seed: int
 ) -> pl.DataFrame:
     """Fill ``shard`` and ``order`` of a table whose ``split`` is set; rows come back in that order.
 
     Within a split a family lies in one shard, which may grow over its size for it. Families stand in the
     order of their hash, originals before their fakes. Videos that will not be decoded weigh nothing.
+    ``bytes_per_video`` is an estimate for each, or what each is known to take (by video_id; absent: nothing).
     """
     columns = ["video_id", "family_id", "split", "label", "fault"]
     rows = videos.select(columns).rows()
@@ -27,9 +29,10 @@ def assign_shards(
     shards: list[str] = []
     number, held, family, split = -1, 0, None, None
     weights: dict[tuple[str, str], int] = {}
-    for _, row_family, row_split, _, fault in rows:
+    for video_id, row_family, row_split, _, fault in rows:
         key = (row_split, row_family)
-        weights[key] = weights.get(key, 0) + (0 if fault else bytes_per_video)
+        weight = bytes_per_video.get(video_id, 0) if isinstance(bytes_per_video, Mapping) else bytes_per_video
+        weights[key] = weights.get(key, 0) + (0 if fault else weight)
     for _, row_family, row_split, _, _ in rows:
         weight = weights[row_split, row_family]
         if row_split != split:

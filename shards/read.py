@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from manifests import storage, store
-from manifests.records import SemblanceError
+from manifests.records import SPLIT_COLUMNS, SemblanceError
 from shards import layout, tario
 from shards.layout import Receipt
 from shards.write import fits, sample_json
 
 PICTURES: Final = ("jpg", "png", "webp")
+MASK: Final = "mask.png"
 ISOLATING: Final = ("family", "identity", "method", "temporal")  # protocols that keep families apart
+_GREY: Final = b"\x08\x00"  # bits a channel and kind of colour in a PNG's header: eight, grey
 _MAGIC: Final = {"jpg": b"\xff\xd8\xff", "png": b"\x89PNG", "webp": b"RIFF"}
 
 
@@ -136,11 +138,28 @@ def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str
         report.add("its rows are not those of the planned videos", layout.manifest_path("videos", receipt.key))
     if (len(samples), len(rejects), len(videos)) != (receipt.samples, receipt.rejects, receipt.videos):
         report.add("its rows are not as many as the receipt says", layout.receipt_path(receipt.key))
+    _check_sides(shard, planned, tables, report)
     _check_conservation(samples, rejects, videos, report)
     if report.deep and receipt.shard is not None:
         _check_tar(out, shard, samples, report)
     if report.deep and any(stored.path == layout.rejects_path(receipt.key) for stored in receipt.files):
         _check_rejects_tar(out, layout.rejects_path(receipt.key), rejects, report)
+
+
+def _check_sides(
+    shard: str, planned: list[dict[str, Any]], tables: Mapping[str, list[dict[str, Any]]], report: Report
+) -> None:
+    """Every row stands where the plan has its video, and the shard lies with its split."""
+    sides = {row["video_id"]: [row[name] for name in SPLIT_COLUMNS] for row in planned}
+    if odd := sorted(row["video_id"] for row in planned if row["split"] != layout.split_of(shard)):
+        report.add(f"its path is not that of the split of {odd[0]}", shard)
+    for table, rows in tables.items():
+        moved = {row["video_id"] for row in rows if [row[name] for name in SPLIT_COLUMNS] != sides.get(row["video_id"])}
+        for name in sorted(moved)[:1]:
+            more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+            report.add(
+                f"the sides of {name}{more} are not the plan's", layout.manifest_path(table, layout.key_of(shard))
+            )
 
 
 def _check_conservation(
@@ -162,43 +181,55 @@ def _check_conservation(
 
 
 def _check_tar(out: str, shard: str, samples: list[dict[str, Any]], report: Report) -> None:
-    """Law 4: one picture, one json and at most one mask for each row, where the row says, and no more."""
+    """Law 4: one picture, one json and, where the row says so, one mask for each row, where it says, and no more."""
     rows = {row["sample_id"]: row for row in samples}
     pictures: Counter[str] = Counter()
     notes: Counter[str] = Counter()
+    masks: Counter[str] = Counter()
     try:
         with storage.reading(storage.join(out, shard)) as file:
             for member in tario.read(file):
                 name, _, suffix = member.name.partition(".")
                 row = rows.get(name)
-                if row is None or suffix not in (*PICTURES, "json", "mask.png"):
+                if row is None or suffix not in (*PICTURES, "json", MASK):
                     report.add(f"member {member.name} has no row", shard)
                 elif suffix == "json":
                     notes[name] += 1
-                    if member.data != sample_json(row | {"landmarks": list(row["landmarks"])}):
+                    if member.data != sample_json(row):
                         _check_json(member, row, shard, report)
+                elif suffix == MASK:
+                    masks[name] += 1
+                    if not member.data.startswith(_MAGIC["png"]) or member.data[24:26] != _GREY:
+                        report.add(f"{member.name} is no PNG picture of one channel", shard)
                 elif suffix in PICTURES:
                     pictures[name] += 1
                     _check_picture(member, row, suffix, shard, report)
     except (SemblanceError, OSError) as error:
         report.add(str(error), shard)
         return
-    for name in rows:
+    for name, row in rows.items():
         if (pictures[name], notes[name]) != (1, 1):
             report.add(f"sample {name} has {pictures[name]} pictures and {notes[name]} notes", shard)
+        if masks[name] != bool(row["mask"]):
+            report.add(f"sample {name} has {masks[name]} masks, its row says {int(bool(row['mask']))}", shard)
 
 
 def _check_json(member: tario.Member, row: Mapping[str, Any], shard: str, report: Report) -> None:
-    """The json holds full precision where the table holds 32 bits: compare to within them."""
     try:
         note = json.loads(member.data)
     except ValueError:
         report.add(f"{member.name} is no JSON", shard)
         return
+    for sentence in contradictions(note, row):
+        report.add(f"{member.name} {sentence}", shard)
+
+
+def contradictions(note: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[str]:
+    """Where the JSON beside a picture and its row differ; it holds full precision where the table holds 32 bits."""
     for name, value in note.items():
         known = row.get(name)
         if not _alike(value, list(known) if isinstance(value, list) and known is not None else known):
-            report.add(f"{member.name} says {name} = {value}, the row {known}", shard)
+            yield f"says {name} = {value}, the row {known}"
 
 
 def _alike(a: object, b: object) -> bool:
@@ -229,13 +260,18 @@ def _check_rejects_tar(out: str, path: str, rejects: list[dict[str, Any]], repor
 
 
 def _check_isolation(plan: list[dict[str, Any]], dataset: Mapping[str, Any], report: Report) -> None:
-    """Law 3 for families, under the protocols that promise it."""
+    """Law 3 for families, and under ``identity`` for known people, under the protocols that promise it."""
     if dataset.get("split") not in ISOLATING:
         return
-    sides: dict[str, set[str]] = {}
-    for row in plan:
-        if row["split"] in ("train", "val", "test"):
-            sides.setdefault(row["family_id"], set()).add(row["split"])
-    for family, found in sides.items():
-        if len(found) > 1:
-            report.add(f"stands on {' and '.join(sorted(found))}", f"family {family}", "build again into another --out")
+    kinds: dict[str, tuple[str, ...]] = {"family": ("family_id",)}
+    if dataset["split"] == "identity":
+        kinds["person"] = ("target_id", "donor_id")
+    for kind, columns in kinds.items():
+        sides: dict[str, set[str]] = {}
+        for row in plan:
+            if row["split"] in ("train", "val", "test"):
+                for name in {row[column] for column in columns} - {None}:
+                    sides.setdefault(name, set()).add(row["split"])
+        for name, found in sorted(sides.items()):
+            if len(found) > 1:
+                report.add(f"stands on {' and '.join(sorted(found))}", f"{kind} {name}", "build into another --out")

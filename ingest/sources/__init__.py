@@ -5,17 +5,23 @@ from __future__ import annotations
 from typing import Final
 
 from ingest.sources.base import Source
+from ingest.sources.celebdf import CelebDf
 from ingest.sources.dfdc import Dfdc
 from ingest.sources.dfdc_preview import DfdcPreview
+from ingest.sources.ffpp import Ffpp
 from ingest.sources.folder import Folder
+from ingest.sources.wilddeepfake import WildDeepfake
 from manifests.records import UsageError
 
 SOURCES: Final[dict[str, Source]] = {
     source.name: source
     for source in (
+        CelebDf(),
         Dfdc(),
         DfdcPreview(),
+        Ffpp(),
         Folder(),
+        WildDeepfake(),
     )
 }
 

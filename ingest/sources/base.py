@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 from manifests.recipe import Config
 from manifests.records import Finding, SemblanceError, Video
 from manifests.storage import Stat
+from shards.tario import ArchiveConfig
 
 Basis = Literal["person", "recording"]
+Picture = tuple[int, str]  # frame index, and name in the folder of its sequence
 
 
 class SourceConfig(Config):
@@ -19,10 +21,12 @@ class SourceConfig(Config):
     ``lists``: the folder or URL with the official split lists (``ffpp``: train.json, val.json, test.json and
     conversion_dict.json; ``celebdf``: List_of_testing_videos.txt). ``table``: a CSV or Parquet table of the
     user's own videos (``folder``). Both change what is planned, so their content enters the fingerprint.
+    ``archive``: what an archive of the dataset may hold (``wilddeepfake``).
     """
 
     lists: str | None = None
     table: str | None = None
+    archive: ArchiveConfig = ArchiveConfig()
 
 
 SYNTHETIC: Final = ".semblance-demo.json"  # this file at the root: invented people, made by `ingest demo`
@@ -47,7 +51,8 @@ class Discovery:
     Videos carry in ``split_official`` the side on which the dataset's authors published them, None where
     they published none. ``val_from_train``: the authors published no val, so a part of train becomes it.
     ``paired``: the layout tells which original a fake was made from. ``identity_basis`` is set where the data
-    itself, not the dataset, decides what its ids stand for.
+    itself, not the dataset, decides what its ids stand for. ``pictures``: of a video that is a folder inside an
+    archive, its pictures there in the order of time.
     """
 
     videos: tuple[Video, ...]
@@ -58,6 +63,7 @@ class Discovery:
     val_from_train: bool = False
     paired: bool = True
     identity_basis: Basis | None = None
+    pictures: Mapping[str, tuple[Picture, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,15 +42,20 @@ def json_entries(text: str) -> list[Entry]:
 
     An object inside that gives a key twice is ``Repeated``.
     """
-    try:
-        value = json.loads(text, object_pairs_hook=_object)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    value = _value(text)
     if isinstance(value, Repeated):
         return list(value)
     if not isinstance(value, dict):
         raise ValueError("the file holds no JSON object")
     return list(value.items())
+
+
+def json_list(text: str) -> list[object]:
+    """The items of one JSON array; raises ValueError for anything else."""
+    value = _value(text)
+    if not isinstance(value, list) or isinstance(value, Repeated):
+        raise ValueError("the file holds no JSON array")
+    return value
 
 
 def label_entries(text: str) -> list[Entry]:
@@ -76,6 +81,13 @@ def short(value: object) -> str:
 def bad_row(path: str, name: str, reason: str) -> Finding:
     """The finding for row ``name`` of the metadata file ``path``."""
     return Finding(path=path, kind="bad_row", reason=f"row {short(name)}: {reason}")
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _object(pairs: list[tuple[str, object]]) -> object:

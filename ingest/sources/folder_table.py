@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Final
 import polars as pl
 
 from ingest.sources.entries import bad_row, short
+from ingest.sources.lists import below
 from manifests import storage
 from manifests.protocols import parse_date
 from manifests.records import PRISTINE, Finding, SemblanceError
@@ -84,7 +84,7 @@ def read_table(root: str, table: str) -> Table:
         raise SemblanceError(
             f"The table {table} cannot be read ({error}); name a CSV or Parquet file with --set source.table=FILE."
         ) from error
-    place = _below(root, url)
+    place = below(root, url)
     path = place or table
     try:
         names, lines = _parquet(data) if table.lower().endswith((".parquet", ".pq")) else _csv(data)
@@ -220,12 +220,3 @@ def relative(text: str | None) -> str | None:
         return None
     path = normpath(text)
     return None if path == "." else path
-
-
-def _below(root: str, url: str) -> str | None:
-    """The path of ``url`` below ``root``, None where it lies elsewhere."""
-    if storage.is_remote(root) or storage.is_remote(url):
-        folder = f"{root.rstrip('/')}/"
-        return url.removeprefix(folder) if url.startswith(folder) else None
-    path = os.path.relpath(os.path.realpath(url), os.path.realpath(root.removeprefix("file://")))
-    return None if path.startswith("..") else path

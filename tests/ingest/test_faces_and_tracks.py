@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
-import pytest
 
 from ingest import persons
 from ingest.faces import DetectConfig, Detector, weights
@@ -52,27 +51,6 @@ def test_results_have_a_total_order_and_repeat(detector: Detector) -> None:
     assert found == sorted(found, key=lambda face: (-face.confidence, face.box))
     detector.find(scene([(persons.person(0), 320)]))
     assert detector.find(image) == found
-
-
-@pytest.mark.parametrize("fault", [IndexError("mask does not fit"), RuntimeError("expected a non-empty list")])
-def test_degenerate_candidates_get_a_second_look(
-    detector: Detector, monkeypatch: pytest.MonkeyPatch, fault: Exception
-) -> None:
-    """facenet-pytorch raises where a candidate lies wholly outside: the frame is looked at with a border."""
-    image = scene([(persons.person(0), 320)])
-    (plain,) = [face for face in detector.find(image) if face.confidence > 0.95]
-    detect, calls = detector._detect, []
-
-    def first_fails(given: Image) -> list[Face]:
-        calls.append(given.shape)
-        if len(calls) == 1:
-            raise fault
-        return detect(given)
-
-    monkeypatch.setattr(detector, "_detect", first_fails)
-    (again,) = [face for face in detector.find(image) if face.confidence > 0.95]
-    assert calls[1][0] == calls[0][0] + 160
-    assert np.allclose(again.box, plain.box, atol=16)  # the pyramid falls elsewhere
 
 
 def test_weights_are_hashed_without_torch() -> None:

@@ -14,7 +14,7 @@ from ingest.process import Job, Result, process
 from ingest.recipes import Recipe, parse
 from ingest.sources import source
 from manifests import storage
-from manifests.records import Crop, Face, Geometry, Image, Measures, Video
+from manifests.records import Face, Geometry, Image, Measures, Video
 from quality import video
 
 RECIPE = parse({"sampling": {"n": 8}}, "test")
@@ -175,15 +175,10 @@ def test_one_track_does_not_wait_for_proof_and_false_detections_do_not_count() -
     def seen(track: int, confidence: float, peak: float | None) -> Seen:
         face = Face(box=(0, 0, 9, 9), landmarks=(0.0,) * 10, confidence=confidence, track=track)
         image = np.zeros((16, 16, 3), np.uint8)
-        crop = Crop(
-            face=face,
-            geometry=Geometry(x0=0, y0=0, side=16),
-            image=image,
-            probe=image,
-            box_in_probe=(0, 0, 9, 9),
-            landmarks_in_probe=(0.0,) * 10,
+        square = Geometry(x0=0, y0=0, side=16)
+        return Seen(
+            frame_index=0, time_s=0.0, image=image, face=face, geometry=square, measures=Measures(change_peak=peak)
         )
-        return Seen(frame_index=0, time_s=0.0, crop=crop, measures=Measures(change_peak=peak))
 
     alone = [seen(0, 0.99, None), seen(1, 0.7, None)]
     assert face_labels(1, alone, confident_tracks(alone, 0.95), 3.0) == {0: 1, 1: None}

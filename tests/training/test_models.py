@@ -125,7 +125,7 @@ def test_where_weights_would_come_from() -> None:
     assert weights._address(url).endswith(".pth")
     with pytest.raises(UsageError, match=r"no weights 'resnet50\.mine'"):
         models.build(ResNetConfig(arch="resnet50.mine"))
-    with pytest.raises(UsageError, match="no pretrained weights for 'resnet50t.untrained'"):
+    with pytest.raises(UsageError, match=r"no pretrained weights for 'resnet50t\.untrained'"):
         models.build(ResNetConfig(arch="resnet50t.untrained", pretrained="imagenet"))
 
 

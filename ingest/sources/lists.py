@@ -1,0 +1,80 @@
+"""Split lists and the like: where they lie beside the videos, or in the folder that the recipe names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from posixpath import basename, join
+
+from manifests import storage
+from manifests.records import SemblanceError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideTable:
+    """A small file that says something of many videos: its plain name, where it lies, and its bytes.
+
+    ``path`` is relative to the dataset's root where ``inside`` it, else as the recipe names it.
+    """
+
+    name: str
+    path: str
+    inside: bool
+    data: bytes
+
+    @property
+    def hashed(self) -> tuple[str, str]:
+        """What the fingerprint covers, wherever the file lies."""
+        return self.name, hashlib.sha256(self.data).hexdigest()
+
+
+def find(
+    root: str, paths: Collection[str], lists: str | None, names: Sequence[str], folders: Iterable[str]
+) -> list[SideTable]:
+    """Every file of one of the ``names`` in one of the ``folders``, by name and then by path.
+
+    Without ``lists`` the folders lie below ``root``, among whose files ``paths`` they are looked for. With it they
+    lie in the folder ``lists`` alone, which is itself as written or below ``root``; it may also be the path of one
+    such file. Raises SemblanceError where ``lists`` has none of them, or a file that is there cannot be read.
+    """
+    if lists is None:
+        there = sorted((name, path) for name in names for path in {join(one, name) for one in folders} if path in paths)
+        return [_read(storage.join(root, path), name, root) for name, path in there]
+    base, wanted = (
+        (lists, names) if basename(lists) not in names else (os.path.dirname(lists) or ".", [basename(lists)])
+    )
+    for place in (base, storage.join(root, base)):
+        urls = [(name, storage.join(place, join(one, name))) for name in wanted for one in sorted({"", *folders})]
+        if found := [(name, url) for name, url in urls if _exists(url)]:
+            return [_read(url, name, root) for name, url in found]
+    raise SemblanceError(
+        f"There is none of {', '.join(names)} in {lists}; name the folder that holds them: --set source.lists=FOLDER."
+    )
+
+
+def below(root: str, url: str) -> str | None:
+    """The path of ``url`` below ``root``, None where it lies elsewhere."""
+    if storage.is_remote(root) or storage.is_remote(url):
+        folder = f"{root.rstrip('/')}/"
+        return url.removeprefix(folder) if url.startswith(folder) else None
+    path = os.path.relpath(os.path.realpath(url), os.path.realpath(root.removeprefix("file://")))
+    return None if path == ".." or path.startswith("../") else path
+
+
+def _exists(url: str) -> bool:
+    try:
+        return storage.exists(url)
+    except (OSError, ValueError, ImportError) as error:  # an unknown protocol, no access
+        raise SemblanceError(f"source.lists cannot be looked for at {url} ({error}); name a folder or URL.") from error
+
+
+def _read(url: str, name: str, root: str) -> SideTable:
+    try:
+        data = storage.read_bytes(url)
+    except OSError as error:
+        raise SemblanceError(f"{url} is there but cannot be read ({error}); make it readable and try again.") from error
+    place = below(root, url)
+    path = (place or url).encode("utf-8", "backslashreplace").decode()
+    return SideTable(name=name, path=path, inside=place is not None, data=data)

@@ -1,0 +1,121 @@
+"""The cascade against facenet-pytorch's detector: speed and agreement on the same frames, in one thread."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ingest import faces
+from ingest.faces import DetectConfig, Detector
+from ingest.tracks import overlap
+from manifests.records import Face, Image
+
+SURE, NEAR = 0.95, 0.90  # a face that one gives at SURE counts as found where the other gives it at NEAR
+Find = Callable[[Image], list[Face]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Agreement:
+    """How the faces of one detector are found again by another."""
+
+    faces: int = 0
+    missed: int = 0
+    overlaps: list[float] = field(default_factory=list)  # intersection over union
+    landmarks: list[float] = field(default_factory=list)  # mean distance, in eye distances
+
+    @property
+    def found(self) -> float:
+        """Share of the sure faces that the other detector gives too."""
+        return 1 - self.missed / max(self.faces, 1)
+
+    @property
+    def overlap(self) -> float:
+        return statistics.fmean(self.overlaps)
+
+    @property
+    def landmark_error(self) -> float:
+        return statistics.fmean(self.landmarks)
+
+    def add(self, known: list[Face], other: list[Face], shift: float = 0.0) -> None:
+        """Look for every sure face of ``known`` among ``other``, whose pixels lie ``shift`` away."""
+        near = [(one, _moved(one, shift)) for one in other if one.confidence >= NEAR]
+        for face in known:
+            if face.confidence < SURE:
+                continue
+            self.faces += 1
+            best, box = max(near, key=lambda pair: overlap(face.box, pair[1]), default=(None, face.box))
+            if best is None or overlap(face.box, box) < 0.5:
+                self.missed += 1
+                continue
+            mine = np.array(face.landmarks).reshape(5, 2)
+            theirs = np.array(best.landmarks).reshape(5, 2) + shift
+            self.overlaps.append(overlap(face.box, box))
+            self.landmarks.append(
+                float(np.linalg.norm(mine - theirs, axis=1).mean() / np.linalg.norm(mine[0] - mine[1]))
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Recall and precision of the cascade, the reference's agreement with itself on shifted frames, seconds a frame."""
+
+    recall: Agreement
+    precision: Agreement
+    own: Agreement
+    seconds: float
+    reference_seconds: float
+
+    @property
+    def faster(self) -> float:
+        return self.reference_seconds / self.seconds
+
+
+def reference(min_face: int = 80) -> Find:
+    """facenet-pytorch's ``detect``, frame by frame, in one thread."""
+    find = faces._facenet(DetectConfig(min_face=min_face))
+
+    def faces_of(image: Image) -> list[Face]:
+        boxes, scores, points = find(image)
+        return [faces._face(*one) for one in zip(boxes, scores, points.reshape(-1, 10), strict=True)]
+
+    return faces_of
+
+
+def compare(images: list[Image], detector: Detector, other: Find, rounds: int = 1) -> Compared:
+    """Both detectors on all images, in turns; medians over the rounds of the median frame."""
+    recall, precision, own = Agreement(), Agreement(), Agreement()
+    detector.find(images[0])
+    ours, theirs = [], []
+    for _ in range(rounds):
+        ours.append(_timed(detector.find, images))
+        theirs.append(_timed(other, images))
+    for image in images:
+        known, found = other(image), detector.find(image)
+        recall.add(known, found)
+        precision.add(found, known)
+        own.add(known, other(np.roll(image, (1, 1), (0, 1))), shift=-1)
+    return Compared(
+        recall=recall,
+        precision=precision,
+        own=own,
+        seconds=statistics.median(ours),
+        reference_seconds=statistics.median(theirs),
+    )
+
+
+def _timed(find: Find, images: list[Image]) -> float:
+    times = []
+    for image in images:
+        start = time.perf_counter()
+        find(image)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _moved(face: Face, by: float) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = face.box
+    return x0 + by, y0 + by, x1 + by, y1 + by

@@ -1,0 +1,217 @@
+"""Plans of the full datasets, from their real lists: soon and in little memory; every protocol checked once more."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.conftest import BIN
+from tests.ingest import full_sets
+
+pytestmark = pytest.mark.shared
+
+SECONDS, MEMORY = 60, 1_536 * 2**20
+SIDES = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What ``ingest plan`` said and wrote, its seconds on the processor and its peak memory in bytes."""
+
+    said: str
+    table: pl.DataFrame
+    seconds: float
+    memory: int
+
+    def __post_init__(self) -> None:
+        assert self.seconds < SECONDS  # of the processor: another program's load does not count
+        assert self.memory < MEMORY
+
+
+def plan(dataset: str, root: Path, *options: str) -> Planned:
+    with tempfile.TemporaryDirectory() as folder:
+        to, said = Path(folder) / "plan.parquet", Path(folder) / "said.txt"
+        with open(said, "w") as out:
+            command = [BIN / "ingest", "plan", "--dataset", dataset, "--root", root, "--to", to, *options]
+            started = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+            _, status, usage = os.wait4(started.pid, 0)
+            started.returncode = os.waitstatus_to_exitcode(status)
+        assert started.returncode == 0, said.read_text()
+        return Planned(
+            said=said.read_text(),
+            table=pl.read_parquet(to),
+            seconds=usage.ru_utime + usage.ru_stime,
+            memory=usage.ru_maxrss * 1024,
+        )
+
+
+def straddling(rows: Iterable[dict[str, Any]], column: str, *ids: str) -> list[str]:
+    """Ids that stand on two of train, val and test."""
+    stand: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        for name in ids:
+            if row[name] is not None and row[column] is not None:
+                stand[row[name]].add(row[column])
+    return sorted(one for one, sides in stand.items() if len(sides) > 1)
+
+
+def check_isolation(table: pl.DataFrame) -> None:
+    """No family on two sides under any protocol that promises it, no person under identity; all have a reason."""
+    rows = table.to_dicts()
+    for column in ("split_family", "split_identity", "split_method", "split_temporal"):
+        assert straddling(rows, column, "family_id") == [], column
+    assert straddling(rows, "split_identity", "target_id", "donor_id") == []
+    for row in rows:
+        assert row["split"] in (*SIDES, "unassigned")
+        assert (row["split"] == "unassigned") == (row["split_note"] is not None)
+
+
+# Celeb-DF-v2 --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def celebdf(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Planned:
+    root = tmp_path_factory.mktemp("full") / "celebdf"
+    full_sets.celebdf(root, shared / "realmeta")
+    return plan("celebdf", root)
+
+
+def test_celebdf_is_whole_and_isolated(shared: Path, celebdf: Planned) -> None:
+    assert sorted(celebdf.table["path"]) == full_sets.celebdf_names(shared / "realmeta")
+    for what, count in (("Celeb-real", 590), ("YouTube-real", 300), ("Celeb-synthesis", 5639), ("people", 59)):
+        assert re.search(rf"│ {what} +│ +{count} │ +{count} │", celebdf.said)
+    check_isolation(celebdf.table)
+
+
+def test_celebdf_loses_no_fake_to_identity(celebdf: Planned) -> None:
+    """Counted from the names alone; nothing can be lower than nothing."""
+    side_of = dict(celebdf.table.select("path", "split_identity").iter_rows())
+    people: defaultdict[str, set[str | None]] = defaultdict(set)
+    lost = 0
+    for path, side in side_of.items():
+        for person in re.findall(r"id\d+", path):
+            people[person] |= {side} - {None}
+        lost += side is None
+    assert len(people) == 59
+    assert all(len(sides) == 1 for sides in people.values())
+    assert lost == 0
+    assert "59 known people; 0 of 5639 fakes straddle" in celebdf.said
+    sizes = Counter(side_of.values())
+    assert all(6529 / 20 <= sizes[side] <= 6529 / 5 for side in ("val", "test"))
+    fakes = Counter(side for path, side in side_of.items() if path.startswith("Celeb-synthesis"))
+    assert all(fakes[side] > 100 for side in SIDES)
+
+
+def test_people_from_youtube_are_unknown(celebdf: Planned) -> None:
+    tubes = celebdf.table.filter(pl.col("part") == "YouTube-real")
+    assert tubes["target_id"].null_count() == tubes.height == 300
+    assert "real videos of unknown people (their isolation cannot be proven): 300" in celebdf.said
+
+
+def test_celebdf_official_is_the_list_and_the_rest_is_for_training(shared: Path, celebdf: Planned) -> None:
+    lines = (shared / "realmeta/celebdf_v2/List_of_testing_videos.txt").read_text().split("\n")
+    listed = {line[2:] for line in lines if line}
+    assert len(listed) == 518
+    official = celebdf.table.select("path", "family_id", "split_official")
+    assert set(official.filter(pl.col("split_official") == "test")["path"]) == listed
+    rest = official.filter(pl.col("split_official") != "test")
+    assert rest.height == 6529 - 518
+    sizes = Counter(rest["split_official"])
+    assert abs(sizes["val"] - rest.height / 9) < 1  # 10 of 80 + 10
+    assert straddling(rest.to_dicts(), "split_official", "family_id") == []
+
+
+def test_celebdf_cleaned_by_person_leaves_next_to_nothing_and_says_so(shared: Path, tmp_path: Path) -> None:
+    full_sets.celebdf(tmp_path / "set", shared / "realmeta")
+    options = ["--set", "split.protocol=official_clean", "--set", "split.against=person"]
+    done = plan("celebdf", tmp_path / "set", *options)
+    left = re.search(
+        r"published train next to nothing would remain by person: (\d+) reals and (\d+) fakes of", done.said
+    )
+    test = {row["path"] for row in done.table.to_dicts() if row["split"] == "test"}
+    assert len(test) == 518
+    tested = {person for path in test for person in re.findall(r"id\d+", path)}
+    kept = done.table.filter(pl.col("split").is_in(["train", "val"]))["path"]
+    assert not any(set(re.findall(r"id\d+", path)) & tested for path in kept)
+    train = Counter(done.table.filter(pl.col("split") == "train")["label"])
+    assert left is not None
+    assert (train[0], train[1]) == (int(left[1]), int(left[2]))
+    assert len(tested) == 56  # of 59 people
+
+
+# FaceForensics++ ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ffpp(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Planned:
+    root = tmp_path_factory.mktemp("full") / "ffpp"
+    full_sets.ffpp(root, shared / "realmeta")
+    return plan("ffpp", root)
+
+
+def test_ffpp_is_whole_and_isolated(ffpp: Planned) -> None:
+    assert ffpp.table.height == 3 * (1_000 + 5 * 1_000 + 363 + 3_068)
+    assert ffpp.table["video_id"].n_unique() == ffpp.table.height
+    assert "│ c40: FaceShifter                      │  1000 │ 1000 │" in ffpp.said
+    assert "│ sequences whose YouTube video is told │  1000 │ 1000 │" in ffpp.said
+    check_isolation(ffpp.table)
+
+
+def test_ffpp_loses_no_fake_to_identity(shared: Path, ffpp: Planned) -> None:
+    """From the names and the dictionary: every recording and every actor on one side, no fake left out."""
+    told = json.loads((shared / "realmeta/ffpp/conversion_dict.json").read_text())
+    stand: defaultdict[str, set[str]] = defaultdict(set)
+    for path, side in ffpp.table.select("path", "split_identity").iter_rows():
+        name = path.rsplit("/", 1)[1].removesuffix(".mp4")
+        acted = re.match(r"(\d\d)(?:_(\d\d))?__", name)
+        shown = (
+            [one for one in acted.groups() if one]
+            if acted
+            else [told[one].rsplit(" ", 1)[0] for one in name.split("_")]
+        )
+        assert side in SIDES
+        for one in shown:
+            stand[one].add(side)
+    assert len(stand) == 977 + 28
+    assert all(len(sides) == 1 for sides in stand.values())
+    assert "0 of 24204 fakes straddle" in ffpp.said
+    sizes = Counter(ffpp.table["split_identity"])
+    assert abs(sizes["val"] / ffpp.table.height - 0.15) < 0.01
+    assert abs(sizes["test"] / ffpp.table.height - 0.15) < 0.01
+
+
+def test_ffpp_official_is_by_pairs(shared: Path, ffpp: Planned) -> None:
+    side_of = {}
+    for side, pairs in full_sets.ffpp_pairs(shared / "realmeta").items():
+        for a, b in pairs:
+            side_of |= {a: side, b: side, f"{a}_{b}": side, f"{b}_{a}": side}
+    for path, side in ffpp.table.select("path", "split_official").iter_rows():
+        assert side == side_of.get(path.rsplit("/", 1)[1].removesuffix(".mp4"))
+    counted = ffpp.table.filter(pl.col("label") == 0).group_by("split_official").len()
+    assert dict(counted.iter_rows()) == {"train": 3 * 720, "val": 3 * 140, "test": 3 * 140, None: 3 * 363}
+
+
+# DFDC ---------------------------------------------------------------------------------------------------------
+
+
+def test_dfdc_full_plan(shared: Path, tmp_path: Path) -> None:
+    full_sets.dfdc(tmp_path / "dfdc", shared / "realmeta")
+    done = plan("dfdc", tmp_path / "dfdc")
+    assert done.table.height == 119_146
+    assert "│ train parts       │     50 │     50 │" in done.said
+    assert "split_identity is null: no names of people or recordings" in done.said
+    families = done.table.group_by("family_id").agg(pl.col("split").n_unique())
+    assert families["split"].max() == 1
+    sizes = Counter(done.table["split"])
+    assert all(abs(sizes[side] - 11_914.6) < 1 for side in ("val", "test"))

@@ -1,0 +1,63 @@
+"""Repacking and exporting from and to object storage: a real S3 API on loopback."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from shards import read, repack, replan
+from shards.export import export
+from shards.replan import Wish
+from tests.conftest import REPOSITORY
+from tests.ingest.test_build import content
+from tests.ingest.test_s3 import s3  # noqa: F401
+from tests.shards import synthetic
+
+THERE = """
+import sys
+import fsspec
+from manifests.records import SemblanceError
+from shards import read, repack, replan
+from shards.export import export
+
+local, back = sys.argv[1:]
+fs = fsspec.filesystem("s3")
+fs.put(f"{local}/", "bucket/out/", recursive=True)
+fs.invalidate_cache()
+made = replan.plan("s3://bucket/out", replan.Wish(split="identity"))
+repack.run(made, "s3://bucket/out2")
+assert read.verify("s3://bucket/out2", deep=True).problems == []
+assert repack.run(made, "s3://bucket/out2").worked == 0
+print(export("s3://bucket/out2", "deepfakebench", "s3://bucket/export").pictures.total())
+export("s3://bucket/out2", "folder", f"{back}/folder")
+for to in ("s3://bucket/export", "s3://bucket/out2/export"):
+    try:
+        export("s3://bucket/out2", "folder", to)
+    except SemblanceError as error:
+        print(error)
+fs.get("bucket/out2/", f"{back}/out2/", recursive=True)
+fs.get("bucket/export/", f"{back}/export/", recursive=True)
+"""
+
+
+def test_repacked_and_exported_on_s3_as_on_disk(s3: dict[str, str], tmp_path: Path) -> None:  # noqa: F811
+    """Every byte is that of the same commands on a disk."""
+    out, back = tmp_path / "out", tmp_path / "back"
+    people = synthetic.people(random.Random(6), 8)
+    synthetic.build(out, people, "shards.target_bytes=60000", "split.protocol=family")
+    command = [sys.executable, "-c", THERE, str(out), str(back)]
+    done = subprocess.run(command, cwd=REPOSITORY, env=s3, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    repack.run(replan.plan(str(out), Wish(split="identity")), str(tmp_path / "out2"))
+    assert read.verify(str(tmp_path / "out2"), deep=True).problems == []
+    assert content(back / "out2") == content(tmp_path / "out2")
+    for form, folder in (("deepfakebench", "export"), ("folder", "folder")):
+        exported = export(str(tmp_path / "out2"), form, str(tmp_path / form))
+        assert content(back / folder) == content(tmp_path / form)
+        assert exported.pictures.total() > 0
+    said = done.stdout.splitlines()
+    assert said[0] == str(exported.pictures.total())
+    assert "is not empty" in said[1]
+    assert "stays as it is" in said[2]
