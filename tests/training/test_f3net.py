@@ -267,9 +267,19 @@ def test_half_precision_leaves_the_transforms_alone() -> None:
     model, image = build("both").eval(), torch.rand(1, 3, 48, 48)
     assert model.fad is not None
     assert model.lfs is not None
+    torch.set_float32_matmul_precision("high")  # TF32, as Lightning proposes it
+    try:
+        with dct.exact(image.device):
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(model.fad(image.bfloat16()), model.fad(image.bfloat16().float()))
         assert model.lfs(image.bfloat16()).dtype == torch.float32
+        mixed = build("mix").train()(torch.rand(2, 3, 48, 48))
+    assert mixed.logit_B.isfinite().all()
+    mixed.logit_B.float().sum().backward()
 
 
 def test_pretrained_xception_reaches_both_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

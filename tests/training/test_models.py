@@ -89,8 +89,10 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
     state = model.backbone.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in source.state_dict().items() if name in state)
     assert len(state) > 50
+    assert model.origin == f"the weights in {tmp_path / 'weights.pth'}"
     unloaded = models.build(ResNetConfig(arch="resnet10t.c3_in1k", pretrained="missing.pth"), pretrained=False)
     assert unloaded.embedding_dim == model.embedding_dim
+    assert unloaded.origin == "random weights"
 
 
 def test_weights_that_do_not_fit_or_are_not_there(tmp_path: Path) -> None:
@@ -107,7 +109,8 @@ def test_weights_that_do_not_fit_or_are_not_there(tmp_path: Path) -> None:
 
 
 def test_weights_out_of_reach_are_one_sentence_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "_missing", lambda *_: "http://127.0.0.1:9/weights")  # nobody listens there
+    monkeypatch.setattr(weights, "_cached", lambda _: None)
+    monkeypatch.setattr(weights, "_address", lambda _: "http://127.0.0.1:9/weights")  # nobody listens there
     began = time.process_time()
     with pytest.raises(SemblanceError, match=r"model\.pretrained=none") as caught:
         models.build(ResNetConfig(pretrained="imagenet"))
@@ -116,19 +119,14 @@ def test_weights_out_of_reach_are_one_sentence_and_soon(monkeypatch: pytest.Monk
     assert time.process_time() - began < 10
 
 
-def test_where_weights_would_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    found = {arch: weights._missing(arch, timm.get_pretrained_cfg(arch)) for arch in (HUB, URL)}
-    assert str(found[HUB]).endswith("timm/resnet50.a1_in1k/resolve/main/model.safetensors")
-    assert str(found[URL]).endswith(".pth")
-    with pytest.raises(UsageError, match="no pretrained weights"):
-        weights._missing("resnet50", None)
+def test_where_weights_would_come_from() -> None:
+    hub, url = (timm.get_pretrained_cfg(arch) for arch in ("resnet50.a1_in1k", "legacy_xception.tf_in1k"))
+    assert weights._address(hub).endswith("timm/resnet50.a1_in1k/resolve/main/model.safetensors")
+    assert weights._address(url).endswith(".pth")
     with pytest.raises(UsageError, match=r"no weights 'resnet50\.mine'"):
         models.build(ResNetConfig(arch="resnet50.mine"))
-
-
-HUB, URL = "resnet50.a1_in1k", "legacy_xception.tf_in1k"
+    with pytest.raises(UsageError, match=r"no pretrained weights for 'resnet50t\.untrained'"):
+        models.build(ResNetConfig(arch="resnet50t.untrained", pretrained="imagenet"))
 
 
 def test_a_batch_moves_as_lightning_moves_it() -> None:

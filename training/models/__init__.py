@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from training.models import weights
 from training.models.base import Model, ModelConfig
 from training.models.efficientnet import EfficientNet, EfficientNetConfig
 from training.models.f3net import F3Net, F3NetConfig
@@ -27,7 +28,10 @@ def build(config: AnyModelConfig, *, pretrained: bool = True) -> Model:
     Raises UsageError for an unknown architecture or a missing file of weights, SemblanceError where weights
     cannot be reached or do not fit.
     """
-    return MODELS[config.kind](config, config.pretrained if pretrained else "none")
+    source = config.pretrained if pretrained else "none"
+    model = MODELS[config.kind](config, source)
+    model.origin = weights.origin(source)
+    return model
 
 
 __all__ = [

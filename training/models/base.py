@@ -21,10 +21,13 @@ class ModelConfig(Config):
 
 
 class Model(nn.Module, ABC):
-    """A detector. ``embedding_dim`` is D of ``embedding_BD``, ``frequency_dim`` that of ``frequency_BD``."""
+    """A detector. ``embedding_dim`` is D of ``embedding_BD``, ``frequency_dim`` that of ``frequency_BD``; ``origin``
+    says where its weights come from.
+    """
 
     embedding_dim: int
     frequency_dim: int | None = None
+    origin: str = "random weights"
 
     @abstractmethod
     def forward(self, image_BCHW: Tensor) -> Output:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -76,16 +78,31 @@ class FrequencyDropout(_DropoutNd):
         return spectrum_BCHW * mask_B1HW / (1 - self.p)
 
 
-class Transform(nn.Module):
-    """DCT matrices by size, made once for each and kept out of checkpoints."""
+class Constants(nn.Module):
+    """Tensors that depend on sizes alone, made once for each device and kept out of checkpoints."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._made: dict[tuple[int, torch.device], Tensor] = {}
+        self._made: dict[tuple[object, ...], Tensor] = {}
 
-    def of(self, size: int, device: torch.device) -> Tensor:
-        """The matrix (size, size) on a device."""
-        if (size, device) not in self._made:
+    def of(self, make: Callable[..., Tensor], *sizes: int, device: torch.device) -> Tensor:
+        """``make(*sizes)`` on a device."""
+        key = (make.__name__, sizes, device)
+        if key not in self._made:
             with torch.inference_mode(False):  # else one made in validation could not be trained with
-                self._made[size, device] = matrix(size).to(device)
-        return self._made[size, device]
+                self._made[key] = make(*sizes).to(device)
+        return self._made[key]
+
+
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Products in full float32: half precision and TF32 round by a thousandth of the mean, which is more than the
+    high frequencies of a compressed picture have.
+    """
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before

@@ -1,6 +1,6 @@
 """The two ways in which F3-Net sees frequencies: FAD, pictures by band, and LFS, statistics by place.
 
-B: batch, H, W: pixels, h, w: windows, K: bands, S: side of a window.
+B: batch, H, W: pixels, h, w and L: windows (L = h x w), K: bands, S: side of a window.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Fad(nn.Module):
         super().__init__()
         self.learned_KHW = nn.Parameter(torch.zeros(len(FAD_EDGES), size, size))
         self.dropout = dct.FrequencyDropout(dropout)
-        self.transform = dct.Transform()
+        self.constants = dct.Constants()
         self.channels = 3 * len(FAD_EDGES)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        with torch.autocast(image_BCHW.device.type, enabled=False):  # half precision would drown high frequencies
+        with dct.exact(image_BCHW.device):
             return self._decompose(image_BCHW.float())
 
     def masks(self, rows: int, columns: int) -> Tensor:
@@ -55,17 +55,19 @@ class Fad(nn.Module):
         learned_KHW: Tensor = self.learned_KHW
         if learned_KHW.shape[1:] != (rows, columns):
             learned_KHW = F.interpolate(learned_KHW[None], (rows, columns), mode="bilinear")[0]
-        fixed_KHW = dct.bands(rows, columns, FAD_EDGES)
-        fixed_KHW = torch.cat([fixed_KHW, torch.ones(1, rows, columns)]).to(learned_KHW.device)
-        return fixed_KHW + weigh(learned_KHW)
+        return self.constants.of(_fad_bands, rows, columns, device=learned_KHW.device) + weigh(learned_KHW)
 
     def _decompose(self, image_BCHW: Tensor) -> Tensor:
         height, width = image_BCHW.shape[2:]
-        rows = self.transform.of(height, image_BCHW.device)
-        columns = self.transform.of(width, image_BCHW.device)
+        rows = self.constants.of(dct.matrix, height, device=image_BCHW.device)
+        columns = self.constants.of(dct.matrix, width, device=image_BCHW.device)
         spectrum_BCHW = self.dropout(dct.forward(image_BCHW, rows, columns))
         filtered_BKCHW = spectrum_BCHW.unsqueeze(1) * self.masks(height, width).unsqueeze(1)
         return dct.inverse(filtered_BKCHW, rows, columns).flatten(1, 2)
+
+
+def _fad_bands(rows: int, columns: int) -> Tensor:
+    return torch.cat([dct.bands(rows, columns, FAD_EDGES), torch.ones(1, rows, columns)])
 
 
 class Lfs(nn.Module):
@@ -77,29 +79,29 @@ class Lfs(nn.Module):
     """
 
     luma_C11: Tensor
-    basis_N1SS: Tensor  # one two-dimensional cosine for each of the N = S x S coefficients
+    basis_NN: Tensor  # from a window's pixels to its coefficients, N = S x S of each, row by row
     fixed_KN: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         one_SS = dct.matrix(LFS_WINDOW)
-        basis_NSS = torch.einsum("ux,vy->uvxy", one_SS, one_SS).flatten(0, 1)
         edges = tuple(i / LFS_BANDS for i in range(LFS_BANDS + 1))
         self.register_buffer("luma_C11", torch.tensor(LUMA).view(3, 1, 1), persistent=False)
-        self.register_buffer("basis_N1SS", basis_NSS.unsqueeze(1), persistent=False)
+        self.register_buffer("basis_NN", torch.kron(one_SS, one_SS), persistent=False)
         self.register_buffer("fixed_KN", dct.bands(LFS_WINDOW, LFS_WINDOW, edges).flatten(1), persistent=False)
         self.learned_KN = nn.Parameter(torch.zeros(LFS_BANDS, LFS_WINDOW * LFS_WINDOW))
         self.channels = LFS_BANDS
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        with torch.autocast(image_BCHW.device.type, enabled=False):
+        with dct.exact(image_BCHW.device):
             return self._statistics(image_BCHW.float())
 
     def _statistics(self, image_BCHW: Tensor) -> Tensor:
         luma_B1HW = ((image_BCHW + 1) * 127.5 * self.luma_C11).sum(1, keepdim=True)
         padded_B1HW = F.pad(luma_B1HW, (LFS_PADDING,) * 4, mode="reflect")
-        spectrum_BNhw = F.conv2d(padded_B1HW, self.basis_N1SS, stride=LFS_STRIDE)
-        # |D x mask| = |D| x |mask|, so the filtered sum is one 1x1 convolution of the absolute spectrum
+        spectrum_BNL = self.basis_NN @ F.unfold(padded_B1HW, LFS_WINDOW, stride=LFS_STRIDE)
+        # |D x mask| = |D| x |mask|, so the filtered sums of all masks are one product
         filter_KN = (self.fixed_KN + weigh(self.learned_KN)).abs()
-        sum_BKhw = F.conv2d(spectrum_BNhw.abs(), filter_KN[:, :, None, None])
-        return torch.log10(sum_BKhw + LFS_FLOOR)
+        sum_BKL = filter_KN @ spectrum_BNL.abs()
+        height, width = ((side - LFS_WINDOW) // LFS_STRIDE + 1 for side in padded_B1HW.shape[2:])
+        return torch.log10(sum_BKL + LFS_FLOOR).view(len(image_BCHW), LFS_BANDS, height, width)

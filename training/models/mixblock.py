@@ -31,18 +31,19 @@ class MixBlock(nn.Module):
         self.gain_lfs = nn.Parameter(torch.zeros(1))
 
     def forward(self, fad_BCHW: Tensor, lfs_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        attention_BNN = self.similarity(fad_BCHW, lfs_BCHW)
         fad_BCN, lfs_BCN = fad_BCHW.flatten(2), lfs_BCHW.flatten(2)
-        brought_fad = (lfs_BCN @ attention_BNN.softmax(2).transpose(1, 2)).view_as(fad_BCHW)
-        brought_lfs = (fad_BCN @ attention_BNN.softmax(1)).view_as(lfs_BCHW)
+        attention_BNN = self.similarity(fad_BCHW, lfs_BCHW)
+        brought_fad = (lfs_BCN @ attention_BNN.softmax(2).to(lfs_BCN).transpose(1, 2)).view_as(fad_BCHW)
+        brought_lfs = (fad_BCN @ attention_BNN.softmax(1).to(fad_BCN)).view_as(lfs_BCHW)
         return (
             fad_BCHW + self.gain_fad * self.to_fad(brought_fad),
             lfs_BCHW + self.gain_lfs * self.to_lfs(brought_lfs),
         )
 
     def similarity(self, fad_BCHW: Tensor, lfs_BCHW: Tensor) -> Tensor:
-        """(B, N, N): scaled inner products of FAD's places with LFS's."""
+        """(B, N, N), float32: scaled inner products of FAD's places with LFS's; half precision may overflow there."""
         query_BCN = self.query(fad_BCHW).flatten(2)
         key_BCN = self.key(lfs_BCHW).flatten(2)
-        product_BNN: Tensor = query_BCN.transpose(1, 2) @ key_BCN
+        with torch.autocast(query_BCN.device.type, enabled=False):
+            product_BNN: Tensor = query_BCN.float().transpose(1, 2) @ key_BCN.float()
         return product_BNN / math.sqrt(query_BCN.shape[1])

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
 import timm
+import torch
+from huggingface_hub import constants, try_to_load_from_cache
 from timm.models import PretrainedCfg
 from torch import nn
 
 from manifests.records import SemblanceError, UsageError
 
 PATIENCE_S: Final = 5.0  # a hub that does not answer within this is not reachable
-
-_log = logging.getLogger(__name__)
 
 
 def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
@@ -33,19 +32,31 @@ def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
     except RuntimeError as error:
         raise UsageError(f"timm {timm.__version__} has no weights {arch!r}: {_line(error)}.") from error
     if pretrained == "none":
-        _log.info("%s starts from random weights", arch)
         return _timm(arch, pretrained=False, **options)
     if pretrained != "imagenet":
         return _from_file(arch, Path(pretrained), options)
-    url = _missing(arch, source)
-    if url is not None and (fault := _unreachable(url)):
+    if source is None or not (source.hf_hub_id or source.url):
+        raise UsageError(f"timm has no pretrained weights for {arch!r}; set model.pretrained to none or a file.")
+    if cached := _cached(source):  # by its path: timm would ask the hub for a newer one first
+        return _from_file(arch, Path(cached), options)
+    url = _address(source)
+    if fault := _unreachable(url):
         raise SemblanceError(_advice(arch, url, fault))
     try:
-        model = _timm(arch, pretrained=True, **options)
+        return _timm(arch, pretrained=True, **options)
     except Exception as error:  # hub, network and format errors come in many classes
-        raise SemblanceError(_advice(arch, url or "the local cache", _line(error))) from error
-    _log.info("%s starts from its pretrained weights", arch)
-    return model
+        raise SemblanceError(_advice(arch, url, _line(error))) from error
+
+
+def origin(pretrained: str) -> str:
+    """Where weights come from, in words: to be said aloud before training."""
+    match pretrained:
+        case "imagenet":
+            return "ImageNet weights, through timm"
+        case "none":
+            return "random weights"
+        case file:
+            return f"the weights in {file}"
 
 
 def width(backbone: nn.Module) -> int:
@@ -67,25 +78,25 @@ def _from_file(arch: str, file: Path, options: dict[str, Any]) -> nn.Module:
         model = _timm(arch, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options)
     except Exception as error:  # whatever the unpickler or the shapes object to
         raise SemblanceError(f"The weights in {file} do not fit {arch}: {_line(error)}.") from error
-    _log.info("%s starts from the weights in %s", arch, file)
     return model
 
 
-def _missing(arch: str, source: PretrainedCfg | None) -> str | None:
-    """Where timm would fetch the weights of ``arch`` from; None where they are in its caches already."""
-    from huggingface_hub import constants, try_to_load_from_cache
-    from torch.hub import get_dir
-
-    if source is None or not (source.hf_hub_id or source.url):
-        raise UsageError(f"timm has no pretrained weights for {arch!r}; set model.pretrained to none or a file.")
+def _cached(source: PretrainedCfg) -> str | None:
+    """The file in which timm's weights already lie, in the hub's cache or in torch's."""
     if source.hf_hub_id:
         for name in ("model.safetensors", "pytorch_model.bin"):
-            if isinstance(try_to_load_from_cache(source.hf_hub_id, name), str):
-                return None
+            found = try_to_load_from_cache(source.hf_hub_id, name)
+            if isinstance(found, str):
+                return found
+    file = Path(torch.hub.get_dir()) / "checkpoints" / str(source.url).rpartition("/")[2]
+    return str(file) if file.is_file() else None
+
+
+def _address(source: PretrainedCfg) -> str:
+    """Where timm would fetch the weights."""
+    if source.hf_hub_id:
         return f"{constants.ENDPOINT}/{source.hf_hub_id}/resolve/main/model.safetensors"
-    url = str(source.url)
-    cached = Path(get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    return None if cached.is_file() else url
+    return str(source.url)
 
 
 def _unreachable(url: str) -> str | None:
