@@ -6,12 +6,15 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from manifests.console import friendly, plain
 from manifests.records import UsageError
+
+if TYPE_CHECKING:
+    from training.predict import Scored
 
 app = typer.Typer(
     help="From the shards of builds to trained detectors.",
@@ -155,3 +158,101 @@ def fit(
         f"{plain(run)} {done}: {ended.epochs} epochs, {ended.steps} steps; best val AUC by video {auc}, of epoch "
         f"{ended.best_epoch + 1}, in {plain(str(where.best))}"
     )
+
+
+@app.command()
+@friendly
+def evaluate(
+    data: Annotated[list[str], typer.Option("--data", help="The --out of a build; give it several times.")],
+    run: Annotated[list[str], typer.Option("--run", help="A run or an ensemble; give it several times.")],
+    split: Annotated[str, typer.Option("--split", help="train, val, test or unassigned.")] = "test",
+    split_column: Annotated[
+        str | None, typer.Option("--split-column", help="The protocol, e.g. split_method. Default: the run's own.")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Folder for predictions and pages. Default: evaluation in the last run.")
+    ] = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Go on though families, people or recordings were trained on.")
+    ] = False,
+    draws: Annotated[int, typer.Option("--draws", min=0, help="Bootstrap draws of groups.")] = 2000,
+) -> None:
+    """Judge one side of builds: predictions as Parquet, figures with intervals, a page."""
+    from pathlib import Path
+
+    from training.evaluation import evaluate as judging
+    from training.evaluation import page
+
+    options = judging.Options(split=split, split_column=split_column, allow_leaks=allow_leaks, draws=draws)
+    folder = Path(to) if to is not None else Path(run[-1]) / "evaluation"
+    result = judging.evaluate(data, run, options, say=lambda line: print(plain(line), flush=True))
+    judging.write(result, folder)
+    (folder / "evaluation.md").write_text(page.markdown(result), "utf-8")
+    print(plain(page.aligned(page.summary(result)), keep_lines=True))
+    print(f"pages and predictions: {plain(str(folder))}")
+
+
+@app.command()
+@friendly
+def ensemble(
+    data: Annotated[list[str], typer.Option("--data", help="A build whose val side it is learned on; several times.")],
+    run: Annotated[list[str], typer.Option("--run", help="A run of `training fit`; give it for every member.")],
+    to: Annotated[str, typer.Option("--to", help="A new folder for the ensemble.")],
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Go on though val shares families or people with what was trained on.")
+    ] = False,
+) -> None:
+    """Combine runs: three global weights and two temperatures, learned on different families of val."""
+    from pathlib import Path
+
+    from training.ensemble import combine
+
+    made = combine(data, run, Path(to), allow_leaks=allow_leaks, say=lambda line: print(plain(line), flush=True))
+    print("weights: " + ", ".join(f"{plain(name)} {weight:.3f}" for name, weight in made.weights.items()))
+    for what, found in (("frames", made.frame), ("videos", made.video)):
+        loss = "" if found.before is None else f", log loss of held-out folds {found.before:.4f} -> {found.after:.4f}"
+        print(f"temperature of {what}: {found.value:.3f}{loss}{f' ({found.note})' if found.note else ''}")
+    print(f"{made.families[0]} families of val for the weights, {made.families[1]} for the temperatures: {plain(to)}")
+
+
+@app.command()
+@friendly
+def predict(
+    video: Annotated[str, typer.Argument(help="A video file.")],
+    run: Annotated[str, typer.Option("--run", help="A run or an ensemble.")],
+    to: Annotated[str | None, typer.Option("--to", help="A PNG for the judged faces.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="How faces are found and cut. Default: as for the run's builds.")
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Lay key=value over that recipe.")] = None,
+    passes: Annotated[int, typer.Option("--passes", min=0, help="Of Monte-Carlo dropout; 0: no uncertainty.")] = 100,
+) -> None:
+    """Judge one video: a score for every face over time and for the whole, with probability and uncertainty."""
+    from manifests import storage
+    from manifests.recipe import lay_over
+    from quality import codec
+    from training import judge, predict
+
+    if to is not None and not to.lower().endswith(".png"):
+        raise UsageError(f"--to {to} must end in .png.")
+    one = judge.load(run)
+    made, source = predict.recipe_of(one) if recipe is None else (predict.recipes.load(recipe), recipe)
+    if settings:
+        made = predict.recipes.parse(lay_over(made.model_dump(mode="json"), settings), source)
+    found = predict.predict(video, one, made, passes=passes)
+    for track in found.tracks:
+        times = "" if track.first_s is None else f" from {track.first_s:.1f} to {track.last_s:.1f} s"
+        print(f"face {track.track}: {_told(track.score)}; {track.pictures} pictures{times}")
+    print(f"{plain(video)}: {_told(found.video)}; the largest of {len(found.tracks)} faces over time")
+    kind = "calibrated" if one.calibrated else "as trained, not calibrated (an ensemble of one run calibrates it)"
+    print(f"probabilities are {kind}; faces cut as for {plain(source)}, {found.rejected} faces or frames left out")
+    if found.note:
+        print(f"warning: {plain(found.note)}")
+    if to is not None:
+        storage.write_bytes(to, codec.encode(predict.sheet(found), codec.EncodingConfig(format="png")))
+        print(f"faces: {plain(to)}")
+
+
+def _told(score: Scored) -> str:
+    spread = "uncertainty unknown" if score.uncertainty is None else f"uncertainty {score.uncertainty:.3f}"
+    return f"{score.verdict}, probability of fake {score.probability:.3f}, {spread}, logit {score.logit:.3f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import polars as pl
 
@@ -19,12 +20,13 @@ def tracks(pictures: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def videos(pictures: pl.DataFrame) -> pl.DataFrame:
-    """The score of each video: the maximum over its tracks, since one altered face makes a video fake.
+def videos(pictures: pl.DataFrame, how: Literal["max", "mean"] = "max") -> pl.DataFrame:
+    """The score of each video: the maximum over its tracks, since one altered face makes a video fake; or their mean.
 
     Columns video_id, logit, and ``tracks``, their number; a video without a picture has no row.
     """
-    return tracks(pictures).group_by("video_id").agg(pl.col("logit").max(), pl.len().alias("tracks")).sort("video_id")
+    logit = pl.col("logit").max() if how == "max" else pl.col("logit").mean()
+    return tracks(pictures).group_by("video_id").agg(logit, pl.len().alias("tracks")).sort("video_id")
 
 
 def auc(labels: pl.Series, scores: pl.Series) -> float | None:

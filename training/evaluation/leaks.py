@@ -1,0 +1,87 @@
+"""Who stands both on the train side that a run learned from and on the side that it is evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from manifests import scan
+from manifests.records import SemblanceError
+from training import shardlist
+from training.judge import Judge
+
+# what may not be shared, and the columns that name it; ids are compared within a dataset
+_KINDS: Final = {
+    "videos": ("video_id",),
+    "families": ("family_id",),
+    "people": ("target_id", "donor_id"),
+    "recordings": ("recording_id", "donor_recording_id"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leak:
+    """``count`` videos, families, people or recordings of the evaluated side were trained on."""
+
+    kind: str
+    count: int
+    example: str
+    trained: str  # build
+    evaluated: str  # build
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count} {self.kind} of {self.evaluated} (such as {self.example}) were trained on in {self.trained}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Leaks, and the builds that could not be looked at, with the reason."""
+
+    leaks: tuple[Leak, ...]
+    unknown: tuple[str, ...]
+
+
+def find(judges: Sequence[Judge], outs: Sequence[str], side: str, split_column: str) -> Found:
+    """Compare the plans of all builds that the judges learned from with the evaluated side."""
+    leaks, unknown = [], []
+    trained = {(one["out"], one["split_column"]): one for judge in judges for one in judge.datasets}
+    evaluated = {out: _plan(out, split_column, side) for out in outs}
+    for (out, column), record in trained.items():
+        if record["role"] != "train":
+            continue
+        try:
+            same = shardlist.describe(out)["fingerprint"] == record["fingerprint"]
+            before = _plan(out, column, "train") if same else None
+        except SemblanceError:
+            before = None
+        if before is None:
+            unknown.append(f"{out} is not the build with fingerprint {record['fingerprint'][:12]} any more")
+            continue
+        leaks += [leak for name, rows in evaluated.items() for leak in _shared(before, rows, out, name)]
+    return Found(leaks=tuple(leaks), unknown=tuple(unknown))
+
+
+def _plan(out: str, split_column: str, side: str) -> pl.DataFrame:
+    return scan(out, "plan").filter(pl.col(split_column) == side).collect()
+
+
+def _shared(before: pl.DataFrame, now: pl.DataFrame, trained: str, evaluated: str) -> list[Leak]:
+    leaks = []
+    for kind, columns in _KINDS.items():
+        shared = _ids(before, columns).join(_ids(now, columns), on=("dataset", "id")).sort("id")
+        if shared.height:
+            leaks.append(
+                Leak(kind=kind, count=shared.height, example=shared["id"][0], trained=trained, evaluated=evaluated)
+            )
+    return leaks
+
+
+def _ids(rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    return (
+        pl.concat([rows.select("dataset", pl.col(column).alias("id")) for column in columns]).drop_nulls("id").unique()
+    )
