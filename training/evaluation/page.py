@@ -145,8 +145,8 @@ def _about(result: Evaluation) -> str:
 def _legend(draws: int) -> str:
     return (
         "A track's score is the mean logit of its pictures, a video's the maximum over its tracks; *video (mean)* "
-        "takes their mean. *videos*: with a kept face, of those that the split lists; the last column scores the others "
-        "at probability 0.5. Frame figures use the face's label and leave out faces of which it is unknown. EER: linear "
-        "interpolation of the ROC. ECE: 15 bins of equal mass. Intervals: the middle 95 % of "
+        "takes their mean. *videos*: with a kept face, of those that the split lists; the last column scores the "
+        "others at probability 0.5. Frame figures use the face's label and leave out faces of which it is unknown. "
+        "EER: linear interpolation of the ROC. ECE: 15 bins of equal mass. Intervals: the middle 95 % of "
         f"{draws} draws of whole groups (the person seen, where the dataset names one for every video, else families)."
     )

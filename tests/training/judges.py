@@ -1,0 +1,70 @@
+"""Runs without training: a very small ResNet with a seed's weights, in the folder that ``training fit`` leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from training import checkpoint, models, recipes, rundir, shardlist
+from training.models import Model
+from training.recipes import TrainingRecipe
+
+SETTINGS = (
+    "model.arch=test_resnet.r160_in1k",
+    "model.pretrained=none",
+    "data.mix=null",
+    "augment.size=32",
+    "epochs=6",
+)
+
+
+def recipe(*settings: str) -> TrainingRecipe:
+    return recipes.load("resnet50", (*SETTINGS, *settings))
+
+
+def make(folder: Path, outs: list[Path], *settings: str, seed: int = 0, gain: float = 1.0) -> Path:
+    """A run whose model answers with ``gain`` times the logits of its seed's weights."""
+    made = recipe(*settings)
+    torch.manual_seed(seed)
+    model = models.build(made.model, pretrained=False)
+    with torch.no_grad():
+        for parameter in model.head.linear.parameters():
+            parameter.mul_(gain)
+    datasets = [trained(out) for out in outs]
+    run = rundir.RunDir(folder)
+    run.begin(made, datasets, 0)
+    checkpoint.save(
+        run.best,
+        {
+            "recipe": made.model_dump(mode="json"),
+            "datasets": datasets,
+            "epoch": 0,
+            "step": 1,
+            "figures": {},
+            "model": model.state_dict(),
+            "loss": {},
+            "average": None,
+        },
+    )
+    return folder
+
+
+def model(folder: Path) -> Model:
+    return checkpoint.trained(folder / "checkpoints" / "best.ckpt").model
+
+
+def trained(out: Path) -> dict[str, object]:
+    described = shardlist.describe(str(out))
+    named = described["dataset"] == "ffpp"
+    return {
+        "name": described["dataset"],
+        "out": str(out),
+        "dataset": described["dataset"],
+        "fingerprint": described["fingerprint"],
+        "role": "train",
+        "split_column": "split",
+        "methods": ["Deepfakes"] if named else [],
+        "unnamed_methods": not named,
+        "compressions": [],
+    }
