@@ -4,12 +4,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT := out/demo-dfdc
 DEMO := data/demo/dfdc
+RUNS := out/demo-train
+MODELS := resnet50 efficientnet_b4 f3net
 
-.PHONY: demo test install develop lint bench slow lock clean
+.PHONY: demo demo-train test install trainer develop lint bench slow lock clean
 
 demo: install
 	$(BIN)/ingest demo --dataset dfdc --to $(DEMO)
 	$(BIN)/ingest build --dataset dfdc --root $(DEMO) --recipe $(DEMO)/recipe.yaml --out $(OUT)
+
+# After `make demo`. The small recipes learn for a few minutes, enough to see the machinery, not to judge a detector.
+demo-train: trainer
+	rm -rf $(RUNS)
+	for model in $(MODELS); do \
+	  $(BIN)/training fit --data $(OUT) --recipe $${model}_small --set epochs=3 --set data.draws=448 \
+	    --tracking none --run $(RUNS)/$$model || exit; \
+	done
+	$(BIN)/training ensemble --data $(OUT) $(MODELS:%=--run $(RUNS)/%) --to $(RUNS)/ensemble
+	$(BIN)/training evaluate --data $(OUT) $(MODELS:%=--run $(RUNS)/%) --run $(RUNS)/ensemble --to $(RUNS)/evaluation
 
 test: develop lint
 	$(BIN)/pytest -m "not slow"
@@ -27,6 +39,7 @@ lint: develop
 	$(BIN)/lint-imports
 
 install: $(VENV)/.installed
+trainer: $(VENV)/.trainer
 develop: $(VENV)/.developed
 
 $(BIN)/uv:
@@ -38,10 +51,14 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -e .
 	touch $@
 
+$(VENV)/.trainer: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c requirements-dev.txt -e ".[train]"
+	touch $@
+
 $(VENV)/.developed: requirements-dev.txt pyproject.toml | $(BIN)/uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.txt
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -e .
-	touch $@ $(VENV)/.installed
+	touch $@ $(VENV)/.installed $(VENV)/.trainer
 
 lock: | $(BIN)/uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header --extra train --extra dev pyproject.toml -o requirements-dev.txt

@@ -175,21 +175,46 @@ def evaluate(
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Go on though families, people or recordings were trained on.")
     ] = False,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option("--condition", help="NAME=OUT: a build of the same samples to compare with; several times."),
+    ] = None,
+    robust: Annotated[bool, typer.Option("--robust", help="Also under JPEG and resizing of the crops.")] = False,
+    groups: Annotated[
+        str | None, typer.Option("--groups", help="A table with group and video_id or target_id: errors by group.")
+    ] = None,
+    passes: Annotated[
+        int, typer.Option("--passes", min=0, help="Of Monte-Carlo dropout, e.g. 100, for risk and coverage.")
+    ] = 0,
+    cost: Annotated[bool, typer.Option("--cost", help="Also measure time, memory and operations.")] = False,
     draws: Annotated[int, typer.Option("--draws", min=0, help="Bootstrap draws of groups.")] = 2000,
 ) -> None:
-    """Judge one side of builds: predictions as Parquet, figures with intervals, a page."""
+    """Judge one side of builds: predictions as Parquet, figures with intervals, a page as Markdown and HTML."""
     from pathlib import Path
 
+    from training.evaluation import conditions, fairness, page, risk
+    from training.evaluation import cost as costs
     from training.evaluation import evaluate as judging
-    from training.evaluation import page
 
+    def say(line: str) -> None:
+        print(plain(line), flush=True)
+
+    table = fairness.read(groups) if groups is not None else None
     options = judging.Options(split=split, split_column=split_column, allow_leaks=allow_leaks, draws=draws)
     folder = Path(to) if to is not None else Path(run[-1]) / "evaluation"
-    result = judging.evaluate(data, run, options, say=lambda line: print(plain(line), flush=True))
-    judging.write(result, folder)
-    (folder / "evaluation.md").write_text(page.markdown(result), "utf-8")
+    result = judging.evaluate(data, run, options, say=say)
+    changes = conditions.builds(result, condition or (), say=say)
+    changes += conditions.robustness(result, say=say) if robust else []
+    risks, uncertain = risk.measure(result, passes) if passes else ({}, None)
+    extras = page.Extras(
+        changes=changes,
+        fairness=fairness.judge(result, table) if table is not None else (),
+        costs=[costs.measure(one) for name, one in result.judges.items() if name == one.name] if cost else (),
+        uncertainty=risks,
+    )
+    judging.write(result, folder, uncertain, {"md": page.markdown(result, extras), "html": page.html(result, extras)})
     print(plain(page.aligned(page.summary(result)), keep_lines=True))
-    print(f"pages and predictions: {plain(str(folder))}")
+    print(f"predictions.parquet, evaluation.md and evaluation.html: {plain(str(folder))}")
 
 
 @app.command()

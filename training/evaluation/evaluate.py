@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
+from manifests import storage
 from manifests.records import SemblanceError, UsageError
 from training import judge as judges_of
 from training import shardlist
@@ -16,7 +18,8 @@ from training.evaluation import bootstrap, leaks, metrics, predictions, rows
 from training.evaluation.rows import LEVELS, Level, Row
 from training.judge import Judge
 
-PREDICTIONS = "predictions.parquet"
+PREDICTIONS: Final = "predictions.parquet"
+UNCERTAINTY: Final = "uncertainty.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +188,17 @@ def threshold(one: Judge, pictures: pl.DataFrame, videos: pl.DataFrame) -> tuple
     return limits, note
 
 
-def write(result: Evaluation, to: Path) -> None:
-    """The predictions of all models as one Parquet table in the folder ``to``."""
+def write(
+    result: Evaluation,
+    to: Path,
+    uncertain: pl.DataFrame | None = None,
+    pages: Mapping[str, str] | None = None,
+) -> None:
+    """Into the folder ``to``: the predictions of all models as one Parquet table, uncertainties by video, and pages
+    by their suffix. Raises SemblanceError where that cannot be written.
+    """
     predictions.write(to / PREDICTIONS, pl.concat(list(result.predictions.values())))
+    if uncertain is not None and uncertain.height:
+        predictions.write(to / UNCERTAINTY, uncertain)
+    for suffix, text in (pages or {}).items():
+        storage.write_bytes(str(to / f"evaluation.{suffix}"), text.encode())

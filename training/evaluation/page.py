@@ -1,15 +1,24 @@
-"""The evaluation as a page of Markdown: what was judged, by whom, how well, how surely."""
+"""The evaluation as a page, Markdown or HTML: what was judged, by whom, how well, how surely."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
-from training.evaluation import metrics
+from training.evaluation import curves, metrics
 from training.evaluation.bootstrap import Estimate
+from training.evaluation.conditions import Change
+from training.evaluation.cost import Cost
 from training.evaluation.evaluate import Evaluation
+from training.evaluation.fairness import PARITY, Fairness
+from training.evaluation.predictions import MIRROR
+from training.evaluation.risk import Risk
 from training.evaluation.rows import Row
+from training.uncertainty import UNCERTAIN
 
-_TITLES = {
+_TITLES: Final = {
     "auc": "AUC",
     "ap": "AP",
     "accuracy": "accuracy",
@@ -22,10 +31,10 @@ _TITLES = {
 
 
 def summary(result: Evaluation) -> list[list[str]]:
-    """One line a model, by video: what a terminal shows. The first line is the heading."""
+    """One line a run, by video: what a terminal shows. The first line is the heading."""
     heading = ["model", "AUC", "95 %", "AP", "balanced acc.", "EER", "log loss", "ECE", "by frame AUC", "videos"]
     lines = [heading]
-    for model in result.judges:
+    for model in (name for name in result.judges if not name.endswith(MIRROR)):
         whole = [row for row in result.rows if row.model == model and row.method is None]
         video = next(row for row in whole if row.level == "video")
         frame = next(row for row in whole if row.level == "frame")
@@ -45,25 +54,66 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def markdown(result: Evaluation, more: Iterable[str] = ()) -> str:
-    """The whole page; ``more`` are sections that follow its own."""
-    options = result.options
-    sections = [
-        f"# Evaluation of {', '.join(result.judges)}",
-        _about(result),
-        "## Over all",
-        table(_lines([row for row in result.rows if row.method is None and row.compression is None])),
-        "## Datasets",
-        "Only *unseen dataset* is a cross-dataset figure. AUC by video.",
-        table(_matrix(result)),
-        "## Methods and compressions",
-        "Each method's fakes against the reals of the same dataset and compression, by video and by frame.",
-        table(_lines([r for r in result.rows if r.level != "video (mean)" and (r.method or r.compression)])),
-        *more,
-        "## How to read this",
-        _legend(options.draws),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """What was asked for beside the figures."""
+
+    changes: Sequence[Change] = ()
+    fairness: Sequence[Fairness] = ()
+    costs: Sequence[Cost] = ()
+    uncertainty: Mapping[str, Risk] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A part of the page: sentences, points, a table (its first line the heading) and drawings, for HTML alone."""
+
+    title: str
+    text: str = ""
+    points: Sequence[str] = ()
+    table: Sequence[Sequence[str]] = ()
+    drawings: Sequence[str] = ()
+
+
+def sections(result: Evaluation, extras: Extras) -> list[Section]:
+    """The page, part by part."""
+    whole = [row for row in result.rows if row.method is None and row.compression is None]
+    apart = [row for row in result.rows if row.level != "video (mean)" and (row.method or row.compression)]
+    by_method = "Each method's fakes against the reals of the same dataset and compression, by video and by frame."
+    cross = "AUC by video. Only *unseen dataset* is a cross-dataset figure."
+    found = [
+        Section(title=f"Evaluation of {', '.join(result.judges)}", points=_about(result)),
+        Section(title="Over all", table=_lines(whole), drawings=curves.of(result)),
+        Section(title="Datasets", text=cross, table=_matrix(result)),
+        Section(title="Methods and compressions", text=by_method, table=_lines(apart)),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    if extras.uncertainty:
+        found.append(_uncertain(extras.uncertainty))
+    if extras.changes:
+        found.append(_changed(extras.changes))
+    if extras.fairness:
+        found += _fair(extras.fairness)
+    if extras.costs:
+        found.append(_costly(extras.costs))
+    return [*found, Section(title="How to read this", text=_legend(result.options.draws))]
+
+
+def markdown(result: Evaluation, extras: Extras | None = None) -> str:
+    """The whole page as Markdown."""
+    parts = []
+    for number, one in enumerate(sections(result, extras or Extras())):
+        parts += [f"{'##' if number else '#'} {one.title}", one.text, "\n".join(f"- {point}" for point in one.points)]
+        parts.append(table(one.table) if one.table else "")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def html(result: Evaluation, extras: Extras | None = None) -> str:
+    """The whole page as one HTML file with its curves, that needs nothing else."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["marked"] = _marked
+    return environment.from_string(_HTML).render(sections=sections(result, extras or Extras()))
 
 
 def table(lines: Sequence[Sequence[str]]) -> str:
@@ -119,9 +169,9 @@ def _matrix(result: Evaluation) -> list[list[str]]:
     return lines
 
 
-def _about(result: Evaluation) -> str:
+def _about(result: Evaluation) -> list[str]:
     lines = [
-        f"- Split `{result.options.split}` of column `{result.split_column}` of {', '.join(result.outs)}: "
+        f"Split `{result.options.split}` of column `{result.split_column}` of {', '.join(result.outs)}: "
         f"{result.chosen.counts}; {result.videos.height} videos listed.",
     ]
     for model, one in result.judges.items():
@@ -133,13 +183,75 @@ def _about(result: Evaluation) -> str:
             if one.calibrated
             else "one model, probabilities as trained (temperature 1)"
         )
-        lines.append(f"- **{model}**: {kind}. Thresholds, fixed on val (logits): {limits}.")
-    lines += [f"- **Leak**: {leak}." for leak in result.leaks.leaks]
-    lines += [f"- Leaks into training were not looked for: {reason}." for reason in result.leaks.unknown]
-    lines += [f"- {note}" for note in result.notes]
+        lines.append(f"**{model}**: {kind}. Thresholds, fixed on val (logits): {limits}.")
+    lines += [f"**Leak**: {leak}." for leak in result.leaks.leaks]
+    lines += [f"Leaks into training were not looked for: {reason}." for reason in result.leaks.unknown]
+    lines += result.notes
     if result.options.split != "test":
-        lines.append(f"- This is the `{result.options.split}` side: models were chosen or trained on it or beside it.")
-    return "\n".join(lines)
+        lines.append(f"This is the `{result.options.split}` side: models were chosen or trained on it or beside it.")
+    return lines
+
+
+def _changed(changes: Sequence[Change]) -> Section:
+    heading = ["model", "condition", "videos", "pictures", "AUC before", "after", "change", "balanced acc.", "after"]
+    lines = [heading]
+    for one in changes:
+        cells = [_both(value, True) for value in (one.before, one.after, one.change)]
+        rest = [shown(one.balanced_before), shown(one.balanced_after)]
+        lines.append([one.model, one.name, str(one.videos), str(one.pictures), *cells, *rest])
+    return Section(
+        title="Under other conditions",
+        text="The same videos, by video, at val's threshold. JPEG and resizing are done to the stored crops, not to "
+        "the videos: faces were found on clean frames. A build compares the samples that both have.",
+        table=lines,
+        drawings=curves.degradation(changes),
+    )
+
+
+def _fair(found: Sequence[Fairness]) -> list[Section]:
+    heading = ["model", "group", "videos", "fakes (base rate)", "AUC", "FPR", "FNR", "called fake"]
+    lines, gaps = [heading], []
+    for one in found:
+        for group in one.groups:
+            cells = [_both(group.figures[name], True) for name in ("base", "auc", "fpr", "fnr", "positive")]
+            lines.append([one.model, group.name, str(group.videos), *cells])
+        gaps.append(
+            f"**{one.model}**: equal-opportunity gap {_both(one.opportunity, True)}, demographic-parity difference "
+            f"{_both(one.parity, True)}; {one.ungrouped} scored videos are in no group."
+        )
+    return [Section(title="Groups", text=PARITY, points=gaps, table=lines)]
+
+
+def _costly(costs: Sequence[Cost]) -> Section:
+    lines = [["run", "device", "ms a crop, alone", "in a batch of 32", "GFLOP a crop", "peak MiB"]]
+    for one in costs:
+        values = [f"{one.alone_ms:.1f}", f"{one.batch_ms:.1f}", f"{one.gflop:.3f}", f"{one.memory_mib:.0f}"]
+        lines.append([one.model, one.device, *values])
+    text = (
+        "A multiplication and an addition are two floating-point operations (torch's counter: convolutions and matrix "
+        "products). Memory is the whole process's so far, or the GPU's. Energy is not measured."
+    )
+    return Section(title="Cost", text=text, table=lines)
+
+
+def _uncertain(found: Mapping[str, Risk]) -> Section:
+    lines = [["model", "videos", f"uncertain (above {UNCERTAIN})", "wrong of all", "wrong of the certain"]]
+    for model, one in found.items():
+        certain = "-" if one.wrong_certain is None else f"{one.wrong_certain:.3f}"
+        lines.append([model, str(one.videos), str(one.uncertain), f"{one.wrong:.3f}", certain])
+    text = (
+        f"Monte-Carlo dropout: twice the standard deviation of the probability over {next(iter(found.values())).passes}"
+        " passes with dropout layers alone active. Runs without a dropout layer have none and are left out."
+    )
+    return Section(title="Uncertainty", text=text, table=lines, drawings=curves.risk(found))
+
+
+def _marked(text: str) -> Any:
+    """The page's own **strong** and *emphasised* words as HTML, all else escaped."""
+    from markupsafe import Markup, escape
+
+    safe = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text)))
+    return Markup(re.sub(r"\*(.+?)\*", r"<i>\1</i>", safe))  # escaped above
 
 
 def _legend(draws: int) -> str:
@@ -150,3 +262,28 @@ def _legend(draws: int) -> str:
         "EER: linear interpolation of the ROC. ECE: 15 bins of equal mass. Intervals: the middle 95 % of "
         f"{draws} draws of whole groups (the person seen, where the dataset names one for every video, else families)."
     )
+
+
+_HTML: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ sections[0].title }}</title>
+<style>
+body { font: 15px/1.5 sans-serif; color: #222; background: #fff; margin: 2rem auto; max-width: 75rem; padding: 0 1rem }
+table { border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }
+th, td { padding: .25rem .5rem; border-bottom: 1px solid #ddd; text-align: left; white-space: nowrap }
+th { background: #f4f4f4 } .drawings { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1rem }
+</style></head><body>
+{% for one in sections %}
+<h{{ 1 if loop.first else 2 }}>{{ one.title }}</h{{ 1 if loop.first else 2 }}>
+{% if one.text %}<p>{{ one.text | marked }}</p>{% endif %}
+{% if one.points %}<ul>{% for point in one.points %}<li>{{ point | marked }}</li>{% endfor %}</ul>{% endif %}
+{% if one.table | length > 1 %}
+<table><tr>{% for cell in one.table[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
+{% for line in one.table[1:] %}<tr>{% for cell in line %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+{% endif %}
+{% if one.drawings %}
+<div class="drawings">{% for drawing in one.drawings %}{{ drawing | safe }}{% endfor %}</div>
+{% endif %}
+{% endfor %}
+</body></html>
+"""
