@@ -254,16 +254,13 @@ def predict(
 ) -> None:
     """Judge one video: a score for every face over time and for the whole, with probability and uncertainty."""
     from manifests import storage
-    from manifests.recipe import lay_over
     from quality import codec
     from training import judge, predict
 
     if to is not None and not to.lower().endswith(".png"):
         raise UsageError(f"--to {to} must end in .png.")
     one = judge.load(run)
-    made, source = predict.recipe_of(one) if recipe is None else (predict.recipes.load(recipe), recipe)
-    if settings:
-        made = predict.recipes.parse(lay_over(made.model_dump(mode="json"), settings), source)
+    made, source = predict.recipe_of(one, recipe, settings or ())
     found = predict.predict(video, one, made, passes=passes)
     for track in found.tracks:
         times = "" if track.first_s is None else f" from {track.first_s:.1f} to {track.last_s:.1f} s"

@@ -123,7 +123,7 @@ def learn(logit_MN: Floats, label_N: Floats, *, seed: int = 0) -> tuple[float, .
     optimiser = torch.optim.Adam([free_M], lr=RATE)
     chance = torch.Generator().manual_seed(seed)
     for _ in range(EPOCHS):
-        for rows in torch.randperm(len(labels), generator=chance).split(BATCH):
+        for rows in torch.split(torch.randperm(len(labels), generator=chance), BATCH):
             optimiser.zero_grad()
             combined = torch.softmax(free_M, 0) @ logits[:, rows]
             F.binary_cross_entropy_with_logits(combined, labels[rows]).backward()  # type: ignore[no-untyped-call]

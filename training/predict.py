@@ -15,6 +15,7 @@ import torch
 from ingest import faces, process, recipes
 from ingest.faces import Detector
 from ingest.recipes import Recipe
+from manifests.recipe import lay_over
 from manifests.records import Image, SemblanceError, Video, make_video_id
 from quality import codec
 from training import judge as judges_of
@@ -70,9 +71,17 @@ class Prediction:
     note: str | None  # what the file's fault costs, where it is not whole
 
 
-def recipe_of(judge: Judge) -> tuple[Recipe, str]:
-    """How the pictures that a run learned from were made, and where that is known from; the plan's recipe where its
-    builds are gone."""
+def recipe_of(judge: Judge, asked: str | None = None, settings: Sequence[str] = ()) -> tuple[Recipe, str]:
+    """How faces are found and cut, and where that is known from: the recipe asked for, by name or file, else the one
+    that the run's pictures were made by, else, where its builds are gone, the plan's; with settings laid over it.
+    """
+    if asked is not None:
+        return recipes.load(asked, settings), asked
+    made, source = _trained_on(judge)
+    return recipes.parse(lay_over(made.model_dump(mode="json"), settings), source), source
+
+
+def _trained_on(judge: Judge) -> tuple[Recipe, str]:
     for record in judge.datasets:
         try:
             described = shardlist.describe(record["out"])

@@ -34,14 +34,14 @@ def estimate(
     there are. The same groups and seed give the same draws, so that models are compared over the same ones.
     """
     points = figures(None)
-    names, group_N = np.unique(np.asarray(group_N), return_inverse=True)
+    names, place_N = np.unique(np.asarray(group_N), return_inverse=True)
     found: dict[str, list[Floats]] = {name: [] for name in points}
     rng = np.random.default_rng(seed)
     even = np.full(len(names), 1 / len(names))
-    size = max(_CELLS // len(group_N), 1)
+    size = max(_CELLS // len(place_N), 1)
     for first in range(0, draws if len(names) > 1 else 0, size):  # one group alone has no spread to tell
         times_DG = rng.multinomial(len(names), even, size=min(size, draws - first))
-        for name, values in figures(times_DG[:, group_N].astype(np.float64)).items():
+        for name, values in figures(times_DG[:, place_N].astype(np.float64)).items():
             found[name].append(values)
     return {name: _estimate(float(points[name][0]), found[name]) for name in points}
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from manifests.records import Image, SemblanceError, UsageError
 from quality import codec
-from training.choose import choose
+from training.choose import QueryConfig, choose
 from training.evaluation import bootstrap, metrics, predictions
 from training.evaluation.bootstrap import Estimate
 from training.evaluation.evaluate import Evaluation
@@ -85,7 +85,7 @@ def builds(result: Evaluation, named: Sequence[str], *, say: Callable[[str], Non
         side = result.options.split
         shared = pl.col("sample_id").is_in(result.chosen.pictures["sample_id"].implode())
         try:
-            query = predictions.QueryConfig(split_column=result.split_column)
+            query = QueryConfig(split_column=result.split_column)
             chosen = choose([out.rstrip("/")], side, query, condition=shared, unlabelled=True)
         except UsageError:
             raise
