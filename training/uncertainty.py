@@ -51,10 +51,11 @@ def passes(model: Model, image_BCHW: Tensor, count: int, seed: int) -> Tensor:
     head = getattr(model, "head", None)
     inside = set(head.modules()) if isinstance(head, Head) else set()
     with torch.random.fork_rng(), dropping(model):
-        torch.manual_seed(seed)
         if isinstance(head, Head) and all(layer in inside for layer in layers(model)):
             embedding_BD = model(image_BCHW).embedding_BD
+            torch.manual_seed(seed)
             return torch.stack([head(embedding_BD) for _ in range(count)])
+        torch.manual_seed(seed)
         return torch.stack([model(image_BCHW).logit_B for _ in range(count)])
 
 

@@ -25,6 +25,7 @@ def recipe(*settings: str) -> TrainingRecipe:
 
 def make(folder: Path, outs: list[Path], *settings: str, seed: int = 0, gain: float = 1.0) -> Path:
     """A run whose model answers with ``gain`` times the logits of its seed's weights."""
+    torch.set_num_threads(1)  # many small operations: threads only wait for each other
     made = recipe(*settings)
     torch.manual_seed(seed)
     model = models.build(made.model, pretrained=False)

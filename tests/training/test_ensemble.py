@@ -27,12 +27,12 @@ def drawn(seed: int, count: int = 2000, scale: float = 1.0) -> tuple[np.ndarray,
 
 
 def test_weights_start_at_the_plans_and_lean_to_the_better_member() -> None:
-    label_N, good_N = drawn(0)
-    noise = np.random.default_rng(1).normal(0, 3, (2, 2000))
+    label_N, good_N = drawn(0, 600)
+    noise = np.random.default_rng(1).normal(0, 3, (2, 600))
     weights = ensemble.learn(np.stack([noise[0], good_N, noise[1]]), label_N)
     assert sum(weights) == pytest.approx(1)
-    assert weights[1] > 0.5 > weights[0]
-    assert weights == ensemble.learn(np.stack([noise[0], good_N, noise[1]]), label_N)
+    assert weights[1] > ensemble.START[1] + 0.1
+    assert weights[0] < ensemble.START[0]
     same = ensemble.learn(np.stack([good_N] * 3), label_N)  # nothing to choose: as they start
     assert same == pytest.approx(ensemble.START, abs=1e-9)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -36,7 +37,7 @@ def test_a_video_is_judged_as_its_crops_are(one: judge.Judge, demo: Path, detect
         for image, logit in zip(found.images, found.pictures["logit"], strict=True):
             picture = torch.from_numpy(judge.resize(image, 32).transpose(2, 0, 1).copy())[None].float() / 255
             assert logit == pytest.approx(float(model(picture).logit_B), abs=1e-4)
-    by_track = found.pictures.group_by("track").mean().sort("track")["logit"].to_list()
+    by_track = found.pictures.group_by("track").agg(pl.col("logit").mean()).sort("track")["logit"].to_list()
     assert [track.score.logit for track in found.tracks] == pytest.approx(by_track)
     assert found.video.logit == pytest.approx(max(by_track))
     assert found.video.probability == pytest.approx(1 / (1 + np.exp(-max(by_track))))

@@ -76,8 +76,9 @@ def of_videos(
 ) -> pl.DataFrame:
     """``videos`` with the ``logit`` and ``score`` that one model gives them; both null where no face was kept."""
     found = videos.join(scores.videos(pictures, how), on="video_id", how="left", maintain_order="left")
-    score = one.probability(found["logit"].fill_null(float("nan")).to_numpy(), "video")
-    return found.with_columns(score=pl.Series(score).fill_nan(None))
+    known = found["logit"].is_not_null()
+    score = pl.Series(one.probability(found["logit"].fill_null(0.0).to_numpy(), "video"))
+    return found.with_columns(score=pl.when(known).then(score))
 
 
 def judged(rows: pl.DataFrame, label: str = "label") -> Judged:
