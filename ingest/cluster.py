@@ -52,7 +52,8 @@ def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
 
     Raises SemblanceError where the scheduler does not answer or has no workers.
     """
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    # what matters comes back as an exception; a worker that is closing logs lost heartbeats as errors
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with dask.config.set(_CONFIG), contextlib.ExitStack() as stack:
         if scheduler is None:
             spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="semblance-dask-"))
@@ -63,7 +64,7 @@ def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",  # any free port: two builds may run side by side
                 local_directory=spill,
-                silence_logs=logging.ERROR,
+                silence_logs=logging.CRITICAL,
             )
             client = stack.enter_context(Client(stack.enter_context(local)))
         else:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -50,6 +50,24 @@ def run() -> Run:
         return done
 
     return call
+
+
+_MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[2:], stdout=open(sys.argv[1], "ab"), stderr=subprocess.STDOUT).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(code, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+"""
+
+
+def measured(command: Sequence[object], said: Path) -> tuple[int, float, int]:
+    """Exit code, processor seconds and peak resident bytes of a command; what it says is added to the file ``said``.
+
+    A small process starts it: Linux counts the starter's own memory to what it starts.
+    """
+    words = [sys.executable, "-c", _MEASURE, str(said), *map(str, command)]
+    code, seconds, memory = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    return int(code), float(seconds), int(memory)
 
 
 @pytest.fixture(scope="session")

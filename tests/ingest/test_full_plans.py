@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -16,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.conftest import BIN
+from tests.conftest import BIN, measured
 from tests.ingest import full_sets
 
 pytestmark = pytest.mark.shared
@@ -46,17 +44,14 @@ def plan(dataset: str, shared: Path, *options: str) -> Planned:
         {"celebdf": full_sets.celebdf, "ffpp": full_sets.ffpp, "dfdc": full_sets.dfdc}[dataset](
             root, shared / "realmeta"
         )
-        with open(said, "w") as out:
-            command = [BIN / "ingest", "plan", "--dataset", dataset, "--root", root, "--to", to, *options]
-            started = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-            _, status, usage = os.wait4(started.pid, 0)
-            started.returncode = os.waitstatus_to_exitcode(status)
-        assert started.returncode == 0, said.read_text()
+        command = [BIN / "ingest", "plan", "--dataset", dataset, "--root", root, "--to", to, *options]
+        code, seconds, memory = measured(command, said)
+        assert code == 0, said.read_text()
         return Planned(
             said=said.read_text(),
             table=pl.read_parquet(to),
-            seconds=usage.ru_utime + usage.ru_stime,
-            memory=usage.ru_maxrss * 1024,
+            seconds=seconds,
+            memory=memory,
         )
 
 

@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 import manifests
-from tests.conftest import BIN
+from tests.conftest import BIN, measured
 from tests.quality import big_build
-
-MEASURE = """
-import resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
-print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
 
 
 def _audited(out: Path, tmp_path: Path) -> tuple[float, dict[str, object], pl.DataFrame]:
     """Peak memory in GiB of an audit in a process of its own, its figures, and the leaks."""
     table, figures = tmp_path / "leaks.parquet", tmp_path / "audit.json"
     words = [BIN / "quality", "audit", out, "--confirm", "300", "--to", table, "--json", figures]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *map(str, words)], capture_output=True, text=True, check=True)
-    code, kibibytes = map(int, done.stdout.split())
+    code, _, memory = measured(words, tmp_path / "said.txt")
     assert code == 1
-    return kibibytes / 2**20, json.loads(figures.read_text()), pl.read_parquet(table)
+    return memory / 2**30, json.loads(figures.read_text()), pl.read_parquet(table)
 
 
 @pytest.mark.parametrize(
