@@ -7,7 +7,7 @@ DEMO := data/demo/dfdc
 RUNS := out/demo-train
 MODELS := resnet50 efficientnet_b4 f3net
 # Neighbouring frames of the demo are nearly alike: a third of them teaches as much.
-SHORT := --set epochs=3 --set data.draws=384 --set "data.query=frame_index % 3 = 0" --tracking none
+SHORT := --set epochs=3 --set data.draws=256 --set "data.query=frame_index % 3 = 0" --tracking none
 
 .PHONY: demo demo-train test install trainer develop lint bench slow lock clean
 
