@@ -21,12 +21,8 @@ def find(samples: pl.LazyFrame) -> pl.DataFrame:
     rows = samples.select("video_id", "family_id", "split", "frame_index", "sha256", "phash", "frame_phash")
     bits = pl.col("phash").bitwise_count_ones()
     sound = rows.filter((bits >= _FLAT) & (bits <= 64 - _FLAT))
-    pairs = pl.concat(
-        [
-            _pairs(rows.drop_nulls("sha256"), ["sha256"]),
-            _pairs(sound.drop_nulls("frame_phash"), ["phash", "frame_phash"]),
-        ]
-    ).unique()
+    hashed = _pairs(sound.drop_nulls("frame_phash"), ["phash", "frame_phash"])
+    pairs = pl.concat([_pairs(rows.drop_nulls("sha256"), ["sha256"]), hashed]).unique()
     sizes = samples.group_by("video_id").agg(frames=pl.col("frame_index").n_unique())
     shorter = pl.min_horizontal("frames", "frames_other")
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -192,7 +193,7 @@ def distributions(out: str, gates: Mapping[str, Any]) -> list[Distribution]:
 
 
 def _distribution(faces: pl.LazyFrame, measure: Measure, gates: Mapping[str, Any]) -> Distribution:
-    """Guided fakes whose only other reason is their original's verdict (``pair``) count: they are judged by own value."""
+    """Guided fakes whose only other reason is their original's verdict (``pair``) count: by their own value."""
     others = pl.col("reasons").list.set_difference([*measure.gate, "pair"]).list.len() == 0
     frame = faces.filter(others).select("label", pl.col(measure.name).cast(pl.Float64)).collect()
     given = gates.get(measure.key) if measure.key else None
@@ -275,7 +276,7 @@ def families(out: str) -> dict[str, Any]:
     crossing = several.agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
     lines: list[tuple[tuple[str, str], tuple[str, str], bool]] = []
     shown = [row for row in held.iter_rows() if (row[0], row[1]) in drawn]
-    for before, after in zip(shown, shown[1:], strict=False):
+    for before, after in itertools.pairwise(shown):
         if before[2] == after[2] and before[:2] != after[:2]:
             lines.append(((before[0], before[1]), (after[0], after[1]), before[0] != after[0]))
     lines.sort(key=lambda line: (not line[2], line[:2]))
@@ -283,7 +284,7 @@ def families(out: str) -> dict[str, Any]:
     return {
         "sides": sides,
         "lines": lines[:_LINES],
-        "crossing": {kind: count for kind, count in kinds.iter_rows()},
+        "crossing": dict(kinds.iter_rows()),
         "people": held.filter(pl.col("person").str.starts_with("person "))["person"].n_unique(),
     }
 

@@ -17,6 +17,7 @@ from shards import read
 UNCHANGED: Final = "unchanged"  # a fake of which no track's median change_peak exceeds the recipe's limit
 EQUALS_REAL: Final = "equals_real"  # a fake whose pictures are those of a real video
 EQUALS_FAKE: Final = "equals_fake"  # a real video of another family than the fake whose pictures it has
+FLAGS: Final = (EQUALS_REAL, EQUALS_FAKE, UNCHANGED)
 FILE: Final = "manifests/flags/label-noise.parquet"
 SAME: Final = 0.5  # share of the shorter video's compared pictures that must be equal
 LEAST: Final = 2  # pictures that two videos must share
