@@ -81,9 +81,8 @@ def split(families: dict[str, Any], *, names: bool) -> Markup:
         (x1, y1), (x2, y2) = places[first], places[second]
         kind = "crossing" if crossing else "joined"
         bend = 12 if y1 == y2 else 0
-        lines.append(
-            f'<path class="{kind}" d="M{x1:.1f} {y1:.1f} Q{(x1 + x2) / 2:.1f} {(y1 + y2) / 2 - bend:.1f} {x2:.1f} {y2:.1f}"/>'
-        )
+        middle = f"{(x1 + x2) / 2:.1f} {(y1 + y2) / 2 - bend:.1f}"
+        lines.append(f'<path class="{kind}" d="M{x1:.1f} {y1:.1f} Q{middle} {x2:.1f} {y2:.1f}"/>')
     sides = ", ".join(f"{total} on {side}" for side, total, _ in families["sides"])
     said = escape(f"Families of the split: {sides}")
     wide = max(left - 50, 200)

@@ -24,7 +24,7 @@ JSON: Final = "report/report.json"
 SHARED: Final = "report/shared.html"
 MOST: Final = 15_000_000  # bytes of a page
 REDISTRIBUTION: Final = (
-    "The page shows faces of identifiable people; most dataset terms forbid passing it on (--share)."
+    "It shows faces of identifiable people; most dataset terms forbid passing it on (--share leaves them out)."
 )
 _SUSPECTS: Final = 12
 
