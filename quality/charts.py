@@ -37,10 +37,7 @@ def distribution(one: Distribution) -> Markup:
         paths.append(f'<path class="{kind}" d="{" ".join(steps)} L{WIDTH} {HEIGHT} Z"/>')
     ticks = []
     for place in sorted({round(part * bins / 5) for part in range(6)}):
-        anchor = "start" if place == 0 else "end" if place == bins else "middle"
-        ticks.append(
-            f'<text x="{place * wide:.1f}" y="{HEIGHT + 16}" text-anchor="{anchor}">{number(one.edges[place])}</text>'
-        )
+        ticks.append(f'<span style="left: {100 * place / bins:.1f}%">{number(one.edges[place])}</span>')
     lines = []
     for side, limit in (("low", one.low), ("high", one.high)):
         if limit is not None:
@@ -51,9 +48,9 @@ def distribution(one: Distribution) -> Markup:
         f"{number(one.edges[0])} to {number(one.edges[-1])} {one.unit}"
     )
     return Markup(
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT + 20}" role="img" aria-label="{said}" '
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{said}" '
         f'preserveAspectRatio="none">{"".join(paths)}<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT}" '
-        f'y2="{HEIGHT}"/>{"".join(lines)}{"".join(ticks)}</svg>'
+        f'y2="{HEIGHT}"/>{"".join(lines)}</svg><div class="ticks" aria-hidden="true">{"".join(ticks)}</div>'
     )
 
 

@@ -66,26 +66,33 @@ class Distribution:
     high: float | None
 
 
-def counts(out: str) -> list[dict[str, Any]]:
-    """Videos and kept crops by split, method, compression and label; unlabelled videos have a null label."""
+def counts(out: str) -> dict[str, Any]:
+    """Videos and kept crops: a row a label, method and compression, a cell a split and one for all (None: nothing)."""
     keys = ["split", "label", "method", "compression"]
-    found = (
-        scan(out, "videos")
-        .group_by(keys)
-        .agg(videos=pl.len(), families=pl.col("family_id").n_unique(), crops=pl.col("crops_kept").sum())
-        .collect()
-    )
-    order = {name: place for place, name in enumerate(SPLITS)}
-    rows = found.to_dicts()
-    rows.sort(
-        key=lambda row: (
-            order.get(row["split"], 9),
-            row["label"] if row["label"] is not None else 9,
-            row["method"] or "~",
-            row["compression"] or "",
+    amount = [pl.len().alias("videos"), pl.col("crops_kept").sum().alias("crops")]
+    found = scan(out, "videos").group_by(keys).agg(amount).collect().to_dicts()
+    splits = [name for name in SPLITS if any(row["split"] == name for row in found)]
+    groups: dict[tuple[Any, ...], dict[str, dict[str, Any]]] = {}
+    for row in found:
+        groups.setdefault((row["label"], row["method"], row["compression"]), {})[row["split"]] = row
+    rows = []
+    for label, method, compression in sorted(groups, key=_place):
+        cells = groups[label, method, compression]
+        everything = {name: sum(cell[name] or 0 for cell in cells.values()) for name in ("videos", "crops")}
+        rows.append(
+            {
+                "label": {0: "real", 1: "fake"}.get(label, "unlabelled"),
+                "method": method or "not published",
+                "compression": compression,
+                "cells": [*(cells.get(split) for split in splits), everything],
+            }
         )
-    )
-    return rows
+    return {"splits": splits, "rows": rows, "compressed": any(row["compression"] for row in rows)}
+
+
+def _place(key: tuple[Any, ...]) -> tuple[int, str, str]:
+    label, method, compression = key
+    return (9 if label is None else label, method or "~", compression or "")
 
 
 def totals(out: str) -> dict[str, int]:
