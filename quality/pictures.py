@@ -12,14 +12,14 @@ import numpy as np
 import polars as pl
 
 from manifests import scan
-from manifests.records import Image, SemblanceError
+from manifests.records import SPLITS, Image, SemblanceError
 from quality import codec
 from quality.figures import SIDE
 from shards import read
 
 SIDE_PX: Final = 96
 BUDGET: Final = 9_000_000  # characters of all pictures of one page
-_EACH: Final = 12  # of one group
+_EACH: Final = 8  # of one group
 _GROUPS: Final = 60
 _JPEG: Final = codec.EncodingConfig(format="jpg", quality=82)
 _COLUMNS: Final = (
@@ -117,7 +117,9 @@ def kept(album: Album) -> list[Sheet]:
     """A sheet a split and method of kept faces."""
     frame = scan(album.out).filter(pl.col("verdict") == "keep")
     frame = frame.with_columns(method=pl.col("method").fill_null("method not published"))
-    return [album.sheet(title, rows) for title, rows in _some(frame, ["split", "method"])]
+    found = _some(frame, ["split", "method"])
+    found.sort(key=lambda one: SPLITS.index(one[1][0]["split"]))
+    return [album.sheet(title, rows) for title, rows in found]
 
 
 def rejected(album: Album) -> list[Sheet]:
@@ -137,7 +139,8 @@ def worst(album: Album) -> list[Sheet]:
         ("face_ratio", "most cut off"),
     ):
         frame = scan(album.out).filter(pl.col("verdict") == "keep").with_columns(side=SIDE)
-        rows = frame.select(*_COLUMNS, column).drop_nulls(column).bottom_k(8, by=[column, "sample_id"]).collect()
+        ranked = frame.select(*_COLUMNS, "family_id", column).drop_nulls(column).sort(column, "sample_id")
+        rows = ranked.group_by("family_id", maintain_order=True).first().head(_EACH).collect()
         if rows.height:
             sheets.append(album.sheet(f"{title} ({column})", rows.sort(column, "sample_id").to_dicts(), column))
     return sheets
