@@ -128,7 +128,8 @@ def _copied(copied: pl.DataFrame) -> list[Alarm]:
     return [
         Alarm(
             level="wrong",
-            what=f"Copied clips: {across.height:,} pairs of videos of two families have equal pictures on two sides.",
+            what=f"Copied clips: {across.height:,} {_many(across.height, 'pair')} of videos of two families with equal "
+            "pictures on two sides.",
             remedy="Give both one family in the source's table, or leave one out: `quality audit OUT --to pairs.csv`, "
             "then `shards repack OUT --keep`.",
             private=_examples(names),
@@ -137,32 +138,44 @@ def _copied(copied: pl.DataFrame) -> list[Alarm]:
 
 
 def _labels(noise: flags.Judged) -> list[Alarm]:
-    found = []
     by_flag = {flag: [row["video_id"] for row in noise.rows if row["flag"] == flag] for flag in flags.FLAGS}
-    words = {
-        flags.EQUALS_REAL: (
+    equal = by_flag[flags.EQUALS_REAL]
+    faint = [name for name in by_flag[flags.UNCHANGED] if name not in equal]
+    found = []
+    said: tuple[tuple[Level, list[str], str, str, str], ...] = (
+        ("wrong", equal, "fake", "has", "the pictures of a real video: nothing was forged, or a label is wrong."),
+        (
             "wrong",
-            "fakes have the pictures of a real video: nothing was forged, or the label is wrong.",
+            by_flag[flags.EQUALS_FAKE],
+            "real video",
+            "has",
+            "the pictures of a fake of another family: one label is wrong.",
         ),
-        flags.EQUALS_FAKE: ("wrong", "real videos have the pictures of a fake of another family: one label is wrong."),
-        flags.UNCHANGED: (
+        (
             "note",
-            "fakes show no altered face (no track's median change_peak exceeds the limit): a forgery that is too faint "
-            "after compression, of sound alone, or none.",
+            faint,
+            "fake",
+            "shows",
+            "no altered face (no track's median change_peak exceeds the limit): a forgery that is too faint after "
+            "compression, of sound alone, or none.",
         ),
-    }
-    for flag, names in by_flag.items():
+    )
+    for level, names, kind, has, what in said:
         if names:
-            level, what = words[flag]
+            verb = has if len(names) == 1 else {"has": "have", "shows": "show"}[has]
             found.append(
                 Alarm(
-                    level="wrong" if level == "wrong" else "note",
-                    what=f"Labels in doubt: {len(names):,} {what}",
+                    level=level,
+                    what=f"Labels in doubt: {len(names):,} {_many(len(names), kind)} {verb} {what}",
                     remedy="`quality flag OUT` writes them to manifests/flags, which `manifests.scan` joins.",
                     private=_examples(names),
                 )
             )
     return found
+
+
+def _many(count: int, one: str) -> str:
+    return one if count == 1 else f"{one}s"
 
 
 def _failures(out: str) -> list[Alarm]:

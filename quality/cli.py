@@ -144,9 +144,7 @@ def flag(
     for one in flags.FLAGS:
         print(f"{one}: {counted[one]} videos")
     print(f"{judged.fakes} fakes have an original to compare with, {judged.unknown} have none")
-    print(
-        f"`change_peak` (limit {flags.peak_limit(out):g}) is weak after strong compression: look before dropping"
-    )
+    print(f"`change_peak` (limit {flags.peak_limit(out):g}) is weak after strong compression: look before dropping")
 
 
 @app.command()

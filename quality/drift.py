@@ -146,7 +146,8 @@ def _usual(column: pl.Series, numbers: bool) -> str:
     if known.is_empty():
         return "unknown"
     if numbers:
-        return f"{np.median(known.cast(pl.Float64).to_numpy()):.4g}"
+        middle = float(np.median(known.cast(pl.Float64).to_numpy()))
+        return f"{middle:,.0f}" if abs(middle) >= 1000 else f"{middle:.4g}"
     counted = known.cast(pl.String).rename("value").value_counts().sort(["count", "value"], descending=[True, False])
     return f"{counted['value'][0]} ({counted['count'][0] / len(known):.0%})"
 

@@ -147,28 +147,21 @@ def worst(album: Album) -> list[Sheet]:
 
 
 def changes(album: Album, videos: list[str], title: str) -> list[Sheet]:
-    """Original, fake and their difference (eight times as strong) for some frames of each of these fakes."""
+    """Original, fake and their difference (eight times as strong) for a frame in the middle of each of these fakes."""
+    names = [*_COLUMNS, "frame_index", "track", "family_id"]
+    fakes = scan(album.out).filter(pl.col("video_id").is_in(videos)).select(names).collect()
+    wanted = fakes["family_id"].unique().implode()
+    reals = scan(album.out).filter((pl.col("label") == 0) & pl.col("family_id").is_in(wanted)).select(names).collect()
     sheets = []
     for name in videos:
-        fakes = (
-            scan(album.out).filter(pl.col("video_id") == name).select(*_COLUMNS, "frame_index", "track", "family_id")
-        )
-        rows = fakes.sort("frame_index", "track").collect()
+        rows = fakes.filter(video_id=name).sort("frame_index", "track")
         if rows.is_empty():
             continue
         row = rows.row(rows.height // 2, named=True)
-        partner = (
-            scan(album.out)
-            .filter(
-                (pl.col("family_id") == row["family_id"])
-                & (pl.col("label") == 0)
-                & (pl.col("frame_index") == row["frame_index"])
-                & (pl.col("track") == row["track"])
-                & pl.col("compression").eq_missing(pl.lit(row["compression"]))
-            )
-            .select(*_COLUMNS)
-            .collect()
-        )
+        same = [
+            pl.col(key).eq_missing(pl.lit(row[key])) for key in ("family_id", "frame_index", "track", "compression")
+        ]
+        partner = reals.filter(same).sort("sample_id")
         pictures = trio(album, None if partner.is_empty() else partner.row(0, named=True), row)
         sheets.append(Sheet(title=f"{title}: {name}", pictures=pictures))
     return sheets
@@ -195,12 +188,12 @@ def trio(album: Album, first: dict[str, Any] | None, second: dict[str, Any]) -> 
 
 def pairs(album: Album, found: pl.DataFrame) -> list[Sheet]:
     """For each pair of videos (columns video, other, shared) the pictures of a frame with equal hashes."""
+    named = pl.concat([found["video"], found["other"]]).unique().implode()
+    rows = scan(album.out).filter(pl.col("video_id").is_in(named)).select(*_COLUMNS, "phash").collect()
     sheets = []
     for row in found.iter_rows(named=True):
-        names = [row["video"], row["other"]]
-        frame = scan(album.out).filter(pl.col("video_id").is_in(names)).select(*_COLUMNS, "phash", "sha256").collect()
-        first, second = (frame.filter(video_id=name) for name in names)
-        both = first.join(second, on="phash", suffix="_other").sort("sample_id")
+        first, second = (rows.filter(video_id=row[key]) for key in ("video", "other"))
+        both = first.join(second, on="phash", suffix="_other").sort("sample_id", "sample_id_other")
         if both.is_empty():
             continue
         one = both.row(0, named=True)

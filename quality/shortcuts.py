@@ -177,19 +177,30 @@ def _verdict(kind: str, found: Telling) -> Verdict:
 
 
 def warnings(comparisons: list[Comparison]) -> list[str]:
-    """One sentence a comparison whose acquisition gives the label away, with what gives it away and the remedy."""
-    said = []
+    """One sentence for all comparisons whose acquisition gives the label away by the same columns, the largest first,
+    with what gives it away and the remedy.
+    """
+    found: dict[tuple[str, ...], list[Comparison]] = {}
     for one in comparisons:
-        found = one.acquisition.found
-        if one.acquisition.verdict != "shortcut":
-            continue
-        top = [way for way in found.giveaways if way.auc > ALARM][:3] or list(found.giveaways[:3])
-        ways = ", ".join(f"{way.column} (AUC {way.auc:.2f}: real {way.real}, fake {way.fake})" for way in top)
+        if one.acquisition.verdict == "shortcut":
+            found.setdefault(tuple(sorted(way.column for way in _ways(one))), []).append(one)
+    said = []
+    for same in found.values():
+        first = same[0]
+        ways = ", ".join(f"{way.column} (AUC {way.auc:.2f}: real {way.real}, fake {way.fake})" for way in _ways(first))
+        also = f", likewise {', '.join(one.name for one in same[1:])}" if len(same) > 1 else ""
+        figure = first.acquisition.found
         said.append(
-            f"Shortcut, {one.name}: acquisition alone tells fake from real (AUC {found.auc:.2f}, 95 % "
-            f"{found.low:.2f}-{found.high:.2f}), by {ways}; {REMEDY}."
+            f"Shortcut, {first.name}: acquisition alone tells fake from real (AUC {figure.auc:.2f}, 95 % "
+            f"{figure.low:.2f}-{figure.high:.2f}), by {ways}{also}; {REMEDY}."
         )
     return said
+
+
+def _ways(one: Comparison) -> list[telling.Giveaway]:
+    """The columns to name: at most three that tell the label alone, or the best ones where only several together do."""
+    giveaways = one.acquisition.found.giveaways
+    return ([way for way in giveaways if way.auc > ALARM] or list(giveaways))[:3]
 
 
 def to_json(comparisons: list[Comparison]) -> list[dict[str, Any]]:

@@ -202,7 +202,8 @@ def _numbers(column: pl.Series) -> Numbers:
 def _usual(column: pl.Series) -> str:
     """The median of numbers, the most frequent of names with its share."""
     if column.dtype.is_numeric():
-        return f"{np.median(column.cast(pl.Float64).to_numpy()):.4g}"
+        middle = float(np.median(column.cast(pl.Float64).to_numpy()))
+        return f"{middle:,.0f}" if abs(middle) >= 1000 else f"{middle:.4g}"
     counted = column.value_counts().sort(["count", column.name], descending=[True, False])
     return f"{counted[column.name][0]} ({counted['count'][0] / len(column):.0%})"
 

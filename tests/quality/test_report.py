@@ -88,12 +88,12 @@ def test_every_planted_fault_is_named_on_the_first_screen(page: tuple[Path, str]
     for words in (
         "Shortcut, all fakes: acquisition alone tells fake from real",
         "compression (AUC 1.00: real c40 (100%), fake c23 (100%))",
-        "Copied clips: 1 pairs",
-        "fakes have the pictures of a real video",
+        "Copied clips: 1 pair of videos",
+        "1 fake has the pictures of a real video",
         "folder-fake_7_1",
         "Unequal filter, skin brightness (estimate, reals)",
         "group 'dark' are rejected",
-        "loosen gates.brightness",
+        "Loosen gates.brightness",
         "2 of 90 videos failed",
     ):
         assert words in first, words
