@@ -158,10 +158,9 @@ def changes(album: Album, videos: list[str], title: str) -> list[Sheet]:
         if rows.is_empty():
             continue
         row = rows.row(rows.height // 2, named=True)
-        same = [
-            pl.col(key).eq_missing(pl.lit(row[key])) for key in ("family_id", "frame_index", "track", "compression")
-        ]
-        partner = reals.filter(same).sort("sample_id")
+        same = [pl.col(key).eq_missing(pl.lit(row[key])) for key in ("family_id", "frame_index", "track")]
+        alike = pl.col("compression").eq_missing(pl.lit(row["compression"]))
+        partner = reals.filter(same).sort(alike, "sample_id", descending=[True, False])
         pictures = trio(album, None if partner.is_empty() else partner.row(0, named=True), row)
         sheets.append(Sheet(title=f"{title}: {name}", pictures=pictures))
     return sheets

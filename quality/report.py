@@ -152,10 +152,11 @@ def _compared(out: str, other: str, *, share: bool) -> dict[str, Any]:
 def _sheets(out: str, judgement: Judgement) -> dict[str, list[pictures.Sheet]]:
     """Suspects first, so that the budget never costs them."""
     album = pictures.Album(out)
-    first = sorted(judgement.noise.rows, key=lambda row: (flags.FLAGS.index(row["flag"]), row["video_id"]))
     found: dict[str, list[pictures.Sheet]] = {"labels": []}
+    shown: set[str] = set()
     for flag in flags.FLAGS:
-        names = [row["video_id"] for row in first if row["flag"] == flag][:_SUSPECTS]
+        names = sorted({row["video_id"] for row in judgement.noise.rows if row["flag"] == flag} - shown)[:_SUSPECTS]
+        shown |= set(names)
         found["labels"] += pictures.changes(album, names, flag.replace("_", " "))
     across = copies.across(judgement.copied)
     inside = judgement.copied.join(across, on=["video", "other"], how="anti")

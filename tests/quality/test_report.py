@@ -186,7 +186,7 @@ def test_no_build_no_page(run: Run, tmp_path: Path) -> None:
 def test_a_page_of_each_sample_collection(shared: Path, run: Run, tmp_path: Path, dataset: str) -> None:
     out = tmp_path / "out"
     root = shared / "data" / dataset
-    run("ingest", "build", "--dataset", dataset, "--root", root, "--out", out, "--set", "sampling.n=4", "--limit", 8)
+    run("ingest", "build", "--dataset", dataset, "--root", root, "--out", out, "--set", "sampling.n=4", "--limit", 6)
     written = report.write(str(out))
     with opened(Path(written.url)) as seen:
         sound(seen, Path(written.url))
