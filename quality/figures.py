@@ -51,7 +51,7 @@ MEASURES: Final = (
 class Distribution:
     """Faces by value: ``edges`` (B + 1), counts of the half-open bins between them (B), and of unknown values.
 
-    ``low`` and ``high`` are the recipe's limits, always on an edge; a face is kept if low <= value <= high, or unknown.
+    ``low`` and ``high`` are the recipe's limits, always on an edge; a face is kept if low <= value < high, or unknown.
     """
 
     name: str

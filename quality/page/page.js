@@ -1,5 +1,5 @@
 "use strict";
-// A face is kept where low <= value <= high, or where its value is unknown. Limits lie on edges of the bins.
+// A face is kept where low <= value < high, or where its value is unknown. Limits lie on edges of the bins.
 (function () {
   const measures = JSON.parse(document.getElementById("bins").textContent);
   const text = (value) => Number(value.toPrecision(4)).toLocaleString("en");

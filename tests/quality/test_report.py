@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +13,8 @@ import pytest
 import manifests
 from manifests import store
 from quality import alarms, figures, report
-from tests.conftest import Run
+from tests.conftest import REPOSITORY, Run
+from tests.ingest.test_s3 import s3  # noqa: F401
 from tests.quality import planted
 from tests.quality.browser import Seen, opened
 from tests.quality.planted import MARKUP, Faults
@@ -179,6 +182,31 @@ def test_no_build_no_page(run: Run, tmp_path: Path) -> None:
     said = run("quality", "report", tmp_path / "nothing", expect=1).stderr
     assert "holds no build" in said
     assert not (tmp_path / "nothing").exists()
+
+
+THERE = """
+import sys
+import fsspec
+from quality import report
+
+fs = fsspec.filesystem("s3")
+fs.put(f"{sys.argv[1]}/", "bucket/out/", recursive=True)
+fs.invalidate_cache()
+report.write("s3://bucket/out")
+fs.invalidate_cache()
+fs.get("bucket/out/report/index.html", sys.argv[2])
+"""
+
+
+def test_a_page_of_a_build_on_s3_is_that_of_the_same_on_disk(s3: dict[str, str], tmp_path: Path) -> None:  # noqa: F811
+    out, back = tmp_path / "out", tmp_path / "back.html"
+    planted.build(out, 4)
+    command = [sys.executable, "-c", THERE, str(out), str(back)]
+    done = subprocess.run(command, cwd=REPOSITORY, env=s3, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = report.write(str(out))
+    here = Path(written.url).read_text().replace(str(out), "s3://bucket/out")
+    assert back.read_text() == here
 
 
 @pytest.mark.shared
