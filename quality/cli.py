@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from manifests.console import friendly, plain
 from manifests.records import UsageError
+
+if TYPE_CHECKING:
+    from quality.shortcuts import Figure
 
 app = typer.Typer(
     help="See what a build holds.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -88,3 +91,151 @@ def audit(
         storage.write_bytes(report, json.dumps(verdict.to_json(found), indent=1).encode() + b"\n")
     if found.broken:
         raise SystemExit(1)
+
+
+Json = Annotated[str | None, typer.Option("--json", help="File for all figures as JSON ('-': on the screen).")]
+
+
+@app.command()
+@friendly
+def report(
+    out: Annotated[str, typer.Argument(help="The --out of a build.")],
+    compare: Annotated[str | None, typer.Option("--compare", help="Another build to set beside it.")] = None,
+    share: Annotated[bool, typer.Option("--share", help="A page without pictures, paths and ids.")] = False,
+    attributes: Annotated[
+        str | None, typer.Option("--attributes", help="Table with video_id and attributes, for filter fairness.")
+    ] = None,
+) -> None:
+    """Write one self-contained page about a build: its verdict, counts, funnel, distributions, faces, faults."""
+    from quality import report as pages
+    from quality.telling import one_thread
+
+    one_thread()
+    written = pages.write(out, compare=compare, share=share, attributes=attributes)
+    print(f"{plain(written.url)}: {written.bytes / 1e6:.1f} MB")
+    print(f"{written.judgement.verdict}.")
+    for alarm in written.judgement.alarms:
+        if alarm.level != "note":
+            print(f"  {alarm.level}: {plain(alarm.what)}")
+    print("No picture, path or id is in it." if share else pages.REDISTRIBUTION)
+
+
+@app.command()
+@friendly
+def shortcuts(out: Annotated[str, typer.Argument(help="The --out of a build.")], to: Json = None) -> None:
+    """Can the label be told without looking at the face? Acquisition should not; face statistics are a baseline."""
+    from quality import shortcuts as audit
+    from quality.telling import one_thread
+
+    one_thread()
+    found = audit.audit(out)
+    if to == "-":
+        _json(audit.to_json(found), to)
+        return
+    print(f"{'reals against':32} {'families':>8}  {'acquisition':24} {'face statistics (baseline)':24}")
+    for one in found:
+        cells = [_interval(figure) for figure in (one.acquisition, one.face)]
+        print(f"{plain(one.name):32} {one.acquisition.found.families:>8}  {cells[0]:24} {cells[1]:24}".rstrip())
+    for sentence in audit.warnings(found):
+        print(f"warning: {plain(sentence)}")
+    print(f"{audit.MISSING}.")
+    if to is not None:
+        _json(audit.to_json(found), to)
+
+
+@app.command()
+@friendly
+def match(
+    out: Annotated[str, typer.Argument(help="The --out of a build.")],
+    to: Annotated[str, typer.Option("--to", help="Parquet file for the videos to keep: `shards repack --keep`.")],
+) -> None:
+    """List the videos whose acquisition is matched between reals and fakes, so that it tells nothing any more."""
+    from manifests import storage
+    from quality.matching import match as matched
+    from quality.telling import one_thread
+
+    if not to.endswith(".parquet"):
+        raise UsageError(f"{plain(to)} must end in .parquet.")
+    one_thread()
+    found = matched(out)
+    storage.write_bytes(to, found.parquet())
+    before, after = found.before, found.after
+    print(f"{plain(to)}: {found.kept.height} of {before.reals + before.fakes} videos")
+    print(f"acquisition tells fake from real: AUC {before.auc:.2f} before, {after.auc:.2f} after")
+    print(f"next: shards repack {plain(out)} --split PROTOCOL --keep {plain(to)} --to OUT2")
+
+
+@app.command()
+@friendly
+def flag(
+    out: Annotated[str, typer.Argument(help="The --out of a build.")],
+    listed: Annotated[
+        str | None, typer.Option("--list", help="A third party's table that names videos by id, path or file name.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--flag", help="The flag of the videos in --list.")] = None,
+) -> None:
+    """Write label noise to manifests/flags: unchanged fakes, equal reals and fakes, or a third party's list."""
+    from collections import Counter
+
+    from quality import flags
+
+    if (listed is None) != (name is None):
+        raise UsageError("--list and --flag go together: the table, and the flag of the videos that it names.")
+    if listed is not None and name is not None:
+        rows, strange = flags.from_list(out, listed, name)
+        flags.write_list(out, rows, name)
+        print(f"{name}: {len(rows)} videos; {strange} named in {plain(listed)} are not in {plain(out)}")
+        return
+    judged = flags.judge(out)
+    flags.write(out, judged)
+    counted = Counter(row["flag"] for row in judged.rows)
+    for one in flags.FLAGS:
+        print(f"{one}: {counted[one]} videos")
+    print(f"{judged.fakes} fakes have an original to compare with, {judged.unknown} have none")
+    print(f"`change_peak` (limit {flags.peak_limit(out):g}) is weak after strong compression: look before dropping")
+
+
+@app.command()
+@friendly
+def drift(
+    out: Annotated[str, typer.Argument(help="The --out of a build.")],
+    other: Annotated[str, typer.Argument(help="The --out of another, later one.", metavar="OUT2")],
+    to: Json = None,
+    page: Annotated[str | None, typer.Option("--page", help="HTML file to write.")] = None,
+) -> None:
+    """Has the data moved? Population stability index and two-sample tests, column by column."""
+    from quality import drift as shifts
+    from quality import report as pages
+
+    found = shifts.drift(out, other)
+    if page is not None:
+        pages.write_drift(out, other, found, page)
+    if to is not None:
+        _json(shifts.to_json(found), to)
+    if to == "-":
+        return
+    print(f"{'column':28} {'verdict':9} {'PSI':>8}  usual before -> after")
+    for one in found:
+        index = "" if one.psi is None else f"{one.psi:.3f}"
+        change = f"{plain(one.before)} -> {plain(one.after)}"
+        print(f"{one.table + '.' + one.column:28} {one.verdict:9} {index:>8}  {change}")
+    print(f"PSI below {shifts.SMALL} is stable, above {shifts.LARGE} large")
+
+
+def _interval(figure: Figure) -> str:
+    found = figure.found
+    if found.auc is None:
+        return figure.verdict
+    return f"{found.auc:.2f} [{found.low:.2f}, {found.high:.2f}] {figure.verdict}"
+
+
+def _json(value: object, to: str) -> None:
+    import json
+
+    from manifests import storage
+
+    text = json.dumps(value, indent=1) + "\n"
+    if to == "-":
+        print(text, end="")
+    else:
+        storage.write_bytes(to, text.encode())

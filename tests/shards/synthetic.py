@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from shards import claim, write
 from shards.plan import assign_shards
 from shards.summary import card, counts
 
+Make = Callable[[dict[str, Any]], Outcome]
 NATURE = splits.Nature(basis="person")
 
 
@@ -41,8 +42,11 @@ def build(
     frames: int = 3,
     size: int = 300,
     nature: splits.Nature = NATURE,
+    make: Make | None = None,
 ) -> pl.DataFrame:
-    """A finished build of ``videos`` at ``out``: about ``frames`` faces each, some marked, rejected or masked."""
+    """A finished build of ``videos`` at ``out``: about ``frames`` faces each, some marked, rejected or masked, or what
+    ``make`` gives for a row of the plan.
+    """
     recipe = recipes.load("plan", ["split.fractions=[0.5,0.25,0.25]", *settings])
     dataset = videos[0].dataset
     assigned = splits.assign(splits.plan_frame(videos), recipe.split, recipe.seed, nature)
@@ -52,7 +56,7 @@ def build(
     plan = Planned(table, dataset)
     claim.take(plan, str(out))
     for (shard,), rows in table.group_by("shard", maintain_order=True):
-        outcomes = [outcome(row, frames, size) for row in rows.iter_rows(named=True)]
+        outcomes = [outcome(row, frames, size) if make is None else make(row) for row in rows.iter_rows(named=True)]
         write.seal(
             str(out),
             str(shard),

@@ -1,0 +1,233 @@
+"""The first screen: what is wrong with a build, why that matters, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import polars as pl
+
+from manifests import scan
+from manifests.records import FAILURES
+from quality import copies, fairness, flags, shortcuts
+from quality.fairness import Group
+from quality.shortcuts import Comparison
+
+Level = Literal["wrong", "warning", "note"]
+BUDGET: Final = 0.01  # of the planned videos may fail
+_ISOLATING: Final = ("family", "identity", "method", "temporal")
+_SIDES: Final = ("train", "val", "test")
+_NAMED: Final = 3  # examples in a sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """One sentence for the first screen; ``private`` are ids, which a page to share leaves out."""
+
+    level: Level
+    what: str
+    remedy: str
+    private: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """All that was looked at: the alarms, worst first, and what they rest on."""
+
+    alarms: tuple[Alarm, ...]
+    comparisons: list[Comparison]
+    groups: list[Group]
+    copied: pl.DataFrame
+    noise: flags.Judged
+
+    @property
+    def verdict(self) -> str:
+        """The headline."""
+        wrong, warned = (sum(one.level == level for one in self.alarms) for level in ("wrong", "warning"))
+        if not wrong and not warned:
+            return "Nothing wrong was found"
+        parts = [f"{wrong} wrong"] if wrong else []
+        parts += [f"{warned} warning{'s' if warned > 1 else ''}"] if warned else []
+        return f"{' and '.join(parts)}: read this before you train"
+
+
+def judge(out: str, description: Mapping[str, Any], attributes: str | None = None) -> Judgement:
+    """Look at everything that tables and few pictures tell; raises SemblanceError where ``out`` holds no build."""
+    comparisons = shortcuts.audit(out)
+    groups = fairness.measure(out, attributes)
+    copied = copies.find(scan(out))
+    noise = flags.judge(out)
+    found = [
+        *_incomplete(description),
+        *_sides(out, description),
+        *_copied(copied),
+        *_labels(noise),
+        *(_split_sentence(one) for one in shortcuts.warnings(comparisons)),
+        *(_split_sentence(one) for one in fairness.warnings(groups)),
+        *_failures(out),
+        *_empty(out),
+        *_unsure(comparisons),
+    ]
+    order = {"wrong": 0, "warning": 1, "note": 2}
+    found.sort(key=lambda one: order[one.level])
+    return Judgement(alarms=tuple(found), comparisons=comparisons, groups=groups, copied=copied, noise=noise)
+
+
+def _split_sentence(sentence: str) -> Alarm:
+    what, _, remedy = sentence.rstrip(".").partition("; ")
+    return Alarm(level="warning", what=f"{what}.", remedy=f"{remedy[:1].upper()}{remedy[1:]}.")
+
+
+def _examples(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
+
+
+def _incomplete(description: Mapping[str, Any]) -> list[Alarm]:
+    if not description.get("complete"):
+        remedy = "Run the same `ingest build` again; it goes on where it stopped."
+        return [Alarm(level="wrong", what="The build is not finished (no complete dataset.json).", remedy=remedy)]
+    if description.get("synthetic"):
+        what = "SYNTHETIC: every person and video here was invented by `ingest demo`."
+        return [Alarm(level="note", what=what, remedy="No claim about the dataset whose layout it has can rest on it.")]
+    return []
+
+
+def _sides(out: str, description: Mapping[str, Any]) -> list[Alarm]:
+    """Families, and under ``identity`` people, on two of train, val and test."""
+    protocol = str(description.get("split"))
+    plan = scan(out, "plan").filter(pl.col("split").is_in(_SIDES))
+    asked = {"families": ["family_id"]}
+    if protocol.startswith("identity"):
+        asked["people"] = ["target_id", "donor_id"]
+    found = []
+    for kind, columns in asked.items():
+        ids = pl.concat([plan.select("split", name=pl.col(column)) for column in columns]).drop_nulls("name")
+        torn = ids.group_by("name").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1).collect()
+        if torn.height:
+            promised = protocol in _ISOLATING
+            found.append(
+                Alarm(
+                    level="wrong" if promised else "warning",
+                    what=f"Leak: {torn.height:,} {kind} stand on two of train, val and test under {protocol}.",
+                    remedy="Lay out another split with `shards repack OUT --split family --to OUT2`."
+                    if kind == "families"
+                    else "Build again into another --out; `quality audit OUT` names every one.",
+                    private=_examples(sorted(torn["name"])),
+                )
+            )
+    return found
+
+
+def _copied(copied: pl.DataFrame) -> list[Alarm]:
+    across = copies.across(copied)
+    if across.is_empty():
+        return []
+    names = [f"{row['video']} ({row['split']}) = {row['other']} ({row['other_split']})" for row in across.to_dicts()]
+    return [
+        Alarm(
+            level="wrong",
+            what=f"Copied clips: {across.height:,} {_many(across.height, 'pair')} of videos of two families with equal "
+            "pictures on two sides.",
+            remedy="Give both one family in the source's table, or leave one out: `quality audit OUT --to pairs.csv`, "
+            "then `shards repack OUT --keep`.",
+            private=_examples(names),
+        )
+    ]
+
+
+def _labels(noise: flags.Judged) -> list[Alarm]:
+    by_flag = {flag: [row["video_id"] for row in noise.rows if row["flag"] == flag] for flag in flags.FLAGS}
+    equal = by_flag[flags.EQUALS_REAL]
+    faint = [name for name in by_flag[flags.UNCHANGED] if name not in equal]
+    found = []
+    said: tuple[tuple[Level, list[str], str, str, str], ...] = (
+        ("wrong", equal, "fake", "has", "the pictures of a real video: nothing was forged, or a label is wrong."),
+        (
+            "wrong",
+            by_flag[flags.EQUALS_FAKE],
+            "real video",
+            "has",
+            "the pictures of a fake of another family: one label is wrong.",
+        ),
+        (
+            "note",
+            faint,
+            "fake",
+            "shows",
+            "no altered face (no track's median change_peak exceeds the limit): a forgery that is too faint after "
+            "compression, of sound alone, or none.",
+        ),
+    )
+    for level, names, kind, has, what in said:
+        if names:
+            verb = has if len(names) == 1 else {"has": "have", "shows": "show"}[has]
+            found.append(
+                Alarm(
+                    level=level,
+                    what=f"Labels in doubt: {len(names):,} {_many(len(names), kind)} {verb} {what}",
+                    remedy="`quality flag OUT` writes them to manifests/flags, which `manifests.scan` joins.",
+                    private=_examples(names),
+                )
+            )
+    return found
+
+
+def _many(count: int, one: str) -> str:
+    return one if count == 1 else f"{one}s"
+
+
+def _failures(out: str) -> list[Alarm]:
+    counted = scan(out, "videos").select(all=pl.len(), failed=pl.col("status").is_in(list(FAILURES)).sum()).collect()
+    total, failed = counted.row(0)
+    if not failed:
+        return []
+    over = failed > BUDGET * total
+    return [
+        Alarm(
+            level="wrong" if over else "note",
+            what=f"{failed:,} of {total:,} videos failed ({failed / total:.1%}; the budget is {BUDGET:.0%}).",
+            remedy="See the failures by cause below; mend the files and run the build again." if over else "",
+        )
+    ]
+
+
+def _empty(out: str) -> list[Alarm]:
+    videos = scan(out, "videos").filter(pl.col("split").is_in(_SIDES) & (pl.col("crops_kept") > 0))
+    seen = set(videos.select("split", "label").unique().collect().iter_rows())
+    bare = [
+        f"{split} has no {kind}"
+        for split in _SIDES
+        for label, kind in ((0, "reals"), (1, "fakes"))
+        if (split, label) not in seen
+    ]
+    if not bare:
+        return []
+    remedy = "Change split.fractions, loosen the gates, or build more of the dataset."
+    return [Alarm(level="warning", what=f"A side is one-sided: {', '.join(bare)}.", remedy=remedy)]
+
+
+def _unsure(comparisons: list[Comparison]) -> list[Alarm]:
+    """That nothing was found means little where little could be looked at."""
+    whole = comparisons[0].acquisition if comparisons else None
+    if whole is None or whole.verdict not in ("too few to tell", "nothing known"):
+        return []
+    what = (
+        f"Shortcuts: too few to tell ({whole.found.families} families with crops; it takes 20)."
+        if whole.verdict == "too few to tell"
+        else "Shortcuts: nothing is known about how the videos were acquired, so nothing was tried."
+    )
+    return [Alarm(level="note", what=what, remedy="")]
+
+
+def to_json(judgement: Judgement) -> dict[str, Any]:
+    """The first screen and what it rests on, for machines."""
+    return {
+        "verdict": judgement.verdict,
+        "alarms": [asdict(one) for one in judgement.alarms],
+        "shortcuts": shortcuts.to_json(judgement.comparisons),
+        "fairness": fairness.to_json(judgement.groups),
+        "copies": judgement.copied.to_dicts(),
+        "label_noise": list(judgement.noise.rows),
+    }

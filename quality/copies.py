@@ -1,0 +1,65 @@
+"""Copied clips that the tables alone show: equal pictures, or equal hashes frame after frame, of two families."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+LEAST: Final = 3  # frames that two videos must share, or all that the shorter has
+SHARE: Final = 0.5  # of the shorter video's crops
+_COMMON: Final = 20  # a picture that more families have is no evidence: black frames, title cards
+_FLAT: Final = 4  # bits set or not set, at least, of a hash that says anything
+
+
+def find(samples: pl.LazyFrame) -> pl.DataFrame:
+    """Pairs of videos of two families with equal pictures: video, other, split, other_split, shared, share.
+
+    Equal means the same bytes, or the same hash of the crop and of its frame. What was encoded anew, cropped or
+    mirrored may have other hashes: ``quality audit`` looks for those on pixels.
+    """
+    rows = samples.select("video_id", "family_id", "split", "frame_index", "sha256", "phash", "frame_phash")
+    bits = pl.col("phash").bitwise_count_ones()
+    sound = rows.filter((bits >= _FLAT) & (bits <= 64 - _FLAT))
+    hashed = _pairs(sound.drop_nulls("frame_phash"), ["phash", "frame_phash"])
+    pairs = pl.concat([_pairs(rows.drop_nulls("sha256"), ["sha256"]), hashed]).unique()
+    sizes = samples.group_by("video_id").agg(frames=pl.col("frame_index").n_unique())
+    shorter = pl.min_horizontal("frames", "frames_other")
+    return (
+        pairs.group_by("video_id", "video_id_other", "split", "split_other")
+        .agg(shared=pl.col("frame_index").n_unique())
+        .join(sizes, on="video_id")
+        .join(sizes.rename({"video_id": "video_id_other", "frames": "frames_other"}), on="video_id_other")
+        .with_columns(share=pl.col("shared") / shorter)
+        .filter((pl.col("shared") >= pl.min_horizontal(pl.lit(LEAST), shorter)) & (pl.col("share") >= SHARE))
+        .select(
+            video="video_id",
+            other="video_id_other",
+            split="split",
+            other_split="split_other",
+            shared="shared",
+            share=pl.min_horizontal("share", 1.0),
+        )
+        .sort("video", "other")
+        .collect()
+    )
+
+
+def _pairs(rows: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
+    """Rows of two families that agree in ``keys``, each pair of videos once, in the order of their ids."""
+    count = pl.col("family_id").n_unique()
+    several = rows.group_by(keys).agg(count.alias("in_families"))
+    several = several.filter((pl.col("in_families") > 1) & (pl.col("in_families") <= _COMMON)).select(keys)
+    some = rows.join(several, on=keys, how="semi").select("video_id", "family_id", "split", "frame_index", *keys)
+    both = some.join(some, on=keys, suffix="_other")
+    return both.filter(
+        (pl.col("family_id") != pl.col("family_id_other")) & (pl.col("video_id") < pl.col("video_id_other"))
+    ).select("video_id", "video_id_other", "split", "split_other", "frame_index")
+
+
+def across(found: pl.DataFrame) -> pl.DataFrame:
+    """Those on two of train, val and test."""
+    sides = ["train", "val", "test"]
+    return found.filter(
+        (pl.col("split") != pl.col("other_split")) & pl.col("split").is_in(sides) & pl.col("other_split").is_in(sides)
+    )

@@ -1,0 +1,173 @@
+"""``quality report``: one page about a build, self-contained, opened by its verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jinja2
+import polars as pl
+from markupsafe import Markup, escape
+
+from manifests import scan, storage, store
+from manifests.console import plain
+from manifests.recipe import flatten
+from manifests.records import SemblanceError
+from quality import alarms, charts, copies, drift, fairness, figures, flags, pictures, shortcuts
+from quality.alarms import Judgement
+from quality.drift import Shift
+
+PAGE: Final = "report/index.html"
+JSON: Final = "report/report.json"
+SHARED: Final = "report/shared.html"
+MOST: Final = 15_000_000  # bytes of a page
+REDISTRIBUTION: Final = (
+    "It shows faces of identifiable people; most dataset terms forbid passing it on (--share leaves them out)."
+)
+_SUSPECTS: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Where the page is, how large it is, and what it says first."""
+
+    url: str
+    bytes: int
+    judgement: Judgement
+
+
+def write(out: str, *, compare: str | None = None, share: bool = False, attributes: str | None = None) -> Written:
+    """Write the page and its figures as JSON below ``out``; with ``share`` a page without any picture, path or id.
+
+    Raises SemblanceError where ``out`` (or ``compare``) holds no build, or cannot be written.
+    """
+    scan(out, "videos")  # refuse before any work
+    description = store.description(out)
+    judgement = alarms.judge(out, description, attributes)
+    page = render(out, description, judgement, compare=compare, share=share).encode()
+    if len(page) > MOST:
+        raise SemblanceError(f"The page of {out} would have {len(page):,} bytes; please report this as a defect.")
+    url = storage.join(out, SHARED if share else PAGE)
+    storage.write_bytes(url, page)
+    if not share:
+        figures_ = json.dumps(alarms.to_json(judgement), indent=1, default=str).encode()
+        storage.write_bytes(storage.join(out, JSON), figures_ + b"\n")
+    return Written(url=url, bytes=len(page), judgement=judgement)
+
+
+def environment() -> jinja2.Environment:
+    """Templates that escape everything, and show control characters as escapes."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("quality", "page"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_plain,
+    )
+    made.filters["count"] = lambda value: "" if value is None else f"{value:,}"
+    made.filters["percent"] = lambda value: "" if value is None else f"{value:.1%}"
+    made.filters["figure"] = lambda value: "" if value is None else f"{value:.2f}"
+    made.filters["code"] = _code
+    return made
+
+
+def _plain(value: object) -> object:
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _code(text: str) -> Markup:
+    """Text with `commands` between backticks set as code; everything is escaped."""
+    parts = str(text).split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(plain(part)) if place % 2 else escape(plain(part))
+        for place, part in enumerate(parts)
+    )
+
+
+def render(out: str, description: Mapping[str, Any], judgement: Judgement, *, compare: str | None, share: bool) -> str:
+    """The page as HTML."""
+    gates = description.get("recipe", {}).get("gates", {})
+    spread = [one for one in figures.distributions(out, gates) if sum(one.real) + sum(one.fake)]
+    families = figures.families(out)
+    sheets = {} if share else _sheets(out, judgement)
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            share=share,
+            title=_title(description),
+            dataset=description.get("dataset", "a dataset"),
+            place=None if share else out,
+            judgement=judgement,
+            totals=figures.totals(out),
+            counts=figures.counts(out),
+            funnel=figures.funnel(out),
+            distributions=[(one, charts.distribution(one)) for one in spread],
+            bins=[figures.to_json(one) for one in spread],
+            families=families,
+            split_drawing=charts.split(families, names=not share),
+            sheets=sheets,
+            failures=figures.failures(out),
+            findings=figures.findings(out),
+            stages=figures.stages(out),
+            recipe=_recipe(description, share=share),
+            versions=description.get("versions", {}),
+            fingerprint=description.get("fingerprint"),
+            protocol=description.get("split"),
+            ita_note=fairness.ITA_NOTE,
+            missing=shortcuts.MISSING,
+            shifts=None if compare is None else drift.drift(out, compare),
+            compared=None if compare is None else _compared(out, compare, share=share),
+            flagged=_flagged(out),
+        )
+    )
+
+
+def _title(description: Mapping[str, Any]) -> str:
+    sheet = description.get("datasheet", {})
+    name = sheet.get("title") or description.get("dataset") or "Build"
+    return f"SYNTHETIC, in the layout of: {name}" if description.get("synthetic") else str(name)
+
+
+def _recipe(description: Mapping[str, Any], *, share: bool) -> list[tuple[str, str]]:
+    recipe = dict(description.get("recipe", {}))
+    if share:
+        recipe.pop("source", None)  # names files
+    return [(key, json.dumps(value)) for key, value in flatten(recipe) if not isinstance(value, dict)]
+
+
+def _flagged(out: str) -> list[dict[str, Any]]:
+    counted = scan(out, "flags").group_by("flag", "by").len().collect()
+    return counted.sort("flag", "by").to_dicts()
+
+
+def _compared(out: str, other: str, *, share: bool) -> dict[str, Any]:
+    name = store.description(other).get("dataset", "the other build") if share else other
+    return {"name": name, "rows": list(zip(*(figures.totals(one).items() for one in (out, other)), strict=True))}
+
+
+def _sheets(out: str, judgement: Judgement) -> dict[str, list[pictures.Sheet]]:
+    """Suspects first, so that the budget never costs them."""
+    album = pictures.Album(out)
+    found: dict[str, list[pictures.Sheet]] = {"labels": []}
+    shown: set[str] = set()
+    for flag in flags.FLAGS:
+        names = sorted({row["video_id"] for row in judgement.noise.rows if row["flag"] == flag} - shown)[:_SUSPECTS]
+        shown |= set(names)
+        found["labels"] += pictures.changes(album, names, flag.replace("_", " "))
+    across = copies.across(judgement.copied)
+    inside = judgement.copied.join(across, on=["video", "other"], how="anti")
+    found["pairs"] = pictures.pairs(album, pl.concat([across, inside]).head(_SUSPECTS))
+    found["worst"] = pictures.worst(album)
+    found["kept"] = pictures.kept(album)
+    found["rejected"] = pictures.rejected(album)
+    return {name: [sheet for sheet in sheets if sheet.pictures] for name, sheets in found.items()}
+
+
+def write_drift(out: str, other: str, found: list[Shift], url: str) -> None:
+    """The drift between two builds as a page at ``url``."""
+    text = environment().get_template("drift.html").render(out=out, other=other, shifts=found)
+    storage.write_bytes(url, text.encode())

@@ -1,0 +1,78 @@
+// What a person with a screen reader, a keyboard or weak eyes would stumble over: those rules of axe-core that apply.
+() => {
+  const faults = [];
+  const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
+  const seen = new Set();
+  for (const one of all("[id]")) {
+    if (seen.has(one.id)) faults.push("id twice: " + one.id);
+    seen.add(one.id);
+  }
+  if (!document.documentElement.lang) faults.push("no language");
+  if (!document.title.trim()) faults.push("no title");
+  for (const name of ["main", "h1"]) if (all(name).length !== 1) faults.push("not one " + name);
+  let level = 1;
+  for (const head of all("h1, h2, h3, h4")) {
+    const own = Number(head.tagName[1]);
+    if (own > level + 1) faults.push("heading skips a level: " + head.textContent);
+    if (!head.textContent.trim()) faults.push("empty heading");
+    level = own;
+  }
+  for (const image of document.images) if (!image.alt.trim()) faults.push("picture without words");
+  for (const drawing of all("svg")) {
+    if (drawing.getAttribute("role") !== "img" || !drawing.getAttribute("aria-label")) {
+      faults.push("drawing without words");
+    }
+  }
+  for (const input of all("input")) {
+    if (!input.labels.length || !input.labels[0].textContent.trim()) faults.push("input without label: " + input.id);
+  }
+  for (const table of all("table")) {
+    if (!table.querySelector("thead th")) faults.push("table without heads");
+    for (const head of all("th", table)) if (!head.scope) faults.push("head without scope");
+  }
+  for (const region of all("[role=region]")) {
+    if (!region.getAttribute("aria-label")) faults.push("region without name");
+  }
+  for (const one of all(".wide")) {
+    if (one.scrollWidth > one.clientWidth && one.tabIndex !== 0) faults.push("cannot be scrolled by keys");
+  }
+  if (document.documentElement.scrollWidth > window.innerWidth) faults.push("page is wider than the window");
+
+  // contrast as WCAG 2 defines it
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const rgba = (text) => {
+    const numbers = text.match(/[\d.]+/g).map(Number);
+    return numbers.length < 4 ? [...numbers, 1] : numbers;
+  };
+  const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3]));
+  const linear = (value) => (value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+  const light = (colour) => {
+    const [r, g, b] = colour.map((value) => linear(value / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (one) => {
+    if (!one) return dark ? [0, 0, 0] : [255, 255, 255];
+    const own = rgba(getComputedStyle(one).backgroundColor);
+    return own[3] === 1 ? own.slice(0, 3) : over(own, ground(one.parentElement));
+  };
+  const told = new Set();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const one = walker.currentNode.parentElement;
+    const silent = ["SCRIPT", "STYLE", "TITLE"].includes(one.tagName) || one.closest(".skip");
+    if (silent || !walker.currentNode.textContent.trim()) continue;
+    const style = getComputedStyle(one);
+    const under = ground(one);
+    const ink = over(rgba(one.closest("svg") ? style.fill : style.color), under);
+    const [a, b] = [light(ink), light(under)].sort((x, y) => y - x);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    const ratio = (a + 0.05) / (b + 0.05);
+    const name = one.tagName + "." + one.getAttribute("class");
+    if (ratio < (large ? 3 : 4.5) && !told.has(name)) {
+      told.add(name);
+      faults.push(`contrast ${ratio.toFixed(2)}: ${name}`);
+    }
+  }
+  return faults;
+}
