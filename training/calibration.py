@@ -55,9 +55,17 @@ def fit(label_N: Floats, logit_N: Floats, families: Sequence[str], *, seed: int 
             folds=(),
             before=None,
             after=None,
-            note=f"{len(names)} families separate wholly or have one class alone, so the temperature stays 1",
+            note="the families kept for it separate wholly or have one class alone, so it stays 1",
         )
-    note = f"in {count} folds, for {len(names)} families" if count < FOLDS else None
+    if count == 1:  # nothing is held out
+        return Temperature(
+            value=folds[0],
+            folds=tuple(folds),
+            before=None,
+            after=None,
+            note="of one family alone: add builds to trust it",
+        )
+    note = f"in {count} folds, for there are no more families" if count < FOLDS else None
     return Temperature(
         value=float(np.exp(np.mean(np.log(folds)))),
         folds=tuple(folds),

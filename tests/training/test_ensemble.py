@@ -61,6 +61,9 @@ def test_folds_keep_families_whole_and_few_families_are_said() -> None:
     few = calibration.fit(label_N, logit_N, [f"f{number % 2}" for number in range(300)])
     assert len(few.folds) == 2
     assert few.note is not None
+    alone = calibration.fit(label_N, logit_N, ["f"] * 300)
+    assert alone.value == pytest.approx(calibration.solve(label_N, logit_N))
+    assert (alone.before, alone.after) == (None, None)  # nothing is held out
 
 
 def test_what_is_separated_wholly_has_no_temperature() -> None:
