@@ -14,7 +14,6 @@ import manifests
 from manifests import store
 from quality import alarms, figures, report
 from tests.conftest import REPOSITORY, Run
-from tests.ingest.test_s3 import s3  # noqa: F401
 from tests.quality import planted
 from tests.quality.browser import Seen, opened
 from tests.quality.planted import MARKUP, Faults
@@ -198,7 +197,7 @@ fs.get("bucket/out/report/index.html", sys.argv[2])
 """
 
 
-def test_a_page_of_a_build_on_s3_is_that_of_the_same_on_disk(s3: dict[str, str], tmp_path: Path) -> None:  # noqa: F811
+def test_a_page_of_a_build_on_s3_is_that_of_the_same_on_disk(s3: dict[str, str], tmp_path: Path) -> None:
     out, back = tmp_path / "out", tmp_path / "back.html"
     planted.build(out, 4)
     command = [sys.executable, "-c", THERE, str(out), str(back)]
