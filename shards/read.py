@@ -20,7 +20,7 @@ MASK: Final = "mask.png"
 ISOLATING: Final = ("family", "identity", "method", "temporal")  # protocols that keep families apart
 _GREY: Final = b"\x08\x00"  # bits a channel and kind of colour in a PNG's header: eight, grey
 _COUNTED: Final = {  # all that counting the rows and comparing their sides needs
-    "plan": ["video_id", "family_id", "shard", *SPLIT_COLUMNS],
+    "plan": ["video_id", "family_id", "target_id", "donor_id", "shard", *SPLIT_COLUMNS],
     "samples": ["video_id", "verdict", *SPLIT_COLUMNS],
     "rejects": ["video_id", "unit", *SPLIT_COLUMNS],
     "videos": ["video_id", "faces_seen", "crops_kept", "crops_rejected", *SPLIT_COLUMNS],

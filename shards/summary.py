@@ -75,7 +75,7 @@ def card(description: Mapping[str, Any]) -> str:
     facts = "".join(f"- {plain(sentence)}\n" for sentence in description["facts"])
     said = Said(**description["protocols"])
     promises = "".join(f"- {plain(sentence)}\n" for sentence in said.lines(description["split"]))
-    found = "".join(f"- {plain(sentence)}\n" for sentence in description["leaks"])
+    found = "".join(f"- {plain(sentence)}\n" for sentence in description.get("leaks", ()))
     invented = f"**SYNTHETIC.** {_SYNTHETIC}\n\n" if description["synthetic"] else ""
     return f"""# {title(description)}, prepared by Semblance
 
