@@ -56,7 +56,7 @@ def judge(out: str, description: Mapping[str, Any], attributes: str | None = Non
     """Look at everything that tables and few pictures tell; raises SemblanceError where ``out`` holds no build."""
     comparisons = shortcuts.audit(out)
     groups = fairness.measure(out, attributes)
-    copied = copies.find(scan(out))
+    copied = copies.every(out)
     noise = flags.judge(out)
     found = [
         *_incomplete(description),
@@ -128,8 +128,8 @@ def _copied(copied: pl.DataFrame) -> list[Alarm]:
     return [
         Alarm(
             level="wrong",
-            what=f"Copied clips: {across.height:,} {_many(across.height, 'pair')} of videos of two families with equal "
-            "pictures on two sides.",
+            what=f"Copied clips: {across.height:,} {_many(across.height, 'pair')} of videos of two families show the "
+            "same frames on two sides.",
             remedy="Give both one family in the source's table, or leave one out: `quality audit OUT --to pairs.csv`, "
             "then `shards repack OUT --keep`.",
             private=_examples(names),

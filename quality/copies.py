@@ -1,10 +1,15 @@
-"""Copied clips that the tables alone show: equal pictures, or equal hashes frame after frame, of two families."""
+"""Copied clips of two families: equal pictures and hashes by the tables alone, near-duplicates confirmed on pixels."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import polars as pl
+
+from manifests import scan
+from quality import audited
+from quality.duplicates import DuplicateConfig
+from quality.near import near
 
 LEAST: Final = 3  # frames that two videos must share, or all that the shorter has
 SHARE: Final = 0.5  # of the shorter video's crops
@@ -43,6 +48,41 @@ def find(samples: pl.LazyFrame) -> pl.DataFrame:
         .sort("video", "other")
         .collect()
     )
+
+
+def confirmed(out: str, most: int = 500) -> pl.DataFrame:
+    """Like ``find``, for near-duplicates as ``quality audit`` finds them; at most ``most`` are compared on pixels."""
+    builds = audited.read([out], plan=False)
+    numbered = audited.videos(builds)
+    hashed = audited.samples(builds, numbered)
+    pairs = near(builds, numbered, hashed, DuplicateConfig(), most).pairs.filter(pl.col("confirmed"))
+    names = numbered.select("number", "video_id", "split").with_columns(pl.col("number").cast(pl.Int64))
+    return (
+        pairs.with_columns(pl.col("a", "b").cast(pl.Int64))
+        .join(names.rename({"video_id": "video", "split": "split"}), left_on="a", right_on="number")
+        .join(names.rename({"video_id": "other", "split": "other_split"}), left_on="b", right_on="number")
+        .select(
+            "video",
+            "other",
+            "split",
+            "other_split",
+            shared=pl.col("matched").cast(pl.UInt32),
+            share=(pl.col("matched") / pl.col("sampled")).clip(0, 1),
+        )
+        .sort("video", "other")
+    )
+
+
+def every(out: str) -> pl.DataFrame:
+    """Both, each pair of videos once."""
+    found = find(scan(out))
+    ordered = confirmed(out).with_columns(
+        video=pl.min_horizontal("video", "other"),
+        other=pl.max_horizontal("video", "other"),
+        split=pl.when(pl.col("video") < pl.col("other")).then("split").otherwise("other_split"),
+        other_split=pl.when(pl.col("video") < pl.col("other")).then("other_split").otherwise("split"),
+    )
+    return pl.concat([found, ordered.join(found, on=["video", "other"], how="anti")]).sort("video", "other")
 
 
 def _pairs(rows: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:

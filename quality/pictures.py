@@ -186,13 +186,14 @@ def trio(album: Album, first: dict[str, Any] | None, second: dict[str, Any]) -> 
 
 
 def pairs(album: Album, found: pl.DataFrame) -> list[Sheet]:
-    """For each pair of videos (columns video, other, shared) the pictures of a frame with equal hashes."""
+    """For each pair of videos (columns video, other, shared) the pictures of a frame with the nearest hashes."""
     named = pl.concat([found["video"], found["other"]]).unique().implode()
     rows = scan(album.out).filter(pl.col("video_id").is_in(named)).select(*_COLUMNS, "phash").collect()
     sheets = []
     for row in found.iter_rows(named=True):
         first, second = (rows.filter(video_id=row[key]) for key in ("video", "other"))
-        both = first.join(second, on="phash", suffix="_other").sort("sample_id", "sample_id_other")
+        bits = (pl.col("phash") ^ pl.col("phash_other")).bitwise_count_ones()
+        both = first.join(second, how="cross", suffix="_other").sort(bits, "sample_id", "sample_id_other")
         if both.is_empty():
             continue
         one = both.row(0, named=True)
