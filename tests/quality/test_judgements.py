@@ -112,7 +112,7 @@ def test_wilsons_interval_holds_its_equation(rate: float, count: int) -> None:
     assert rate - 1e-9 <= high <= 1
     for end in (low, high):
         if 0 < end < 1:
-            assert abs(rate - end) == pytest.approx(fairness.Z * math.sqrt(end * (1 - end) / count), rel=1e-6, abs=1e-9)
+            assert abs(rate - end) == pytest.approx(fairness.Z * math.sqrt(end * (1 - end) / count), rel=1e-6, abs=1e-6)
 
 
 def seen(families: int, seed: int, gap: float, spread: float = 0.2) -> pl.LazyFrame:

@@ -18,7 +18,7 @@ from manifests.records import Finding, Outcome, Rejection, Sample, Video, make_s
 from manifests.storage import Stat
 from shards import claim, write
 from shards.plan import assign_shards
-from shards.summary import card, counts
+from shards.summary import card, counts, found_leaks
 
 Make = Callable[[dict[str, Any]], Outcome]
 NATURE = splits.Nature(basis="person")
@@ -78,6 +78,7 @@ def build(
         "identity_note": "These people do not exist.",
         "facts": ["videos that do not exist: all"],
         "protocols": asdict(assigned.said),
+        "leaks": found_leaks(str(out), assigned.protocol),
     }
     claim.finish(str(out), description, card(description))
     return table
