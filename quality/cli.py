@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="See what a build holds.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+
+Json = Annotated[str | None, typer.Option("--json", help="File for all figures as JSON ('-': on the screen).")]
 
 
 @app.callback()
@@ -59,7 +60,7 @@ def audit(
         list[str] | None,
         typer.Option("--allow", help="An accepted leak: its id, KIND:ID, one video of a pair, or a file of such."),
     ] = None,
-    report: Annotated[str | None, typer.Option("--json", help="File for all figures as JSON.")] = None,
+    figures: Json = None,
     distance: Annotated[
         int, typer.Option("--distance", min=0, max=12, help="Bits of 64 by which matching frames may differ.")
     ] = 8,
@@ -74,26 +75,24 @@ def audit(
     """
     from rich.console import Console
 
-    from manifests import storage
-    from quality import offences, verdict
+    from quality import audit_page, offences, verdict
     from quality.audit import audit as examine
     from quality.duplicates import DuplicateConfig
 
     if to is not None and not to.endswith((".csv", ".parquet")):
         raise UsageError(f"{plain(to)} must end in .csv or .parquet.")
     found = examine(outs, plan=plan, allow=allow or (), config=DuplicateConfig(distance=distance), most=confirm)
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    verdict.show(found, console)
     if to is not None:
         offences.write(found.leaks, to)
-        print(f"{plain(to)}: {found.leaks.height} leaks of all protocols, a row each")
-    if report is not None:
-        storage.write_bytes(report, json.dumps(verdict.to_json(found), indent=1).encode() + b"\n")
+    if figures is not None:
+        _json(verdict.to_json(found), figures)
+    if figures != "-":
+        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+        audit_page.show(found, console)
+        if to is not None:
+            print(f"{plain(to)}: {found.leaks.height} leaks of all protocols, a row each")
     if found.broken:
         raise SystemExit(1)
-
-
-Json = Annotated[str | None, typer.Option("--json", help="File for all figures as JSON ('-': on the screen).")]
 
 
 @app.command()

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from manifests.recipe import Config
-from quality.neighbours import COMMON, Flags, Hashes, Numbers, linked
+from quality.bands import Flags, Hashes, Numbers
+from quality.neighbours import COMMON, linked
 
 _FLAT: Final = 4  # bits: half of a perceptual hash is set, unless terms tie as they do in a flat picture
 _MOST_FRAMES: Final = 128  # compared of one video: longer ones are thinned evenly

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from quality.audited import Audited, sample_rows
+from quality.bands import Hashes, Numbers
 from quality.confirm import Pictures, agreeing
 from quality.duplicates import DuplicateConfig, Duplicates, chain, different_people, find
-from quality.neighbours import Hashes, Numbers
 
 Seen = Literal["frame", "crop"]  # what was hashed
 _SURE = pl.col("target_id").is_not_null() & ((pl.col("label") == 0) | pl.col("donor_id").is_not_null())  # all are named

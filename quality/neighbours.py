@@ -11,25 +11,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb
 from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-Hashes = NDArray[np.uint64]
-Numbers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-Band = tuple[int, int]  # its lowest bit, its width
+from quality.bands import Hashes, Numbers, dealt, sorted_by
 
-BITS: Final = 64
 COMMON: Final = 2_000  # hashes of other groups: one that is near more of them is no evidence of anything
-_FURTHER: Final = 5  # bands beyond the limit, at most
-_MOST_CHOICES: Final = 600
-_SORTED: Final = 60  # what it costs to sort one hash, in comparisons
-_PROBE: Final = 100_000  # hashes from which the cost of a number of bands is estimated
-_PROBED: Final = 4  # choices of bands that are tried for it
 _CHUNK: Final = 1 << 15  # hashes compared at a time: they stay in the processor's cache
 _SPARSE: Final = 4  # where less than a quarter of a chunk still agrees, those hashes are picked out
 _HELD: Final = 1 << 21  # pairs held before they are made unique
@@ -82,7 +72,7 @@ class _Search:
         rows = pl.DataFrame({"hash": hashes, "group": groups}).unique().sort("hash", "group")
         self._given = rows["hash"].to_numpy()
         self._groups = rows["group"].to_numpy()
-        self._bands, self._hashes = _dealt(self._given, limit)
+        self._bands, self._hashes = dealt(self._given, limit)
         self._cluster = np.arange(int(self._groups.max(initial=-1)) + 1)  # of each group
         self._members: dict[int, list[int]] = {}  # of the clusters with more than one
         self._common = np.zeros(len(self._groups), np.bool_)
@@ -97,7 +87,7 @@ class _Search:
 
     def compare(self, choice: Sequence[int]) -> _Found:
         """Compare all hashes that agree in the chosen bands and belong to different owners."""
-        keys, order = _sorted_by([self._bands[band] for band in choice], self._hashes)
+        keys, order = sorted_by([self._bands[band] for band in choice], self._hashes)
         groups = self._groups[order]
         owners = np.where(self._common[order], _NOBODY, self._cluster[groups]).astype(np.int32)
         tally = _Tally(groups, owners, self._most)
@@ -206,75 +196,3 @@ def _after(keys: Hashes) -> NDArray[np.int32]:
     """How many equal keys follow each of the sorted keys."""
     ends = np.append(np.flatnonzero(keys[1:] != keys[:-1]), len(keys) - 1)
     return (np.repeat(ends, np.diff(ends, prepend=-1)) - np.arange(len(keys))).astype(np.int32)
-
-
-def _sorted_by(bands: Sequence[Band], hashes: Hashes) -> tuple[Hashes, Numbers]:
-    """The bits of the bands, sorted, and the place of each among the hashes.
-
-    Key and place are sorted as one number, which NumPy does far quicker than it finds an order. Where both need
-    more than 64 bits the key is cut: more is compared then, and nothing missed.
-    """
-    width = max(len(hashes) - 1, 1).bit_length()
-    keys = np.zeros(len(hashes), np.uint64)
-    size = 0
-    for lowest, bits in bands:
-        taken = min(bits, BITS - width - size)
-        keys = keys << np.uint64(taken) | (hashes >> np.uint64(lowest)) & np.uint64((1 << taken) - 1)
-        size += taken
-    keys = keys << np.uint64(width) | np.arange(len(hashes), dtype=np.uint64)
-    keys.sort()
-    order = (keys & np.uint64((1 << width) - 1)).astype(np.int64)
-    keys >>= np.uint64(width)
-    return keys, order
-
-
-def _dealt(hashes: Hashes, limit: int) -> tuple[list[Band], Hashes]:
-    """The bands by which the search is cheapest, and the hashes with their bits dealt out to these.
-
-    Bits that are nearly always the same, as the first of a perceptual hash is, would make poor keys together: the
-    bits are dealt out in the order of how evenly they fall. What a number of bands costs is tried on a part.
-    """
-    probe = hashes[:: max(len(hashes) // _PROBE, 1)]
-    best: tuple[float, list[Band], list[int]] | None = None
-    order = np.argsort(np.abs(_bits(probe).mean(axis=0) - 0.5) if len(probe) else np.zeros(BITS), kind="stable")
-    for count in range(limit + 1, limit + 1 + _FURTHER):
-        choices = comb(count, count - limit)
-        if choices > _MOST_CHOICES:
-            break
-        dealt = [order[place::count].tolist() for place in range(count)]
-        bits = [bit for band in dealt for bit in band]
-        bands, lowest = [], BITS
-        for band in dealt:
-            lowest -= len(band)
-            bands.append((lowest, len(band)))
-        pairs = _pairs(bands, _permuted(probe, bits), count - limit) * (len(hashes) / max(len(probe), 1)) ** 2
-        cost = choices * (pairs + _SORTED * len(hashes))
-        if best is None or cost < best[0]:
-            best = cost, bands, bits
-    assert best is not None
-    return best[1], _permuted(hashes, best[2])
-
-
-def _pairs(bands: Sequence[Band], hashes: Hashes, chosen: int) -> float:
-    """How many pairs of hashes agree in ``chosen`` bands, on average over some choices."""
-    choices = list(combinations(bands, chosen))
-    tried = choices[:: max(len(choices) // _PROBED, 1)]
-    total = 0.0
-    for choice in tried:
-        _, counts = np.unique(_sorted_by(choice, hashes)[0], return_counts=True)
-        total += float((counts * (counts - 1.0)).sum()) / 2
-    return total / len(tried)
-
-
-def _bits(hashes: Hashes) -> NDArray[np.uint8]:
-    """(N,) -> (N, 64), the highest bit first."""
-    return np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
-
-
-def _permuted(hashes: Hashes, bits: Sequence[int]) -> Hashes:
-    """The hashes with their bits in another order; bit 0 is the highest."""
-    parts = []
-    for start in range(0, len(hashes), _CHUNK):
-        packed = np.packbits(_bits(hashes[start : start + _CHUNK])[:, bits], axis=1)
-        parts.append(np.ascontiguousarray(packed).view(">u8").reshape(-1).astype(np.uint64))
-    return np.concatenate(parts) if parts else hashes
