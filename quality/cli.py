@@ -51,7 +51,7 @@ def sheet(
 @app.command()
 @friendly
 def audit(
-    outs: Annotated[list[str], typer.Argument(help="The --out of one build or several.", metavar="OUT [OUT2 ...]")],
+    outs: Annotated[list[str], typer.Argument(help="The --out of one build or several.", metavar="OUT")],
     plan: Annotated[
         bool, typer.Option("--plan", help="Audit plans alone: of builds, or tables that `ingest plan --to` wrote.")
     ] = False,
