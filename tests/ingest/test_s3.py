@@ -21,14 +21,23 @@ def test_a_build_from_s3_to_s3_is_the_same(
         return done.stdout
 
     copy = "import fsspec, sys; fs = fsspec.filesystem('s3'); fs.{}(sys.argv[1], sys.argv[2], recursive=True)"
-    call("python", "-c", copy.format("put"), f"{demo}/", "bucket/dfdc/")
-    build = ("ingest", "build", "--dataset", "dfdc", "--root", "s3://bucket/dfdc", "--out", "s3://bucket/out")
+    call("python", "-c", copy.format("put"), f"{demo}/", "bucket/ingest/dfdc/")
+    build = (
+        "ingest",
+        "build",
+        "--dataset",
+        "dfdc",
+        "--root",
+        "s3://bucket/ingest/dfdc",
+        "--out",
+        "s3://bucket/ingest/out",
+    )
     call(*build, "--workers", 1, *recipe)
-    assert "whole" in call("shards", "verify", "s3://bucket/out", "--deep")
+    assert "whole" in call("shards", "verify", "s3://bucket/ingest/out", "--deep")
     assert "nothing to do" in call(*build, *recipe)
-    assert "finished" in call("ingest", "status", "s3://bucket/out")
-    assert call("quality", "audit", "s3://bucket/out").startswith("SOUND: s3://bucket/out under family")
-    call("python", "-c", copy.format("get"), "bucket/out/", f"{tmp_path}/out/")
+    assert "finished" in call("ingest", "status", "s3://bucket/ingest/out")
+    assert call("quality", "audit", "s3://bucket/ingest/out").startswith("SOUND: s3://bucket/ingest/out under family")
+    call("python", "-c", copy.format("get"), "bucket/ingest/out/", f"{tmp_path}/out/")
     theirs, ours = content(tmp_path / "out"), content(built)
     assert theirs.keys() == ours.keys()
     marked = ("build.json", "dataset.json", "inputs.parquet", "CARD.md")  # hold the fingerprint, or versions of inputs

@@ -189,11 +189,11 @@ import fsspec
 from quality import report
 
 fs = fsspec.filesystem("s3")
-fs.put(f"{sys.argv[1]}/", "bucket/out/", recursive=True)
+fs.put(f"{sys.argv[1]}/", "bucket/report/", recursive=True)
 fs.invalidate_cache()
-report.write("s3://bucket/out")
+report.write("s3://bucket/report")
 fs.invalidate_cache()
-fs.get("bucket/out/report/index.html", sys.argv[2])
+fs.get("bucket/report/report/index.html", sys.argv[2])
 """
 
 
@@ -204,7 +204,7 @@ def test_a_page_of_a_build_on_s3_is_that_of_the_same_on_disk(s3: dict[str, str],
     done = subprocess.run(command, cwd=REPOSITORY, env=s3, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     written = report.write(str(out))
-    here = Path(written.url).read_text().replace(str(out), "s3://bucket/out")
+    here = Path(written.url).read_text().replace(str(out), "s3://bucket/report")
     assert back.read_text() == here
 
 

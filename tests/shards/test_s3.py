@@ -12,7 +12,6 @@ from shards.export import export
 from shards.replan import Wish
 from tests.conftest import REPOSITORY
 from tests.ingest.test_build import content
-from tests.ingest.test_s3 import s3  # noqa: F401
 from tests.shards import synthetic
 
 THERE = """
@@ -24,25 +23,25 @@ from shards.export import export
 
 local, back = sys.argv[1:]
 fs = fsspec.filesystem("s3")
-fs.put(f"{local}/", "bucket/out/", recursive=True)
+fs.put(f"{local}/", "bucket/repack/out/", recursive=True)
 fs.invalidate_cache()
-made = replan.plan("s3://bucket/out", replan.Wish(split="identity"))
-repack.run(made, "s3://bucket/out2")
-assert read.verify("s3://bucket/out2", deep=True).problems == []
-assert repack.run(made, "s3://bucket/out2").worked == 0
-print(export("s3://bucket/out2", "deepfakebench", "s3://bucket/export").pictures.total())
-export("s3://bucket/out2", "folder", f"{back}/folder")
-for to in ("s3://bucket/export", "s3://bucket/out2/export"):
+made = replan.plan("s3://bucket/repack/out", replan.Wish(split="identity"))
+repack.run(made, "s3://bucket/repack/out2")
+assert read.verify("s3://bucket/repack/out2", deep=True).problems == []
+assert repack.run(made, "s3://bucket/repack/out2").worked == 0
+print(export("s3://bucket/repack/out2", "deepfakebench", "s3://bucket/repack/export").pictures.total())
+export("s3://bucket/repack/out2", "folder", f"{back}/folder")
+for to in ("s3://bucket/repack/export", "s3://bucket/repack/out2/export"):
     try:
-        export("s3://bucket/out2", "folder", to)
+        export("s3://bucket/repack/out2", "folder", to)
     except SemblanceError as error:
         print(error)
-fs.get("bucket/out2/", f"{back}/out2/", recursive=True)
-fs.get("bucket/export/", f"{back}/export/", recursive=True)
+fs.get("bucket/repack/out2/", f"{back}/out2/", recursive=True)
+fs.get("bucket/repack/export/", f"{back}/export/", recursive=True)
 """
 
 
-def test_repacked_and_exported_on_s3_as_on_disk(s3: dict[str, str], tmp_path: Path) -> None:  # noqa: F811
+def test_repacked_and_exported_on_s3_as_on_disk(s3: dict[str, str], tmp_path: Path) -> None:
     """Every byte is that of the same commands on a disk."""
     out, back = tmp_path / "out", tmp_path / "back"
     people = synthetic.people(random.Random(6), 8)
