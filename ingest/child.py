@@ -16,10 +16,13 @@ from ingest.faces import DetectConfig, Detector
 from ingest.precut import ArchiveJob
 from ingest.precut import process as process_archive
 from ingest.process import Job, process
+from manifests.patience import StorageError
 
 
 def main(descriptor: int) -> None:
-    """Read jobs from the socket, write ("result", Result or outcomes) or ("error", traceback) back."""
+    """Read jobs from the socket, write back ("result", Result or outcomes), ("storage", sentence) where the job's
+    files could not be reached, or ("error", traceback).
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
     _die_with_parent()
     cv2.setNumThreads(0)
@@ -43,6 +46,8 @@ def _answer(job: Job | ArchiveJob, detectors: dict[DetectConfig, Detector]) -> t
         if config not in detectors:
             detectors[config] = Detector(config)
         return "result", process(job, detectors[config])
+    except StorageError as error:
+        return "storage", str(error)
     except Exception:
         return "error", traceback.format_exc()
 

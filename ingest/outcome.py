@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from ingest.recipes import Recipe
+from manifests import storage
+from manifests.patience import StorageError
 from manifests.records import (
     SPLIT_COLUMNS,
     Face,
@@ -87,6 +89,13 @@ def faulty(
         "crops_rejected": 0,
     }
     return Outcome(video=row)
+
+
+def vanished(video: Video, root: str) -> Outcome:
+    """The outcome of a video that was there when it was planned; raises StorageError where nothing is there now."""
+    if not storage.list_names(root):
+        raise StorageError(f"{root} is empty or not there any more; bring it back, then run the same command again.")
+    return faulty(video, "missing", "the file was there when it was planned, and is not any more; bring it back.")
 
 
 def finished(

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ingest import crops, decode
-from ingest.outcome import Seen, faulty, finished
+from ingest.outcome import Seen, faulty, finished, vanished
 from ingest.recipes import Recipe
 from ingest.sources.base import Picture
 from manifests import storage
+from manifests.patience import StorageError, reason
 from manifests.records import Image, Outcome, Properties, SemblanceError, Verdict, Video
 from quality import codec, gates, meters
 from shards import tario
@@ -72,6 +73,13 @@ def process(job: ArchiveJob) -> tuple[Outcome, ...]:
             working += time.perf_counter() - begun
     except tario.ArchiveError as error:
         fault = str(error)
+    except FileNotFoundError:
+        return tuple(vanished(sequence.video, job.root) for sequence in sequences)
+    except OSError as error:
+        url = storage.join(job.root, job.path)
+        raise StorageError(
+            f"{url} cannot be read ({reason(error)}); mend it, then run the same command again."
+        ) from error
     reading = (time.perf_counter() - started - working) / len(sequences)
     return tuple(_settled(sequence, job.recipe, fault, reading) for sequence in sequences)
 

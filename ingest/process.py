@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ingest import crops, decode, guide, masks, tracks
 from ingest.faces import Detector
-from ingest.outcome import Seen, faulty, finished
+from ingest.outcome import Seen, faulty, finished, vanished
 from ingest.recipes import Recipe
 from manifests import storage
 from manifests.records import (
@@ -88,18 +88,23 @@ def process(job: Job, detector: Detector) -> Result:
     clock = Clock()
     if job.video.fault is not None:
         return Result(outcome=faulty(job.video, job.video.fault, job.video.fault_note))
-    with (
-        storage.local_copy(storage.join(job.root, job.video.path)) as path,
-        masks.beside(job.root, job.video, job.recipe, job.decoder, job.without_masks) as beside,
-    ):
-        start = time.perf_counter()
-        try:
-            properties = video.probe(path)
-        except video.VideoError as error:
-            return Result(outcome=faulty(job.video, error.status, str(error)))
-        finally:
-            clock.decode += time.perf_counter() - start
-        return _process_file(job, path, properties, detector, beside, clock)
+    try:
+        with (
+            storage.local_copy(storage.join(job.root, job.video.path)) as path,
+            masks.beside(job.root, job.video, job.recipe, job.decoder, job.without_masks) as beside,
+        ):
+            start = time.perf_counter()
+            try:
+                properties = video.probe(path, job.recipe.limits.bounds)
+            except video.VideoError as error:
+                return Result(outcome=faulty(job.video, error.status, str(error)))
+            finally:
+                clock.decode += time.perf_counter() - start
+            return _process_file(job, path, properties, detector, beside, clock)
+    except FileNotFoundError:
+        if storage.exists(storage.join(job.root, job.video.path)):
+            raise
+        return Result(outcome=vanished(job.video, job.root))
 
 
 def _process_file(

@@ -23,19 +23,37 @@ from typing import Any, Final
 import psutil
 from pydantic import Field
 
+from manifests.patience import StorageError
 from manifests.recipe import Config
+from quality.video import Bounds
 
 _TICK: Final = 0.1  # seconds between two looks at the child
 _START: Final = 300.0  # seconds that a child may take to start
+_STARTS: Final = 3  # a machine out of memory may kill one that starts
 _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 class LimitsConfig(Config):
-    """What one video may cost before it is ended: CPU seconds, wall seconds, resident memory in MiB."""
+    """What one video may be and cost.
+
+    CPU seconds, wall seconds and resident memory in MiB end its work where they are passed. ``megapixels`` a frame,
+    ``frames`` and ``hours`` are what the file may claim or have: more is refused before a frame is decoded (8K has
+    33 megapixels). A child that holds ``growth_mib`` more than after its first video is replaced by a new one, since
+    its decoder leaks.
+    """
 
     cpu_seconds: float = Field(default=900.0, gt=0)
     wall_seconds: float = Field(default=3600.0, gt=0)
     memory_mib: int = Field(default=6144, ge=512)
+    growth_mib: int = Field(default=1024, ge=1)
+    megapixels: float = Field(default=80.0, gt=0)
+    frames: int = Field(default=5_000_000, ge=1)
+    hours: float = Field(default=24.0, gt=0)
+
+    @property
+    def bounds(self) -> Bounds:
+        """What a file may claim to be."""
+        return Bounds(pixels=int(self.megapixels * 1e6), frames=self.frames, seconds=self.hours * 3600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +74,14 @@ class Child:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
+        self._first: int | None = None  # resident bytes after the first job
 
     def run(self, job: object, limits: LimitsConfig) -> Any:
-        """What the child made of the job, or the Fault that ended it; raises ChildError for a programming error."""
-        connection = self._ready()
-        connection.send(job)
+        """What the child made of the job, or the Fault that ended it.
+
+        Raises StorageError where the job's files could not be reached, ChildError for a programming error.
+        """
+        connection = self._given(job)
         fault = self._watch(connection, limits)
         if fault is not None:
             self.stop()
@@ -69,13 +90,44 @@ class Child:
             kind, value = connection.recv()
         except (EOFError, OSError):
             return self._died()
+        self._recycle(limits.growth_mib << 20)
+        if kind == "storage":
+            raise StorageError(value)
         if kind == "error":
             raise ChildError(value)
         return value
 
+    def _given(self, job: object) -> Connection[Any, Any]:
+        """The connection to a child that has the job; one that died while it was idle is replaced."""
+        connection = self._ready()
+        try:
+            connection.send(job)
+        except OSError:
+            self.stop()
+            connection = self._ready()
+            connection.send(job)
+        return connection
+
+    def _recycle(self, growth: int) -> None:
+        """Stop a child that holds ``growth`` bytes more than after its first job: what it works with leaks."""
+        assert self._process is not None
+        try:
+            held = psutil.Process(self._process.pid).memory_info().rss
+        except psutil.Error:
+            return
+        self._first = self._first or held
+        if held - self._first > growth:
+            self.stop()
+
     def _ready(self) -> Connection[Any, Any]:
         if self._process is not None and self._process.poll() is None and self._connection is not None:
             return self._connection
+        for _ in range(_STARTS - 1):
+            with contextlib.suppress(ChildError):
+                return self._start()
+        return self._start()
+
+    def _start(self) -> Connection[Any, Any]:
         self.stop()
         ours, theirs = socket.socketpair()
         with theirs:
@@ -122,6 +174,7 @@ class Child:
 
     def stop(self) -> None:
         """Kill the child, if there is one."""
+        self._first = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final, TypeVar
 
 import fsspec
 
-from manifests.records import SemblanceError
+from manifests import ranges
+from manifests.patience import StorageError, patiently, reason
+
+T = TypeVar("T")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,54 +47,64 @@ def _fs(url: str) -> tuple[Any, str]:
     return fs, path
 
 
-@contextmanager
-def _absent() -> Iterator[None]:
-    """Below a file there are no files: that one is where a folder should be makes the file absent."""
+def _do(url: str, action: Callable[[Any, str], T]) -> T:
+    """``action`` on the file system and its path, patiently; what lies below a file is absent."""
+    fs, path = _fs(url)
     try:
-        yield
+        return patiently(url, lambda: action(fs, path))
     except NotADirectoryError as error:
         raise FileNotFoundError(*error.args) from error
 
 
 def exists(url: str) -> bool:
-    fs, path = _fs(url)
     try:
-        return bool(fs.exists(path))
-    except NotADirectoryError:  # a file where a folder should be
+        return bool(_do(url, lambda fs, path: fs.exists(path)))
+    except FileNotFoundError:  # a file where a folder should be
         return False
 
 
 def size(url: str) -> int:
     """Bytes of the file; raises FileNotFoundError."""
-    fs, path = _fs(url)
-    with _absent():
-        return int(fs.size(path))
+    return int(_do(url, lambda fs, path: fs.size(path)))
 
 
 def read_bytes(url: str) -> bytes:
     """The whole file; raises FileNotFoundError."""
-    fs, path = _fs(url)
-    with _absent():
-        data: bytes = fs.cat_file(path)
+    data: bytes = _do(url, lambda fs, path: fs.cat_file(path))
     return data
 
 
 def read_range(url: str, start: int, length: int) -> bytes:
     """``length`` bytes from offset ``start``; raises FileNotFoundError."""
-    fs, path = _fs(url)
-    with _absent():
-        data: bytes = fs.cat_file(path, start=start, end=start + length)
+    data: bytes = _do(url, lambda fs, path: fs.cat_file(path, start=start, end=start + length))
     return data
 
 
 @contextmanager
 def reading(url: str) -> Iterator[IO[bytes]]:
     """Open for reading, closed at the end of the block; raises FileNotFoundError."""
-    fs, path = _fs(url)
-    with _absent():
-        opened = fs.open(path, "rb")
-    with opened as file:
+    if is_remote(url):
+        with ranges.opened(lambda start, length: read_range(url, start, length), size(url)) as stream:
+            yield stream
+        return
+    with _do(url, lambda fs, path: fs.open(path, "rb")) as file:
         yield file
+
+
+@contextmanager
+def spool() -> Iterator[Path]:
+    """A temporary folder on this machine; raises StorageError where it fills up."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="semblance-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        place = error.filename or tempfile.gettempdir()
+        raise StorageError(
+            f"{place} cannot hold a temporary file ({reason(error)}); free space, or name another folder with TMPDIR, "
+            "then run again."
+        ) from error
 
 
 @contextmanager
@@ -98,10 +113,9 @@ def local_copy(url: str) -> Iterator[str]:
     if not is_remote(url):
         yield url.removeprefix("file://")
         return
-    fs, path = _fs(url)
-    with tempfile.TemporaryDirectory(prefix="semblance-") as folder:
-        target = str(Path(folder) / Path(path).name)
-        fs.get_file(path, target)
+    with spool() as folder:
+        target = str(folder / f"copy{Path(url).suffix[:16]}")  # a decoder may look at the suffix
+        _do(url, lambda fs, path: fs.get_file(path, target))
         yield target
 
 
@@ -110,8 +124,8 @@ def list_names(url: str) -> list[str]:
     fs, path = _fs(url)
     fs.invalidate_cache()
     try:
-        entries = fs.ls(path, detail=False)
-    except (FileNotFoundError, NotADirectoryError):
+        entries = _do(url, lambda fs, path: fs.ls(path, detail=False))
+    except FileNotFoundError:
         return []
     return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries if str(entry).rstrip("/") != path)
 
@@ -121,7 +135,7 @@ def walk(url: str) -> list[Stat]:
     if is_remote(url):
         fs, path = _fs(url)
         fs.invalidate_cache()
-        found = fs.find(path, detail=True)
+        found = _do(url, lambda fs, path: fs.find(path, detail=True))
         return sorted(
             (
                 Stat(
@@ -147,47 +161,79 @@ def walk(url: str) -> list[Stat]:
 def publish(local: str, url: str) -> None:
     """Make the closed local file appear whole under ``url``: copy, fsync, rename, or one upload.
 
-    Raises SemblanceError where the place cannot be written.
+    Raises StorageError where the place cannot be written.
     """
     try:
         if is_remote(url):
-            fs, path = _fs(url)
-            fs.put_file(local, path)
-            fs.invalidate_cache()
-            return
-        target = Path(url.removeprefix("file://"))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")  # is_draft
-        try:
-            with os.fdopen(handle, "wb") as out, open(local, "rb") as source:
-                while block := source.read(1 << 20):
-                    out.write(block)
-                out.flush()
-                os.fsync(out.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
-        _sync_folder(target.parent)
+            _do(url, lambda fs, path: _upload(fs, local, path))
+        else:
+            patiently(url, lambda: _replace(local, Path(url.removeprefix("file://"))))
     except OSError as error:
         raise unwritable(url, error) from error
 
 
+def _upload(fs: Any, local: str, path: str) -> None:
+    fs.put_file(local, path)
+    fs.invalidate_cache()
+    if (there := int(fs.size(path))) != os.path.getsize(local):  # a server that takes a broken-off upload for whole
+        fs.rm_file(path)
+        raise ConnectionError(f"only {there} bytes arrived")
+
+
+def _replace(local: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")  # is_draft
+    try:
+        with os.fdopen(handle, "wb") as out, open(local, "rb") as source:
+            while block := source.read(1 << 20):
+                out.write(block)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(target.parent)
+
+
 def write_bytes(url: str, data: bytes) -> None:
     """Publish ``data`` atomically under ``url``."""
-    with tempfile.TemporaryDirectory(prefix="semblance-") as folder:
-        local = Path(folder) / "part"
+    with spool() as folder:
+        local = folder / "part"
         local.write_bytes(data)
         publish(str(local), url)
 
 
+def create(url: str, data: bytes) -> bool:
+    """Write a file only where none is; whether it was this call that wrote it.
+
+    Raises StorageError where the place cannot be written.
+    """
+
+    def act(fs: Any, path: str) -> None:
+        if is_remote(url):
+            fs.pipe_file(path, data, mode="create")
+            fs.invalidate_cache()
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "xb") as file:
+            file.write(data)
+
+    try:
+        _do(url, act)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise unwritable(url, error) from error
+    return True
+
+
 def remove(url: str) -> None:
     """Delete a file if it is there."""
-    fs, path = _fs(url)
     with suppress(FileNotFoundError):
-        fs.rm_file(path)
+        _do(url, lambda fs, path: fs.rm_file(path))
 
 
 def sweep(url: str) -> None:
@@ -205,10 +251,11 @@ def is_draft(path: str) -> bool:
     return name.startswith(".") and name.endswith(".tmp")
 
 
-def unwritable(url: str, error: OSError) -> SemblanceError:
+def unwritable(url: str, error: OSError) -> StorageError:
     """What to tell a user whose output cannot be written."""
-    reason = error.strerror or error
-    return SemblanceError(f"{url} cannot be written ({reason}); free space or choose another output, then run again.")
+    return StorageError(
+        f"{url} cannot be written ({reason(error)}); free space or choose another output, then run again."
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import polars as pl
@@ -37,8 +35,8 @@ def to_arrow(rows: Iterable[Mapping[str, Any]], table: Table) -> pa.Table:
 
 def write_rows(url: str, rows: Iterable[Mapping[str, Any]], table: Table) -> None:
     """Write one part atomically: the same rows give the same bytes."""
-    with tempfile.TemporaryDirectory(prefix="semblance-") as folder:
-        local = str(Path(folder) / "part.parquet")
+    with storage.spool() as folder:
+        local = str(folder / "part.parquet")
         pq.write_table(to_arrow(rows, table), local, compression="zstd")
         storage.publish(local, url)
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +23,15 @@ DecoderName = Literal["pyav", "decord"]
 # PyAV is equal to ffmpeg in every pixel on all of the tests' clips, and faster on long GOPs; decord has had
 # no release since 2021.
 DEFAULT_DECODER: Final[DecoderName] = "pyav"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a file may be: pixels a frame, frames, seconds."""
+
+    pixels: int
+    frames: int
+    seconds: float
 
 
 class VideoError(SemblanceError):
@@ -44,17 +54,19 @@ def versions() -> dict[str, str]:
     return {"av": av.__version__, "libavcodec": libraries["libavcodec"], "decord": decord}
 
 
-def probe(path: str) -> Properties:
+def probe(path: str, bounds: Bounds | None = None) -> Properties:
     """What the header says and one pass over the packets shows; nothing is decoded but the first frame.
 
-    ``frames_total`` counts the packets that a decoder puts out. Raises VideoError where there is no video.
+    ``frames_total`` counts the packets that a decoder puts out. Raises VideoError where there is no video, or one
+    beyond ``bounds``.
     """
     size = Path(path).stat().st_size
     if size == 0:
         raise VideoError("empty", "the file has zero bytes; get it again.")
     with _opened(path) as container:
         stream = _video_stream(container)
-        shown, stored, keys = _count_packets(container, stream)
+        _check(container, stream, bounds)
+        shown, stored, keys = _count_packets(container, stream, bounds.frames if bounds else None)
         if shown == 0:
             raise VideoError("empty", "the video stream has no frames; get the file again.")
         properties = _properties(container, stream, size, shown, stored, keys)
@@ -140,8 +152,27 @@ def _video_stream(container: Any) -> Any:
     return stream
 
 
-def _count_packets(container: Any, stream: Any) -> tuple[int, int, list[int]]:
-    """Frames that will be shown, packets that are stored, and the places of the key frames."""
+def _check(container: Any, stream: Any, bounds: Bounds | None) -> None:
+    """Refuse what the header claims beyond ``bounds``."""
+    if bounds is None:
+        return
+    if stream.width * stream.height > bounds.pixels:
+        raise _beyond(f"{stream.width}x{stream.height} pixels", f"limits.megapixels {bounds.pixels / 1e6:g}")
+    if (seconds := _duration(container, stream)) is not None and seconds > bounds.seconds:
+        raise _beyond(f"{seconds:.0f} s", f"limits.hours {bounds.seconds / 3600:g}")
+
+
+def _beyond(what: str, limit: str) -> VideoError:
+    return VideoError(
+        "decode_error", f"the file claims {what}, beyond the recipe's {limit}; raise that if the file is sound."
+    )
+
+
+def _count_packets(container: Any, stream: Any, most: int | None) -> tuple[int, int, list[int]]:
+    """Frames that will be shown, packets that are stored, and the places of the key frames.
+
+    Raises VideoError for more than ``most``.
+    """
     shown = stored = 0
     keys = []
     try:
@@ -149,6 +180,8 @@ def _count_packets(container: Any, stream: Any) -> tuple[int, int, list[int]]:
             if packet.size == 0:
                 continue
             stored += 1
+            if most is not None and stored > most:
+                raise _beyond(f"more than {most} frames", f"limits.frames {most}")
             if packet.is_keyframe:
                 keys.append(stored - 1)
             shown += not packet.is_discard

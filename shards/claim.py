@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from manifests import schema, storage, store
 from manifests.recipe import canonical_json, differences
 from manifests.records import Finding, SemblanceError, UsageError
+from shards.lease import LOCK
 
 CLAIM: Final = "build.json"  # written first: whose folder this is
 DATASET: Final = "dataset.json"  # written last: it is done
@@ -63,7 +64,8 @@ def belongs(plan: Claimant, out: str, *, flag: str = "--out") -> bool:
     known = read(out, CLAIM)
     if known is not None and known.get("fingerprint") != plan.fingerprint:
         raise SemblanceError(_refusal(plan, out, known, flag))
-    names = [name for name in storage.list_names(out) if not storage.is_draft(name)]  # a killed start leaves one
+    found = storage.list_names(out)
+    names = [name for name in found if not (storage.is_draft(name) or name == LOCK)]  # a killed start leaves those
     if known is None and names:
         raise SemblanceError(
             f"{out} holds files that no build made ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}); "
@@ -72,8 +74,10 @@ def belongs(plan: Claimant, out: str, *, flag: str = "--out") -> bool:
     return known is not None
 
 
-def take(plan: Claimant, out: str) -> None:
-    """Make ``out``, which is free or this plan's own, this plan's own."""
+def take(plan: Claimant, out: str, *, flag: str = "--out") -> None:
+    """Make ``out``, which is free or this plan's own, this plan's own, and unfinished."""
+    belongs(plan, out, flag=flag)  # still, now that nobody else writes there
+    storage.remove(storage.join(out, DATASET))
     if not storage.exists(storage.join(out, CLAIM)):
         claimed = {"fingerprint": plan.fingerprint, "parts": dict(plan.parts)}
         storage.write_bytes(storage.join(out, CLAIM), _json(claimed))

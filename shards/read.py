@@ -13,6 +13,7 @@ from manifests import storage, store
 from manifests.records import SPLIT_COLUMNS, SemblanceError
 from shards import layout, tario
 from shards.layout import Receipt
+from shards.lease import LOCK
 from shards.write import fits, sample_json
 
 PICTURES: Final = ("jpg", "png", "webp")
@@ -83,6 +84,7 @@ def verify(out: str, *, deep: bool, isolation: bool = True) -> Report:
     for row in plan:
         planned.setdefault(row["shard"], []).append(row)
     expected = {"plan.parquet", "dataset.json", "build.json", "inputs.parquet", "CARD.md", "manifests/findings.parquet"}
+    expected |= {LOCK}  # a build is running, or was killed
     for shard, rows in planned.items():
         receipt = _receipt(out, layout.key_of(shard), dataset, report)
         if receipt is not None:

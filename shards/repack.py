@@ -9,7 +9,7 @@ from typing import Any
 
 from manifests import storage
 from manifests.records import SPLIT_COLUMNS, Outcome, Rejection, Sample
-from shards import claim, summary
+from shards import claim, lease, summary
 from shards.layout import Receipt, key_of
 from shards.outcomes import read_back
 from shards.replan import Repack
@@ -40,8 +40,25 @@ def run(repack: Repack, to: str, watch: Watch = lambda *_: None) -> Repacked:
     description = claim.read(to, claim.DATASET)
     if not pending and description is not None:
         return Repacked(description=description, worked=0)
-    claim.take(repack, to)
+    with lease.held(to) as ours:
+        claim.take(repack, to, flag="--to")
+        _seal_all(repack, to, shards, pending, ours, watch)
+        _copy_flags(repack.out, to)
+        description = _describe(repack, to)
+        claim.finish(to, description, summary.card(description))
+    return Repacked(description=description, worked=len(pending))
+
+
+def _seal_all(
+    repack: Repack,
+    to: str,
+    shards: Mapping[str, list[dict[str, Any]]],
+    pending: Sequence[str],
+    ours: lease.Lease,
+    watch: Watch,
+) -> None:
     for number, shard in enumerate(pending):
+        ours.check()
         receipt = seal(
             to,
             shard,
@@ -51,10 +68,6 @@ def run(repack: Repack, to: str, watch: Watch = lambda *_: None) -> Repacked:
             picture_extension=repack.description["recipe"]["encoding"]["format"],
         )
         watch(receipt, len(shards) - len(pending) + number + 1, len(shards))
-    _copy_flags(repack.out, to)
-    description = _describe(repack, to)
-    claim.finish(to, description, summary.card(description))
-    return Repacked(description=description, worked=len(pending))
 
 
 def _outcomes(repack: Repack, rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:

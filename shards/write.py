@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,12 +13,14 @@ from typing import Any, Final
 from pydantic import Field
 
 from manifests import storage, store
+from manifests.patience import StorageError
 from manifests.recipe import Config, canonical_json
 from manifests.records import Outcome, Rejection, Sample, digest
 from shards import layout, tario
 from shards.layout import Receipt, Stored
 
 REJECT_PICTURES: Final = 8  # a video and reason
+_TRIES: Final = 3
 _LATE: Final = ("shard", "tar_offset", "tar_bytes")  # known only when the tar is written
 
 
@@ -38,12 +40,21 @@ class ConservationError(AssertionError):
 
 
 def seal(
-    out: str, shard: str, outcomes: Sequence[Outcome], *, fingerprint: str, seed: int, picture_extension: str
+    out: str,
+    shard: str,
+    outcomes: Sequence[Outcome],
+    *,
+    fingerprint: str,
+    seed: int,
+    picture_extension: str,
+    anew: bool = False,
 ) -> Receipt:
     """Commit the outcomes of a shard's videos at ``out`` and return the receipt.
 
     The tar's order is mixed across the videos by ``seed``; rows of samples stand in the tar's order.
-    Raises ConservationError where a video's counts do not fit, SemblanceError where nothing can be written.
+    A shard that is committed already, by a worker that was taken for lost, stays as it is unless it is to be
+    made ``anew``. Raises ConservationError where a video's counts do not fit, SemblanceError where nothing can be
+    written.
     """
     key = layout.key_of(shard)
     for outcome in outcomes:
@@ -55,9 +66,12 @@ def seal(
     names = Counter(sample.row["sample_id"] for sample in samples)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ConservationError(f"sample ids occur twice: {twice[:3]}")
-    with tempfile.TemporaryDirectory(prefix="semblance-") as spool:
-        tar, sample_rows = _write_samples(out, shard, samples, picture_extension, Path(spool))
-        rejects_tar, reject_rows = _write_rejects(out, key, outcomes, seed, Path(spool))
+    if not anew and (done := committed(out, key, fingerprint, thorough=True)) is not None:
+        return done
+    storage.remove(storage.join(out, layout.receipt_path(key)))  # what it vouches for is about to change
+    with storage.spool() as spool:
+        tar, sample_rows = _write_samples(out, shard, samples, picture_extension, spool)
+        rejects_tar, reject_rows = _write_rejects(out, key, outcomes, seed, spool)
     video_rows = [dict(outcome.video) | {"shard": shard if samples else None} for outcome in outcomes]
     parts = {
         table: _publish_rows(out, table, key, rows)
@@ -80,8 +94,26 @@ def seal(
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )
-    storage.write_bytes(storage.join(out, layout.receipt_path(key)), receipt.to_json().encode())
-    return receipt
+    return _settled(out, receipt, video_rows)
+
+
+def _settled(out: str, receipt: Receipt, video_rows: Sequence[Mapping[str, Any]]) -> Receipt:
+    """Write the receipt, and see that it fits the rows of the videos.
+
+    Those rows tell seconds, so they differ between two workers that seal the same shard because one was taken for
+    lost; everything else that the two write is the same.
+    """
+    url = storage.join(out, layout.receipt_path(receipt.key))
+    for _ in range(_TRIES):
+        storage.write_bytes(url, receipt.to_json().encode())
+        if all(fits(out, stored, thorough=stored.path.startswith("manifests/")) for stored in receipt.stored()):
+            return receipt
+        videos = _publish_rows(out, "videos", receipt.key, video_rows)
+        times = dict(receipt.times) | {"videos_bytes": videos.bytes, "videos_sha256": videos.sha256}
+        receipt = replace(receipt, times=times)
+    raise StorageError(
+        f"{out} does not keep what is written to it (shard {receipt.key}); check the disk, then run again."
+    )
 
 
 def check_conservation(outcome: Outcome) -> None:
@@ -97,13 +129,17 @@ def check_conservation(outcome: Outcome) -> None:
 
 def is_done(out: str, key: str, fingerprint: str, *, thorough: bool) -> bool:
     """Whether a shard's receipt is there, is this build's, and its files fit it by size (thorough: by hash)."""
+    return committed(out, key, fingerprint, thorough=thorough) is not None
+
+
+def committed(out: str, key: str, fingerprint: str, *, thorough: bool) -> Receipt | None:
+    """The receipt of a shard that is done; None where there is none, another build's, or files that do not fit it."""
     try:
         receipt = Receipt.from_json(storage.read_bytes(storage.join(out, layout.receipt_path(key))).decode())
-        if receipt.fingerprint != fingerprint or receipt.key != key:
-            return False
-        return all(fits(out, stored, thorough=thorough) for stored in receipt.stored())
     except (FileNotFoundError, ValueError):
-        return False
+        return None
+    ours = receipt.fingerprint == fingerprint and receipt.key == key
+    return receipt if ours and all(fits(out, stored, thorough=thorough) for stored in receipt.stored()) else None
 
 
 def fits(out: str, stored: Stored, *, thorough: bool) -> bool:
@@ -206,8 +242,8 @@ def _publish_tar(
 
 
 def _publish_rows(out: str, table: str, key: str, rows: Sequence[Mapping[str, Any]]) -> Stored:
-    with tempfile.TemporaryDirectory(prefix="semblance-") as spool:
-        local = Path(spool) / "part.parquet"
+    with storage.spool() as spool:
+        local = spool / "part.parquet"
         store.write_rows(str(local), rows, table)  # type: ignore[arg-type]
         return _publish(out, layout.manifest_path(table, key), local)
 

@@ -1,0 +1,179 @@
+"""One build at a time in an output folder: the second refuses, and a lock that a dead build left is recognised.
+
+On disk the lock is the kernel's (``flock``), which ends with its process, however that ends. Object stores have none,
+nor do some file systems: there the lock is a file that its owner renews, and one that stays as it is for three
+renewals is a dead build's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import psutil
+
+from manifests import storage
+from manifests.patience import StorageError
+from manifests.records import SemblanceError
+
+LOCK: Final = "build.lock"
+BEAT: Final = 15.0  # seconds between two renewals
+_UNSUPPORTED: Final = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+class Lease:
+    """The right to write into an output folder, while it is held."""
+
+    def __init__(self) -> None:
+        self.lost: str | None = None
+
+    def check(self) -> None:
+        """Raises SemblanceError where another build has taken the folder over."""
+        if self.lost is not None:
+            raise SemblanceError(self.lost)
+
+
+@contextlib.contextmanager
+def held(out: str, *, beat: float = BEAT) -> Iterator[Lease]:
+    """Hold ``out`` for the block.
+
+    Raises SemblanceError where another build holds it, StorageError where the folder cannot be written.
+    """
+    url = storage.join(out, LOCK)
+    lock = _flock(url) if not storage.is_remote(url) else None
+    if lock is None:
+        with _renewed(url, beat) as lease:
+            yield lease
+        return
+    try:
+        yield Lease()
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(url.removeprefix("file://"))
+        os.close(lock)
+
+
+def _flock(url: str) -> int | None:
+    """The descriptor of the locked file; None where this file system has no locks."""
+    path = url.removeprefix("file://")
+    while True:
+        try:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise storage.unwritable(url, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same(descriptor, path):
+                os.truncate(descriptor, 0)
+                os.write(descriptor, _note("", 0))
+                return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise SemblanceError(_refusal(url, _read(url))) from error
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in _UNSUPPORTED:
+                return None
+            raise storage.unwritable(url, error) from error
+        os.close(descriptor)  # its owner ended, and took its name away, in between
+
+
+def _same(descriptor: int, path: str) -> bool:
+    try:
+        return os.fstat(descriptor).st_ino == os.stat(path).st_ino
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _renewed(url: str, beat: float) -> Iterator[Lease]:
+    token = secrets.token_hex(8)
+    if not storage.create(url, _note(token, 0)):
+        _take_over(url, token, beat)
+    lease, ended = Lease(), threading.Event()
+    renewal = threading.Thread(target=_renew, args=(url, token, beat, lease, ended), daemon=True, name="build.lock")
+    renewal.start()
+    try:
+        yield lease
+    finally:
+        ended.set()
+        renewal.join()
+        if lease.lost is None:
+            storage.remove(url)
+
+
+def _take_over(url: str, token: str, beat: float) -> None:
+    """Take a dead build's lock; raises SemblanceError where the build lives, or another one was quicker."""
+    first = _read(url)
+    until = time.monotonic() + 3 * beat
+    while not _dead(first) and time.monotonic() < until:
+        time.sleep(beat / 4)
+        if _read(url) != first:
+            raise SemblanceError(_refusal(url, first))
+    storage.remove(url)
+    taken = storage.create(url, _note(token, 0))
+    time.sleep(beat / 8)  # for one that found it dead as well and removed this one
+    if not taken or _read(url).get("token") != token:
+        raise SemblanceError(_refusal(url, _read(url)))
+
+
+def _renew(url: str, token: str, beat: float, lease: Lease, ended: threading.Event) -> None:
+    count = 0
+    while not ended.wait(beat):
+        count += 1
+        try:
+            known = _read(url)
+            if known and known.get("token") != token:
+                lease.lost = _refusal(url, known)
+                return
+            storage.write_bytes(url, _note(token, count))
+        except StorageError:
+            continue  # whoever writes the shards says so
+
+
+def _dead(known: dict[str, Any]) -> bool:
+    """Whether the owner ran on this machine and is gone."""
+    if known.get("host") != _host() or not isinstance(known.get("pid"), int):
+        return False
+    try:
+        return float(psutil.Process(known["pid"]).create_time()) > float(known.get("unix", 0)) + 1
+    except (psutil.Error, ValueError, TypeError):
+        return True
+
+
+def _note(token: str, count: int) -> bytes:
+    now = datetime.now(UTC)
+    said = {"pid": os.getpid(), "host": _host(), "since": now.isoformat(timespec="seconds"), "unix": now.timestamp()}
+    return json.dumps(said | {"token": token, "renewed": count}).encode()
+
+
+def _host() -> str:
+    """This machine since it was started: process numbers mean nothing elsewhere."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return f"{socket.gethostname()}-{file.read(8)}"
+    return socket.gethostname()
+
+
+def _read(url: str) -> dict[str, Any]:
+    try:
+        known = json.loads(storage.read_bytes(url))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _refusal(url: str, known: dict[str, Any]) -> str:
+    who = f"process {known['pid']} on {known['host']}" if "pid" in known and "host" in known else "another process"
+    out = url.removesuffix(f"/{LOCK}")
+    return f"{out} is being written by {who}; wait until it has ended, stop it, or choose another output."
