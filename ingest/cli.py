@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from ingest.build import Built
     from ingest.planning import Plan
 
 app = typer.Typer(
@@ -127,26 +129,26 @@ def build(
     max_failures: Annotated[
         float, typer.Option("--max-failures", min=0, max=1, help="Share of videos that may fail before exit code 3.")
     ] = 0.01,
+    max_failures_in_a_row: Annotated[
+        int, typer.Option("--max-failures-in-a-row", min=0, help="Stop after so many failures in a row; 0: never.")
+    ] = 100,
+    retry: Annotated[
+        str | None,
+        typer.Option("--retry", help="failed: those videos once more; damaged: shards whose bytes have changed."),
+    ] = None,
+    log: Annotated[str | None, typer.Option("--log", help="Add to this file, one JSON object an event.")] = None,
 ) -> None:
     """Build shards, manifests and receipts; run again after an interruption, it goes on where it was."""
-    from ingest import build as builder
     from ingest import summary
-    from ingest.progress import Watcher
-    from ingest.supervise import ChildError
+    from manifests.records import UsageError
 
+    if retry is not None and retry not in ("failed", "damaged"):
+        raise UsageError(f"--retry takes failed or damaged, not {plain(retry)!r}.")
     out = out or f"out/{dataset}"
     console = _console()
     made = _plan(dataset, root, recipe, settings, limit)
     _print_findings(console, made)
-    try:
-        with Watcher(console) as watcher:
-            built = builder.build(made, out, watcher, workers=workers, scheduler=scheduler)
-    except KeyboardInterrupt:
-        _say(f"Interrupted. What is sealed in {plain(out)} is kept; run the same command again to go on.")
-        raise SystemExit(130) from None
-    except ChildError as error:
-        print(error, file=sys.stderr)
-        raise SemblanceError("A defect of Semblance stopped the build (traceback above); please report it.") from error
+    built = _build(made, out, console, log, workers, scheduler, cast(Any, retry), max_failures_in_a_row or None)
     if not built.worked:
         _say(f"{out} is finished already; nothing to do.", console)
     console.print(_summary_table(out))
@@ -162,6 +164,57 @@ def build(
             f"{plain(out)} say why; everything else is complete."
         )
         raise SystemExit(3)
+
+
+def _build(
+    made: Plan,
+    out: str,
+    console: Console,
+    log: str | None,
+    workers: int | None,
+    scheduler: str | None,
+    retry: Literal["failed", "damaged"] | None,
+    in_a_row: int | None,
+) -> Built:
+    """Build with a bar or lines on the screen and, where one is asked for, a log; a defect gets one sentence."""
+    import traceback
+
+    from ingest import build as builder
+    from ingest import journal
+    from ingest.progress import Watcher
+    from shards import claim
+
+    with contextlib.ExitStack() as stack:
+        book = None
+        if log is not None:
+            claim.refuse_inside(out, log, flag="--log")
+            book = stack.enter_context(journal.Journal(log))
+            book.say("build", out=out, root=made.root, dataset=made.source.name, fingerprint=made.fingerprint)
+        watcher = stack.enter_context(Watcher(console))
+        observer = journal.Together([watcher, book]) if book else watcher
+        try:
+            built = builder.build(
+                made, out, observer, workers=workers, scheduler=scheduler, again=retry, in_a_row=in_a_row
+            )
+        except KeyboardInterrupt:
+            if book:
+                book.say("interrupted", level=logging.WARNING)
+            _say(f"Interrupted. What is sealed in {plain(out)} is kept; run the same command again to go on.")
+            raise SystemExit(130) from None
+        except SemblanceError as error:
+            if book:
+                book.say("stopped", level=logging.ERROR, error=str(error))
+            raise
+        except Exception as error:
+            if book:
+                book.say("defect", level=logging.CRITICAL, traceback=traceback.format_exc())
+            where = log or journal.keep_traceback(traceback.format_exc())
+            raise SemblanceError(
+                f"A defect of Semblance stopped the build; its traceback is in {where}; please report it."
+            ) from error
+        if book:
+            book.say("finished", shards_written=built.worked, counts=built.description["counts"]["statuses"])
+    return built
 
 
 @app.command()

@@ -5,14 +5,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import tempfile
-from collections.abc import Callable, Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from typing import Any, Final
 
 import dask
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, KilledWorker, LocalCluster
 
+from manifests import patience
 from manifests.records import SemblanceError
+
+_LOOK: Final = 2.0  # seconds without a result before the cluster is looked at
+_ANSWER: Final = 20.0  # seconds for a scheduler to answer
 
 _CONFIG = {
     "distributed.scheduler.allowed-failures": 10,  # a worker that dies blames every task queued on it
@@ -40,10 +47,68 @@ class Cluster:
         found: dict[str, Any] = self._client.run(function, *args)
         return found
 
-    @staticmethod
-    def finished() -> as_completed:
+    def arrivals(self) -> Arrivals:
         """An open queue of futures, given back as they finish."""
-        return as_completed([])
+        return Arrivals(self._client)
+
+
+class Arrivals:
+    """Futures on their way; while one waits for them the cluster is watched, so that nobody waits for the dead."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._coming: dict[str, Future] = {}
+        self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._alone: float | None = None  # since when the cluster has no worker, or no scheduler
+
+    @property
+    def open(self) -> int:
+        """How many are still to come."""
+        return len(self._coming)
+
+    def add(self, futures: Iterable[Future]) -> None:
+        for future in futures:
+            self._coming[future.key] = future
+            future.add_done_callback(self._done.put)
+
+    def next(self) -> Any:
+        """The result of the next one; raises what its task raised, or SemblanceError where the cluster is gone."""
+        while True:
+            try:
+                future = self._done.get(timeout=_LOOK)
+            except queue.Empty:
+                self._look()
+                continue
+            self._alone = None
+            del self._coming[future.key]
+            try:
+                return future.result()
+            except KilledWorker as error:
+                raise SemblanceError(
+                    f"Workers died again and again ({error}); look whether their machines run out of memory, then run "
+                    "the same command again."
+                ) from error
+            except CancelledError as error:
+                raise self._gone("forgot what it was to do") from error
+
+    def _look(self) -> None:
+        """Raise SemblanceError where the scheduler or all workers stay away."""
+        if self._client.status == "closed":
+            raise self._gone("does not answer any more")
+        try:
+            there = bool(self._client.sync(self._client.scheduler.ncores, callback_timeout=_ANSWER))
+        except (OSError, TimeoutError, ValueError, CancelledError):
+            there = False
+        now = time.monotonic()
+        self._alone = None if there else (self._alone or now)
+        if self._alone is not None and now - self._alone > patience.limit():
+            raise self._gone("does not answer, or has no workers any more,")
+
+    def _gone(self, what: str) -> SemblanceError:
+        return SemblanceError(
+            "The Dask scheduler " + what + " and the build cannot go on; start the cluster anew, then run the same "
+            "command again: what is sealed is kept."
+        )
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ingest.tasks import Tally
+from ingest.tasks import Tally, Told
 from shards.layout import Receipt
 
 _EVERY: Final = 10.0  # seconds between two plain lines
@@ -51,8 +51,8 @@ class Watcher:
             already = f", {done} already done" if done else ""
             self._console.print(f"building {videos} videos{already}; {shards} shards to write", highlight=False)
 
-    def video(self, tally: Tally) -> None:
-        self._tally += tally
+    def video(self, told: Told) -> None:
+        self._tally += told.tally
         self._show(last=self._done + self._tally.videos == self._videos)
 
     def sealed(self, receipt: Receipt) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from ingest.guide import Guide
 from ingest.outcome import faulty
 from ingest.precut import DECODER, ArchiveJob
 from ingest.process import Job, Result
 from ingest.supervise import Fault, borrowed
-from manifests import storage
+from manifests import schema, storage, store
 from manifests.records import FAILURES, Outcome, Video
 from quality import video
 from shards import write
-from shards.layout import Receipt
+from shards.layout import Receipt, key_of
+from shards.outcomes import read_back
 
 _ENDED: Final = ("timeout", "crashed", "oom")  # how a child's work can be cut short
 
@@ -43,6 +44,40 @@ class Tally:
             rejected=self.rejected + other.rejected,
             reasons=self.reasons + other.reasons,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the driver hears of a processed video; ``planned``: its fault was known before it was opened."""
+
+    video_id: str
+    shard: str
+    status: str
+    error: str | None
+    decoder: str | None
+    seconds: float | None
+    planned: bool
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Torn:
+    """A shard that some videos were to be put into anew and that has no whole rest any more."""
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """How a shard is sealed: ``order`` names its videos, ``keeps`` those of them that keep what they gave before."""
+
+    out: str
+    shard: str
+    fingerprint: str
+    seed: int
+    extension: str
+    order: tuple[str, ...]
+    keeps: tuple[str, ...] | None = None
 
 
 def run_video(job: Job, guide: Guide | None) -> Result:
@@ -104,6 +139,21 @@ def guide_of(result: Result) -> Guide | None:
     return result.guide
 
 
+def tell(outcome: Outcome, planned: bool) -> Told:
+    """What the driver wants to know of a video."""
+    row = outcome.video
+    return Told(
+        video_id=row["video_id"],
+        shard=row["shard"],
+        status=row["status"],
+        error=row.get("error"),
+        decoder=row.get("decoder"),
+        seconds=row.get("seconds_total"),
+        planned=planned,
+        tally=tally(outcome),
+    )
+
+
 def tally(outcome: Outcome) -> Tally:
     """The counts that the progress line shows."""
     row = outcome.video
@@ -119,9 +169,44 @@ def tally(outcome: Outcome) -> Tally:
     )
 
 
-def seal(outcomes: Sequence[Outcome], out: str, shard: str, fingerprint: str, seed: int, extension: str) -> Receipt:
-    """Commit one shard of the build at ``out``."""
-    return write.seal(out, shard, outcomes, fingerprint=fingerprint, seed=seed, picture_extension=extension)
+def seal(outcomes: Sequence[Outcome], how: Seal) -> Receipt | Torn:
+    """Commit one shard; where some videos keep what they gave, only if the others gave something else than before."""
+    if how.keeps is None:
+        return _seal(outcomes, how, anew=False)
+    receipt = write.committed(how.out, key_of(how.shard), how.fingerprint, thorough=True)
+    if receipt is None:
+        return Torn(shard=how.shard)
+    before = read_back(how.out, receipt, how.order, None, how.extension)
+    now = {outcome.video["video_id"]: outcome for outcome in outcomes}
+    taken = [now[name] if name in now and not _worse(now[name], before[name]) else before[name] for name in how.order]
+    if all(_known(outcome.video) == _known(before[outcome.video["video_id"]].video) for outcome in taken):
+        return receipt
+    return _seal(taken, how, anew=True)
+
+
+def _worse(now: Outcome, before: Outcome) -> bool:
+    """Whether another try gave nothing where the first gave something."""
+    return now.video["status"] in FAILURES and not now.samples and bool(before.samples)
+
+
+def _seal(outcomes: Sequence[Outcome], how: Seal, *, anew: bool) -> Receipt:
+    return write.seal(
+        how.out,
+        how.shard,
+        outcomes,
+        fingerprint=how.fingerprint,
+        seed=how.seed,
+        picture_extension=how.extension,
+        anew=anew,
+    )
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a video gave, without the times, the shard (null where it has no sample) and what an error measured."""
+    stored: dict[str, Any] = (
+        store.to_arrow([row], "videos").drop_columns([*schema.TIMES, "shard", "error"]).to_pylist()[0]
+    )
+    return stored
 
 
 def sees(root: str, probe: Video | None) -> bool:

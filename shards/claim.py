@@ -123,10 +123,10 @@ def finished(out: str) -> dict[str, Any]:
     return description
 
 
-def refuse_inside(out: str, to: str) -> None:
+def refuse_inside(out: str, to: str, *, flag: str = "--to") -> None:
     """Raise UsageError where ``to`` lies in the build ``out``: what is made from a build never changes it."""
     if f"{_absolute(to)}/".startswith(f"{_absolute(out)}/"):
-        raise UsageError(f"{to} lies in the build {out}, which stays as it is; choose a place outside it with --to.")
+        raise UsageError(f"{to} lies in the build {out}, which stays as it is; choose a place outside it with {flag}.")
 
 
 def _absolute(url: str) -> str:
