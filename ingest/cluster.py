@@ -118,7 +118,8 @@ def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
     Raises SemblanceError where the scheduler does not answer or has no workers.
     """
     # what matters comes back as an exception; a worker that is closing logs lost heartbeats as errors
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", *(name for name in logging.root.manager.loggerDict if name.startswith("distributed."))):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set(_CONFIG), contextlib.ExitStack() as stack:
         if scheduler is None:
             spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="semblance-dask-"))

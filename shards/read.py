@@ -29,6 +29,9 @@ _COUNTED: Final = {  # all that counting the rows and comparing their sides need
 _MAGIC: Final = {"jpg": b"\xff\xd8\xff", "png": b"\x89PNG", "webp": b"RIFF"}
 
 
+_AGAIN: Final = "run the same build again to make this shard anew"
+
+
 @dataclass(slots=True, kw_only=True)
 class Report:
     """What a verification found: problems as sentences, and what was looked at."""
@@ -40,7 +43,7 @@ class Report:
     samples: int = 0
     rejects: int = 0
 
-    def add(self, what: str, where: str, remedy: str = "run the same build again to make this shard anew") -> None:
+    def add(self, what: str, where: str, remedy: str = _AGAIN) -> None:
         self.problems.append(f"{where}: {what}; {remedy}.")
 
 
@@ -130,7 +133,13 @@ def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str
     faults = len(report.problems)
     for stored in receipt.stored():
         if not fits(out, stored, thorough=report.deep):
-            report.add(f"is not the file that was committed ({'hash' if report.deep else 'size'})", stored.path)
+            same_size = report.deep and fits(out, stored, thorough=False)
+            mended = f"run the same build with --retry damaged, or remove {layout.receipt_path(receipt.key)} and run it"
+            report.add(
+                f"is not the file that was committed ({'hash' if report.deep else 'size'})",
+                stored.path,
+                mended if same_size else _AGAIN,
+            )
     if len(report.problems) > faults and not report.deep:
         return
     try:
