@@ -58,10 +58,14 @@ class LimitsConfig(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """How a child's work on a video ended early: ``timeout``, ``crashed`` or ``oom``, and a sentence."""
+    """How a child's work on a video ended early: ``timeout``, ``crashed`` or ``oom``, and a sentence.
+
+    ``killed``: by SIGKILL, which no decoder does to itself; somebody else or the kernel did.
+    """
 
     status: str
     sentence: str
+    killed: bool = False
 
 
 class ChildError(RuntimeError):
@@ -170,7 +174,9 @@ class Child:
         code = self._process.wait()
         self.stop()
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return Fault(status="crashed", sentence=f"the decoding process died ({how}); the file is probably damaged.")
+        killed = code == -signal.SIGKILL
+        why = "the machine is probably short of memory" if killed else "the file is probably damaged"
+        return Fault(status="crashed", sentence=f"the decoding process died ({how}); {why}.", killed=killed)
 
     def stop(self) -> None:
         """Kill the child, if there is one."""

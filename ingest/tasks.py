@@ -110,8 +110,7 @@ def run_archive(job: ArchiveJob) -> tuple[Outcome, ...]:
 
     Outcomes stand in the job's order; raises ChildError for a programming error.
     """
-    with borrowed() as child:
-        answer: tuple[Outcome, ...] | Fault = child.run(job, job.recipe.limits)
+    answer: tuple[Outcome, ...] | Fault = _supervised(job)
     if not isinstance(answer, Fault):
         return answer
     if len(job.videos) > 1:
@@ -120,11 +119,17 @@ def run_archive(job: ArchiveJob) -> tuple[Outcome, ...]:
 
 
 def _attempt(job: Job) -> Result:
-    with borrowed() as child:
-        answer: Result | Fault = child.run(job, job.recipe.limits)
+    answer: Result | Fault = _supervised(job)
     if isinstance(answer, Fault):
         return Result(outcome=faulty(job.video, answer.status, answer.sentence, decoder=job.decoder))
     return answer
+
+
+def _supervised(job: Job | ArchiveJob) -> Any:
+    """What a child makes of the job; a child that was shot from outside says nothing of the file: another one tries."""
+    with borrowed() as child:
+        answer = child.run(job, job.recipe.limits)
+        return child.run(job, job.recipe.limits) if isinstance(answer, Fault) and answer.killed else answer
 
 
 def outcome_of(result: Result) -> Outcome:
