@@ -19,7 +19,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What the processes of a build held: kind of process -> (videos done, PSS in MiB); how many children there were."""
+    """What the processes of a build held, by kind: (videos done, MiB of their own (USS)); how many children."""
 
     held: Mapping[str, list[tuple[int, float]]]
     children: int
@@ -67,7 +67,7 @@ def watch(root: Path, out: Path, env: Mapping[str, str], *more: object) -> tuple
             ):
                 for one in found:
                     try:
-                        held[kind].append((done, one.memory_full_info().pss / MIB))
+                        held[kind].append((done, one.memory_full_info().uss / MIB))
                     except psutil.Error:
                         continue
                     if kind == "child":

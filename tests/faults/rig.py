@@ -142,3 +142,14 @@ def wait_until(condition: Any, seconds: float = 60.0) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def sound_clip(root: Path) -> Path:
+    """A clip of the demo with one face."""
+    notes = {name: note for part in root.rglob("metadata.json") for name, note in json.loads(part.read_text()).items()}
+    return next(path for path in sorted(root.rglob("*.mp4")) if notes[path.name]["label"] == "FAKE")
+
+
+def sound(line: Line) -> None:
+    """What every line of the table must say."""
+    assert (line.lost, line.wrong, line.stuck) == (0, 0, 0), line

@@ -177,7 +177,10 @@ MALFORMED: Final[dict[str, tuple[Callable[[Path, Path], Path], frozenset[str]]]]
     "huge_8k": (_with("-frames:v", "2", "-vf", "scale=7680:4320", *_X264), GOOD),
     "yuv444": (_with(*_X264, "-pix_fmt", "yuv444p"), frozenset({"ok"})),
     "ten_bits": (_with(*_X264, "-pix_fmt", "yuv420p10le"), frozenset({"ok"})),
-    "variable_rate": (_with("-vf", "select='not(between(mod(n,7),2,4))'", "-fps_mode", "vfr", *_X264), frozenset({"ok"})),
+    "variable_rate": (
+        _with("-vf", "select='not(between(mod(n,7),2,4))'", "-fps_mode", "vfr", *_X264),
+        frozenset({"ok"}),
+    ),
     "turned": (_turned, GOOD),
     "negative_times": (
         _with("-c", "copy", "-output_ts_offset", "-0.5", "-avoid_negative_ts", "disabled", suffix=".mkv"),
@@ -259,7 +262,9 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
             case 0:
                 changed[at] ^= 1 << chance.randrange(8)
             case 1:
-                changed[at : at + 4] = chance.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\0\0\0\1"])
+                changed[at : at + 4] = chance.choice(
+                    [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\0\0\0\1"]
+                )
             case 2:
                 del changed[max(at, 32) :]
             case 3:

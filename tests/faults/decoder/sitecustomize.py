@@ -37,6 +37,10 @@ def _leak():
     _HELD.append(bytearray(os.urandom(1 << 20)) * 64)
 
 
+def _defect():
+    return 1 // 0
+
+
 def _take_over():
     from quality import video
 
@@ -45,7 +49,7 @@ def _take_over():
     def frames(path, indices, *, decoder):
         what, decoders = _ORDERS.get(os.path.basename(path), _ORDERS.get("*", (None, ())))
         if what is not None and decoder in decoders:
-            {"spin": _spin, "sleep": _sleep, "segv": _segv, "eat": _eat, "leak": _leak}[what]()
+            {"spin": _spin, "sleep": _sleep, "segv": _segv, "eat": _eat, "leak": _leak, "defect": _defect}[what]()
         yield from honest(path, indices, decoder=decoder)
 
     video.frames = frames

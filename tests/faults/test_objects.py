@@ -1,0 +1,38 @@
+"""Object storage that misbehaves: short forms; `make faults` runs the long ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import objects, rig
+
+
+@pytest.fixture(scope="module")
+def store(s3: dict[str, str]) -> objects.Store:
+    return objects.Store(s3)
+
+
+@pytest.fixture(scope="module")
+def there(store: objects.Store, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The undisturbed build on the store, copied here."""
+    return objects.undisturbed(store, demo, tmp_path_factory.mktemp("s3"))
+
+
+def test_a_store_with_every_fault(store: objects.Store, there: Path, tmp_path: Path) -> None:
+    line, way = objects.troubled(
+        store, 4, there, tmp_path, cut_upload=0.1, _500=0.02, _503=0.02, late_500=0.03, cut_answer=0.03, slow=0.03
+    )
+    rig.sound(line)
+    assert "cut upload" in way.counted
+
+
+def test_a_store_that_goes_away(store: objects.Store, there: Path, tmp_path: Path) -> None:
+    """A sentence, nothing torn, and the next run gives the same bytes."""
+    rig.sound(objects.away(store, 5, there, tmp_path, seconds=None, patience=1))
+
+
+@pytest.mark.slow
+def test_a_store_that_comes_back(store: objects.Store, there: Path, tmp_path: Path) -> None:
+    rig.sound(objects.away(store, 6, there, tmp_path, seconds=6, patience=120))
