@@ -58,8 +58,10 @@ def held(out: str, *, beat: float = BEAT) -> Iterator[Lease]:
     try:
         yield Lease()
     finally:
+        path = url.removeprefix("file://")
         with contextlib.suppress(OSError):
-            os.unlink(url.removeprefix("file://"))
+            os.unlink(path)
+            os.rmdir(os.path.dirname(path))  # where nothing was written to it
         os.close(lock)
 
 
@@ -70,6 +72,8 @@ def _flock(url: str) -> int | None:
         try:
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            continue  # its owner ended, and took the empty folder away
         except OSError as error:
             raise storage.unwritable(url, error) from error
         try:

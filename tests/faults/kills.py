@@ -11,9 +11,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 
@@ -26,22 +26,26 @@ ENV = {"SEMBLANCE_PATIENCE": "20"}
 
 @contextlib.contextmanager
 def cluster(
-    folder: Path, workers: int = 2
+    folder: Path, workers: int = 2, *more: str, env: Mapping[str, str] | None = None
 ) -> Iterator[tuple[str, subprocess.Popen[bytes], list[subprocess.Popen[bytes]]]]:
-    """A scheduler and workers with nannies, each a process of its own: address, scheduler, nannies."""
+    """A scheduler and workers with nannies, each a process of its own: address, scheduler, nannies.
+
+    ``more`` are words for both commands.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     meeting = folder / "scheduler.json"
     meeting.unlink(missing_ok=True)
-    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(meeting)]
-    scheduler = subprocess.Popen([BIN / "dask", "scheduler", *options], cwd=folder, **rig.QUIET)
+    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(meeting), *more]
+    around: dict[str, Any] = {"cwd": folder, "env": os.environ | dict(env or {}), **rig.QUIET}
+    scheduler = subprocess.Popen([BIN / "dask", "scheduler", *options], **around)
     nannies: list[subprocess.Popen[bytes]] = []
     try:
         rig.wait_until(lambda: meeting.exists() and meeting.read_text().strip().endswith("}"))
-        words = [BIN / "dask", "worker", "--scheduler-file", meeting, "--nthreads", "1", "--no-dashboard"]
-        nannies = [subprocess.Popen(words, cwd=folder, **rig.QUIET) for _ in range(workers)]
+        words = [BIN / "dask", "worker", "--scheduler-file", meeting, "--nthreads", "1", "--no-dashboard", *more]
+        nannies = [subprocess.Popen(words, **around) for _ in range(workers)]
         address = json.loads(meeting.read_text())["address"]
         asked = f"from distributed import Client; Client('{address}').wait_for_workers({workers}, timeout=60)"
-        subprocess.run([sys.executable, "-c", asked], check=True, **rig.QUIET)
+        subprocess.run([sys.executable, "-c", asked], check=True, **around)
         yield address, scheduler, nannies
     finally:
         for process in [*nannies, scheduler]:

@@ -108,7 +108,8 @@ def away(store: Store, seed: int, good: Path, folder: Path, *, seconds: float | 
     """
     name = f"faults/away-{seed}"
     words = rig.command("s3://bucket/faults/dfdc", f"s3://bucket/{name}", "--workers", 2)
-    with proxy.before(store.port, seed) as way, rig.started(words, store.through(way, patience)) as process:
+    few = {} if seconds is not None else {"AWS_MAX_ATTEMPTS": "2"}  # the client's own tries, which take their time
+    with proxy.before(store.port, seed) as way, rig.started(words, store.through(way, patience) | few) as process:
         assert rig.wait_until(lambda: _begun(store, name)), "the build did not begin"
         way.go()
         if seconds is not None:
