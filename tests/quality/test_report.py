@@ -52,6 +52,15 @@ def sound(seen: Seen, path: Path) -> None:
     assert seen.faults() == []
 
 
+def test_the_judge_of_pages_sees_faults(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<title>x</title><img src='data:,'><p style='color:#ccc;background:#fff'>pale</p><input><h4>a</h4>")
+    with opened(page) as seen:
+        found = " ".join(seen.faults())
+    for rule in ("image-alt", "color-contrast", "label", "html-has-lang", "picture without words"):
+        assert rule in found
+
+
 def recounts(seen: Seen, out: Path) -> int:
     """Every slider against Polars at several places; returns how many places were tried."""
     columns = {"side": figures.SIDE}
