@@ -169,10 +169,10 @@ def _measure(
     """Measures of every crop; raises ContentDiffersError where a guided crop disagrees with its partner."""
     for frame, found in cut:
         height, width = frame.image.shape[:2]
-        frame_phash = meters.phash(frame.image)
+        whole = meters.measure_frame(frame.image, [crop.geometry for crop in found])
         measured = []
         for crop in found:
-            measures = meters.measure(crop, frame_phash, width, height)
+            measures = meters.measure(crop, whole, width, height)
             if partners is not None:
                 partner = partners.of(frame.index, crop.face.track)
                 change, peak, outside = meters.compare(crop, partner.image)

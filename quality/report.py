@@ -118,7 +118,6 @@ def render(out: str, description: Mapping[str, Any], judgement: Judgement, *, co
             fingerprint=description.get("fingerprint"),
             protocol=description.get("split"),
             ita_note=fairness.ITA_NOTE,
-            missing=shortcuts.MISSING,
             shifts=None if compare is None else drift.drift(out, compare),
             compared=None if compare is None else _compared(out, compare, share=share),
             flagged=_flagged(out),
