@@ -15,7 +15,7 @@ from manifests import scan, storage, store
 from manifests.console import plain
 from manifests.recipe import flatten
 from manifests.records import SemblanceError
-from quality import alarms, charts, copies, drift, fairness, figures, flags, pictures, shortcuts
+from quality import alarms, charts, copies, drift, fairness, figures, flags, pictures
 from quality.alarms import Judgement
 from quality.drift import Shift
 
