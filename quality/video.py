@@ -54,12 +54,10 @@ def probe(path: str) -> Properties:
         raise VideoError("empty", "the file has zero bytes; get it again.")
     with _opened(path) as container:
         stream = _video_stream(container)
-        shown, stored, keys = _count_packets(container, stream)
+        shown, stored, keys, first = _pass_over(container, stream)
         if shown == 0:
             raise VideoError("empty", "the video stream has no frames; get the file again.")
         properties = _properties(container, stream, size, shown, stored, keys)
-    with _opened(path) as container:
-        first = next(_decoded(container, _video_stream(container)), None)
     rotation = int(first.rotation) % 360 if first is not None else 0
     turned = rotation in (90, 270)
     return Properties(
@@ -140,13 +138,18 @@ def _video_stream(container: Any) -> Any:
     return stream
 
 
-def _count_packets(container: Any, stream: Any) -> tuple[int, int, list[int]]:
-    """Frames that will be shown, packets that are stored, and the places of the key frames."""
+def _pass_over(container: Any, stream: Any) -> tuple[int, int, list[int], Any]:
+    """Frames that will be shown, packets that are stored, the places of the key frames, and the first frame, None
+    where none can be decoded.
+    """
     shown = stored = 0
     keys = []
+    first = None
     try:
         for packet in container.demux(stream):
-            if packet.size == 0:
+            if first is None:
+                first = _first_of(packet)
+            if packet.size == 0:  # the last, which empties the decoder
                 continue
             stored += 1
             if packet.is_keyframe:
@@ -154,7 +157,14 @@ def _count_packets(container: Any, stream: Any) -> tuple[int, int, list[int]]:
             shown += not packet.is_discard
     except (av.error.FFmpegError, OSError):
         pass  # what was read counts; the header's number shows that something lacks
-    return shown, stored, keys
+    return shown, stored, keys, first
+
+
+def _first_of(packet: Any) -> Any:
+    try:
+        return next(iter(packet.decode()), None)
+    except (av.error.InvalidDataError, av.error.EOFError):
+        return None
 
 
 def _properties(container: Any, stream: Any, size: int, shown: int, stored: int, keys: Sequence[int]) -> dict[str, Any]:

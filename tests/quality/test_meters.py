@@ -187,11 +187,6 @@ def test_pictures_come_back(form: str) -> None:
             assert opened.layer == [(1, 1, 1, 0), (2, 1, 1, 1), (3, 1, 1, 1)]  # type: ignore[attr-defined]  # 4:4:4
 
 
-def test_packed_pictures_come_back_bit_for_bit() -> None:
-    images = [picture(seed, 40 + seed, 50) for seed in range(4)]
-    assert all(np.array_equal(a, b) for a, b in zip(codec.unpack(codec.pack(images)), images, strict=True))
-    assert codec.unpack(b"") == []
-
 
 def test_bytes_that_are_no_picture_are_refused() -> None:
     for data in (b"", b"nothing"):
