@@ -108,6 +108,13 @@ def _process_file(
     def walk(indices: list[int], partners: guide.Partners | None) -> list[Seen]:
         return list(beside.lay(_walk(job, path, indices, detector, clock, partners), indices, properties))
 
+    def alone() -> tuple[list[int], list[Seen]]:
+        indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
+        seen = walk(indices, None)
+        if job.recipe.decode.skip != "none" and seen:  # others than the wanted ones came in their place
+            indices = sorted({one.frame_index for one in seen})
+        return indices, seen
+
     why: GuideReason | None = None  # reals are not guided, and fakes not where the recipe says so
     if job.video.label == 1 and job.recipe.guide.use:
         why = guide.choose(job.guide, properties)
@@ -119,12 +126,10 @@ def _process_file(
                 raise guide.ContentDiffersError
             seen = walk(indices, guide.Partners(job.guide))
         else:
-            indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
-            seen = walk(indices, None)
+            indices, seen = alone()
     except guide.ContentDiffersError:
         why = "content"
-        indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
-        seen = walk(indices, None)
+        indices, seen = alone()
     except video.VideoError as error:
         return Result(outcome=faulty(job.video, error.status, str(error), properties, job.decoder))
     outcome = finished(
@@ -142,7 +147,8 @@ def _walk(
     partners: guide.Partners | None,
 ) -> Iterator[Seen]:
     """The straight line. Nothing is held but what the outcome needs: frames pass one at a time."""
-    frames = clock.decoding(decode.decode(path, indices, job.decoder))
+    skip = job.recipe.decode.skip if partners is None else "none"  # a guided frame is its partner's, exactly
+    frames = clock.decoding(decode.decode(path, indices, job.decoder, skip))
     if partners is None:
         found = tracks.link(_find(frames, detector, clock), job.recipe.track)
     else:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ingest.crops import CropConfig
 from ingest.dates import TemporalConfig
@@ -50,6 +50,12 @@ class Recipe(Config):
     temporal: TemporalConfig = TemporalConfig()
     shards: ShardConfig = ShardConfig()
     limits: LimitsConfig = LimitsConfig()
+
+    @model_validator(mode="after")
+    def _masks_lie_on_exact_frames(self) -> Self:
+        if self.masks and self.decode.skip != "none":
+            raise ValueError("masks lie on exact frames: masks=true needs decode.skip=none")
+        return self
 
 
 # Geometry and frames of these two are the named pipelines'; their pixels are not, since the detectors differ.

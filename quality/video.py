@@ -19,6 +19,7 @@ from manifests.records import Frame, Image, Properties, SemblanceError
 av.logging.set_level(None)  # what damaged files say goes into their rows, not onto the screen
 
 DecoderName = Literal["pyav", "decord"]
+Skip = Literal["none", "nonref", "nonkey"]
 # PyAV is equal to ffmpeg in every pixel on all of the tests' clips, and faster on long GOPs; decord has had
 # no release since 2021.
 DEFAULT_DECODER: Final[DecoderName] = "pyav"
@@ -82,16 +83,22 @@ def created(file: str | IO[bytes]) -> str | None:
     return _created(next(found, None))
 
 
-def frames(path: str, indices: Sequence[int], *, decoder: DecoderName) -> Iterator[Frame]:
+def frames(path: str, indices: Sequence[int], *, decoder: DecoderName, skip: Skip = "none") -> Iterator[Frame]:
     """The wanted frames in order, upright (H, W, 3) RGB, decoded in one thread from the start without seeking.
 
     Index i is the i-th frame that the decoder puts out, as ``ffmpeg -fps_mode passthrough`` counts. A packet
-    that cannot be decoded is passed over; wanted frames that never come are left out. Raises VideoError
-    where the file cannot be opened.
+    that cannot be decoded is passed over; wanted frames that never come are left out. With ``skip`` the codec leaves
+    out frames that no other needs (``nonref``) or all but key frames (``nonkey``), and in place of each wanted frame
+    comes the one nearest in time that is left, once; PyAV alone can do so, and where a file gives its frames no
+    times, all are decoded. Raises VideoError where the file cannot be opened.
     """
     if not indices:
         return
-    with closing(_frames_decord(path, indices) if decoder == "decord" else _frames_pyav(path, indices)) as found:
+    if decoder == "decord":
+        found = _frames_decord(path, indices)
+    else:
+        found = _frames_pyav(path, indices) if skip == "none" else _frames_near(path, indices, skip)
+    with closing(found):
         yield from found
 
 
@@ -218,10 +225,54 @@ def _frames_pyav(path: str, indices: Sequence[int]) -> Generator[Frame, None, No
     with _opened(path) as container:
         for index, frame in enumerate(_decoded(container, _video_stream(container))):
             if index in wanted:
-                image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                yield Frame(index=index, time_s=_time(frame), image=np.ascontiguousarray(image))
+                yield _upright(index, frame)
             if index >= last:
                 return
+
+
+def _frames_near(path: str, indices: Sequence[int], skip: Skip) -> Generator[Frame, None, None]:
+    with _opened(path) as container:
+        times = sorted(_times(container, _video_stream(container)))
+    if len(set(times)) < len(times) or not times:
+        yield from _frames_pyav(path, indices)
+        return
+    place = {time: index for index, time in enumerate(times)}
+    wanted = iter(sorted({index for index in indices if index < len(times)}))
+    target = next(wanted, None)
+    given = -1
+    last: Any = None
+    with _opened(path) as container:
+        stream = _video_stream(container)
+        stream.codec_context.skip_frame = skip.upper()
+        for frame in _decoded(container, stream):
+            if frame.pts not in place:
+                continue
+            while target is not None and times[target] <= frame.pts:
+                earlier = last is not None and times[target] - last.pts <= frame.pts - times[target]
+                nearest = last if earlier else frame
+                if place[nearest.pts] > given:
+                    given = place[nearest.pts]
+                    yield _upright(given, nearest)
+                target = next(wanted, None)
+            if target is None:
+                return
+            last = frame
+        if target is not None and last is not None and place[last.pts] > given:
+            yield _upright(place[last.pts], last)
+
+
+def _times(container: Any, stream: Any) -> list[int]:
+    """Times of all frames that are shown, in the stream's unit; none where one has no time."""
+    try:
+        found = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
+    except (av.error.FFmpegError, OSError):
+        return []
+    return [] if None in found else found
+
+
+def _upright(index: int, frame: Any) -> Frame:
+    image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+    return Frame(index=index, time_s=_time(frame), image=np.ascontiguousarray(image))
 
 
 def _time(frame: Any) -> float | None:

@@ -187,7 +187,6 @@ def test_pictures_come_back(form: str) -> None:
             assert opened.layer == [(1, 1, 1, 0), (2, 1, 1, 1), (3, 1, 1, 1)]  # type: ignore[attr-defined]  # 4:4:4
 
 
-
 def test_bytes_that_are_no_picture_are_refused() -> None:
     for data in (b"", b"nothing"):
         with pytest.raises(Exception, match="picture"):

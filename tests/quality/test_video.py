@@ -29,9 +29,13 @@ def reference(path: Path, width: int, height: int) -> np.ndarray:
     return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
 
 
-def times(path: Path) -> list[float]:
+def times(path: Path, skip: video.Skip = "none") -> list[float]:
+    """When ffprobe shows frames, where its decoder leaves none out or those that ``skip`` names."""
+    left_out = {"none": "default", "nonref": "noref", "nonkey": "nokey"}[skip]
     show = ["-select_streams", "v:0", "-show_entries", "frame=best_effort_timestamp_time", "-of", "json"]
-    done = subprocess.run(["ffprobe", "-v", "error", *show, str(path)], capture_output=True, check=True)
+    done = subprocess.run(
+        ["ffprobe", "-v", "error", "-skip_frame", left_out, *show, str(path)], capture_output=True, check=True
+    )
     return [float(frame["best_effort_timestamp_time"]) for frame in json.loads(done.stdout)["frames"]]
 
 
@@ -235,3 +239,25 @@ def test_real_clips(shared: Path) -> None:
             assert np.array_equal(frame.image, expected[frame.index]), path.name
             compared += 1
     assert compared > 100
+
+
+@pytest.mark.parametrize("skip", ["nonref", "nonkey"])
+@pytest.mark.parametrize("name", ["b_frames", "variable_rate", "one_gop", "starts_late", "one_frame"])
+def test_skipping_gives_the_nearest_of_the_frames_that_are_left(
+    plain: Path, tmp_path: Path, skip: video.Skip, name: str
+) -> None:
+    """Which frames are left is ffmpeg's word; nearest is brute force over them; pixels are those of an exact pass."""
+    path = tmp_path / "clip.mp4"
+    CLIPS[name](plain, path)
+    every = all_frames(path, "pyav")
+    left = [min(range(len(every)), key=lambda i: abs((every[i].time_s or 0) - t)) for t in times(path, skip)]
+    wanted = list(range(1, len(every), 3)) or [0]
+
+    def nearest(index: int) -> int:
+        return min(left, key=lambda i: (round(abs((every[i].time_s or 0) - (every[index].time_s or 0)), 4), i))
+
+    found = list(video.frames(str(path), wanted, decoder="pyav", skip=skip))
+    assert [frame.index for frame in found] == sorted({nearest(index) for index in wanted})
+    for frame in found:
+        assert np.array_equal(frame.image, every[frame.index].image)
+        assert frame.time_s == every[frame.index].time_s
