@@ -15,6 +15,7 @@ import torch
 from ingest import faces, process, recipes
 from ingest.faces import Detector
 from ingest.recipes import Recipe
+from ingest.recompress import RecompressConfig
 from manifests.recipe import lay_over
 from manifests.records import Image, SemblanceError, Video, make_video_id
 from quality import codec
@@ -107,7 +108,7 @@ def predict(
     file = Path(path)
     if not file.is_file():
         raise SemblanceError(f"There is no file {path}; name a video.")
-    recipe = recipe.model_copy(update={"masks": False})
+    recipe = recipe.model_copy(update={"masks": False, "recompress": RecompressConfig()})
     if recipe.sampling.mode == "list":
         raise SemblanceError("The recipe samples a list of frames of known videos; name another with --recipe.")
     name = make_video_id("video", file.stem)
