@@ -108,7 +108,10 @@ def write_h264(
     bframes: int = 2,
     comment: str | None = None,
 ) -> None:
-    """Write (H, W, 3) RGB images of even sides as an H.264 mp4, yuv420p; the same images give the same bytes."""
+    """Write (H, W, 3) RGB images as an H.264 mp4; the same images give the same bytes.
+
+    Even sides are stored as yuv420p, odd ones as yuv444p, which knows them but fewer players do.
+    """
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         if comment is not None:
             container.metadata["comment"] = comment
@@ -119,7 +122,7 @@ def write_h264(
                 options["mbtree"] = "0"  # with it, vectorised x264 gives other bytes each run, even in one thread
                 stream = container.add_stream("libx264", rate=fps, options=options)
                 stream.height, stream.width = image.shape[:2]
-                stream.pix_fmt = "yuv420p"
+                stream.pix_fmt = "yuv444p" if image.shape[0] % 2 or image.shape[1] % 2 else "yuv420p"
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
         if stream is not None:
             container.mux(stream.encode(None))

@@ -251,12 +251,18 @@ def predict(
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Lay key=value over that recipe.")] = None,
     passes: Annotated[int, typer.Option("--passes", min=0, help="Of Monte-Carlo dropout; 0: no uncertainty.")] = 100,
+    overlay: Annotated[
+        str | None, typer.Option("--overlay", help="An mp4 of the whole video with boxes and verdicts drawn.")
+    ] = None,
 ) -> None:
     """Judge one video: a score for every face over time and for the whole, with probability and uncertainty."""
     from manifests import storage
     from quality import codec
     from training import judge, predict
+    from training import overlay as overlays
 
+    if overlay is not None:
+        overlays.check(video, overlay)
     if to is not None and not to.lower().endswith(".png"):
         raise UsageError(f"--to {to} must end in .png.")
     one = judge.load(run)
@@ -273,6 +279,8 @@ def predict(
     if to is not None:
         storage.write_bytes(to, codec.encode(predict.sheet(found), codec.EncodingConfig(format="png")))
         print(f"faces: {plain(to)}")
+    if overlay is not None:
+        print(f"overlay of {overlays.write(found, overlay)} frames: {plain(overlay)}")
 
 
 def _told(score: Scored) -> str:

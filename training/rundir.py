@@ -4,7 +4,7 @@
 
     DIR/recipe.json             the complete training recipe (``TrainingRecipe``)
     DIR/datasets.json           a list: each build with its dataset's name, fingerprint, role (``train``, ``other``),
-                                split column, the counts of its sides, methods and compressions trained on
+                                split column, recipe, the counts of its sides, methods and compressions trained on
     DIR/run.json                versions, precision, device, ranks, workers, MLflow's run id: what decides nothing
     DIR/checkpoints/last.ckpt   everything needed to go on (training/checkpoint.py)
     DIR/checkpoints/best.ckpt   the weights with the best figure on val; what evaluation takes
