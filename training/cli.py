@@ -102,6 +102,9 @@ def fit(
     powersgd: Annotated[
         int | None, typer.Option("--powersgd", min=1, help="Compress gradients between ranks to this rank.")
     ] = None,
+    powersgd_after: Annotated[
+        int, typer.Option("--powersgd-after", min=2, help="Steps before which they are not compressed.")
+    ] = 1000,
     tracking: Annotated[
         str, typer.Option("--tracking", help="sqlite (in the run folder), an MLflow address, or none.")
     ] = "sqlite",
@@ -133,6 +136,7 @@ def fit(
         workers=workers,
         deterministic=deterministic,
         powersgd=powersgd,
+        powersgd_after=powersgd_after,
         save_every=save_every,
         progress=sys.stdout.isatty(),
     )
