@@ -106,7 +106,7 @@ def fit(
         int, typer.Option("--powersgd-after", min=2, help="Steps before which they are not compressed.")
     ] = 1000,
     tracking: Annotated[
-        str, typer.Option("--tracking", help="sqlite (in the run folder), an MLflow address, or none.")
+        str, typer.Option("--tracking", help="sqlite (in the run folder), an MLflow address, wandb, or none.")
     ] = "sqlite",
 ) -> None:
     """Train a detector on the train sides of builds, selecting on their val sides; stopped, it goes on exactly."""

@@ -16,6 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from manifests.recipe import flatten
 from manifests.records import SemblanceError
 from training import checkpoint, material, models, rundir, sampling
+from training import tracking as trackers
 from training.gradients import PowerSGD
 from training.keeper import Keeper
 from training.models import Model
@@ -76,8 +77,8 @@ def fit(
     """Train ``recipe`` on the train sides of the builds ``outs`` into ``run``, selecting on their val sides.
 
     ``others`` are builds whose val side is judged every five epochs and never selected on. ``tracking``: ``sqlite`` in
-    the run folder, an MLflow address, or None. With ``resume`` the run goes on from its last checkpoint, and what
-    comes equals what would have come. Under several ranks every one calls this alike.
+    the run folder, an MLflow address, ``wandb``, or None. With ``resume`` the run goes on from its last checkpoint, and
+    what comes equals what would have come. Under several ranks every one calls this alike.
 
     Raises UsageError and SemblanceError for all that the user can mend, before the first step where it can be known.
     """
@@ -86,6 +87,7 @@ def fit(
     first = not _launched()
     if first:
         run.check(recipe, resume=resume)
+        trackers.check(tracking)
     state = checkpoint.load(run.last) if resume and run.last.exists() else None
     stuff = material.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in others], recipe.data)
     if state is not None:
@@ -193,26 +195,26 @@ def _note(
     trainer: Trainer,
     workers: int,
 ) -> Tracker | None:
-    """Write run.json, and begin MLflow's run or go on with it."""
+    """Write run.json, and begin the tracker's run or go on with it."""
     file = run.path / "run.json"
-    known = rundir.read_json(file).get("mlflow_run")
+    kind = "wandb_run" if tracking == "wandb" else "mlflow_run"
+    ids = {name: value for name, value in rundir.read_json(file).items() if name in ("mlflow_run", "wandb_run")}
     tracker = None
     if tracking is not None:
-        uri = f"sqlite:///{(run.path / 'mlflow.db').resolve()}" if tracking == "sqlite" else tracking
-        name = f"{recipe.name} {run.path.resolve().name}"
-        tracker = Tracker(uri, name, (run.path / "mlflow").resolve().as_uri(), known)
-        if known is None:
+        tracker = trackers.begin(tracking, run.path, f"{recipe.name} {run.path.resolve().name}", ids.get(kind))
+        if ids.get(kind) is None:
             tags = {f"fingerprint/{one['name']}": str(one["fingerprint"]) for one in stuff.datasets}
             tags |= {f"version/{package}": version for package, version in rundir.versions().items()}
             tracker.describe(dict(flatten(recipe.model_dump(mode="json"))), tags)
+        ids[kind] = tracker.run_id
     facts = {
         "versions": rundir.versions(),
         "precision": trainer.precision,
         "accelerator": type(trainer.accelerator).__name__,
         "ranks": trainer.world_size,
         "workers": workers,
-        "mlflow_run": tracker.run_id if tracker is not None else known,
-    }
+        "mlflow_run": None,
+    } | ids
     rundir.write_json(file, facts)
     return tracker
 

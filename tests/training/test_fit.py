@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -435,6 +436,24 @@ def test_the_command(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         done = CliRunner().invoke(app, ["fit", *wrong])
         assert (done.exit_code, sentence in done.output) == (code, True), done.output
         assert done.output.count("\n") == 1
+
+
+def test_weights_and_biases_offline(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is installed, its file holds every loss; else the run is refused before anything is made."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run, few = tmp_path / "run", ("epochs=2", "data.draws=16")
+    if importlib.util.find_spec("wandb") is None:
+        with pytest.raises(UsageError, match="needs the package wandb"):
+            runs.train([str(ffpp)], run, *few, tracking="wandb")
+        assert not run.exists()
+        return
+    runs.train([str(ffpp)], run, *few, tracking="wandb")
+    (file,) = (run / "wandb").glob("offline-run-*/*.wandb")
+    written = file.read_bytes()
+    assert json.loads((run / "run.json").read_text())["wandb_run"] in file.name
+    for name in ("train/loss", "val/auc_video", "optimiser.lr", "fingerprint/ffpp"):
+        assert name.encode() in written
+    assert all(str(line["loss"]).encode() in written for line in lines(run))
 
 
 def test_a_keeper_remembers(tmp_path: Path) -> None:
