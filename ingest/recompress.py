@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # the outcome is made by a recipe, which holds this configura
 
 class RecompressConfig(Config):
     """``crf``: the constant rate factor of x264 at which every video is encoded once more before its faces are cut;
-    0 is lossless, 23 and 40 are those of FaceForensics++ c23 and c40, None leaves the videos as they are.
+    0 is lossless, 23 and 40 are those of FaceForensics++ c23 and c40, None leaves the videos as they are. All of a
+    video is decoded for it, so one that ends its decoder after the last wanted frame fails with it alone.
     """
 
     crf: int | None = Field(default=None, ge=0, le=51)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from ingest import recipes
 from ingest.faces import Detector
@@ -19,6 +20,7 @@ from manifests.records import SemblanceError, UsageError
 from quality import codec, video
 from tests.training import judges, runs
 from training import judge, models, overlay, predict
+from training.cli import app
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,21 @@ def test_the_overlay_is_the_whole_video_with_its_boxes(
         overlay.check(str(source), str(source))
     with pytest.raises(UsageError, match="must end in"):
         overlay.check(str(source), "overlay.avi")
+
+
+def test_the_command(one: judge.Judge, demo: Path, tmp_path: Path) -> None:
+    source, seen, faces = str(videos(demo)["faces"]), tmp_path / "seen.mp4", tmp_path / "faces.png"
+    words = ["predict", source, "--run", str(one.path), "--passes", "2", "--set", "sampling.n=2"]
+    done = CliRunner().invoke(app, [*words, "--to", str(faces), "--overlay", str(seen)])
+    assert done.exit_code == 0, done.output
+    total = video.probe(source).frames_total
+    assert f"overlay of {total} frames: {seen}" in done.output
+    assert video.probe(str(seen)).frames_total == total
+    assert faces.exists()
+    for wrong in (str(tmp_path / "seen.gif"), source):
+        done = CliRunner().invoke(app, [*words, "--overlay", wrong])
+        assert done.exit_code == 2
+        assert done.output.count("\n") == 1
 
 
 boxes = st.tuples(*[st.floats(0, 500)] * 4)
