@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from ingest import crops, decode, guide, masks, tracks
+from ingest import crops, decode, guide, masks, recompress, tracks
 from ingest.faces import Detector
 from ingest.outcome import Seen, faulty, finished
 from ingest.recipes import Recipe
@@ -132,10 +132,15 @@ def _process_file(
         indices, seen = alone()
     except video.VideoError as error:
         return Result(outcome=faulty(job.video, error.status, str(error), properties, job.decoder))
+    given = _guide(properties, indices, seen, job.recipe) if job.gives_guide else None  # the video's as it came
+    try:
+        seen = recompress.again(path, seen, job.recipe.recompress, job.recipe.crop, job.decoder)
+    except video.VideoError as error:
+        return Result(outcome=faulty(job.video, error.status, str(error), properties, job.decoder), guide=given)
     outcome = finished(
         job.video, job.recipe, properties, job.decoder, why, indices, seen, clock.row, mask_note=beside.note
     )
-    return Result(outcome=outcome, guide=_guide(properties, indices, seen, job.recipe) if job.gives_guide else None)
+    return Result(outcome=outcome, guide=given)
 
 
 def _walk(

@@ -37,6 +37,10 @@ class LimitsConfig(Config):
     wall_seconds: float = Field(default=3600.0, gt=0)
     memory_mib: int = Field(default=6144, ge=512)
 
+    def times(self, n: float) -> LimitsConfig:
+        """``n`` times the seconds, the same memory."""
+        return self.model_copy(update={"cpu_seconds": self.cpu_seconds * n, "wall_seconds": self.wall_seconds * n})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:

@@ -86,7 +86,7 @@ def run_archive(job: ArchiveJob) -> tuple[Outcome, ...]:
 
 def _attempt(job: Job) -> Result:
     with borrowed() as child:
-        answer: Result | Fault = child.run(job, job.recipe.limits)
+        answer: Result | Fault = child.run(job, job.recipe.deadline)
     if isinstance(answer, Fault):
         return Result(outcome=faulty(job.video, answer.status, answer.sentence, decoder=job.decoder))
     return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
@@ -112,7 +113,10 @@ def write_h264(
     bframes: int = 2,
     comment: str | None = None,
 ) -> None:
-    """Write (H, W, 3) RGB images of even sides as an H.264 mp4, yuv420p; the same images give the same bytes."""
+    """Write (H, W, 3) RGB images as an H.264 mp4; the same images give the same bytes.
+
+    Even sides are stored as yuv420p, odd ones as yuv444p, which knows them but fewer players do.
+    """
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         if comment is not None:
             container.metadata["comment"] = comment
@@ -123,10 +127,86 @@ def write_h264(
                 options["mbtree"] = "0"  # with it, vectorised x264 gives other bytes each run, even in one thread
                 stream = container.add_stream("libx264", rate=fps, options=options)
                 stream.height, stream.width = image.shape[:2]
-                stream.pix_fmt = "yuv420p"
+                stream.pix_fmt = "yuv444p" if image.shape[0] % 2 or image.shape[1] % 2 else "yuv420p"
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
         if stream is not None:
             container.mux(stream.encode(None))
+
+
+def recompressed(path: str, indices: Sequence[int], *, crf: int, decoder: DecoderName) -> Iterator[Frame]:
+    """The wanted frames, upright, after all of the video was encoded once more as H.264 (yuv420p) at this ``crf``.
+
+    The i-th frame that ``frames`` numbers is the i-th that is encoded, whatever its time: a variable rate becomes the
+    average one, and damaged packets are passed over as there. Everything is encoded in the sensor's orientation, an odd
+    side with its last row or column twice, which is cut off again; no sound; in one thread, so that the same file gives
+    the same pixels. PyAV's frames keep their YUV values: a yuv420p video of even sides is unchanged at ``crf`` 0, which
+    H.264 calls lossless. The new file has no name, so nothing is left of it however the process ends.
+
+    Raises VideoError where the file cannot be opened or its frames cannot be encoded.
+    """
+    if not indices:
+        return
+    wanted, last = set(indices), max(indices)
+    with tempfile.TemporaryFile(prefix="semblance-") as file:
+        with closing(_sources(path, decoder)) as sources:
+            height, width, rotation = _encode(file, sources, _rate(path), crf)
+        file.seek(0)
+        with _opened(file) as container:
+            for index, frame in enumerate(_decoded(container, _video_stream(container))):
+                if index in wanted:
+                    image = np.rot90(frame.to_ndarray(format="rgb24")[:height, :width], rotation // 90)
+                    yield Frame(index=index, time_s=None, image=np.ascontiguousarray(image))
+                if index >= last:
+                    return
+
+
+def _sources(path: str, decoder: DecoderName) -> Generator[Any, None, None]:
+    """Every frame that the decoder puts out, as PyAV's."""
+    if decoder == "decord":
+        total = probe(path).frames_total or 0
+        for frame in _frames_decord(path, range(total)):
+            yield av.VideoFrame.from_ndarray(frame.image, format="rgb24")
+        return
+    with _opened(path) as container:
+        yield from _decoded(container, _video_stream(container))
+
+
+def _rate(path: str) -> Fraction:
+    with _opened(path) as container:
+        return Fraction(_video_stream(container).average_rate or 25)
+
+
+def _encode(file: IO[bytes], sources: Iterable[Any], rate: Fraction, crf: int) -> tuple[int, int, int]:
+    """Encode the frames one by one; the first one's height, width and rotation before."""
+    stream: Any = None
+    height = width = rotation = 0
+    options = {"crf": str(crf), "preset": "medium", "threads": "1", "mbtree": "0"}  # mbtree: see write_h264
+    try:
+        with av.open(file, "w", format="mp4") as container:
+            for index, source in enumerate(sources):
+                frame = _even(source)
+                if stream is None:
+                    height, width, rotation = source.height, source.width, int(source.rotation) % 360
+                    stream = container.add_stream("libx264", rate=rate, options=options)
+                    stream.height, stream.width, stream.pix_fmt = frame.height, frame.width, "yuv420p"
+                    for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
+                        setattr(stream.codec_context, tag, getattr(frame, tag))
+                frame.pts, frame.time_base, frame.pict_type = index, 1 / rate, 0  # the encoder chooses its own types
+                container.mux(stream.encode(frame))
+            if stream is not None:
+                container.mux(stream.encode(None))
+    except (av.error.FFmpegError, ValueError) as error:
+        raise VideoError("decode_error", f"its frames cannot be encoded as H.264 ({_reason(error)}).") from error
+    return height, width, rotation
+
+
+def _even(frame: Any) -> Any:
+    """The frame as yuv420p of even sides."""
+    if frame.height % 2 or frame.width % 2:
+        image = frame.to_ndarray(format="rgb24")
+        padded = np.pad(image, ((0, frame.height % 2), (0, frame.width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
+    return frame.reformat(format="yuv420p")
 
 
 def _opened(file: str | IO[bytes]) -> Any:

@@ -71,6 +71,13 @@ def _cut(plain: Path, path: Path) -> None:
     path.write_bytes(data[: len(data) * 6 // 10])
 
 
+def _holed(plain: Path, path: Path) -> None:
+    """400 bytes in the middle of the pictures are lost."""
+    data = bytearray(plain.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = b"\xff" * 400
+    path.write_bytes(data)
+
+
 X264 = ("-c:v", "libx264", "-threads", "1")
 CLIPS: dict[str, Callable[[Path, Path], None]] = {
     "b_frames": lambda plain, path: shutil.copy(plain, path) and None,
@@ -216,6 +223,54 @@ def test_writing_is_deterministic_and_marked(tmp_path: Path) -> None:
         check=True,
     ).stdout
     assert shown.strip() == "synthetic"
+
+
+OTHERS: dict[str, Callable[[Path, Path], None]] = {
+    "full_range": _copy("-vf", "scale=out_range=full", "-color_range", "pc", *X264),
+    "odd": _copy("-vf", "format=yuv444p,crop=241:179:0:0", *X264, "-pix_fmt", "yuv444p"),
+    "ten_bits": _copy(*X264, "-pix_fmt", "yuv420p10le"),
+    "turned": _turned(90),
+    "holed": _holed,
+}
+
+
+@pytest.mark.parametrize("name", [*sorted(CLIPS), *OTHERS])
+def test_encoding_again_keeps_every_frame_at_its_index(plain: Path, tmp_path: Path, name: str) -> None:
+    """Frames differ from each other more than crf 30 changes them; at crf 0, 8 bit 4:2:0 is as it was."""
+    path = tmp_path / "clip.mp4"
+    (CLIPS | OTHERS)[name](plain, path)
+    before = all_frames(path, "pyav")
+    total = video.probe(str(path)).frames_total or 0
+    for crf in (0, 30):
+        after = list(video.recompressed(str(path), range(total), crf=crf, decoder="pyav"))
+        assert [frame.index for frame in after] == [frame.index for frame in before]
+        assert {frame.image.shape for frame in after} == {frame.image.shape for frame in before}
+        others = np.stack([frame.image for frame in before]).astype(np.int16)
+        for frame in after:
+            distances = np.abs(others - frame.image).mean(axis=(1, 2, 3))
+            assert distances[frame.index] == distances.min()
+            if crf == 0:
+                assert distances[frame.index] <= (1.5 if name in ("odd", "odd_yuv444", "ten_bits") else 0)
+    some = list(video.recompressed(str(path), [0, len(before) - 1], crf=30, decoder="pyav"))
+    assert np.array_equal(some[-1].image, after[-1].image)  # encoded is the whole video, whatever is wanted of it
+    assert list(video.recompressed(str(path), [], crf=30, decoder="pyav")) == []
+
+
+def test_the_fallbacks_frames_are_encoded_too(plain: Path) -> None:
+    if "decord" not in video.available():
+        pytest.skip("decord is not installed")
+    before = all_frames(plain, "decord")
+    after = list(video.recompressed(str(plain), range(40), crf=0, decoder="decord"))
+    assert [frame.index for frame in after] == list(range(40))
+    assert max(np.abs(a.image.astype(int) - b.image).mean() for a, b in zip(before, after, strict=True)) < 1.5
+
+
+def test_what_cannot_be_encoded_is_said(tmp_path: Path) -> None:
+    """x264 takes no side over 16384 px."""
+    path = tmp_path / "wide.mp4"
+    ffmpeg("-f", "lavfi", "-i", "color=s=16500x16:d=0.1", "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", path)
+    with pytest.raises(video.VideoError, match="cannot be encoded as H"):
+        list(video.recompressed(str(path), [0], crf=30, decoder="pyav"))
 
 
 @pytest.mark.shared
