@@ -148,6 +148,18 @@ def test_a_page_to_share_has_no_picture_path_or_id(tmp_path: Path) -> None:
         assert "1 of 36 videos failed" in seen.page.locator(".alarms").inner_text()
 
 
+def test_a_broken_law_stands_on_the_first_screen(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planted.build(out, 6)
+    sound_one = alarms.judge(str(out), store.description(str(out)))
+    assert not [one for one in sound_one.alarms if one.level == "wrong"]
+    tar = next(out.glob("shards/train/*.tar"))
+    tar.write_bytes(tar.read_bytes()[:-10240])
+    (broken,) = (one for one in alarms.judge(str(out), store.description(str(out))).alarms if one.level == "wrong")
+    assert broken.what.startswith("Broken laws: 1 fault")
+    assert tar.name in broken.private
+
+
 def test_the_figures_add_up(faulty: Path) -> None:
     counted = figures.counts(str(faulty))
     total = figures.totals(str(faulty))
