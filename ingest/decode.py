@@ -43,9 +43,16 @@ class SamplingConfig(Config):
 
 
 class DecodeConfig(Config):
-    """Which decoder is asked first; the other one is the fallback."""
+    """Which decoder is asked first (the other one is the fallback), and what it may leave out for speed.
+
+    ``skip``: ``none``, every wanted frame exactly. ``nonref``: frames that no other frame needs are not decoded,
+    ``nonkey``: key frames alone are; then the frame nearest in time stands in for each wanted one, and a video gives
+    fewer where one is nearest to several. Fakes that their original guides are decoded whole all the same, since
+    each of their frames needs its partner: set ``guide.use`` to false for the full gain. decord decodes all.
+    """
 
     decoder: video.DecoderName = video.DEFAULT_DECODER
+    skip: video.Skip = "none"
 
 
 def wanted(total: int, fps: float | None, config: SamplingConfig, listed: Sequence[int] = ()) -> list[int]:
@@ -91,6 +98,9 @@ def runs(total: int, clips: int, length: int, stride: int) -> list[int]:
     return sorted({index for start in starts for index in range(start, start + span, stride) if index < total})
 
 
-def decode(path: str, indices: Sequence[int], decoder: video.DecoderName) -> Iterator[Frame]:
-    """The frames with these indices, in order, upright; those that cannot be decoded are left out."""
-    return video.frames(path, indices, decoder=decoder)
+def decode(path: str, indices: Sequence[int], decoder: video.DecoderName, skip: video.Skip = "none") -> Iterator[Frame]:
+    """The frames with these indices, in order, upright; those that cannot be decoded are left out.
+
+    With ``skip``, those nearest to them that the codec need not leave out.
+    """
+    return video.frames(path, indices, decoder=decoder, skip=skip)

@@ -15,7 +15,7 @@ from ingest.sources import source
 from ingest.sources.base import SYNTHETIC, Discovery, Source
 from manifests import schema, splits, storage
 from manifests.recipe import canonical_json, fingerprint
-from manifests.records import Finding, SemblanceError, Video, digest
+from manifests.records import Finding, SemblanceError, UsageError, Video, digest
 from shards import plan as shard_plan
 
 _REFERENCE_SIDE: Final = 224  # px: the crop size that ShardConfig.bytes_per_crop speaks of
@@ -101,7 +101,8 @@ class Plan:
 def make(dataset: str, root: str, recipe: Recipe) -> Plan:
     """Discover, split and lay out the dataset below ``root``.
 
-    Raises SemblanceError where nothing usable is there, UsageError for an unknown dataset.
+    Raises SemblanceError where nothing usable is there, UsageError for an unknown dataset, and where packed pictures
+    shall be encoded as a video.
     """
     reader = source(dataset)
     if recipe.split.fractions is None:
@@ -111,6 +112,11 @@ def make(dataset: str, root: str, recipe: Recipe) -> Plan:
     if not files:
         raise SemblanceError(f"There are no files at {root}; name the folder that holds {dataset} with --root.")
     discovery = reader.discover(root, files, recipe.source)
+    if recipe.recompress.crf is not None and (packed := [one.path for one in discovery.videos if one.member]):
+        raise UsageError(
+            f"recompress.crf encodes whole videos, and {packed[0]} at {root} holds pictures that are none; "
+            "leave it out for this dataset."
+        )
     videos, dated = dates.dated(_limited(discovery.videos, recipe.limit), root, recipe.temporal)
     nature = splits.Nature(
         basis=discovery.identity_basis or reader.identity_basis,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from ingest import crops, decode, guide, masks, tracks
+from ingest import crops, decode, guide, masks, recompress, tracks
 from ingest.faces import Detector
 from ingest.outcome import Seen, faulty, finished, vanished
 from ingest.recipes import Recipe
@@ -113,6 +113,13 @@ def _process_file(
     def walk(indices: list[int], partners: guide.Partners | None) -> list[Seen]:
         return list(beside.lay(_walk(job, path, indices, detector, clock, partners), indices, properties))
 
+    def alone() -> tuple[list[int], list[Seen]]:
+        indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
+        seen = walk(indices, None)
+        if job.recipe.decode.skip != "none" and seen:  # others than the wanted ones came in their place
+            indices = sorted({one.frame_index for one in seen})
+        return indices, seen
+
     why: GuideReason | None = None  # reals are not guided, and fakes not where the recipe says so
     if job.video.label == 1 and job.recipe.guide.use:
         why = guide.choose(job.guide, properties)
@@ -124,18 +131,21 @@ def _process_file(
                 raise guide.ContentDiffersError
             seen = walk(indices, guide.Partners(job.guide))
         else:
-            indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
-            seen = walk(indices, None)
+            indices, seen = alone()
     except guide.ContentDiffersError:
         why = "content"
-        indices = decode.wanted(total, properties.fps, job.recipe.sampling, job.listed)
-        seen = walk(indices, None)
+        indices, seen = alone()
     except video.VideoError as error:
         return Result(outcome=faulty(job.video, error.status, str(error), properties, job.decoder))
+    given = _guide(properties, indices, seen, job.recipe) if job.gives_guide else None  # the video's as it came
+    try:
+        seen = recompress.again(path, seen, job.recipe.recompress, job.recipe.crop, job.decoder)
+    except video.VideoError as error:
+        return Result(outcome=faulty(job.video, error.status, str(error), properties, job.decoder), guide=given)
     outcome = finished(
         job.video, job.recipe, properties, job.decoder, why, indices, seen, clock.row, mask_note=beside.note
     )
-    return Result(outcome=outcome, guide=_guide(properties, indices, seen, job.recipe) if job.gives_guide else None)
+    return Result(outcome=outcome, guide=given)
 
 
 def _walk(
@@ -147,7 +157,8 @@ def _walk(
     partners: guide.Partners | None,
 ) -> Iterator[Seen]:
     """The straight line. Nothing is held but what the outcome needs: frames pass one at a time."""
-    frames = clock.decoding(decode.decode(path, indices, job.decoder))
+    skip = job.recipe.decode.skip if partners is None else "none"  # a guided frame is its partner's, exactly
+    frames = clock.decoding(decode.decode(path, indices, job.decoder, skip))
     if partners is None:
         found = tracks.link(_find(frames, detector, clock), job.recipe.track)
     else:
@@ -174,10 +185,10 @@ def _measure(
     """Measures of every crop; raises ContentDiffersError where a guided crop disagrees with its partner."""
     for frame, found in cut:
         height, width = frame.image.shape[:2]
-        frame_phash = meters.phash(frame.image)
+        whole = meters.measure_frame(frame.image, [crop.geometry for crop in found])
         measured = []
         for crop in found:
-            measures = meters.measure(crop, frame_phash, width, height)
+            measures = meters.measure(crop, whole, width, height)
             if partners is not None:
                 partner = partners.of(frame.index, crop.face.track)
                 change, peak, outside = meters.compare(crop, partner.image)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ingest.crops import CropConfig
 from ingest.dates import TemporalConfig
 from ingest.decode import DecodeConfig, SamplingConfig
 from ingest.faces import DetectConfig
 from ingest.guide import GuideConfig
+from ingest.recompress import RecompressConfig
 from ingest.sources.base import SourceConfig
 from ingest.supervise import LimitsConfig
 from ingest.tracks import TrackConfig
@@ -45,11 +46,23 @@ class Recipe(Config):
     guide: GuideConfig = GuideConfig()
     crop: CropConfig = CropConfig()
     gates: GatesConfig = GatesConfig()
+    recompress: RecompressConfig = RecompressConfig()
     encoding: EncodingConfig = EncodingConfig()
     split: SplitConfig = SplitConfig()
     temporal: TemporalConfig = TemporalConfig()
     shards: ShardConfig = ShardConfig()
     limits: LimitsConfig = LimitsConfig()
+
+    @model_validator(mode="after")
+    def _masks_lie_on_exact_frames(self) -> Self:
+        if self.masks and self.decode.skip != "none":
+            raise ValueError("masks lie on exact frames: masks=true needs decode.skip=none")
+        return self
+
+    @property
+    def deadline(self) -> LimitsConfig:
+        """What a video may cost: a video that is encoded once more takes up to as long again as one that is not."""
+        return self.limits if self.recompress.crf is None else self.limits.times(2)
 
 
 # Geometry and frames of these two are the named pipelines'; their pixels are not, since the detectors differ.

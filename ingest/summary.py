@@ -13,6 +13,7 @@ import polars as pl
 from ingest.planning import Plan
 from manifests import scan, schema
 from manifests.records import FAILURES, SPLITS
+from manifests.wording import worded
 from quality import video
 from shards.summary import counts, found_leaks
 
@@ -85,7 +86,7 @@ def by_split_and_method(out: str) -> pl.DataFrame:
         .group_by([*keys, "reason"])
         .len()
         .sort("len", "reason", descending=[True, False])
-        .with_columns(why=pl.format("{} {}", "reason", "len"))
+        .with_columns(why=worded("{} {}", "reason", "len"))
         .group_by(keys, maintain_order=True)
         .agg(pl.col("why").str.join(", "))
         .collect()

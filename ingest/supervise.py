@@ -55,6 +55,10 @@ class LimitsConfig(Config):
         """What a file may claim to be."""
         return Bounds(pixels=int(self.megapixels * 1e6), frames=self.frames, seconds=self.hours * 3600)
 
+    def times(self, n: float) -> LimitsConfig:
+        """``n`` times the seconds, the same memory."""
+        return self.model_copy(update={"cpu_seconds": self.cpu_seconds * n, "wall_seconds": self.wall_seconds * n})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:

@@ -128,8 +128,8 @@ def _attempt(job: Job) -> Result:
 def _supervised(job: Job | ArchiveJob) -> Any:
     """What a child makes of the job; a child that was shot from outside says nothing of the file: another one tries."""
     with borrowed() as child:
-        answer = child.run(job, job.recipe.limits)
-        return child.run(job, job.recipe.limits) if isinstance(answer, Fault) and answer.killed else answer
+        answer = child.run(job, job.recipe.deadline)
+        return child.run(job, job.recipe.deadline) if isinstance(answer, Fault) and answer.killed else answer
 
 
 def outcome_of(result: Result) -> Outcome:

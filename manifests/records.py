@@ -179,6 +179,9 @@ class Measures:
     blur_face: float | None = None
     brightness: float | None = None
     contrast: float | None = None
+    blur_outside: float | None = None  # of the frame, far from every face
+    brightness_outside: float | None = None
+    contrast_outside: float | None = None
     face_ratio: float | None = None
     change: float | None = None
     change_peak: float | None = None

@@ -6,7 +6,7 @@ from typing import Final
 
 import pyarrow as pa
 
-VERSION: Final = 4  # enters the fingerprint: a build made under another version is not resumed
+VERSION: Final = 5  # enters the fingerprint: a build made under another version is not resumed
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float32(), pa.int32()
 
@@ -55,6 +55,9 @@ _MEASURES: Final = [
     ("blur_face", _REAL),
     ("brightness", _REAL),
     ("contrast", _REAL),
+    ("blur_outside", _REAL),
+    ("brightness_outside", _REAL),
+    ("contrast_outside", _REAL),
     ("face_ratio", _REAL),
     ("change", _REAL),
     ("change_peak", _REAL),

@@ -78,7 +78,9 @@ def scan(out: str, table: Table = "samples", *, flags: bool = True) -> pl.LazyFr
         files = [storage.join(folder, name) for name in storage.list_names(folder) if name.endswith(".parquet")]
     if not files and not storage.exists(storage.join(out, "plan.parquet")):
         raise SemblanceError(f"{out} holds no build (no plan.parquet); run `ingest build --out {out}` first.")
-    frame = pl.scan_parquet(files) if files else _empty(table)
+    frame = _empty(table)
+    if files:  # a build of an older schema lacks columns: what was not recorded is null
+        frame = pl.scan_parquet(files, schema=frame.collect_schema(), missing_columns="insert", extra_columns="ignore")
     return _flagged(frame, out) if table == "samples" and flags else frame
 
 

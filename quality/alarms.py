@@ -13,6 +13,7 @@ from manifests.records import FAILURES
 from quality import copies, fairness, flags, shortcuts
 from quality.fairness import Group
 from quality.shortcuts import Comparison
+from shards.read import verify
 
 Level = Literal["wrong", "warning", "note"]
 BUDGET: Final = 0.01  # of the planned videos may fail
@@ -60,6 +61,7 @@ def judge(out: str, description: Mapping[str, Any], attributes: str | None = Non
     noise = flags.judge(out)
     found = [
         *_incomplete(description),
+        *_laws(out, description),
         *_sides(out, description),
         *_copied(copied),
         *_labels(noise),
@@ -92,6 +94,21 @@ def _incomplete(description: Mapping[str, Any]) -> list[Alarm]:
         what = "SYNTHETIC: every person and video here was invented by `ingest demo`."
         return [Alarm(level="note", what=what, remedy="No claim about the dataset whose layout it has can rest on it.")]
     return []
+
+
+def _laws(out: str, description: Mapping[str, Any]) -> list[Alarm]:
+    """What `shards verify` says of a finished build; isolation is told apart."""
+    problems = verify(out, deep=False, isolation=False).problems if description.get("complete") else []
+    if not problems:
+        return []
+    return [
+        Alarm(
+            level="wrong",
+            what=f"Broken laws: {len(problems):,} {_many(len(problems), 'fault')} in receipts, rows or shards.",
+            remedy="Run the same `ingest build` again: it mends its shards. `shards verify OUT` names every fault.",
+            private=_examples([problem.rstrip(".") for problem in problems]),
+        )
+    ]
 
 
 def _sides(out: str, description: Mapping[str, Any]) -> list[Alarm]:

@@ -137,7 +137,6 @@ def shortcuts(out: Annotated[str, typer.Argument(help="The --out of a build.")],
         print(f"{plain(one.name):32} {one.acquisition.found.families:>8}  {cells[0]:24} {cells[1]:24}".rstrip())
     for sentence in audit.warnings(found):
         print(f"warning: {plain(sentence)}")
-    print(f"{audit.MISSING}.")
     if to is not None:
         _json(audit.to_json(found), to)
 

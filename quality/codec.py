@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
 from typing import Final, Literal
 
 import cv2
@@ -114,23 +113,6 @@ def thumbnail(image_HWC: Image, side: int = 96) -> bytes:
     """A small JPEG of a square crop, for the page of rejected faces."""
     small = cv2.resize(image_HWC, (side, side), interpolation=cv2.INTER_AREA)
     return _encode(small, "jpg", [cv2.IMWRITE_JPEG_QUALITY, 85])  # type: ignore[arg-type]
-
-
-def pack(images: Sequence[Image]) -> bytes:
-    """Any images, losslessly, as one block of bytes: length-prefixed PNGs at the fastest level."""
-    flags = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    files = [_encode(image, "png", flags) for image in images]
-    return b"".join(struct.pack("<I", len(file)) + file for file in files)
-
-
-def unpack(data: bytes) -> list[Image]:
-    """The images that ``pack`` was given, bit for bit."""
-    images, place = [], 0
-    while place < len(data):
-        (length,) = struct.unpack_from("<I", data, place)
-        images.append(decode(data[place + 4 : place + 4 + length]))
-        place += 4 + length
-    return images
 
 
 def _encode(image_HWC: Image, extension: str, flags: list[int]) -> bytes:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import polars as pl
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from manifests import scan
 from quality import audited
@@ -52,15 +55,33 @@ def find(samples: pl.LazyFrame) -> pl.DataFrame:
 
 def confirmed(out: str, most: int = 500) -> pl.DataFrame:
     """Like ``find``, for near-duplicates as ``quality audit`` finds them; at most ``most`` are compared on pixels."""
-    builds = audited.read([out], plan=False)
+    return _confirmed([out], most)
+
+
+def between(out: str, other: str, most: int = 500) -> pl.DataFrame:
+    """Near-duplicates between two builds, ``video`` of the first and ``other`` of the second; columns as ``find``'s.
+
+    Videos of one dataset and family are not told: they are one family, in whichever build.
+    """
+    return _confirmed([out, other], most) if out.rstrip("/") != other.rstrip("/") else _confirmed([out], most).head(0)
+
+
+def _confirmed(outs: list[str], most: int) -> pl.DataFrame:
+    """Pairs between the first and the last of the builds."""
+    builds = audited.read(outs, plan=False)
     numbered = audited.videos(builds)
     hashed = audited.samples(builds, numbered)
     pairs = near(builds, numbered, hashed, DuplicateConfig(), most).pairs.filter(pl.col("confirmed"))
-    names = numbered.select("number", "video_id", "split").with_columns(pl.col("number").cast(pl.Int64))
+    names = numbered.select("number", "video_id", "split", "build").with_columns(pl.col("number").cast(pl.Int64))
+    first, second = (
+        names.rename({"number": end, "video_id": name, "split": split, "build": f"build_{end}"})
+        for end, name, split in (("a", "video", "split"), ("b", "other", "other_split"))
+    )
     return (
         pairs.with_columns(pl.col("a", "b").cast(pl.Int64))
-        .join(names.rename({"video_id": "video", "split": "split"}), left_on="a", right_on="number")
-        .join(names.rename({"video_id": "other", "split": "other_split"}), left_on="b", right_on="number")
+        .join(first, on="a")
+        .join(second, on="b")
+        .filter((pl.col("build_a") == 0) & (pl.col("build_b") == len(outs) - 1))
         .select(
             "video",
             "other",
@@ -71,6 +92,17 @@ def confirmed(out: str, most: int = 500) -> pl.DataFrame:
         )
         .sort("video", "other")
     )
+
+
+def clusters(pairs: pl.DataFrame) -> list[list[str]]:
+    """Videos that pairs join, directly or through others: sorted ids, the largest clusters first."""
+    ends = pairs.select("video", "other").to_numpy()
+    names, place = np.unique(ends, return_inverse=True)
+    a, b = place.reshape(-1, 2).T
+    joined = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(names), len(names)))
+    _, label = connected_components(joined, directed=False)
+    found = [sorted(names[label == one].tolist()) for one in range(int(label.max(initial=-1)) + 1)]
+    return sorted(found, key=lambda one: (-len(one), one))
 
 
 def every(out: str) -> pl.DataFrame:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from manifests.records import Box, Crop, Image, Landmarks, Measures
+from manifests.records import Box, Crop, Geometry, Image, Landmarks, Measures
 
 RATIO_MARGIN: Final = 1.3  # of face_ratio, whatever the recipe's margin
 _INSIDE_BLOCK: Final = 12  # px
 _WHOLE_BLOCK: Final = 16  # px
 _HASH_LARGE: Final = 256  # px, the shorter side: larger pictures are halved before they are hashed
+_TILES: Final = 4  # by four: where a frame is looked at away from its faces
+_TILE: Final = 96  # px, the largest side of such a tile
+_LEAST_TILES: Final = 4  # free of faces; with fewer nothing is said
 _NOISE_FLOOR: Final = 0.5  # of 255: the least that counts as difference by re-encoding
 
 # ITA is an estimate on a web video: these limits are ours, and wide of them it is not given.
@@ -24,10 +29,56 @@ _ITA_LEAST_B: Final = 2.0  # b*: bluish light makes the angle meaningless
 _ITA_CHEEKS: Final = 25.0  # degrees between the two cheeks: side light
 
 
-def measure(crop: Crop, frame_phash: int, width: int, height: int) -> Measures:
-    """All measures of a crop but those that need a partner; ``width`` and ``height`` are the frame's."""
+def measure_frame(image_HWC: Image, faces: Sequence[Geometry]) -> Measures:
+    """What is measured of the frame and holds for all of its ``faces``, whose crops are kept out of it.
+
+    ``*_outside``: ``blur``, ``brightness`` and ``contrast`` of native tiles of at most 96 px in the middle of a 4 x 4
+    grid's fields, those left out that touch a crop: the means over the tiles, for brightness and contrast of all
+    their pixels together. None where fewer than four tiles are free.
+    """
+    height, width = image_HWC.shape[:2]
+    tiles = [grey(image_HWC[tile]) for tile in _tiles(height, width) if not any(_touches(tile, one) for one in faces)]
+    frame = Measures(frame_phash=phash(image_HWC))
+    if len(tiles) < _LEAST_TILES:
+        return frame
+    pixels = np.stack(tiles)
+    return replace(
+        frame,
+        blur_outside=float(np.mean([blur(tile) for tile in tiles])),
+        brightness_outside=brightness(pixels),
+        contrast_outside=contrast(pixels),
+    )
+
+
+def _tiles(height: int, width: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of the tiles."""
+    high, wide = height // _TILES, width // _TILES
+    side = min(_TILE, high, wide)
+    starts = [
+        (place * high + (high - side) // 2, step * wide + (wide - side) // 2)
+        for place in range(_TILES)
+        for step in range(_TILES)
+    ]
+    return [(slice(y, y + side), slice(x, x + side)) for y, x in starts] if side else []
+
+
+def _touches(tile: tuple[slice, slice], crop: Geometry) -> bool:
+    rows, columns = tile
+    return bool(
+        rows.start < crop.y0 + crop.side
+        and rows.stop > crop.y0
+        and columns.start < crop.x0 + crop.side
+        and columns.stop > crop.x0
+    )
+
+
+def measure(crop: Crop, frame: Measures, width: int, height: int) -> Measures:
+    """All measures of a crop but those that need a partner. ``frame`` holds those of the whole frame, ``width`` and
+    ``height`` are its size.
+    """
     shades = grey(crop.probe)
-    return Measures(
+    return replace(
+        frame,
         blur=blur(shades),
         blur_face=blur_face(shades, crop.box_in_probe),
         brightness=brightness(shades),
@@ -35,7 +86,6 @@ def measure(crop: Crop, frame_phash: int, width: int, height: int) -> Measures:
         face_ratio=face_ratio(crop.face.box, width, height),
         ita=ita(crop.probe, crop.landmarks_in_probe),
         phash=phash(crop.probe),
-        frame_phash=frame_phash,
     )
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from manifests import leaks, scan, storage
 from manifests.divide import SIDES
 from manifests.records import UsageError
+from manifests.wording import worded
 from quality.audited import Audited
 
 LEAKS: Final[dict[str, type[pl.DataType]]] = {
@@ -105,8 +106,8 @@ def near_pairs(builds: Sequence[Audited], numbered: pl.DataFrame, pairs: pl.Data
         .join(numbered.select(columns), left_on="b", right_on="number", suffix="_b")
         .with_columns(
             kind=pl.lit("near_duplicate"),
-            id=pl.format("{}+{}", "video_id", "video_id_b"),
-            note=pl.format(
+            id=worded("{}+{}", "video_id", "video_id_b"),
+            note=worded(
                 "{} of {} frames match, {} agree on pixels (correlation {})",
                 "matched",
                 "sampled",
@@ -138,7 +139,7 @@ def between_builds(builds: Sequence[Audited], pair: tuple[int, int], shared: pl.
     kinds = [*ALWAYS, *(one.promise.keys() & other.promise.keys())]
     rows = _crossing(shared).with_columns(
         other=pl.lit(other.name),
-        note=pl.format("{} there, {} in the other", "videos", "other_videos"),
+        note=worded("{} there, {} in the other", "videos", "other_videos"),
         breaks=pl.col("kind").is_in(kinds),
     )
     return _rows(rows, one, "split")
@@ -152,7 +153,7 @@ def allowed(table: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, tu
     """
     wanted = [name for given in names for name in _listed(given)]
     candidates = table.select(
-        "kind", "id", names=pl.concat_list(pl.col("id"), pl.format("{}:{}", "kind", "id"), pl.col("id").str.split("+"))
+        "kind", "id", names=pl.concat_list(pl.col("id"), worded("{}:{}", "kind", "id"), pl.col("id").str.split("+"))
     )
     hit = candidates.select(pl.col("names").list.eval(pl.element().is_in(wanted)).list.any()).to_series()
     known = set(candidates["names"].explode(empty_as_null=True).drop_nulls())
@@ -180,7 +181,7 @@ def _listed(given: str) -> list[str]:
         with storage.local_copy(given) as path:
             frame = pl.read_parquet(path) if given.endswith(".parquet") else pl.read_csv(path, infer_schema=False)
         if "kind" in frame.columns:
-            return frame.select(pl.format("{}:{}", "kind", "id")).to_series().drop_nulls().to_list()
+            return frame.select(worded("{}:{}", "kind", "id")).to_series().drop_nulls().to_list()
         return frame["id"].cast(pl.String).drop_nulls().to_list()
     except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
@@ -201,7 +202,7 @@ def _names(build: Audited, values: pl.Series) -> pl.DataFrame:
         .group_by("bytes")
         .agg(
             pl.col("sha256").min().alias("id"),
-            pl.format("{} and {}", pl.col("sample_id").min(), pl.col("sample_id").max()).alias("note"),
+            worded("{} and {}", pl.col("sample_id").min(), pl.col("sample_id").max()).alias("note"),
         )
         .collect(engine="streaming")
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -185,19 +185,60 @@ def trio(album: Album, first: dict[str, Any] | None, second: dict[str, Any]) -> 
     return tuple(pictures)
 
 
-def pairs(album: Album, found: pl.DataFrame) -> list[Sheet]:
-    """For each pair of videos (columns video, other, shared) the pictures of a frame with the nearest hashes."""
-    named = pl.concat([found["video"], found["other"]]).unique().implode()
-    rows = scan(album.out).filter(pl.col("video_id").is_in(named)).select(*_COLUMNS, "phash").collect()
+def clusters(album: Album, found: Sequence[Sequence[str]]) -> list[Sheet]:
+    """A sheet a cluster of video ids: two with their difference, of more a picture each, of the most alike frames."""
+    rows = _rows(album, [name for names in found for name in names])
+    sheets = []
+    for names in found:
+        present = [name for name in names if name in rows]
+        if len(present) < 2:
+            continue
+        where = ", ".join(f"{name} ({rows[name].item(0, 'split')})" for name in names[:_EACH] if name in rows)
+        more = f" and {len(names) - _EACH} more" if len(names) > _EACH else ""
+        first = _middle(rows[present[0]])
+        alike = [_alike(rows[name], first) for name in present[1:_EACH]]
+        pictures = (
+            trio(album, *_closest(rows, present)) if len(present) == 2 else album.sheet("", [first, *alike]).pictures
+        )
+        sheets.append(Sheet(title=f"{len(names)} videos: {where}{more}", pictures=pictures))
+    return sheets
+
+
+def pairs(album: Album, other: Album, found: pl.DataFrame) -> list[Sheet]:
+    """For each pair of videos of two builds (columns video, other, shared) the most alike frames, side by side."""
+    ours, theirs = _rows(album, found["video"]), _rows(other, found["other"])
     sheets = []
     for row in found.iter_rows(named=True):
-        first, second = (rows.filter(video_id=row[key]) for key in ("video", "other"))
-        bits = (pl.col("phash") ^ pl.col("phash_other")).bitwise_count_ones()
-        both = first.join(second, how="cross", suffix="_other").sort(bits, "sample_id", "sample_id_other")
-        if both.is_empty():
-            continue
-        one = both.row(0, named=True)
-        other = {name: one[f"{name}_other"] for name in _COLUMNS}
-        title = f"{row['video']} ({row['split']}) and {row['other']} ({row['other_split']}): {row['shared']} frames"
-        sheets.append(Sheet(title=title, pictures=trio(album, one, other)))
+        if row["video"] in ours and row["other"] in theirs:
+            first = _middle(ours[row["video"]])
+            shown = [
+                *album.sheet("", [first]).pictures,
+                *other.sheet("", [_alike(theirs[row["other"]], first)]).pictures,
+            ]
+            title = f"{row['video']} ({row['split']}) and {row['other']} ({row['other_split']}): {row['shared']} frames"
+            sheets.append(Sheet(title=title, pictures=tuple(shown)))
     return sheets
+
+
+def _rows(album: Album, names: Iterable[str]) -> dict[str, pl.DataFrame]:
+    """The stored pictures of these videos."""
+    wanted = pl.Series(sorted(set(names)), dtype=pl.String).implode()
+    rows = scan(album.out).filter(pl.col("video_id").is_in(wanted)).select(*_COLUMNS, "phash").collect()
+    return {str(name): part.sort("sample_id") for (name,), part in rows.group_by("video_id")}
+
+
+def _middle(rows: pl.DataFrame) -> dict[str, Any]:
+    return rows.row(rows.height // 2, named=True)
+
+
+def _alike(rows: pl.DataFrame, one: dict[str, Any]) -> dict[str, Any]:
+    """The row with the hash nearest to another's."""
+    bits = (pl.col("phash") ^ pl.lit(one["phash"], pl.UInt64)).bitwise_count_ones()
+    return rows.sort(bits, "sample_id").row(0, named=True)
+
+
+def _closest(rows: dict[str, pl.DataFrame], names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The rows of two videos with the nearest hashes."""
+    first, second = (rows[name] for name in names)
+    pairs = [(one, _alike(second, one)) for one in first.iter_rows(named=True)]
+    return min(pairs, key=lambda pair: (pair[0]["phash"] ^ pair[1]["phash"]).bit_count())

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import jinja2
-import polars as pl
 from markupsafe import Markup, escape
 
 from manifests import scan, storage, store
 from manifests.console import plain
 from manifests.recipe import flatten
 from manifests.records import SemblanceError
-from quality import alarms, charts, copies, drift, fairness, figures, flags, pictures, shortcuts
+from quality import alarms, charts, copies, drift, fairness, figures, flags, pictures
 from quality.alarms import Judgement
 from quality.drift import Shift
 
@@ -118,8 +117,8 @@ def render(out: str, description: Mapping[str, Any], judgement: Judgement, *, co
             fingerprint=description.get("fingerprint"),
             protocol=description.get("split"),
             ita_note=fairness.ITA_NOTE,
-            missing=shortcuts.MISSING,
             shifts=None if compare is None else drift.drift(out, compare),
+            clusters=len(copies.clusters(judgement.copied)),
             compared=None if compare is None else _compared(out, compare, share=share),
             flagged=_flagged(out),
         )
@@ -146,7 +145,14 @@ def _flagged(out: str) -> list[dict[str, Any]]:
 
 def _compared(out: str, other: str, *, share: bool) -> dict[str, Any]:
     name = store.description(other).get("dataset", "the other build") if share else other
-    return {"name": name, "rows": list(zip(*(figures.totals(one).items() for one in (out, other)), strict=True))}
+    copied = copies.between(out, other)
+    ours, theirs = (pictures.Album(one, left=pictures.BUDGET // 20) for one in (out, other))
+    return {
+        "name": name,
+        "rows": list(zip(*(figures.totals(one).items() for one in (out, other)), strict=True)),
+        "copied": copied.height,
+        "sheets": [] if share else pictures.pairs(ours, theirs, copied.head(_SUSPECTS)),
+    }
 
 
 def _sheets(out: str, judgement: Judgement) -> dict[str, list[pictures.Sheet]]:
@@ -159,8 +165,9 @@ def _sheets(out: str, judgement: Judgement) -> dict[str, list[pictures.Sheet]]:
         shown |= set(names)
         found["labels"] += pictures.changes(album, names, flag.replace("_", " "))
     across = copies.across(judgement.copied)
-    inside = judgement.copied.join(across, on=["video", "other"], how="anti")
-    found["pairs"] = pictures.pairs(album, pl.concat([across, inside]).head(_SUSPECTS))
+    torn = {*across["video"], *across["other"]}
+    joined = sorted(copies.clusters(judgement.copied), key=lambda names: torn.isdisjoint(names))
+    found["pairs"] = pictures.clusters(album, joined[:_SUSPECTS])
     found["worst"] = pictures.worst(album)
     found["kept"] = pictures.kept(album)
     found["rejected"] = pictures.rejected(album)

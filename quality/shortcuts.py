@@ -16,6 +16,8 @@ Verdict = Literal["even", "shortcut", "too few to tell", "nothing known", "basel
 
 ALARM: Final = 0.6  # of the lower 95 % bound
 
+# Of the frame, away from every face.
+OUTSIDE: Final = ("blur_outside", "brightness_outside", "contrast_outside")
 # How a video was recorded, stored and framed. A label that these tell was given away by whoever collected the videos.
 ACQUISITION: Final = (
     "width",
@@ -34,6 +36,7 @@ ACQUISITION: Final = (
     "box_y",
     "box_side",
     "box_share",
+    *OUTSIDE,
 )
 # Statistics of the crop, face included: they may be evidence of the forgery, so they are a baseline and no alarm.
 FACE: Final = ("blur", "blur_face", "brightness", "contrast", "encoded_bytes", "bytes_per_pixel")
@@ -54,7 +57,6 @@ BARRED: Final = (
     "created",
     "ita",  # never used of a person
 )
-MISSING: Final = "blur, brightness and contrast outside the face box are not recorded, so they were not tried"
 REMEDY: Final = (
     "encode reals and fakes alike, or keep a subset matched on these columns: `quality match OUT --to keep.parquet`, "
     "then `shards repack OUT --split PROTOCOL --keep keep.parquet --to OUT2`"
@@ -99,6 +101,7 @@ def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame) -> pl.DataFrame:
             "blur_face",
             "brightness",
             "contrast",
+            *OUTSIDE,
             "encoded_bytes",
             bytes_per_pixel=pl.col("encoded_bytes") / pl.col("crop_side").cast(pl.Float64).pow(2),
             box_x=(pl.col("box_x0") + pl.col("box_x1")) / 2,

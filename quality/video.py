@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from manifests.records import Frame, Image, Properties, SemblanceError
 av.logging.set_level(None)  # what damaged files say goes into their rows, not onto the screen
 
 DecoderName = Literal["pyav", "decord"]
+Skip = Literal["none", "nonref", "nonkey"]
 # PyAV is equal to ffmpeg in every pixel on all of the tests' clips, and faster on long GOPs; decord has had
 # no release since 2021.
 DEFAULT_DECODER: Final[DecoderName] = "pyav"
@@ -66,12 +68,10 @@ def probe(path: str, bounds: Bounds | None = None) -> Properties:
     with _opened(path) as container:
         stream = _video_stream(container)
         _check(container, stream, bounds)
-        shown, stored, keys = _count_packets(container, stream, bounds.frames if bounds else None)
+        shown, stored, keys, first = _pass_over(container, stream, bounds.frames if bounds else None)
         if shown == 0:
             raise VideoError("empty", "the video stream has no frames; get the file again.")
         properties = _properties(container, stream, size, shown, stored, keys)
-    with _opened(path) as container:
-        first = next(_decoded(container, _video_stream(container)), None)
     rotation = int(first.rotation) % 360 if first is not None else 0
     turned = rotation in (90, 270)
     return Properties(
@@ -96,16 +96,22 @@ def created(file: str | IO[bytes]) -> str | None:
     return _created(next(found, None))
 
 
-def frames(path: str, indices: Sequence[int], *, decoder: DecoderName) -> Iterator[Frame]:
+def frames(path: str, indices: Sequence[int], *, decoder: DecoderName, skip: Skip = "none") -> Iterator[Frame]:
     """The wanted frames in order, upright (H, W, 3) RGB, decoded in one thread from the start without seeking.
 
     Index i is the i-th frame that the decoder puts out, as ``ffmpeg -fps_mode passthrough`` counts. A packet
-    that cannot be decoded is passed over; wanted frames that never come are left out. Raises VideoError
-    where the file cannot be opened.
+    that cannot be decoded is passed over; wanted frames that never come are left out. With ``skip`` the codec leaves
+    out frames that no other needs (``nonref``) or all but key frames (``nonkey``), and in place of each wanted frame
+    comes the one nearest in time that is left, once; PyAV alone can do so, and where a file gives its frames no
+    times, all are decoded. Raises VideoError where the file cannot be opened.
     """
     if not indices:
         return
-    with closing(_frames_decord(path, indices) if decoder == "decord" else _frames_pyav(path, indices)) as found:
+    if decoder == "decord":
+        found = _frames_decord(path, indices)
+    else:
+        found = _frames_pyav(path, indices) if skip == "none" else _frames_near(path, indices, skip)
+    with closing(found):
         yield from found
 
 
@@ -119,7 +125,10 @@ def write_h264(
     bframes: int = 2,
     comment: str | None = None,
 ) -> None:
-    """Write (H, W, 3) RGB images of even sides as an H.264 mp4, yuv420p; the same images give the same bytes."""
+    """Write (H, W, 3) RGB images as an H.264 mp4; the same images give the same bytes.
+
+    Even sides are stored as yuv420p, odd ones as yuv444p, which knows them but fewer players do.
+    """
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         if comment is not None:
             container.metadata["comment"] = comment
@@ -130,10 +139,86 @@ def write_h264(
                 options["mbtree"] = "0"  # with it, vectorised x264 gives other bytes each run, even in one thread
                 stream = container.add_stream("libx264", rate=fps, options=options)
                 stream.height, stream.width = image.shape[:2]
-                stream.pix_fmt = "yuv420p"
+                stream.pix_fmt = "yuv444p" if image.shape[0] % 2 or image.shape[1] % 2 else "yuv420p"
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
         if stream is not None:
             container.mux(stream.encode(None))
+
+
+def recompressed(path: str, indices: Sequence[int], *, crf: int, decoder: DecoderName) -> Iterator[Frame]:
+    """The wanted frames, upright, after all of the video was encoded once more as H.264 (yuv420p) at this ``crf``.
+
+    The i-th frame that ``frames`` numbers is the i-th that is encoded, whatever its time: a variable rate becomes the
+    average one, and damaged packets are passed over as there. Everything is encoded in the sensor's orientation, an odd
+    side with its last row or column twice, which is cut off again; no sound; in one thread, so that the same file gives
+    the same pixels. PyAV's frames keep their YUV values: a yuv420p video of even sides is unchanged at ``crf`` 0, which
+    H.264 calls lossless. The new file has no name, so nothing is left of it however the process ends.
+
+    Raises VideoError where the file cannot be opened or its frames cannot be encoded.
+    """
+    if not indices:
+        return
+    wanted, last = set(indices), max(indices)
+    with tempfile.TemporaryFile(prefix="semblance-") as file:
+        with closing(_sources(path, decoder)) as sources:
+            height, width, rotation = _encode(file, sources, _rate(path), crf)
+        file.seek(0)
+        with _opened(file) as container:
+            for index, frame in enumerate(_decoded(container, _video_stream(container))):
+                if index in wanted:
+                    image = np.rot90(frame.to_ndarray(format="rgb24")[:height, :width], rotation // 90)
+                    yield Frame(index=index, time_s=None, image=np.ascontiguousarray(image))
+                if index >= last:
+                    return
+
+
+def _sources(path: str, decoder: DecoderName) -> Generator[Any, None, None]:
+    """Every frame that the decoder puts out, as PyAV's."""
+    if decoder == "decord":
+        total = probe(path).frames_total or 0
+        for frame in _frames_decord(path, range(total)):
+            yield av.VideoFrame.from_ndarray(frame.image, format="rgb24")
+        return
+    with _opened(path) as container:
+        yield from _decoded(container, _video_stream(container))
+
+
+def _rate(path: str) -> Fraction:
+    with _opened(path) as container:
+        return Fraction(_video_stream(container).average_rate or 25)
+
+
+def _encode(file: IO[bytes], sources: Iterable[Any], rate: Fraction, crf: int) -> tuple[int, int, int]:
+    """Encode the frames one by one; the first one's height, width and rotation before."""
+    stream: Any = None
+    height = width = rotation = 0
+    options = {"crf": str(crf), "preset": "medium", "threads": "1", "mbtree": "0"}  # mbtree: see write_h264
+    try:
+        with av.open(file, "w", format="mp4") as container:
+            for index, source in enumerate(sources):
+                frame = _even(source)
+                if stream is None:
+                    height, width, rotation = source.height, source.width, int(source.rotation) % 360
+                    stream = container.add_stream("libx264", rate=rate, options=options)
+                    stream.height, stream.width, stream.pix_fmt = frame.height, frame.width, "yuv420p"
+                    for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
+                        setattr(stream.codec_context, tag, getattr(frame, tag))
+                frame.pts, frame.time_base, frame.pict_type = index, 1 / rate, 0  # the encoder chooses its own types
+                container.mux(stream.encode(frame))
+            if stream is not None:
+                container.mux(stream.encode(None))
+    except (av.error.FFmpegError, ValueError) as error:
+        raise VideoError("decode_error", f"its frames cannot be encoded as H.264 ({_reason(error)}).") from error
+    return height, width, rotation
+
+
+def _even(frame: Any) -> Any:
+    """The frame as yuv420p of even sides."""
+    if frame.height % 2 or frame.width % 2:
+        image = frame.to_ndarray(format="rgb24")
+        padded = np.pad(image, ((0, frame.height % 2), (0, frame.width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
+    return frame.reformat(format="yuv420p")
 
 
 def _opened(file: str | IO[bytes]) -> Any:
@@ -168,16 +253,18 @@ def _beyond(what: str, limit: str) -> VideoError:
     )
 
 
-def _count_packets(container: Any, stream: Any, most: int | None) -> tuple[int, int, list[int]]:
-    """Frames that will be shown, packets that are stored, and the places of the key frames.
-
-    Raises VideoError for more than ``most``.
+def _pass_over(container: Any, stream: Any, most: int | None) -> tuple[int, int, list[int], Any]:
+    """Frames that will be shown, packets that are stored, the places of the key frames, and the first frame, None
+    where none can be decoded. Raises VideoError for more than ``most``.
     """
     shown = stored = 0
     keys = []
+    first = None
     try:
         for packet in container.demux(stream):
-            if packet.size == 0:
+            if first is None:
+                first = _first_of(packet)
+            if packet.size == 0:  # the last, which empties the decoder
                 continue
             stored += 1
             if most is not None and stored > most:
@@ -187,7 +274,14 @@ def _count_packets(container: Any, stream: Any, most: int | None) -> tuple[int, 
             shown += not packet.is_discard
     except (av.error.FFmpegError, OSError):
         pass  # what was read counts; the header's number shows that something lacks
-    return shown, stored, keys
+    return shown, stored, keys, first
+
+
+def _first_of(packet: Any) -> Any:
+    try:
+        return next(iter(packet.decode()), None)
+    except (av.error.InvalidDataError, av.error.EOFError):
+        return None
 
 
 def _properties(container: Any, stream: Any, size: int, shown: int, stored: int, keys: Sequence[int]) -> dict[str, Any]:
@@ -241,10 +335,54 @@ def _frames_pyav(path: str, indices: Sequence[int]) -> Generator[Frame, None, No
     with _opened(path) as container:
         for index, frame in enumerate(_decoded(container, _video_stream(container))):
             if index in wanted:
-                image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                yield Frame(index=index, time_s=_time(frame), image=np.ascontiguousarray(image))
+                yield _upright(index, frame)
             if index >= last:
                 return
+
+
+def _frames_near(path: str, indices: Sequence[int], skip: Skip) -> Generator[Frame, None, None]:
+    with _opened(path) as container:
+        times = sorted(_times(container, _video_stream(container)))
+    if len(set(times)) < len(times) or not times:
+        yield from _frames_pyav(path, indices)
+        return
+    place = {time: index for index, time in enumerate(times)}
+    wanted = iter(sorted({index for index in indices if index < len(times)}))
+    target = next(wanted, None)
+    given = -1
+    last: Any = None
+    with _opened(path) as container:
+        stream = _video_stream(container)
+        stream.codec_context.skip_frame = skip.upper()
+        for frame in _decoded(container, stream):
+            if frame.pts not in place:
+                continue
+            while target is not None and times[target] <= frame.pts:
+                earlier = last is not None and times[target] - last.pts <= frame.pts - times[target]
+                nearest = last if earlier else frame
+                if place[nearest.pts] > given:
+                    given = place[nearest.pts]
+                    yield _upright(given, nearest)
+                target = next(wanted, None)
+            if target is None:
+                return
+            last = frame
+        if target is not None and last is not None and place[last.pts] > given:
+            yield _upright(place[last.pts], last)
+
+
+def _times(container: Any, stream: Any) -> list[int]:
+    """Times of all frames that are shown, in the stream's unit; none where one has no time."""
+    try:
+        found = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
+    except (av.error.FFmpegError, OSError):
+        return []
+    return [] if None in found else found
+
+
+def _upright(index: int, frame: Any) -> Frame:
+    image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+    return Frame(index=index, time_s=_time(frame), image=np.ascontiguousarray(image))
 
 
 def _time(frame: Any) -> float | None:

@@ -82,7 +82,7 @@ def card(description: Mapping[str, Any]) -> str:
 {invented}Fingerprint `{description["fingerprint"]}`; recipe `{description["recipe"]["name"]}`; split laid out: `{
         description["split"]
     }`.
-{_history(description)}
+{_history(description)}{_recompressed(description)}
 | what | count |
 |---|---|
 | videos | {counted["videos"]} ({statuses}) |
@@ -131,6 +131,17 @@ def _masks(counted: Mapping[str, int] | None) -> str:
         counted["videos_lacking"]
     } videos some or all lack (columns masks and mask_note of the videos table). {_MASKS}
 """
+
+
+def _recompressed(description: Mapping[str, Any]) -> str:
+    """Whether the pictures are those of videos that were encoded once more, and what is not."""
+    crf = description["recipe"].get("recompress", {}).get("crf")
+    if crf is None:
+        return ""
+    return (
+        f"\nBefore its faces were cut, every video was encoded once more as H.264 at crf {crf}. Boxes, verdicts, "
+        "labels, change and change_peak are those of the videos as they came.\n"
+    )
 
 
 def _history(description: Mapping[str, Any]) -> str:

@@ -102,8 +102,11 @@ def fit(
     powersgd: Annotated[
         int | None, typer.Option("--powersgd", min=1, help="Compress gradients between ranks to this rank.")
     ] = None,
+    powersgd_after: Annotated[
+        int, typer.Option("--powersgd-after", min=2, help="Steps before which they are not compressed.")
+    ] = 1000,
     tracking: Annotated[
-        str, typer.Option("--tracking", help="sqlite (in the run folder), an MLflow address, or none.")
+        str, typer.Option("--tracking", help="sqlite (in the run folder), an MLflow address, wandb, or none.")
     ] = "sqlite",
 ) -> None:
     """Train a detector on the train sides of builds, selecting on their val sides; stopped, it goes on exactly."""
@@ -133,6 +136,7 @@ def fit(
         workers=workers,
         deterministic=deterministic,
         powersgd=powersgd,
+        powersgd_after=powersgd_after,
         save_every=save_every,
         progress=sys.stdout.isatty(),
     )
@@ -251,12 +255,18 @@ def predict(
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Lay key=value over that recipe.")] = None,
     passes: Annotated[int, typer.Option("--passes", min=0, help="Of Monte-Carlo dropout; 0: no uncertainty.")] = 100,
+    overlay: Annotated[
+        str | None, typer.Option("--overlay", help="An mp4 of the whole video with boxes and verdicts drawn.")
+    ] = None,
 ) -> None:
     """Judge one video: a score for every face over time and for the whole, with probability and uncertainty."""
     from manifests import storage
     from quality import codec
     from training import judge, predict
+    from training import overlay as overlays
 
+    if overlay is not None:
+        overlays.check(video, overlay)
     if to is not None and not to.lower().endswith(".png"):
         raise UsageError(f"--to {to} must end in .png.")
     one = judge.load(run)
@@ -273,6 +283,8 @@ def predict(
     if to is not None:
         storage.write_bytes(to, codec.encode(predict.sheet(found), codec.EncodingConfig(format="png")))
         print(f"faces: {plain(to)}")
+    if overlay is not None:
+        print(f"overlay of {overlays.write(found, overlay)} frames: {plain(overlay)}")
 
 
 def _told(score: Scored) -> str:

@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.strategies import DDPStrategy
 
 from manifests.recipe import flatten
 from manifests.records import SemblanceError
 from training import checkpoint, material, models, rundir, sampling
+from training import tracking as trackers
+from training.gradients import PowerSGD
 from training.keeper import Keeper
 from training.models import Model
 from training.recipes.base import TrainingRecipe
@@ -30,8 +32,8 @@ class Machine:
 
     ``devices``: GPUs, or processes on CPUs; None takes all GPUs, or one process. ``workers``: loader processes for
     each; None leaves a core to the training itself. ``deterministic``: only algorithms that repeat exactly on a GPU.
-    ``powersgd``: the rank of compressed gradients between ranks (Vogels et al. 2019); its error feedback is not in the
-    checkpoint, so a resumed run with it is near, not equal.
+    ``powersgd``: the rank of the matrices that ranks send instead of gradients, after ``powersgd_after`` steps
+    (training/gradients.py): a resumed run with it is near, not equal.
     """
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -40,6 +42,7 @@ class Machine:
     workers: int | None = None
     deterministic: bool = False
     powersgd: int | None = None
+    powersgd_after: int = 1000
     save_every: int = 500  # optimiser's steps
     progress: bool = False  # Lightning's bar
 
@@ -74,8 +77,8 @@ def fit(
     """Train ``recipe`` on the train sides of the builds ``outs`` into ``run``, selecting on their val sides.
 
     ``others`` are builds whose val side is judged every five epochs and never selected on. ``tracking``: ``sqlite`` in
-    the run folder, an MLflow address, or None. With ``resume`` the run goes on from its last checkpoint, and what
-    comes equals what would have come. Under several ranks every one calls this alike.
+    the run folder, an MLflow address, ``wandb``, or None. With ``resume`` the run goes on from its last checkpoint, and
+    what comes equals what would have come. Under several ranks every one calls this alike.
 
     Raises UsageError and SemblanceError for all that the user can mend, before the first step where it can be known.
     """
@@ -84,6 +87,7 @@ def fit(
     first = not _launched()
     if first:
         run.check(recipe, resume=resume)
+        trackers.check(tracking)
     state = checkpoint.load(run.last) if resume and run.last.exists() else None
     stuff = material.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in others], recipe.data)
     if state is not None:
@@ -96,7 +100,11 @@ def fit(
         model = build(recipe.model, pretrained=state is None)
         task = Task(recipe, stuff, model, workers=workers, resume=state)
     keeper = Keeper(run, every=machine.save_every, say=say)
-    trainer = _trainer(recipe, machine, run, say if first else lambda _: None, [keeper, *callbacks])
+    added = [*callbacks]
+    if machine.powersgd is not None and _ranks(machine) > 1:
+        done = state["step"] if state else 0
+        added.append(PowerSGD(machine.powersgd, after=machine.powersgd_after, step=done))
+    trainer = _trainer(recipe, machine, run, say if first else lambda _: None, [keeper, *added])
     tracker = None
     if first:
         run.begin(recipe, stuff.datasets, state["step"] if state else 0)
@@ -139,16 +147,15 @@ def _trainer(
     gpu = machine.accelerator != "cpu" and torch.cuda.is_available()
     if machine.accelerator == "gpu" and not gpu:
         raise SemblanceError("There is no GPU that torch can use; take --accelerator cpu, or mend the driver.")
-    devices = machine.devices or (torch.cuda.device_count() if gpu else 1)
     precision = recipe.precision
     if not gpu and precision == "16-mixed":
         precision = "32-true"
         say("16-mixed is for GPUs: this run computes in 32 bits")
     return Trainer(
         accelerator="gpu" if gpu else "cpu",
-        devices=devices,
+        devices=_ranks(machine) // machine.nodes,
         num_nodes=machine.nodes,
-        strategy=_strategy(machine) if devices * machine.nodes > 1 else "auto",
+        strategy=DDPStrategy() if _ranks(machine) > 1 else "auto",
         precision=precision,
         max_epochs=recipe.epochs,
         accumulate_grad_batches=recipe.accumulate,
@@ -166,13 +173,9 @@ def _trainer(
     )
 
 
-def _strategy(machine: Machine) -> Strategy:
-    if machine.powersgd is None:
-        return DDPStrategy()
-    from torch.distributed.algorithms.ddp_comm_hooks import powerSGD_hook
-
-    state = powerSGD_hook.PowerSGDState(None, matrix_approximation_rank=machine.powersgd, start_powerSGD_iter=1000)
-    return DDPStrategy(ddp_comm_state=state, ddp_comm_hook=powerSGD_hook.powerSGD_hook)
+def _ranks(machine: Machine) -> int:
+    gpus = torch.cuda.device_count() if machine.accelerator != "cpu" and torch.cuda.is_available() else 1
+    return (machine.devices or gpus) * machine.nodes
 
 
 def _go_on(trainer: Trainer, state: Mapping[str, Any]) -> None:
@@ -192,26 +195,26 @@ def _note(
     trainer: Trainer,
     workers: int,
 ) -> Tracker | None:
-    """Write run.json, and begin MLflow's run or go on with it."""
+    """Write run.json, and begin the tracker's run or go on with it."""
     file = run.path / "run.json"
-    known = rundir.read_json(file).get("mlflow_run")
+    kind = "wandb_run" if tracking == "wandb" else "mlflow_run"
+    ids = {name: value for name, value in rundir.read_json(file).items() if name in ("mlflow_run", "wandb_run")}
     tracker = None
     if tracking is not None:
-        uri = f"sqlite:///{(run.path / 'mlflow.db').resolve()}" if tracking == "sqlite" else tracking
-        name = f"{recipe.name} {run.path.resolve().name}"
-        tracker = Tracker(uri, name, (run.path / "mlflow").resolve().as_uri(), known)
-        if known is None:
+        tracker = trackers.begin(tracking, run.path, f"{recipe.name} {run.path.resolve().name}", ids.get(kind))
+        if ids.get(kind) is None:
             tags = {f"fingerprint/{one['name']}": str(one["fingerprint"]) for one in stuff.datasets}
             tags |= {f"version/{package}": version for package, version in rundir.versions().items()}
             tracker.describe(dict(flatten(recipe.model_dump(mode="json"))), tags)
+        ids[kind] = tracker.run_id
     facts = {
         "versions": rundir.versions(),
         "precision": trainer.precision,
         "accelerator": type(trainer.accelerator).__name__,
         "ranks": trainer.world_size,
         "workers": workers,
-        "mlflow_run": tracker.run_id if tracker is not None else known,
-    }
+        "mlflow_run": None,
+    } | ids
     rundir.write_json(file, facts)
     return tracker
 

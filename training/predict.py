@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import cv2
@@ -15,11 +16,12 @@ import torch
 from ingest import faces, process, recipes
 from ingest.faces import Detector
 from ingest.recipes import Recipe
+from ingest.recompress import RecompressConfig
 from manifests.recipe import lay_over
-from manifests.records import Image, SemblanceError, Video, make_video_id
+from manifests.records import Image, Outcome, SemblanceError, Video, make_video_id
 from quality import codec
 from training import judge as judges_of
-from training import shardlist, uncertainty
+from training import uncertainty
 from training.evaluation import scores
 from training.evaluation.metrics import Floats
 from training.judge import Judge
@@ -28,6 +30,10 @@ from training.uncertainty import PASSES, UNCERTAIN
 CELL: Final = 112  # px
 _CAPTION: Final = 28  # px under each cell
 _BANNER: Final = 22  # px above them
+_COLUMNS: Final[Mapping[str, Any]] = MappingProxyType(
+    {"sample_id": pl.String, "video_id": pl.String, "track": pl.Int32, "frame_index": pl.Int64, "time_s": pl.Float64}
+    | dict.fromkeys(("box_x0", "box_y0", "box_x1", "box_y1"), pl.Float64)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,9 @@ class Track:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prediction:
-    """What a run says of a video. ``pictures``: sample_id, video_id, track, time_s, logit, score, uncertainty."""
+    """What a run says of a video. ``pictures``: sample_id, video_id, track, frame_index, time_s, the box, logit, score,
+    uncertainty. ``row``: the video's, as in a build's ``videos``. ``sampled``: the frames that were looked at.
+    """
 
     path: str
     video: Scored
@@ -68,28 +76,26 @@ class Prediction:
     pictures: pl.DataFrame
     images: tuple[Image, ...]
     rejected: int
-    note: str | None  # what the file's fault costs, where it is not whole
+    row: Mapping[str, Any]
+    sampled: tuple[int, ...]
+
+    @property
+    def note(self) -> str | None:
+        """What the file's fault costs, where it is not whole."""
+        return self.row["error"] if self.row["status"] == "partial" else None
 
 
 def recipe_of(judge: Judge, asked: str | None = None, settings: Sequence[str] = ()) -> tuple[Recipe, str]:
     """How faces are found and cut, and where that is known from: the recipe asked for, by name or file, else the one
-    that the run's pictures were made by, else, where its builds are gone, the plan's; with settings laid over it.
+    that the run's pictures were made by, which the run keeps, else the plan's; with settings laid over it.
     """
     if asked is not None:
         return recipes.load(asked, settings), asked
-    made, source = _trained_on(judge)
-    return recipes.parse(lay_over(made.model_dump(mode="json"), settings), source), source
-
-
-def _trained_on(judge: Judge) -> tuple[Recipe, str]:
     for record in judge.datasets:
-        try:
-            described = shardlist.describe(record["out"])
-            if described["fingerprint"] == record["fingerprint"] and described.get("recipe"):
-                return recipes.parse(described["recipe"], record["out"]), str(record["out"])
-        except SemblanceError:
-            continue
-    return recipes.load("plan"), "plan"
+        if record.get("recipe"):
+            source = str(record["out"])
+            return recipes.parse(lay_over(record["recipe"], settings), source), source
+    return recipes.load("plan", settings), "plan"
 
 
 def predict(
@@ -107,7 +113,7 @@ def predict(
     file = Path(path)
     if not file.is_file():
         raise SemblanceError(f"There is no file {path}; name a video.")
-    recipe = recipe.model_copy(update={"masks": False})
+    recipe = recipe.model_copy(update={"masks": False, "recompress": RecompressConfig()})
     if recipe.sampling.mode == "list":
         raise SemblanceError("The recipe samples a list of frames of known videos; name another with --recipe.")
     name = make_video_id("video", file.stem)
@@ -122,11 +128,8 @@ def predict(
     if not kept:
         raise SemblanceError(_why_none(path, status, error, found.video, found.rejections))
     images = [codec.decode(sample.picture) for sample in kept]
-    rows = pl.DataFrame(
-        [{name: sample.row[name] for name in ("sample_id", "video_id", "track", "time_s")} for sample in kept],
-        schema={"sample_id": pl.String, "video_id": pl.String, "track": pl.Int32, "time_s": pl.Float64},
-    )
-    return _scored(path, judge, rows, images, passes, len(found.rejections), error if status == "partial" else None)
+    rows = pl.DataFrame([{name: sample.row[name] for name in _COLUMNS} for sample in kept], schema=_COLUMNS)
+    return _scored(path, judge, rows, images, passes, found)
 
 
 def _why_none(path: str, status: str, error: str | None, row: Any, rejections: Sequence[Any]) -> str:
@@ -142,7 +145,7 @@ def _why_none(path: str, status: str, error: str | None, row: Any, rejections: S
 
 
 def _scored(
-    path: str, judge: Judge, rows: pl.DataFrame, images: list[Image], passes: int, rejected: int, note: str | None
+    path: str, judge: Judge, rows: pl.DataFrame, images: list[Image], passes: int, found: Outcome
 ) -> Prediction:
     plain, drawn = _answers(judge, images, passes)
     logit_N = judge.combine(plain)
@@ -166,6 +169,7 @@ def _scored(
                 score=_score(judge, logit, rows.filter(mine), [part[mine.to_numpy()] for part in drawn], known),
             )
         )
+    seen = [one.row for one in found.samples] + [one.row for one in found.rejections]
     whole = float(scores.videos(rows)["logit"][0])
     return Prediction(
         path=path,
@@ -173,8 +177,9 @@ def _scored(
         tracks=tuple(tracks),
         pictures=rows,
         images=tuple(images),
-        rejected=rejected,
-        note=note,
+        rejected=len(found.rejections),
+        row=found.video,
+        sampled=tuple(sorted({int(row["frame_index"]) for row in seen})),
     )
 
 

@@ -4,14 +4,14 @@
 
     DIR/recipe.json             the complete training recipe (``TrainingRecipe``)
     DIR/datasets.json           a list: each build with its dataset's name, fingerprint, role (``train``, ``other``),
-                                split column, the counts of its sides, methods and compressions trained on
-    DIR/run.json                versions, precision, device, ranks, workers, MLflow's run id: what decides nothing
+                                split column, recipe, the counts of its sides, methods and compressions trained on
+    DIR/run.json                versions, precision, device, ranks, workers, the tracker's run id: what decides nothing
     DIR/checkpoints/last.ckpt   everything needed to go on (training/checkpoint.py)
     DIR/checkpoints/best.ckpt   the weights with the best figure on val; what evaluation takes
     DIR/metrics/steps.jsonl     a line an optimiser's step: step, epoch, loss and its parts, lr
     DIR/metrics/epochs.jsonl    a line an epoch: step, epoch, val/loss, val/auc_frame, val/auc_video, the same for each
                                 dataset (val/auc_video/NAME) and for others (other/auc_video/NAME)
-    DIR/mlflow.db               MLflow's store, unless another is named
+    DIR/mlflow.db               MLflow's store, unless another is named; DIR/wandb with --tracking wandb
     DIR/failure.json            after a loss that is no number: the step and all its sample ids
 
 Files are replaced as a whole, the two tables of metrics grow by whole lines; a resumed run first cuts them back to its

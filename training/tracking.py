@@ -1,22 +1,60 @@
-"""MLflow's one door: a run's recipe, fingerprints and metrics."""
+"""The trackers' one door: a run's recipe, fingerprints and metrics, to MLflow or to Weights & Biases."""
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import time
 import warnings
 from collections.abc import Mapping
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Protocol
 
-from manifests.records import SemblanceError
+from manifests.records import SemblanceError, UsageError
 
 EXPERIMENT: Final = "semblance"
 _FLUSH: Final = 100  # metrics
 _LONGEST: Final = 6000  # characters of a parameter that MLflow takes
 
 
-class Tracker:
+class Tracker(Protocol):
+    """What a run tells as it goes; ``run_id`` is the tracker's own name for it."""
+
+    run_id: str
+
+    def describe(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Write down what the run is made from."""
+
+    def log(self, step: int, figures: Mapping[str, float | None]) -> None:
+        """Add figures of a step; None is left out."""
+
+    def flush(self) -> None:
+        """Send what waits."""
+
+    def close(self, status: str) -> None:
+        """End the run as FINISHED, FAILED or KILLED."""
+
+
+def check(tracking: str | None) -> None:
+    """Raise UsageError where the tracker asked for is not installed."""
+    if tracking == "wandb" and importlib.util.find_spec("wandb") is None:
+        raise UsageError("--tracking wandb needs the package wandb; install it with `pip install wandb`.")
+
+
+def begin(tracking: str, folder: Path, name: str, known: str | None = None) -> Tracker:
+    """Begin a run named ``name``, or go on with the ``known`` one: ``sqlite`` is MLflow's store in the run's
+    ``folder``, ``wandb`` Weights & Biases, all else the address of an MLflow store.
+
+    Raises SemblanceError where the tracker cannot be reached.
+    """
+    if tracking == "wandb":
+        return Wandb(folder, name, known)
+    uri = f"sqlite:///{(folder / 'mlflow.db').resolve()}" if tracking == "sqlite" else tracking
+    return MLflow(uri, name, (folder / "mlflow").resolve().as_uri(), known)
+
+
+class MLflow:
     """Metrics go to MLflow in groups, so that its store costs no step its time."""
 
     def __init__(self, uri: str, name: str, artifacts: str, run_id: str | None = None) -> None:
@@ -49,7 +87,6 @@ class Tracker:
         self._waiting: list[Any] = []
 
     def describe(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Write down what the run is made from."""
         from mlflow.entities import Param, RunTag
 
         self._client.log_batch(
@@ -59,7 +96,6 @@ class Tracker:
         )
 
     def log(self, step: int, figures: Mapping[str, float | None]) -> None:
-        """Add figures of a step; None is left out."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -73,6 +109,49 @@ class Tracker:
             self._client.log_batch(self.run_id, metrics=waiting)
 
     def close(self, status: str) -> None:
-        """End the run as FINISHED, FAILED or KILLED."""
         self.flush()
         self._client.set_terminated(self.run_id, status)
+
+
+class Wandb:
+    """Project ``semblance`` of Weights & Biases, as its own settings say: WANDB_MODE=offline keeps all in DIR/wandb for
+    ``wandb sync``. It takes steps in their order alone, so those that a resumed run does again stay as they were first.
+    The test suite knows it offline, where the package is installed.
+    """
+
+    def __init__(self, folder: Path, name: str, run_id: str | None = None) -> None:
+        try:
+            import wandb
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                "--tracking wandb needs the package wandb; install it with `pip install wandb`."
+            ) from error
+        settings = wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._run = wandb.init(
+                project=EXPERIMENT,
+                name=name,
+                id=run_id,
+                resume=None if run_id is None else "allow",
+                dir=str(folder),
+                settings=settings,
+            )
+        except wandb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise SemblanceError(
+                f"Weights & Biases cannot be used ({reason}); log in with `wandb login`, or set WANDB_MODE=offline."
+            ) from error
+        self.run_id = str(self._run.id)
+
+    def describe(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        self._run.config.update({**parameters, **tags}, allow_val_change=True)
+
+    def log(self, step: int, figures: Mapping[str, float | None]) -> None:
+        self._run.log({name: value for name, value in figures.items() if value is not None}, step=step)
+
+    def flush(self) -> None:
+        """wandb sends on its own."""
+
+    def close(self, status: str) -> None:
+        self._run.finish(exit_code=0 if status == "FINISHED" else 1)

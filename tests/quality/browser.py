@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -34,8 +35,15 @@ class Seen:
     requests: list[str] = field(default_factory=list)
 
     def faults(self) -> list[str]:
-        found: list[str] = self.page.evaluate(FAULTS)
-        return found
+        """What a person with a screen reader, a keyboard or weak eyes would stumble over: axe-core's, and ours."""
+        ours: list[str] = self.page.evaluate(FAULTS)
+        violations = Axe().run(self.page).response["violations"]
+        theirs = [
+            f"{one['impact']} {one['id']}: {one['help']} ({node['target'][0]})"
+            for one in violations
+            for node in one["nodes"][:3]
+        ]
+        return ours + theirs
 
     def broken_pictures(self) -> int:
         """Pictures that did not load, after all had the time to."""

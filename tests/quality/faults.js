@@ -1,40 +1,13 @@
-// What a person with a screen reader, a keyboard or weak eyes would stumble over: those rules of axe-core that apply.
+// What axe-core passes over: words of drawings, their contrast, and a page that is wider than its window.
 () => {
   const faults = [];
   const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
-  const seen = new Set();
-  for (const one of all("[id]")) {
-    if (seen.has(one.id)) faults.push("id twice: " + one.id);
-    seen.add(one.id);
-  }
-  if (!document.documentElement.lang) faults.push("no language");
-  if (!document.title.trim()) faults.push("no title");
-  for (const name of ["main", "h1"]) if (all(name).length !== 1) faults.push("not one " + name);
-  let level = 1;
-  for (const head of all("h1, h2, h3, h4")) {
-    const own = Number(head.tagName[1]);
-    if (own > level + 1) faults.push("heading skips a level: " + head.textContent);
-    if (!head.textContent.trim()) faults.push("empty heading");
-    level = own;
-  }
   for (const image of document.images) if (!image.alt.trim()) faults.push("picture without words");
+  for (const head of all("table th")) if (!head.scope) faults.push("head without scope");
   for (const drawing of all("svg")) {
     if (drawing.getAttribute("role") !== "img" || !drawing.getAttribute("aria-label")) {
       faults.push("drawing without words");
     }
-  }
-  for (const input of all("input")) {
-    if (!input.labels.length || !input.labels[0].textContent.trim()) faults.push("input without label: " + input.id);
-  }
-  for (const table of all("table")) {
-    if (!table.querySelector("thead th")) faults.push("table without heads");
-    for (const head of all("th", table)) if (!head.scope) faults.push("head without scope");
-  }
-  for (const region of all("[role=region]")) {
-    if (!region.getAttribute("aria-label")) faults.push("region without name");
-  }
-  for (const one of all(".wide")) {
-    if (one.scrollWidth > one.clientWidth && one.tabIndex !== 0) faults.push("cannot be scrolled by keys");
   }
   if (document.documentElement.scrollWidth > window.innerWidth) faults.push("page is wider than the window");
 

@@ -11,7 +11,7 @@ import pytest
 
 from manifests import splits, store
 from manifests.records import SemblanceError, UsageError, Video
-from quality import video
+from quality import copies, video
 from quality.audit import audit
 from quality.verdict import verdict
 from tests.conftest import Run
@@ -27,15 +27,21 @@ c.mp4,real,,,clara,,test
 COPIES = "folder-a+folder-again", "folder-b+folder-same"
 
 
-@pytest.fixture(scope="module")
-def planted(demo: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six clips of the demo: ``again`` is ``a`` re-encoded under another name, ``same`` the very file of ``b``."""
-    root, out = tmp_path_factory.mktemp("planted"), tmp_path_factory.mktemp("audited") / "out"
+def fakes_of(demo: Path) -> dict[Path, Path]:
+    """Original -> one of its fakes."""
     fakes = {}
     for table in sorted(demo.glob("*/metadata.json")):
         for name, row in json.loads(table.read_text()).items():
             if "original" in row:
                 fakes[table.parent / row["original"]] = table.parent / name
+    return fakes
+
+
+@pytest.fixture(scope="module")
+def planted(demo: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six clips of the demo: ``again`` is ``a`` re-encoded under another name, ``same`` the very file of ``b``."""
+    root, out = tmp_path_factory.mktemp("planted"), tmp_path_factory.mktemp("audited") / "out"
+    fakes = fakes_of(demo)
     reals = sorted(fakes)
     clips = {"a": reals[0], "forged": fakes[reals[0]], "b": reals[1], "same": reals[1], "c": reals[2]}
     for name, source in clips.items():
@@ -87,6 +93,20 @@ def test_a_copied_clip_is_found_and_other_people_are_not(planted: Path, run: Run
     part = audit([str(planted)], allow=[str(bare)])
     assert set(part.failing()["id"]) == set(COPIES)
     assert verdict(part).startswith(f"BROKEN beside {samples.height} allowed leaks")
+
+
+def test_clips_of_another_build_are_found(built: Path, planted: Path, demo: Path, run: Run) -> None:
+    """The demo's clips under other names: each has its source as partner; the page names and shows them."""
+    found = copies.between(str(built), str(planted))
+    partners = {row["other"]: row["video"] for row in found.filter(pl.col("share") > 0.6).to_dicts()}
+    sources = [f"dfdc-{path.stem}" for path in sorted(fakes_of(demo))]
+    assert {partners[f"folder-{name}"] for name in ("a", "again")} == {sources[0]}
+    assert {partners[f"folder-{name}"] for name in ("b", "same")} == {sources[1]}
+    assert set(found["video"]) <= set(store.scan(str(built), "videos").collect()["video_id"])
+    assert copies.between(str(built), str(built)).is_empty()
+    run("quality", "report", planted, "--compare", built)
+    page = (planted / "report/index.html").read_text()
+    assert f"{copies.between(str(planted), str(built)).height} pairs of videos of two families, one in each" in page
 
 
 def test_unconfirmed_pairs_do_not_count(planted: Path) -> None:

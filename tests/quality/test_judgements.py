@@ -103,6 +103,20 @@ def test_copies_are_found_and_families_are_not(few: Path) -> None:
     assert copies.find(manifests.scan(str(few)).head(0)).is_empty()
 
 
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)).filter(lambda pair: pair[0] < pair[1]), max_size=20))
+@settings(max_examples=80, deadline=None)
+def test_clusters_are_what_pairs_join(pairs: list[tuple[int, int]]) -> None:
+    groups: list[set[int]] = []
+    for pair in pairs:
+        touched = [group for group in groups if group & set(pair)]
+        groups = [group for group in groups if group not in touched] + [set(pair).union(*touched)]
+    names = [(f"v{a:02}", f"v{b:02}") for a, b in pairs]
+    frame = pl.DataFrame(names, schema={"video": pl.String, "other": pl.String}, orient="row")
+    found = copies.clusters(frame)
+    assert {frozenset(one) for one in found} == {frozenset(f"v{one:02}" for one in group) for group in groups}
+    assert found == sorted(found, key=lambda one: (-len(one), one))
+
+
 @given(st.floats(0, 1), st.integers(1, 10_000))
 @settings(max_examples=50, deadline=None)
 def test_wilsons_interval_holds_its_equation(rate: float, count: int) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pil
 
 from ingest import crops, persons
-from manifests.records import Box, Face, Frame, Image
+from manifests.records import Box, Face, Frame, Geometry, Image, Measures
 from quality import codec, gates, meters
 
 LANDMARKS = (40.0, 50.0, 80.0, 50.0, 60.0, 70.0, 45.0, 90.0, 75.0, 90.0)
@@ -113,6 +113,34 @@ def test_noise_is_no_change_and_a_patch_is() -> None:
     assert meters.change(meters.absolute_difference(base, base), box) == 0
 
 
+def test_the_frame_is_measured_away_from_its_faces() -> None:
+    """What lies inside a face's crop changes nothing; one formula with the crops' own measures."""
+    frame = picture(3, 800, 800)
+    crop = Geometry(x0=210, y0=190, side=330)
+    alone = meters.measure_frame(frame, [crop])
+    changed = frame.copy()
+    changed[190:520, 210:540] = 255 - changed[190:520, 210:540] // 3
+    other = meters.measure_frame(changed, [crop])
+    assert (alone.blur_outside, alone.brightness_outside, alone.contrast_outside) == (
+        other.blur_outside,
+        other.brightness_outside,
+        other.contrast_outside,
+    )
+    tiles = [meters.grey(frame[y : y + 96, x : x + 96]) for y in range(52, 800, 200) for x in range(52, 800, 200)]
+    everywhere = meters.measure_frame(frame, [])
+    assert everywhere.blur_outside == pytest.approx(np.mean([meters.blur(tile) for tile in tiles]))
+    assert everywhere.brightness_outside == pytest.approx(np.mean(tiles) / 255)
+    assert everywhere.contrast_outside == pytest.approx(np.std(tiles) / 255)
+    assert alone.blur_outside != everywhere.blur_outside
+
+
+def test_a_frame_full_of_a_face_has_no_outside() -> None:
+    measures = meters.measure_frame(picture(3, 400, 400), [Geometry(x0=20, y0=20, side=370)])
+    assert measures.blur_outside is None
+    assert measures.frame_phash is not None
+    assert meters.measure_frame(picture(3, 20, 20)[:3, :3], []).brightness_outside is None
+
+
 def test_measures_are_blind_to_the_recipes_size() -> None:
     """Measured at min(native side, 224) px, never on invented pixels."""
     frame = Frame(index=0, time_s=0.0, image=picture(5, 400, 600))
@@ -120,7 +148,7 @@ def test_measures_are_blind_to_the_recipes_size() -> None:
     for size in (112, 224, 380):
         crop = crops.cut(frame, face((200, 100, 300, 220)), crops.CropConfig(size=size))
         assert crop.image.shape == (size, size, 3)
-        found.append(meters.measure(crop, 0, 600, 400))
+        found.append(meters.measure(crop, Measures(), 600, 400))
     assert found[0] == found[1] == found[2]
 
 
@@ -139,7 +167,7 @@ def test_nothing_crashes_at_the_edges(x: float, y: float, w: float, h: float, ki
     config = crops.CropConfig.model_validate({"kind": kind})
     crop = crops.cut(Frame(index=0, time_s=0.0, image=picture(7, 400, 600)), one, config)
     assert crop.image.shape == (224, 224, 3)
-    measures = meters.measure(crop, 0, 600, 400)
+    measures = meters.measure(crop, Measures(), 600, 400)
     assert measures.brightness is not None
     assert 0 <= measures.brightness <= 1
     gates.judge(one, measures, gates.GatesConfig())
@@ -157,12 +185,6 @@ def test_pictures_come_back(form: str) -> None:
     if form == "jpg":
         with Pil.open(__import__("io").BytesIO(data)) as opened:
             assert opened.layer == [(1, 1, 1, 0), (2, 1, 1, 1), (3, 1, 1, 1)]  # type: ignore[attr-defined]  # 4:4:4
-
-
-def test_packed_pictures_come_back_bit_for_bit() -> None:
-    images = [picture(seed, 40 + seed, 50) for seed in range(4)]
-    assert all(np.array_equal(a, b) for a, b in zip(codec.unpack(codec.pack(images)), images, strict=True))
-    assert codec.unpack(b"") == []
 
 
 def test_bytes_that_are_no_picture_are_refused() -> None:

@@ -52,6 +52,15 @@ def sound(seen: Seen, path: Path) -> None:
     assert seen.faults() == []
 
 
+def test_the_judge_of_pages_sees_faults(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<title>x</title><img src='data:,'><p style='color:#ccc;background:#fff'>pale</p><input><h4>a</h4>")
+    with opened(page) as seen:
+        found = " ".join(seen.faults())
+    for rule in ("image-alt", "color-contrast", "label", "html-has-lang", "picture without words"):
+        assert rule in found
+
+
 def recounts(seen: Seen, out: Path) -> int:
     """Every slider against Polars at several places; returns how many places were tried."""
     columns = {"side": figures.SIDE}
@@ -137,6 +146,18 @@ def test_a_page_to_share_has_no_picture_path_or_id(tmp_path: Path) -> None:
         sound(seen, Path(written.url))
         assert seen.page.locator("img").count() == 0
         assert "1 of 36 videos failed" in seen.page.locator(".alarms").inner_text()
+
+
+def test_a_broken_law_stands_on_the_first_screen(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planted.build(out, 6)
+    sound_one = alarms.judge(str(out), store.description(str(out)))
+    assert not [one for one in sound_one.alarms if one.level == "wrong"]
+    tar = next(out.glob("shards/train/*.tar"))
+    tar.write_bytes(tar.read_bytes()[:-10240])
+    (broken,) = (one for one in alarms.judge(str(out), store.description(str(out))).alarms if one.level == "wrong")
+    assert broken.what.startswith("Broken laws: 1 fault")
+    assert tar.name in broken.private
 
 
 def test_the_figures_add_up(faulty: Path) -> None:

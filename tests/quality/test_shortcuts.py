@@ -69,6 +69,16 @@ def test_no_column_that_exists_because_of_the_label_is_seen() -> None:
     assert not seen & (ids | {"label", "change", "change_peak", "guide", "method", "verdict", "shard", "status"})
 
 
+def test_what_lies_away_from_the_face_can_give_the_label_away() -> None:
+    """Fakes whose frames are smoother all over are told by their acquisition, and by that column."""
+    chance = np.random.default_rng(5)
+    frame = table(40, 1)
+    sharp = 100 - 40 * frame["label"].to_numpy() + chance.normal(0, 15, frame.height)
+    found = shortcuts.compare(frame.with_columns(blur_outside=sharp))[0]
+    assert found.acquisition.verdict == "shortcut"
+    assert found.acquisition.found.giveaways[0].column == "blur_outside"
+
+
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
 def test_a_null_pattern_tells_nothing(share: float) -> None:
     """Reals and fakes alike in all but what is missing: values that are equal within a family give ties, 0.5."""

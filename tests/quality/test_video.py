@@ -29,9 +29,13 @@ def reference(path: Path, width: int, height: int) -> np.ndarray:
     return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
 
 
-def times(path: Path) -> list[float]:
+def times(path: Path, skip: video.Skip = "none") -> list[float]:
+    """When ffprobe shows frames, where its decoder leaves none out or those that ``skip`` names."""
+    left_out = {"none": "default", "nonref": "noref", "nonkey": "nokey"}[skip]
     show = ["-select_streams", "v:0", "-show_entries", "frame=best_effort_timestamp_time", "-of", "json"]
-    done = subprocess.run(["ffprobe", "-v", "error", *show, str(path)], capture_output=True, check=True)
+    done = subprocess.run(
+        ["ffprobe", "-v", "error", "-skip_frame", left_out, *show, str(path)], capture_output=True, check=True
+    )
     return [float(frame["best_effort_timestamp_time"]) for frame in json.loads(done.stdout)["frames"]]
 
 
@@ -65,6 +69,13 @@ def _cut(plain: Path, path: Path) -> None:
     """The index first, then the file cut at 60 %."""
     data = plain.read_bytes()
     path.write_bytes(data[: len(data) * 6 // 10])
+
+
+def _holed(plain: Path, path: Path) -> None:
+    """400 bytes in the middle of the pictures are lost."""
+    data = bytearray(plain.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = b"\xff" * 400
+    path.write_bytes(data)
 
 
 X264 = ("-c:v", "libx264", "-threads", "1")
@@ -214,6 +225,54 @@ def test_writing_is_deterministic_and_marked(tmp_path: Path) -> None:
     assert shown.strip() == "synthetic"
 
 
+OTHERS: dict[str, Callable[[Path, Path], None]] = {
+    "full_range": _copy("-vf", "scale=out_range=full", "-color_range", "pc", *X264),
+    "odd": _copy("-vf", "format=yuv444p,crop=241:179:0:0", *X264, "-pix_fmt", "yuv444p"),
+    "ten_bits": _copy(*X264, "-pix_fmt", "yuv420p10le"),
+    "turned": _turned(90),
+    "holed": _holed,
+}
+
+
+@pytest.mark.parametrize("name", [*sorted(CLIPS), *OTHERS])
+def test_encoding_again_keeps_every_frame_at_its_index(plain: Path, tmp_path: Path, name: str) -> None:
+    """Frames differ from each other more than crf 30 changes them; at crf 0, 8 bit 4:2:0 is as it was."""
+    path = tmp_path / "clip.mp4"
+    (CLIPS | OTHERS)[name](plain, path)
+    before = all_frames(path, "pyav")
+    total = video.probe(str(path)).frames_total or 0
+    for crf in (0, 30):
+        after = list(video.recompressed(str(path), range(total), crf=crf, decoder="pyav"))
+        assert [frame.index for frame in after] == [frame.index for frame in before]
+        assert {frame.image.shape for frame in after} == {frame.image.shape for frame in before}
+        others = np.stack([frame.image for frame in before]).astype(np.int16)
+        for frame in after:
+            distances = np.abs(others - frame.image).mean(axis=(1, 2, 3))
+            assert distances[frame.index] == distances.min()
+            if crf == 0:
+                assert distances[frame.index] <= (1.5 if name in ("odd", "odd_yuv444", "ten_bits") else 0)
+    some = list(video.recompressed(str(path), [0, len(before) - 1], crf=30, decoder="pyav"))
+    assert np.array_equal(some[-1].image, after[-1].image)  # encoded is the whole video, whatever is wanted of it
+    assert list(video.recompressed(str(path), [], crf=30, decoder="pyav")) == []
+
+
+def test_the_fallbacks_frames_are_encoded_too(plain: Path) -> None:
+    if "decord" not in video.available():
+        pytest.skip("decord is not installed")
+    before = all_frames(plain, "decord")
+    after = list(video.recompressed(str(plain), range(40), crf=0, decoder="decord"))
+    assert [frame.index for frame in after] == list(range(40))
+    assert max(np.abs(a.image.astype(int) - b.image).mean() for a, b in zip(before, after, strict=True)) < 1.5
+
+
+def test_what_cannot_be_encoded_is_said(tmp_path: Path) -> None:
+    """x264 takes no side over 16384 px."""
+    path = tmp_path / "wide.mp4"
+    ffmpeg("-f", "lavfi", "-i", "color=s=16500x16:d=0.1", "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", path)
+    with pytest.raises(video.VideoError, match="cannot be encoded as H"):
+        list(video.recompressed(str(path), [0], crf=30, decoder="pyav"))
+
+
 @pytest.mark.shared
 def test_real_clips(shared: Path) -> None:
     """c23, c40 and 1080p clips, the damaged ones included: every seventh frame equal in every pixel."""
@@ -235,3 +294,25 @@ def test_real_clips(shared: Path) -> None:
             assert np.array_equal(frame.image, expected[frame.index]), path.name
             compared += 1
     assert compared > 100
+
+
+@pytest.mark.parametrize("skip", ["nonref", "nonkey"])
+@pytest.mark.parametrize("name", ["b_frames", "variable_rate", "one_gop", "starts_late", "one_frame"])
+def test_skipping_gives_the_nearest_of_the_frames_that_are_left(
+    plain: Path, tmp_path: Path, skip: video.Skip, name: str
+) -> None:
+    """Which frames are left is ffmpeg's word; nearest is brute force over them; pixels are those of an exact pass."""
+    path = tmp_path / "clip.mp4"
+    CLIPS[name](plain, path)
+    every = all_frames(path, "pyav")
+    left = [min(range(len(every)), key=lambda i: abs((every[i].time_s or 0) - t)) for t in times(path, skip)]
+    wanted = list(range(1, len(every), 3)) or [0]
+
+    def nearest(index: int) -> int:
+        return min(left, key=lambda i: (round(abs((every[i].time_s or 0) - (every[index].time_s or 0)), 4), i))
+
+    found = list(video.frames(str(path), wanted, decoder="pyav", skip=skip))
+    assert [frame.index for frame in found] == sorted({nearest(index) for index in wanted})
+    for frame in found:
+        assert np.array_equal(frame.image, every[frame.index].image)
+        assert frame.time_s == every[frame.index].time_s

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from training import recipes
 from training.fit import Fitted, Machine, fit
+from training.gradients import PowerSGD
 from training.models import Model
 from training.models.base import Head
 from training.recipes import TrainingRecipe
@@ -82,6 +83,18 @@ class StopAt(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Tell(Callback):
+    """At the end, each rank writes its weights, and how far its gradients were compressed, beside the run."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+
+    def on_train_end(self, trainer: Any, task: Any) -> None:
+        rates = [one.state.compression_stats()[0] for one in trainer.callbacks if isinstance(one, PowerSGD)]
+        found = {"model": task.model.state_dict(), "rates": rates}
+        torch.save(found, self.run.with_name(f"{self.run.name}-rank{trainer.global_rank}.pt"))
+
+
 def train(outs: list[str], run: Path, *settings: str, **options: Any) -> Fitted:
     """A run on one core without MLflow."""
     torch.set_num_threads(1)  # many small operations: threads only wait for each other
@@ -90,6 +103,8 @@ def train(outs: list[str], run: Path, *settings: str, **options: Any) -> Fitted:
         workers=options.pop("workers", 0),
         save_every=options.pop("save_every", 3),
         devices=options.pop("devices", None),
+        powersgd=options.pop("powersgd", None),
+        powersgd_after=2,
     )
     said = options.pop("say", lambda _: None)
     build, tracking = options.pop("build", tiny), options.pop("tracking", None)
@@ -97,9 +112,10 @@ def train(outs: list[str], run: Path, *settings: str, **options: Any) -> Fitted:
     return fit(outs, made, RunDir(run), machine=machine, tracking=tracking, say=said, build=build, **options)
 
 
-if __name__ == "__main__":  # python -m tests.training.runs killed|ranks RUN OUT [SETTING ...]
+if __name__ == "__main__":  # python -m tests.training.runs killed|ranks|powersgd RUN OUT [SETTING ...]
     kind, folder, out, *more = sys.argv[1:]
     if kind == "killed":
         train([out], Path(folder), *more, workers=2, callbacks=[StopAt(11)])
     else:
-        train([out], Path(folder), *more, build=plain, devices=2)
+        rank = 1 if kind == "powersgd" else None
+        train([out], Path(folder), *more, build=plain, devices=2, powersgd=rank, callbacks=[Tell(Path(folder))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -136,21 +137,51 @@ def test_other_schedules_resume_as_exactly(ffpp: Path, tmp_path: Path, name: str
     assert rates[0] > rates[-1]
 
 
-def test_two_ranks_equal_one(ffpp: Path, tmp_path: Path) -> None:
-    """Each epoch is one step on the whole set: of 60 in one process, of 2 x 30 in two that speak through gloo."""
-    few = ("data.draws=60", "augment.cutmix.p=0", "augment.mixup.p=0", "epochs=4")
-    alone = tmp_path / "alone"
-    runs.train([str(ffpp)], alone, *few, "data.batch_size=60", build=runs.plain)
-    done = child(tmp_path.parent / "pyc", "ranks", str(tmp_path / "ranks"), str(ffpp), *few, "data.batch_size=30")
+# Each epoch is one step on the whole set: of 60 in one process, of 2 x 30 in two that speak through gloo.
+WHOLE = ("data.draws=60", "augment.cutmix.p=0", "augment.mixup.p=0", "epochs=4")
+
+
+@pytest.fixture(scope="module")
+def ranks(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks")
+    done = child(folder / "pyc", "ranks", str(folder / "ranks"), str(ffpp), *WHOLE, "data.batch_size=30")
     assert done.returncode == 0, done.stderr
-    ours, theirs = lines(tmp_path / "ranks"), lines(alone)
+    return folder / "ranks"
+
+
+def told(run: Path) -> list[dict[str, Any]]:
+    """What each rank says of itself at the end."""
+    return [torch.load(run.with_name(f"{run.name}-rank{rank}.pt"), weights_only=True) for rank in (0, 1)]
+
+
+def test_two_ranks_equal_one(ffpp: Path, ranks: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    runs.train([str(ffpp)], alone, *WHOLE, "data.batch_size=60", build=runs.plain)
+    ours, theirs = lines(ranks), lines(alone)
     assert len(ours) == len(theirs) == 4
     for a, b in zip(ours, theirs, strict=True):
         assert a == pytest.approx(b, rel=1e-4)
-    one, two = weights(alone), weights(tmp_path / "ranks")
+    assert same(*(part["model"] for part in told(ranks)))
+    one, two = weights(alone), weights(ranks)
     assert all(torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-4) for name in one)
-    for a, b in zip(*(rundir.read_lines(RunDir(tmp_path / name).epochs) for name in ("ranks", "alone")), strict=True):
+    for a, b in zip(*(rundir.read_lines(RunDir(run).epochs) for run in (ranks, alone)), strict=True):
         assert a == pytest.approx(b, rel=1e-3)
+
+
+def test_compressed_gradients_keep_ranks_equal(ffpp: Path, ranks: Path, tmp_path: Path) -> None:
+    """PowerSGD of rank 1: two whole steps, equal to those without it, then two compressed ones, near to those."""
+    run = tmp_path / "powersgd"
+    done = child(ranks.parent / "pyc", "powersgd", str(run), str(ffpp), *WHOLE, "data.batch_size=30")
+    assert done.returncode == 0, done.stderr
+    one, two = told(run)
+    assert same(one["model"], two["model"])
+    assert one["rates"] == two["rates"]
+    assert one["rates"][0] > 1.5  # numbers before and after; biases are never compressed
+    ours, theirs = ([line["loss"] for line in lines(each)] for each in (run, ranks))
+    assert ours[:3] == theirs[:3]
+    assert ours[3] != theirs[3]
+    assert ours == pytest.approx(theirs, rel=0.02)
+    assert not same(one["model"], told(ranks)[0]["model"])
 
 
 def test_what_a_run_leaves(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
@@ -405,6 +436,24 @@ def test_the_command(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         done = CliRunner().invoke(app, ["fit", *wrong])
         assert (done.exit_code, sentence in done.output) == (code, True), done.output
         assert done.output.count("\n") == 1
+
+
+def test_weights_and_biases_offline(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is installed, its file holds every loss; else the run is refused before anything is made."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run, few = tmp_path / "run", ("epochs=2", "data.draws=16")
+    if importlib.util.find_spec("wandb") is None:
+        with pytest.raises(UsageError, match="needs the package wandb"):
+            runs.train([str(ffpp)], run, *few, tracking="wandb")
+        assert not run.exists()
+        return
+    runs.train([str(ffpp)], run, *few, tracking="wandb")
+    (file,) = (run / "wandb").glob("offline-run-*/*.wandb")
+    written = file.read_bytes()
+    assert json.loads((run / "run.json").read_text())["wandb_run"] in file.name
+    for name in ("train/loss", "val/auc_video", "optimiser.lr", "fingerprint/ffpp"):
+        assert name.encode() in written
+    assert all(str(line["loss"]).encode() in written for line in lines(run))
 
 
 def test_a_keeper_remembers(tmp_path: Path) -> None:

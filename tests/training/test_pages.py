@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from sklearn import metrics as sk
 
 from manifests.records import SemblanceError, UsageError
 from tests.training import judges
-from training.evaluation import conditions, cost, drawing, evaluate, fairness, page, risk
+from training.evaluation import conditions, cost, drawing, energy, evaluate, fairness, page, risk
 from training.evaluation.evaluate import Evaluation, Options
 
 
@@ -102,6 +103,9 @@ def test_risk_and_cost_and_pages(result: Evaluation, tmp_path: Path) -> None:
     assert (table["uncertainty"] > 0).all()
     measured = cost.measure(next(iter(result.judges.values())))
     assert measured.gflop > 0
+    found = energy.find(torch.device("cpu"))
+    assert (measured.energy_j is None) == isinstance(found, str)
+    said = f"not measured: {found}" if isinstance(found, str) else f"({found[0].name}"
     extras = page.Extras(uncertainty=risks, costs=[measured])
     pages = {"md": page.markdown(result, extras), "html": page.html(result, extras)}
     evaluate.write(result, tmp_path, table, pages)
@@ -109,6 +113,7 @@ def test_risk_and_cost_and_pages(result: Evaluation, tmp_path: Path) -> None:
         *("predictions.parquet", "uncertainty.parquet", "evaluation.md", "evaluation.html")
     }
     assert "a\\|b" in pages["md"]
+    assert said in pages["md"]
     assert "<run>" not in pages["html"]
     tags = Tags()
     tags.feed(pages["html"])
@@ -117,6 +122,36 @@ def test_risk_and_cost_and_pages(result: Evaluation, tmp_path: Path) -> None:
     whole = [line for line in pages["md"].splitlines() if "| video |" in line and "| all | all |" in line]
     auc = next(row for row in result.rows if row.level == "video" and row.method is None).figures["auc"].value
     assert f"{auc:.3f}" in whole[0]
+
+
+def zone(powercap: Path, name: str, microjoules: int, most: int) -> Path:
+    """A package as Linux shows it, with a part of it, which is no package."""
+    for folder, title in ((powercap / name, f"package-{name[-1]}"), (powercap / f"{name}:0", "core")):
+        folder.mkdir(parents=True)
+        for file, text in (("name", title), ("energy_uj", microjoules), ("max_energy_range_uj", most)):
+            (folder / file).write_text(f"{text}\n")
+    return powercap / name / "energy_uj"
+
+
+def test_joules_are_the_counters_over_a_call(tmp_path: Path) -> None:
+    """Two packages, of which one begins anew: 2 J and 3 J a call."""
+    files = [zone(tmp_path, "intel-rapl:0", 0, 10**9), zone(tmp_path, "intel-rapl:1", 999_000_000, 10**9)]
+    counters = energy.find(torch.device("cpu"), tmp_path)
+    assert not isinstance(counters, str)
+    assert [one.name for one in counters] == ["package-0", "package-1"]
+
+    def work() -> None:
+        for file, joules in zip(files, (2, 3), strict=True):
+            file.write_text(str((int(file.read_text()) + joules * 10**6) % 10**9))
+
+    assert energy.measure(counters, work, least=0.0) == pytest.approx(5)
+    assert energy.measure(counters, work, least=0.002) == pytest.approx(5)
+
+
+def test_without_a_counter_there_is_a_reason(tmp_path: Path) -> None:
+    assert energy.find(torch.device("cpu"), tmp_path) == "this machine shows no RAPL counter"
+    zone(tmp_path, "intel-rapl:0", 0, 10**9).write_text("")
+    assert energy.find(torch.device("cpu"), tmp_path) == "RAPL's counter cannot be read"
 
 
 def test_one_line_a_run_in_the_terminal(result: Evaluation) -> None:

@@ -1,4 +1,4 @@
-"""What an answer costs: time and memory for a crop, and floating-point operations."""
+"""What an answer costs: time, memory and energy for a crop, and floating-point operations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from training import judge as judges_of
+from training.evaluation import energy
 from training.judge import Judge
 
 BATCH: Final = 32
@@ -22,7 +23,8 @@ _TIMES: Final = 5
 class Cost:
     """Milliseconds a crop alone and in a batch of 32, the median of five after a first one; GFLOP a crop, where a
     multiplication and an addition are two, as torch counts convolutions and matrix products (other operations are not
-    counted); the process's largest memory so far in MiB, or the GPU's while it answered.
+    counted); the process's largest memory so far in MiB, or the GPU's while it answered; joules a crop in that batch,
+    or None where no counter tells, ``metered`` saying by what, or why not.
     """
 
     model: str
@@ -31,6 +33,8 @@ class Cost:
     batch_ms: float
     gflop: float
     memory_mib: float
+    energy_j: float | None
+    metered: str
 
 
 def measure(one: Judge) -> Cost:
@@ -38,11 +42,13 @@ def measure(one: Judge) -> Cost:
     where = judges_of.device()
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
+    counters = energy.find(where)
     with torch.inference_mode():
         alone, many = (_seconds(one, where, batch) for batch in (1, BATCH))
         counter = FlopCounterMode(display=False)
         with counter:
             _answer(one, where, 1)
+        joules = None if isinstance(counters, str) else energy.measure(counters, lambda: _answer(one, where, BATCH))
     if where.type == "cuda":
         memory, name = torch.cuda.max_memory_allocated() / 2**20, torch.cuda.get_device_name()
     else:
@@ -55,6 +61,8 @@ def measure(one: Judge) -> Cost:
         batch_ms=many * 1e3 / BATCH,
         gflop=counter.get_total_flops() / 1e9,
         memory_mib=memory,
+        energy_j=None if joules is None else joules / BATCH,
+        metered=counters if isinstance(counters, str) else ", ".join(counter.name for counter in counters),
     )
 
 

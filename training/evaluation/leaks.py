@@ -8,18 +8,13 @@ from typing import Final
 
 import polars as pl
 
-from manifests import scan
+from manifests import leaks, scan
 from manifests.records import SemblanceError
 from training import shardlist
 from training.judge import Judge
 
-# what may not be shared, and the columns that name it; ids are compared within a dataset
-_KINDS: Final = {
-    "videos": ("video_id",),
-    "families": ("family_id",),
-    "people": ("target_id", "donor_id"),
-    "recordings": ("recording_id", "donor_recording_id"),
-}
+# what may not be shared, in the words of manifests.leaks; ids are compared within a dataset
+_KINDS: Final = {"video": "videos"} | {kind: leaks.WORDS[kind] for kind in ("family", "person", "recording")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +43,8 @@ class Found:
 
 def find(judges: Sequence[Judge], outs: Sequence[str], side: str, split_column: str) -> Found:
     """Compare the plans of all builds that the judges learned from with the evaluated side."""
-    leaks, unknown = [], []
+    found: list[Leak] = []
+    unknown = []
     trained = {(one["out"], one["split_column"]): one for judge in judges for one in judge.datasets}
     evaluated = {out: _plan(out, split_column, side) for out in outs}
     for (out, column), record in trained.items():
@@ -62,8 +58,8 @@ def find(judges: Sequence[Judge], outs: Sequence[str], side: str, split_column: 
         if before is None:
             unknown.append(f"{out} is not the build with fingerprint {record['fingerprint'][:12]} any more")
             continue
-        leaks += [leak for name, rows in evaluated.items() for leak in _shared(before, rows, out, name)]
-    return Found(leaks=tuple(leaks), unknown=tuple(unknown))
+        found += [leak for name, rows in evaluated.items() for leak in _shared(before, rows, out, name)]
+    return Found(leaks=tuple(found), unknown=tuple(unknown))
 
 
 def _plan(out: str, split_column: str, side: str) -> pl.DataFrame:
@@ -71,17 +67,15 @@ def _plan(out: str, split_column: str, side: str) -> pl.DataFrame:
 
 
 def _shared(before: pl.DataFrame, now: pl.DataFrame, trained: str, evaluated: str) -> list[Leak]:
-    leaks = []
-    for kind, columns in _KINDS.items():
-        shared = _ids(before, columns).join(_ids(now, columns), on=("dataset", "id")).sort("id")
-        if shared.height:
-            leaks.append(
-                Leak(kind=kind, count=shared.height, example=shared["id"][0], trained=trained, evaluated=evaluated)
-            )
-    return leaks
+    both = _ids(before).join(_ids(now), on=["kind", "dataset", "id"]).sort("id")
+    found = []
+    for kind, word in _KINDS.items():
+        shared = both.filter(pl.col("kind") == kind)["id"]
+        if len(shared):
+            found.append(Leak(kind=word, count=len(shared), example=shared[0], trained=trained, evaluated=evaluated))
+    return found
 
 
-def _ids(rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    return (
-        pl.concat([rows.select("dataset", pl.col(column).alias("id")) for column in columns]).drop_nulls("id").unique()
-    )
+def _ids(rows: pl.DataFrame) -> pl.DataFrame:
+    sided = rows.with_columns(video="video_id", side=pl.lit(None))
+    return leaks.holders(sided, list(_KINDS)).select("kind", "dataset", "id").unique()

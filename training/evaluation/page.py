@@ -223,13 +223,15 @@ def _fair(found: Sequence[Fairness]) -> list[Section]:
 
 
 def _costly(costs: Sequence[Cost]) -> Section:
-    lines = [["run", "device", "ms a crop, alone", "in a batch of 32", "GFLOP a crop", "peak MiB"]]
+    lines = [["run", "device", "ms a crop, alone", "in a batch of 32", "GFLOP a crop", "peak MiB", "J a crop"]]
     for one in costs:
         values = [f"{one.alone_ms:.1f}", f"{one.batch_ms:.1f}", f"{one.gflop:.3f}", f"{one.memory_mib:.0f}"]
-        lines.append([one.model, one.device, *values])
+        joules = f"not measured: {one.metered}" if one.energy_j is None else f"{one.energy_j:.3g} ({one.metered})"
+        lines.append([one.model, one.device, *values, joules])
     text = (
         "A multiplication and an addition are two floating-point operations (torch's counter: convolutions and matrix "
-        "products). Memory is the whole process's so far, or the GPU's. Energy is not measured."
+        "products). Memory is the whole process's so far, or the GPU's. Energy is that of the whole part named, in "
+        "batches of 32, by its own counter: idle power and whatever else ran are in it."
     )
     return Section(title="Cost", text=text, table=lines)
 

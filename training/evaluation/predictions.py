@@ -11,6 +11,7 @@ import polars as pl
 
 from manifests import scan
 from manifests.records import SemblanceError, UsageError
+from manifests.wording import worded
 from training import judge as judges_of
 from training.choose import Chosen, QueryConfig, choose
 from training.evaluation import scores
@@ -94,7 +95,7 @@ def groups(rows: pl.DataFrame) -> pl.Series:
     """What is drawn together: the person who is seen, in datasets that name one for every video, else the family."""
     named = pl.col("target_id").is_not_null().all().over("dataset")
     return rows.select(
-        pl.format("{} {}", "dataset", pl.when(named).then(pl.col("target_id")).otherwise(pl.col("family_id")))
+        worded("{} {}", "dataset", pl.when(named).then(pl.col("target_id")).otherwise(pl.col("family_id")))
     ).to_series()
 
 

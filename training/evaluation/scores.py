@@ -7,6 +7,8 @@ from typing import Literal
 
 import polars as pl
 
+from manifests.wording import worded
+
 
 def tracks(pictures: pl.DataFrame) -> pl.DataFrame:
     """The score of each track: the mean logit of its pictures.
@@ -46,7 +48,7 @@ def figures(sides: Mapping[str, pl.DataFrame]) -> dict[str, float | None]:
     logit. ``val/auc_video`` is the figure that models are selected by.
     """
     apart = [
-        rows.with_columns(pl.format("{} {}", pl.lit(name), "video_id").alias("video_id"))
+        rows.with_columns(worded("{} {}", pl.lit(name), "video_id").alias("video_id"))
         for name, rows in sides.items()
         if name.startswith("val/")
     ]
