@@ -9,7 +9,7 @@ MODELS := resnet50 efficientnet_b4 f3net
 # Pairs of a fake and its original at the same frame: what differs is the forgery alone, so a short run learns something.
 SHORT := --set epochs=6 --set data.mode=pairs --set data.batch_size=12 --set data.draws=160 --tracking none
 
-.PHONY: demo demo-train test install trainer develop lint bench slow lock clean
+.PHONY: demo demo-train test install trainer develop lint bench faults slow lock clean
 
 demo: install
 	$(BIN)/ingest demo --dataset dfdc --to $(DEMO)
@@ -29,6 +29,9 @@ test: develop lint
 
 bench: develop
 	$(BIN)/python -m tests.benchmarks
+
+faults: develop
+	$(BIN)/python -m tests.faults
 
 slow: develop
 	$(BIN)/pytest

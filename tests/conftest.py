@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -100,10 +101,17 @@ def detector() -> Detector:
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a client of an S3 server with one bucket, ``bucket``."""
+    with s3_server(tmp_path_factory.mktemp("s3") / "log") as env:
+        yield env
+
+
+@contextlib.contextmanager
+def s3_server(said: Path) -> Iterator[dict[str, str]]:
+    """A real S3 API on loopback, in a process of its own that writes to the file ``said``; a client's environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = (tmp_path_factory.mktemp("s3") / "log").open("w")
+    log = said.open("w")
     server = subprocess.Popen([BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
     try:
@@ -118,6 +126,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     finally:
         server.terminate()
         server.wait(30)
+        log.close()
         log.close()
 
 

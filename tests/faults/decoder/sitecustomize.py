@@ -46,11 +46,11 @@ def _take_over():
 
     honest = video.frames
 
-    def frames(path, indices, *, decoder):
+    def frames(path, indices, *, decoder, **more):
         what, decoders = _ORDERS.get(os.path.basename(path), _ORDERS.get("*", (None, ())))
         if what is not None and decoder in decoders:
             {"spin": _spin, "sleep": _sleep, "segv": _segv, "eat": _eat, "leak": _leak, "defect": _defect}[what]()
-        yield from honest(path, indices, decoder=decoder)
+        yield from honest(path, indices, decoder=decoder, **more)
 
     video.frames = frames
 
