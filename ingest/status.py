@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from manifests import storage, store
 from manifests.records import FAILURES, SemblanceError
 from shards.layout import Receipt, key_of, receipt_path
+from shards.lease import Owner, owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Counts of a build: shards and videos planned and done, statuses of the done ones."""
+    """Counts of a build: shards and videos planned and done, statuses of the done ones; ``owner``: whose lock lies there."""
 
     out: str
     shards: int
@@ -23,18 +24,19 @@ class Status:
     samples: int
     statuses: Counter[str]
     finished: bool
+    owner: Owner | None
 
     def lines(self) -> Iterator[str]:
         """What a person wants to know."""
         state = "finished" if self.finished else "not finished"
-        yield f"{self.out}: {state}"
+        yield f"{self.out}: {state}{_told(self.owner) if self.owner else ''}"
         videos = f"{self.videos_done} of {self.videos} videos"
         yield f"done    {self.shards_done} of {self.shards} shards, {videos}, {self.samples} samples"
         failed = {name: count for name, count in sorted(self.statuses.items()) if name in FAILURES}
         listed = ", ".join(f"{name} {count}" for name, count in failed.items())
         yield f"failed  {sum(failed.values())} videos{f' ({listed})' if listed else ''}"
         yield f"left    {self.shards - self.shards_done} shards, {self.videos - self.videos_done} videos"
-        if not self.finished:
+        if not self.finished and (self.owner is None or not self.owner.lives):
             yield "run the same `ingest build` again to go on"
 
 
@@ -55,7 +57,14 @@ def read(out: str) -> Status:
         samples=sum(receipt.samples for receipt in receipts),
         statuses=sum((Counter(receipt.statuses) for receipt in receipts), Counter()),
         finished=storage.exists(storage.join(out, "dataset.json")),
+        owner=owner(out),
     )
+
+
+def _told(by: Owner) -> str:
+    if by.lives is None:
+        return f"; {by.who} was building it at {by.written}"
+    return f"; {by.who} is building it" if by.lives else f"; {by.who} was building it and died"
 
 
 def _receipt(out: str, shard: str) -> Receipt | None:

@@ -17,10 +17,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-
-import psutil
 
 from manifests import storage
 from manifests.patience import StorageError
@@ -71,9 +70,9 @@ def _flock(url: str) -> int | None:
     while True:
         try:
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:
-            continue  # its owner ended, and took the empty folder away
+            descriptor, ours = _opened(path)
+        except (FileNotFoundError, FileExistsError):
+            continue  # its owner ended in between, and took the name or the empty folder away
         except OSError as error:
             raise storage.unwritable(url, error) from error
         try:
@@ -88,9 +87,18 @@ def _flock(url: str) -> int | None:
         except OSError as error:
             os.close(descriptor)
             if error.errno in _UNSUPPORTED:
+                if ours:
+                    os.unlink(path)
                 return None
             raise storage.unwritable(url, error) from error
         os.close(descriptor)  # its owner ended, and took its name away, in between
+
+
+def _opened(path: str) -> tuple[int, bool]:
+    """The descriptor of the file, and whether this call made it; never through a link."""
+    with contextlib.suppress(FileExistsError):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), True
+    return os.open(path, os.O_RDWR | os.O_NOFOLLOW), False
 
 
 def _same(descriptor: int, path: str) -> bool:
@@ -112,14 +120,18 @@ def _renewed(url: str, beat: float) -> Iterator[Lease]:
         yield lease
     finally:
         ended.set()
-        renewal.join()
-        if lease.lost is None:
-            storage.remove(url)
+        renewal.join(beat)
+        if not renewal.is_alive() and lease.lost is None:  # a renewal that waits for storage leaves its file behind
+            with contextlib.suppress(StorageError):
+                if _read(url).get("token") == token:
+                    storage.remove(url)
 
 
 def _take_over(url: str, token: str, beat: float) -> None:
     """Take a dead build's lock; raises SemblanceError where the build lives, or another one was quicker."""
     first = _read(url)
+    if _here(first) and not _dead(first) and first["pid"] != os.getpid():
+        raise SemblanceError(_refusal(url, first))  # it lives, and may only be waiting for storage itself
     until = time.monotonic() + 3 * beat
     while not _dead(first) and time.monotonic() < until:
         time.sleep(beat / 4)
@@ -142,31 +154,57 @@ def _renew(url: str, token: str, beat: float, lease: Lease, ended: threading.Eve
                 lease.lost = _refusal(url, known)
                 return
             storage.write_bytes(url, _note(token, count))
-        except StorageError:
-            continue  # whoever writes the shards says so
+        except Exception:  # whoever writes the shards says so; a lease that nobody renews any more would be lost
+            continue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who wrote the lock that lies in a folder; ``lives`` is None where its processes cannot be seen from here."""
+
+    who: str
+    lives: bool | None
+    written: str  # UTC; on disk the start, elsewhere the last renewal
+
+
+def owner(out: str) -> Owner | None:
+    """Who builds into ``out``, or did when it died; None where no lock lies there."""
+    known = _read(storage.join(out, LOCK))
+    if not known:
+        return None
+    lives = not _dead(known) if _here(known) else None
+    return Owner(who=_who(known), lives=lives, written=str(known.get("written")))
 
 
 def _dead(known: dict[str, Any]) -> bool:
-    """Whether the owner ran on this machine and is gone."""
-    if known.get("host") != _host() or not isinstance(known.get("pid"), int):
-        return False
-    try:
-        return float(psutil.Process(known["pid"]).create_time()) > float(known.get("unix", 0)) + 1
-    except (psutil.Error, ValueError, TypeError):
-        return True
+    """Whether the owner ran here and is gone; no clock is asked, since clocks are set and machines sleep."""
+    return _here(known) and (known.get("started") is None or _started(known["pid"]) != known["started"])
+
+
+def _here(known: dict[str, Any]) -> bool:
+    space = _space()
+    return space is not None and known.get("space") == space and isinstance(known.get("pid"), int)
 
 
 def _note(token: str, count: int) -> bytes:
-    now = datetime.now(UTC)
-    said = {"pid": os.getpid(), "host": _host(), "since": now.isoformat(timespec="seconds"), "unix": now.timestamp()}
-    return json.dumps(said | {"token": token, "renewed": count}).encode()
+    pid = os.getpid()
+    said = {"pid": pid, "host": socket.gethostname(), "space": _space(), "started": _started(pid), "token": token}
+    return json.dumps(said | {"renewed": count, "written": datetime.now(UTC).isoformat(timespec="seconds")}).encode()
 
 
-def _host() -> str:
-    """This machine since it was started: process numbers mean nothing elsewhere."""
+def _space() -> str | None:
+    """Where process numbers mean the same: this machine since its start, and this container; None where unknown."""
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return f"{socket.gethostname()}-{file.read(8)}"
-    return socket.gethostname()
+        return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    return None
+
+
+def _started(pid: int) -> int | None:
+    """Ticks from the machine's start to the process's (proc_pid_stat(5), field 22); None where it runs no more."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        state, *fields = file.read().rpartition(")")[2].split()
+        return None if state in "ZX" else int(fields[18])
+    return None
 
 
 def _read(url: str) -> dict[str, Any]:
@@ -178,6 +216,9 @@ def _read(url: str) -> dict[str, Any]:
 
 
 def _refusal(url: str, known: dict[str, Any]) -> str:
-    who = f"process {known['pid']} on {known['host']}" if "pid" in known and "host" in known else "another process"
     out = url.removesuffix(f"/{LOCK}")
-    return f"{out} is being written by {who}; wait until it has ended, stop it, or choose another output."
+    return f"{out} is being written by {_who(known)}; wait until it has ended, stop it, or choose another output."
+
+
+def _who(known: dict[str, Any]) -> str:
+    return f"process {known['pid']} on {known['host']}" if "pid" in known and "host" in known else "another process"

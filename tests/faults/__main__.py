@@ -118,7 +118,9 @@ def _storage(on: Ground) -> Iterator[rig.Line]:
     yield disk.mended("a torn receipt", disk.tear_receipt, seeds, on.root, on.good, on.folder, builds=3)
     more = ("--retry", "damaged")
     yield disk.mended("one flipped bit", disk.flip_bit, seeds, on.root, on.good, on.folder, builds=3, more=more)
-    yield disk.mended("a tar cut between two members", disk.cut_between_members, seeds, on.root, on.good, on.folder, builds=3)
+    yield disk.mended(
+        "a tar cut between two members", disk.cut_between_members, seeds, on.root, on.good, on.folder, builds=3
+    )
     yield disk.watched(on.root, on.good, on.folder)
     yield disk.two_at_once(on.given.pairs, on.root, on.good, on.folder)
 
@@ -159,7 +161,7 @@ def _page(lines: list[rig.Line], seconds: float) -> str:
             "# Faults",
             "",
             f"Made by `make faults` in {seconds / 60:.0f} minutes on {len(os.sched_getaffinity(0))} cores, Python "
-            f"{platform.python_version()}. Each fault is injected for real while the real command runs; the same bytes are "
+            f"{platform.python_version()}. Each fault is injected for real into the real command; the same bytes are "
             "those of an undisturbed build, times apart. `make test` runs a short form of each.",
             "",
             f"**{sums['rounds']} faults injected: lost samples {sums['lost']}, wrong successes {sums['wrong']}, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -82,8 +84,9 @@ def clean() -> None:
     storage.remove(f"{OUT}/{lease.LOCK}")
 
 
-def _foreign(pid: int, host: str) -> None:
-    storage.write_bytes(f"{OUT}/{lease.LOCK}", json.dumps({"pid": pid, "host": host, "token": "x", "unix": 0}).encode())
+def _foreign(pid: int, space: str | None, started: int = 1) -> None:
+    note = {"pid": pid, "host": "another", "space": space, "started": started, "token": "x"}
+    storage.write_bytes(f"{OUT}/{lease.LOCK}", json.dumps(note).encode())
 
 
 def test_without_locks_a_renewed_file_is_one() -> None:
@@ -94,20 +97,81 @@ def test_without_locks_a_renewed_file_is_one() -> None:
     assert not storage.exists(f"{OUT}/{lease.LOCK}")
 
 
-@pytest.mark.parametrize("host", ["another", None])
-def test_a_dead_builds_file_is_taken_over(host: str | None) -> None:
+@pytest.mark.parametrize(
+    ("here", "pid"),
+    [
+        pytest.param(False, os.getpid(), id="elsewhere"),
+        pytest.param(True, 2**22 + 1, id="gone"),
+        pytest.param(True, os.getpid(), id="its number is another process's now"),
+    ],
+)
+def test_a_dead_builds_file_is_taken_over(here: bool, pid: int) -> None:
     """On this machine by its process, on others since nobody renews it."""
-    _foreign(2**22 + 1, host or lease._host())
+    _foreign(pid, lease._space() if here else "elsewhere")
+    owner = lease.owner(OUT)
+    assert owner is not None
+    assert owner.lives is (False if here else None)
     started = time.monotonic()
     with lease.held(OUT, beat=BEAT) as ours:
         ours.check()
     waited = time.monotonic() - started
-    assert waited >= 3 * BEAT or host is None
+    assert (waited >= 3 * BEAT) != here
+    assert lease.owner(OUT) is None
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The renewed file does for one on disk too, and nobody waits for the file that the kernel would not lock."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    started = time.monotonic()
+    with lease.held(str(tmp_path), beat=BEAT):
+        assert time.monotonic() - started < 3 * BEAT
+        owner = lease.owner(str(tmp_path))
+        assert owner is not None
+        assert owner.lives
+        with pytest.raises(SemblanceError, match="is being written by"), lease.held(str(tmp_path), beat=BEAT):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_living_owner_here_is_never_taken_for_dead() -> None:
+    """Its renewals may be waiting for storage: its process is seen."""
+    _foreign(os.getppid(), lease._space(), lease._started(os.getppid()) or 0)
+    with pytest.raises(SemblanceError, match="is being written by"), lease.held(OUT, beat=0.01):
+        pass
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / lease.LOCK).symlink_to(tmp_path / "nowhere" / "else")
+    with pytest.raises(SemblanceError, match="cannot be written"), lease.held(str(tmp_path)):
+        pass
+
+
+def test_a_renewal_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever storage throws, the renewing goes on, so that a living build is never taken for dead."""
+    true, calls = storage.write_bytes, []
+
+    def fail(url: str, data: bytes) -> None:
+        calls.append(url)
+        if len(calls) < 3:
+            raise RuntimeError("of a client nobody knows")
+        true(url, data)
+
+    with lease.held(OUT, beat=0.05) as ours:
+        monkeypatch.setattr(storage, "write_bytes", fail)
+        until = time.monotonic() + 10
+        while json.loads(storage.read_bytes(f"{OUT}/{lease.LOCK}"))["renewed"] < 3 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert json.loads(storage.read_bytes(f"{OUT}/{lease.LOCK}"))["renewed"] >= 3
+        ours.check()
 
 
 def test_an_owner_whose_lease_was_taken_says_so() -> None:
     with lease.held(OUT, beat=0.05) as ours:
-        _foreign(1, "another")
+        _foreign(1, "elsewhere")
         for _ in range(200):
             if ours.lost:
                 break
