@@ -14,7 +14,7 @@ from shards.lease import Owner, owner
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Counts of a build: shards and videos planned and done, statuses of the done ones; ``owner``: whose lock lies there."""
+    """Counts of a build: shards and videos planned and done, statuses of the done ones; ``owner``: of the lock."""
 
     out: str
     shards: int

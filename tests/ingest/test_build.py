@@ -156,6 +156,7 @@ def test_resume(
         assert "Traceback" not in said
     status = run("ingest", "status", out).stdout
     assert "not finished" in status
+    assert ("was building it and died" in status) == (how is signal.SIGKILL)
     kept = {file: file.stat().st_mtime_ns for file in out.glob("receipts/*.json")}
     assert kept
     build(run, demo, out, "--workers", 2, *recipe)
