@@ -164,7 +164,7 @@ def _page(lines: list[rig.Line], seconds: float) -> str:
             f"{platform.python_version()}. Each fault is injected for real into the real command; the same bytes are "
             "those of an undisturbed build, times apart. `make test` runs a short form of each.",
             "",
-            f"**{sums['rounds']} faults injected: lost samples {sums['lost']}, wrong successes {sums['wrong']}, "
+            f"**{sums['rounds']} rounds: lost samples {sums['lost']}, wrong successes {sums['wrong']}, "
             f"stuck builds {sums['stuck']}.**",
             "",
             "| fault | rounds | outcome | lost samples | wrong successes | stuck builds |",

@@ -201,8 +201,8 @@ def watched(root: Path, undisturbed: Path, folder: Path) -> rig.Line:
     assert result.code == 0, result.said
     return rig.Line(
         fault="a reader beside the writer",
-        rounds=max(reads, 1),
-        outcome=f"{len(torn)} half-written tars seen",
+        rounds=1,
+        outcome=f"{reads} reads, {len(torn)} half-written tars seen",
         wrong=len(torn) + (not rig.same(out, undisturbed)),
     )
 

@@ -23,7 +23,7 @@ from tests.ingest.test_build import content
 
 RECIPE = (
     *("--set", "sampling.n=2", "--set", "shards.target_bytes=1", "--set", "split.fractions=[0.5,0.25,0.25]"),
-    *("--set", "limits.cpu_seconds=4", "--set", "limits.wall_seconds=60", "--set", "limits.memory_mib=1500"),
+    *("--set", "limits.cpu_seconds=3", "--set", "limits.wall_seconds=60", "--set", "limits.memory_mib=1500"),
 )
 STUCK = 240.0  # seconds after which a build of a few seconds counts as stuck
 QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

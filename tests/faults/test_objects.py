@@ -15,14 +15,15 @@ def store(s3: dict[str, str]) -> objects.Store:
 
 
 @pytest.fixture(scope="module")
-def there(store: objects.Store, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The undisturbed build on the store, copied here."""
-    return objects.undisturbed(store, demo, tmp_path_factory.mktemp("s3"))
+def there(store: objects.Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The undisturbed build of two families on the store, copied here."""
+    folder = tmp_path_factory.mktemp("s3")
+    return objects.undisturbed(store, rig.collection(folder / "dfdc", families=2), folder)
 
 
 def test_a_store_with_every_fault(store: objects.Store, there: Path, tmp_path: Path) -> None:
     line, way = objects.troubled(
-        store, 4, there, tmp_path, cut_upload=0.1, _500=0.02, _503=0.02, late_500=0.03, cut_answer=0.03, slow=0.03
+        store, 4, there, tmp_path, cut_upload=0.2, _500=0.02, _503=0.02, late_500=0.03, cut_answer=0.03, slow=0.03
     )
     rig.sound(line)
     assert "cut upload" in way.counted
