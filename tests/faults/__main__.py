@@ -29,7 +29,7 @@ ODDS: Final[tuple[dict[str, float], ...]] = (
     {"slow": 0.2},
     {"_500": 0.05, "late_500": 0.05},
     {"_503": 0.1},
-    {"cut_upload": 0.15, "cut_answer": 0.05},
+    {"cut_upload": 0.3, "cut_answer": 0.05},
     {"slow": 0.03, "_500": 0.02, "_503": 0.02, "late_500": 0.03, "cut_upload": 0.1, "cut_answer": 0.03},
 )
 

@@ -71,7 +71,11 @@ def decoders(root: Path, good: Path, folder: Path) -> list[rig.Line]:
     wrong = sum(after.get(shard) != straight.get(shard) for shard in mended - _shards(plan, [hurt["once"]]))
     kept = {file for file in times if file.relative_to(out).as_posix() not in mended}
     assert all(file.stat().st_mtime_ns == times[file] for file in kept), "another shard was touched"
-    outcomes = {"spin": "a decoder that hangs", "segv": "a decoder that dies by SIGSEGV", "eat": "one that eats memory"}
+    outcomes = {
+        "spin": "a decoder that hangs",
+        "segv": "a decoder that dies by SIGSEGV",
+        "eat": "a decoder that eats memory",
+    }
     lines = [
         rig.Line(fault=what, rounds=2, outcome=f"`{said[name]}` after both decoders, `ok` after --retry failed")
         for name, what in outcomes.items()
