@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from typing import Any, Final
 
 from ingest.driver import Observer
 from ingest.tasks import Told
+from manifests.console import plain
 from manifests.records import FAILURES, UsageError
 from shards.layout import Receipt
 
@@ -34,7 +37,7 @@ class Journal:
 
     def __init__(self, path: str) -> None:
         try:
-            handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+            handler = _File(path, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UsageError(f"The log {path} cannot be written ({error.strerror}); name another file.") from error
         handler.setFormatter(_Lines())
@@ -46,7 +49,8 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._handler.close()
+        with contextlib.suppress(OSError):  # what could not be written has been told
+            self._handler.close()
 
     def say(self, event: str, *, level: int = logging.INFO, **fields: Any) -> None:
         """Write one event with its fields."""
@@ -78,6 +82,18 @@ class Journal:
             samples=receipt.samples,
             statuses=receipt.statuses,
         )
+
+
+class _File(logging.FileHandler):
+    """A log that cannot be written any more, its disk is full say, does not stop a build: that is told once."""
+
+    told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's
+        error = sys.exc_info()[1]
+        if not self.told:
+            self.told = True
+            print(f"The log {plain(self.baseFilename)} cannot be written ({error}); events are lost.", file=sys.stderr)
 
 
 class Together:

@@ -130,6 +130,15 @@ def test_values_of_the_environment_are_hidden_and_all_else_stays(
     assert journal.hidden(said) == said
 
 
+def test_a_log_on_a_full_disk_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with journal.Journal("/dev/full") as book:
+        for _ in range(3):
+            book.say("video", video="dfdc-aabbccddee")
+    said = capsys.readouterr().err
+    assert said.count("cannot be written") == 1
+    assert "Traceback" not in said
+
+
 class Evil:
     """Runs when it is unpickled."""
 
