@@ -56,6 +56,7 @@ def build(
             return Built(out=out, resumed=resumed, worked=0, description=description)
         if pending:
             _work(plan, out, pending, chosen, observer, ours, workers, scheduler, in_a_row)
+        ours.check()
         claim.take(plan, out)
         description = summary.describe(plan, out)
         claim.finish(out, description, card(description))

@@ -225,7 +225,7 @@ def status(out: Annotated[str, typer.Argument(help="The --out of a build.")]) ->
 
     console = _console()
     for line in read(out).lines():
-        console.print(line, markup=False, highlight=False)
+        _say(_cut(line, _LINE), console)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import random
 import time
@@ -63,9 +64,12 @@ def limit() -> float:
     """How many seconds to go on trying; raises UsageError where the environment says no number."""
     text = os.environ.get(VARIABLE, "")
     try:
-        return float(text) if text else _PATIENCE
-    except ValueError as error:
-        raise UsageError(f"{VARIABLE} takes seconds, not {text!r}; unset it or give a number.") from error
+        seconds = float(text) if text else _PATIENCE
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:  # nothing waits for ever
+        raise UsageError(f"{VARIABLE} takes seconds, not {text!r}; unset it or give a number.")
+    return seconds
 
 
 def passes(error: BaseException) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 import manifests
+from shards import lease
 from tests.conftest import Run
 
 
@@ -68,6 +71,24 @@ def test_status_of_a_finished_build_and_of_nothing(built: Path, run: Run, tmp_pa
     assert "finished" in said
     assert "left    0 shards, 0 videos" in said
     assert "holds no build" in run("ingest", "status", tmp_path, expect=1).stderr
+
+
+def test_status_says_who_builds(built: Path, run: Run, tmp_path: Path) -> None:
+    """From the lock: a living process, and one elsewhere that nobody can see from here."""
+    out = tmp_path / "out"
+    shutil.copytree(built, out)
+    (out / "dataset.json").unlink()
+    (next(out.glob("receipts/*.json"))).unlink()
+    with lease.held(str(out)):
+        said = run("ingest", "status", out).stdout
+        assert f"not finished; process {os.getpid()} on" in said
+        assert "is building it" in said
+        assert "left    1 shards" in said
+        assert "run the same" not in said
+    (out / lease.LOCK).write_text(json.dumps({"pid": 7, "host": "far\x1b[31m", "written": "2026-01-02"}))
+    said = run("ingest", "status", out).stdout
+    assert "process 7 on far\\x1b[31m was building it at 2026-01-02" in said.replace("\n", " ")
+    assert "run the same" in said
 
 
 def test_the_doctor_knows_this_machine(run: Run) -> None:
