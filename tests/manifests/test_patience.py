@@ -62,9 +62,10 @@ def test_what_stays_away_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
         patiently("s3://bucket/x", Failing(PermissionError("no")))
     with pytest.raises(PermissionError):
         patiently("/disk/x", Failing(PermissionError("no")))
-    monkeypatch.setenv(patience.VARIABLE, "long")
-    with pytest.raises(UsageError, match="takes seconds"):
-        patiently("/disk/x", Failing())
+    for text in ("long", "nan", "inf", "-1"):
+        monkeypatch.setenv(patience.VARIABLE, text)
+        with pytest.raises(UsageError, match="takes seconds"):
+            patiently("/disk/x", Failing())
 
 
 @pytest.mark.parametrize(
