@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import importlib.util
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -65,7 +66,7 @@ def probe(path: str, bounds: Bounds | None = None) -> Properties:
     size = Path(path).stat().st_size
     if size == 0:
         raise VideoError("empty", "the file has zero bytes; get it again.")
-    with _opened(path) as container:
+    with _blamed(), _opened(path) as container:
         stream = _video_stream(container)
         _check(container, stream, bounds)
         shown, stored, keys, first = _pass_over(container, stream, bounds.frames if bounds else None)
@@ -88,7 +89,7 @@ def created(file: str | IO[bytes]) -> str | None:
     A file that cannot be opened has no time either: what is wrong with it is told when it is processed.
     """
     try:
-        with _opened(file) as container:
+        with _blamed(), _opened(file) as container:
             tags = [container.metadata, *(stream.metadata for stream in container.streams.video)]
     except VideoError:
         return None
@@ -111,7 +112,7 @@ def frames(path: str, indices: Sequence[int], *, decoder: DecoderName, skip: Ski
         found = _frames_decord(path, indices)
     else:
         found = _frames_pyav(path, indices) if skip == "none" else _frames_near(path, indices, skip)
-    with closing(found):
+    with _blamed(), closing(found):
         yield from found
 
 
@@ -159,7 +160,7 @@ def recompressed(path: str, indices: Sequence[int], *, crf: int, decoder: Decode
     if not indices:
         return
     wanted, last = set(indices), max(indices)
-    with tempfile.TemporaryFile(prefix="semblance-") as file:
+    with _blamed(), tempfile.TemporaryFile(prefix="semblance-") as file:
         with closing(_sources(path, decoder)) as sources:
             height, width, rotation = _encode(file, sources, _rate(path), crf)
         file.seek(0)
@@ -221,9 +222,25 @@ def _even(frame: Any) -> Any:
     return frame.reformat(format="yuv420p")
 
 
+@contextmanager
+def _blamed() -> Iterator[None]:
+    """Whatever the libraries raise over a file is the file's fault: hostile ones find ways that no list foresees."""
+    try:
+        yield
+    except (VideoError, ImportError):
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the temporary file
+            raise
+        raise VideoError("decode_error", f"the file cannot be read ({_reason(error)}); get it again.") from error
+    except Exception as error:
+        why = f"{type(error).__name__}: {_reason(error)}"
+        raise VideoError("decode_error", f"the file cannot be read ({why}); get it again.") from error
+
+
 def _opened(file: str | IO[bytes]) -> Any:
     try:
-        return av.open(file)
+        return av.open(file, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise VideoError("decode_error", f"the file is no readable video ({_reason(error)}); get it again.") from error
 
@@ -232,6 +249,8 @@ def _video_stream(container: Any) -> Any:
     if not container.streams.video:
         raise VideoError("empty", "the file has no video stream; get it again.")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise VideoError("decode_error", "no decoder here knows the codec of its video stream; encode it again.")
     stream.codec_context.thread_count = 1
     stream.codec_context.thread_type = "NONE"
     return stream
@@ -280,7 +299,7 @@ def _pass_over(container: Any, stream: Any, most: int | None) -> tuple[int, int,
 def _first_of(packet: Any) -> Any:
     try:
         return next(iter(packet.decode()), None)
-    except (av.error.InvalidDataError, av.error.EOFError):
+    except av.error.FFmpegError:
         return None
 
 
@@ -324,9 +343,9 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
         for packet in container.demux(stream):
             try:
                 yield from packet.decode()
-            except av.error.InvalidDataError:
+            except av.error.FFmpegError:
                 continue
-    except (av.error.EOFError, av.error.InvalidDataError, OSError):
+    except (av.error.FFmpegError, OSError):
         return  # the container ends early
 
 

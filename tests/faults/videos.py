@@ -172,6 +172,7 @@ MALFORMED: Final[dict[str, tuple[Callable[[Path, Path], Path], frozenset[str]]]]
     "text": (_bytes(lambda _: b"no video at all\n" * 99), frozenset({"decode_error"})),
     "zip": (_bytes(lambda data: b"PK\x03\x04" + data[4:300]), frozenset({"decode_error", "empty"})),
     "matroska_as_mp4": (_with("-c", "copy", "-f", "matroska"), frozenset({"ok"})),
+    "unknown_codec": (_bytes(lambda data: data.replace(b"avc1", b"zzzz")), frozenset({"decode_error"})),
     "sound_only": (
         _with("-f", "lavfi", "-i", "sine=duration=1", "-map", "1:a", "-c:a", "aac"),
         frozenset({"empty"}),
