@@ -1,6 +1,6 @@
 """Every fault in its long form: ``python -m tests.faults`` injects them and writes ``tests/benchmarks/FAULTS.md``.
 
-Needs ffmpeg and, for the full disk and the read-only output, mount namespaces; some fifteen minutes on two quiet cores.
+Needs ffmpeg and, for the full disk and the read-only output, mount namespaces; some ten minutes on two quiet cores.
 """
 
 from __future__ import annotations
