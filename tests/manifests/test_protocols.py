@@ -161,7 +161,7 @@ def test_any_graph_and_any_fractions(
             assert row["donor_id"]
             assert "straddles" in row["split_note"]
     lost = sum(row["split"] == "unassigned" and row["fault"] is None for row in rows)
-    if people:
+    if people and done.protocol == "identity":  # auto passes over it where a side would hold one label alone
         said = next(fact for fact in done.facts if fact.startswith("identity split by person"))
         assert f"; {lost} of " in said
         assert int(said.rsplit(" ", 1)[1]) <= lost
