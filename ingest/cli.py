@@ -185,35 +185,29 @@ def _build(
     from shards import claim
 
     with contextlib.ExitStack() as stack:
-        book = None
         if log is not None:
             claim.refuse_inside(out, log, flag="--log")
-            book = stack.enter_context(journal.Journal(log))
-            book.say("build", out=out, root=made.root, dataset=made.source.name, fingerprint=made.fingerprint)
-        watcher = stack.enter_context(Watcher(console))
-        observer = journal.Together([watcher, book]) if book else watcher
+        book = stack.enter_context(journal.Journal(log))
+        book.say("build", out=out, root=made.root, dataset=made.source.name, fingerprint=made.fingerprint)
+        observer = journal.Together([stack.enter_context(Watcher(console)), book])
         try:
             built = builder.build(
                 made, out, observer, workers=workers, scheduler=scheduler, again=retry, in_a_row=in_a_row
             )
         except KeyboardInterrupt:
-            if book:
-                book.say("interrupted", level=logging.WARNING)
+            book.say("interrupted", level=logging.WARNING)
             _say(f"Interrupted. What is sealed in {plain(out)} is kept; run the same command again to go on.")
             raise SystemExit(130) from None
         except SemblanceError as error:
-            if book:
-                book.say("stopped", level=logging.ERROR, error=str(error))
+            book.say("stopped", level=logging.ERROR, error=str(error))
             raise
         except Exception as error:
-            if book:
-                book.say("defect", level=logging.CRITICAL, traceback=traceback.format_exc())
+            book.say("defect", level=logging.CRITICAL, traceback=traceback.format_exc())
             where = log or journal.keep_traceback(traceback.format_exc())
             raise SemblanceError(
                 f"A defect of Semblance stopped the build; its traceback is in {where}; please report it."
             ) from error
-        if book:
-            book.say("finished", shards_written=built.worked, counts=built.description["counts"]["statuses"])
+        book.say("finished", shards_written=built.worked, counts=built.description["counts"]["statuses"])
     return built
 
 

@@ -30,14 +30,16 @@ _SHORTEST: Final = 8  # characters of a variable's value that is looked for ever
 
 
 class Journal:
-    """An ``Observer`` that writes to a file, by Python's logging; use as a context manager.
+    """An ``Observer`` that writes to a file, by Python's logging, or nowhere; use as a context manager.
 
     Raises UsageError where the file cannot be written.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | None) -> None:
         try:
-            handler = _File(path, encoding="utf-8", errors="backslashreplace")
+            handler = (
+                logging.NullHandler() if path is None else _File(path, encoding="utf-8", errors="backslashreplace")
+            )
         except OSError as error:
             raise UsageError(f"The log {path} cannot be written ({error.strerror}); name another file.") from error
         handler.setFormatter(_Lines())

@@ -8,7 +8,7 @@ from ingest.planning import Plan
 from manifests import storage, store
 from manifests.records import FAILURES
 from shards.layout import key_of, manifest_path, receipt_path
-from shards.write import committed, is_done
+from shards.write import committed, fits
 
 Again = Literal["failed", "damaged"]
 _CHANCE: Final = FAILURES - {"unlabelled"}  # the plan decides that, and what it found missing
@@ -49,9 +49,8 @@ def drop_damaged(plan: Plan, out: str) -> int:
     count = 0
     for shard in plan.by_shard():
         key = key_of(shard)
-        if is_done(out, key, plan.fingerprint, thorough=False) and not is_done(
-            out, key, plan.fingerprint, thorough=True
-        ):
+        receipt = committed(out, key, plan.fingerprint, thorough=False)
+        if receipt is not None and not all(fits(out, stored, thorough=True) for stored in receipt.stored()):
             storage.remove(storage.join(out, receipt_path(key)))
             count += 1
     return count

@@ -17,6 +17,14 @@ from quality.near import near
 LEAST: Final = 3  # frames that two videos must share, or all that the shorter has
 SHARE: Final = 0.5  # of the shorter video's crops
 _COMMON: Final = 20  # a picture that more families have is no evidence: black frames, title cards
+_PAIRS: Final = {  # the columns of what is found
+    "video": pl.String,
+    "other": pl.String,
+    "split": pl.String,
+    "other_split": pl.String,
+    "shared": pl.UInt32,
+    "share": pl.Float64,
+}
 _FLAT: Final = 4  # bits set or not set, at least, of a hash that says anything
 
 
@@ -61,9 +69,10 @@ def confirmed(out: str, most: int = 500) -> pl.DataFrame:
 def between(out: str, other: str, most: int = 500) -> pl.DataFrame:
     """Near-duplicates between two builds, ``video`` of the first and ``other`` of the second; columns as ``find``'s.
 
-    Videos of one dataset and family are not told: they are one family, in whichever build.
+    Videos of one dataset and family are not told: they are one family, in whichever build. A build has none with
+    itself.
     """
-    return _confirmed([out, other], most) if out.rstrip("/") != other.rstrip("/") else _confirmed([out], most).head(0)
+    return _confirmed([out, other], most) if out.rstrip("/") != other.rstrip("/") else pl.DataFrame(schema=_PAIRS)
 
 
 def _confirmed(outs: list[str], most: int) -> pl.DataFrame:

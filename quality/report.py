@@ -91,7 +91,8 @@ def render(out: str, description: Mapping[str, Any], judgement: Judgement, *, co
     gates = description.get("recipe", {}).get("gates", {})
     spread = [one for one in figures.distributions(out, gates) if sum(one.real) + sum(one.fake)]
     families = figures.families(out)
-    sheets = {} if share else _sheets(out, judgement)
+    clusters = copies.clusters(judgement.copied)
+    sheets = {} if share else _sheets(out, judgement, clusters)
     return (
         environment()
         .get_template("report.html")
@@ -118,7 +119,7 @@ def render(out: str, description: Mapping[str, Any], judgement: Judgement, *, co
             protocol=description.get("split"),
             ita_note=fairness.ITA_NOTE,
             shifts=None if compare is None else drift.drift(out, compare),
-            clusters=len(copies.clusters(judgement.copied)),
+            clusters=len(clusters),
             compared=None if compare is None else _compared(out, compare, share=share),
             flagged=_flagged(out),
         )
@@ -155,7 +156,7 @@ def _compared(out: str, other: str, *, share: bool) -> dict[str, Any]:
     }
 
 
-def _sheets(out: str, judgement: Judgement) -> dict[str, list[pictures.Sheet]]:
+def _sheets(out: str, judgement: Judgement, clusters: list[list[str]]) -> dict[str, list[pictures.Sheet]]:
     """Suspects first, so that the budget never costs them."""
     album = pictures.Album(out)
     found: dict[str, list[pictures.Sheet]] = {"labels": []}
@@ -166,8 +167,8 @@ def _sheets(out: str, judgement: Judgement) -> dict[str, list[pictures.Sheet]]:
         found["labels"] += pictures.changes(album, names, flag.replace("_", " "))
     across = copies.across(judgement.copied)
     torn = {*across["video"], *across["other"]}
-    joined = sorted(copies.clusters(judgement.copied), key=lambda names: torn.isdisjoint(names))
-    found["pairs"] = pictures.clusters(album, joined[:_SUSPECTS])
+    torn_first = sorted(clusters, key=lambda names: torn.isdisjoint(names))
+    found["pairs"] = pictures.clusters(album, torn_first[:_SUSPECTS])
     found["worst"] = pictures.worst(album)
     found["kept"] = pictures.kept(album)
     found["rejected"] = pictures.rejected(album)

@@ -17,6 +17,7 @@ from typing import IO, Any, Final, Literal
 import av
 import numpy as np
 
+from manifests.patience import reason
 from manifests.records import Frame, Image, Properties, SemblanceError
 
 av.logging.set_level(None)  # what damaged files say goes into their rows, not onto the screen
@@ -209,7 +210,7 @@ def _encode(file: IO[bytes], sources: Iterable[Any], rate: Fraction, crf: int) -
             if stream is not None:
                 container.mux(stream.encode(None))
     except (av.error.FFmpegError, ValueError) as error:
-        raise VideoError("decode_error", f"its frames cannot be encoded as H.264 ({_reason(error)}).") from error
+        raise VideoError("decode_error", f"its frames cannot be encoded as H.264 ({reason(error)}).") from error
     return height, width, rotation
 
 
@@ -232,9 +233,9 @@ def _blamed() -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):  # of the temporary file
             raise
-        raise VideoError("decode_error", f"the file cannot be read ({_reason(error)}); get it again.") from error
+        raise VideoError("decode_error", f"the file cannot be read ({reason(error)}); get it again.") from error
     except Exception as error:
-        why = f"{type(error).__name__}: {_reason(error)}"
+        why = f"{type(error).__name__}: {reason(error)}"
         raise VideoError("decode_error", f"the file cannot be read ({why}); get it again.") from error
 
 
@@ -242,7 +243,7 @@ def _opened(file: str | IO[bytes]) -> Any:
     try:
         return av.open(file, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:
-        raise VideoError("decode_error", f"the file is no readable video ({_reason(error)}); get it again.") from error
+        raise VideoError("decode_error", f"the file is no readable video ({reason(error)}); get it again.") from error
 
 
 def _video_stream(container: Any) -> Any:
@@ -417,7 +418,7 @@ def _frames_decord(path: str, indices: Sequence[int]) -> Generator[Frame, None, 
     try:
         reader = VideoReader(path, ctx=cpu(0), num_threads=1)
     except (DECORDError, RuntimeError) as error:
-        raise VideoError("decode_error", f"decord cannot read the file ({_reason(error)}).") from error
+        raise VideoError("decode_error", f"decord cannot read the file ({reason(error)}).") from error
     for index in range(min(len(reader), last + 1)):
         try:
             image = reader.next().asnumpy()
@@ -426,8 +427,3 @@ def _frames_decord(path: str, indices: Sequence[int]) -> Generator[Frame, None, 
         if index in wanted:
             # decord turns frames upright by itself
             yield Frame(index=index, time_s=float(reader.get_frame_timestamp(index)[0]), image=image)
-
-
-def _reason(error: BaseException) -> str:
-    text = str(getattr(error, "strerror", None) or error).strip().splitlines()
-    return text[0] if text else type(error).__name__

@@ -144,7 +144,7 @@ def fit(
 def _trainer(
     recipe: TrainingRecipe, machine: Machine, run: RunDir, say: Callable[[str], None], callbacks: list[Callback]
 ) -> Trainer:
-    gpu = machine.accelerator != "cpu" and torch.cuda.is_available()
+    gpu = _gpu(machine)
     if machine.accelerator == "gpu" and not gpu:
         raise SemblanceError("There is no GPU that torch can use; take --accelerator cpu, or mend the driver.")
     precision = recipe.precision
@@ -153,7 +153,7 @@ def _trainer(
         say("16-mixed is for GPUs: this run computes in 32 bits")
     return Trainer(
         accelerator="gpu" if gpu else "cpu",
-        devices=_ranks(machine) // machine.nodes,
+        devices=_devices(machine),
         num_nodes=machine.nodes,
         strategy=DDPStrategy() if _ranks(machine) > 1 else "auto",
         precision=precision,
@@ -173,9 +173,16 @@ def _trainer(
     )
 
 
+def _gpu(machine: Machine) -> bool:
+    return machine.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def _devices(machine: Machine) -> int:
+    return machine.devices or (torch.cuda.device_count() if _gpu(machine) else 1)
+
+
 def _ranks(machine: Machine) -> int:
-    gpus = torch.cuda.device_count() if machine.accelerator != "cpu" and torch.cuda.is_available() else 1
-    return (machine.devices or gpus) * machine.nodes
+    return _devices(machine) * machine.nodes
 
 
 def _go_on(trainer: Trainer, state: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -82,8 +81,8 @@ def write(found: Prediction, to: str) -> int:
             written += 1
             yield image
 
-    with tempfile.TemporaryDirectory(prefix="semblance-") as folder:
-        local = str(Path(folder) / "overlay.mp4")
+    with storage.spool() as folder:
+        local = str(folder / "overlay.mp4")
         video.write_h264(local, counted(), rate)
         storage.publish(local, to)
     return written

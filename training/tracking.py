@@ -120,12 +120,9 @@ class Wandb:
     """
 
     def __init__(self, folder: Path, name: str, run_id: str | None = None) -> None:
-        try:
-            import wandb
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                "--tracking wandb needs the package wandb; install it with `pip install wandb`."
-            ) from error
+        check("wandb")
+        import wandb
+
         settings = wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True)
         folder.mkdir(parents=True, exist_ok=True)
         try:
