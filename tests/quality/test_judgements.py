@@ -59,6 +59,37 @@ def test_a_real_that_has_the_pictures_of_another_familys_fake_is_in_doubt(tmp_pa
     assert ("folder-real_4", "equals_fake") not in rows
 
 
+def test_what_one_compression_shows_clears_the_other() -> None:
+    names = ("video_id", "track", "label", "family_id", "method", "target_id", "donor_id", "compression", "change_peak")
+    rows = [
+        ("a23", 0, 1, "a", "Swap", "a", "b", "c23", 8.0),
+        ("a40", 0, 1, "a", "Swap", "a", "b", "c40", 2.0),  # cleared by a23
+        ("b23", 0, 1, "b", "Swap", "b", "c", "c23", 2.5),
+        ("b40", 0, 1, "b", "Swap", "b", "c", "c40", 2.0),  # nothing clears these two
+        ("c23", 0, 1, "c", "Swap", "c", None, "c23", 8.0),
+        ("c40", 0, 1, "c", "Swap", "c", None, "c40", 2.0),  # which fake it is is not known: not cleared
+        ("d23", 0, 1, "d", "Swap", "d", "e", "c23", 8.0),
+        ("e23", 0, 1, "d", "Swap", "d", "e", "c23", 2.0),  # another fake of the same kind: not cleared
+        ("f40", 0, 1, "f", "Swap", "f", "g", "c40", None),
+        ("r23", 0, 0, "a", "pristine", "a", None, "c23", None),
+    ]
+    samples = pl.DataFrame(rows, schema=names, orient="row").lazy()
+    found, known, unknown = flags._unchanged(samples, 3.0)
+    assert [row["video_id"] for row in found] == ["b23", "b40", "c40", "e23"]
+    assert (known, unknown) == (8, 1)
+
+
+def test_a_faint_forgery_is_not_its_original(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planted.build(out, 6, Faults(faint=frozenset({"folder-fake_3_1"})))
+    judged = flags.judge(str(out))
+    same = manifests.scan(str(out)).filter(pl.col("family_id") == "folder-real_3").collect()
+    hashes = [set(same.filter(video_id=name)["phash"]) for name in ("folder-real_3", "folder-fake_3_1")]
+    assert hashes[0] == hashes[1], "the hashes no longer hold them for one"
+    assert judged.compared >= 2
+    assert not judged.rows
+
+
 def test_a_third_partys_list(few: Path, run: Run, tmp_path: Path) -> None:
     names = manifests.scan(str(few), "videos").collect().sort("video_id")
     some = names["path"].str.split("/").list.last()[:3].to_list()
