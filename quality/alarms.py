@@ -111,6 +111,9 @@ def _laws(out: str, description: Mapping[str, Any]) -> list[Alarm]:
     ]
 
 
+_STAND: Final = {"families": ("family stands", "families stand"), "people": ("person stands", "people stand")}
+
+
 def _sides(out: str, description: Mapping[str, Any]) -> list[Alarm]:
     """Families, and under ``identity`` people, on two of train, val and test."""
     protocol = str(description.get("split"))
@@ -127,7 +130,8 @@ def _sides(out: str, description: Mapping[str, Any]) -> list[Alarm]:
             found.append(
                 Alarm(
                     level="wrong" if promised else "warning",
-                    what=f"Leak: {torn.height:,} {kind} stand on two of train, val and test under {protocol}.",
+                    what=f"Leak: {torn.height:,} {_STAND[kind][torn.height > 1]} on two of train, val and test under "
+                    f"{protocol}.",
                     remedy="Lay out another split with `shards repack OUT --split family --to OUT2`."
                     if kind == "families"
                     else "Build again into another --out; `quality audit OUT` names every one.",

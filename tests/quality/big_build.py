@@ -21,6 +21,7 @@ from shards import layout
 from shards.layout import Receipt, Stored
 
 MEMBERS, FRAMES, FAMILIES = 6, 32, 16  # videos a family, frames a video, families a shard
+REJECTED = 3  # faces a video
 METHODS = ("pristine", "Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
 COPIES = 3  # families of train that stand in test again, under other names
 TAR_BYTES = 80_000_000
@@ -141,6 +142,9 @@ def _write_shard(
     digests = chance.bytes(32 * count).hex()
     places = np.where(of_common, _CELL + len(picture), _CELL)
     measures = {name: chance.random(count, np.float32) for name in ("blur", "brightness", "contrast", "face_ratio")}
+    fakes = np.tile(np.repeat(np.arange(MEMBERS) > 0, FRAMES), videos.height // MEMBERS)
+    forged = np.where(fakes, chance.uniform(3.5, 20, count), np.nan)
+    sides = chance.uniform(80, 300, count)
     samples = videos[np.repeat(np.arange(videos.height), FRAMES)].with_columns(
         frame_index=pl.Series(frames),
         track=pl.lit(0),
@@ -152,22 +156,44 @@ def _write_shard(
         crop_x0=pl.lit(10),
         crop_y0=pl.lit(10),
         crop_side=pl.lit(200),
+        box_x0=pl.lit(100.0),
+        box_y0=pl.lit(100.0),
+        box_x1=pl.Series(100 + sides),
+        box_y1=pl.Series(100 + sides),
+        confidence=pl.Series(chance.uniform(0.95, 1, count)),
+        encoded_bytes=pl.Series(chance.integers(10_000, 30_000, count)),
+        face_label=pl.Series(fakes.astype(np.int8)),
+        change=pl.Series(forged / 2).fill_nan(None),
+        change_peak=pl.Series(forged).fill_nan(None),
+        ita=pl.Series(chance.uniform(-50, 60, count)),
         landmarks=pl.lit([float(value) for value in range(10)]),
         sha256=pl.Series([digests[64 * place : 64 * place + 64] for place in range(count)]),
         **{name: pl.Series(values) for name, values in measures.items()},
     )
     names = [make_sample_id(v, f, 0) for v, f in zip(samples["video_id"], frames, strict=True)]
     samples = samples.with_columns(sample_id=pl.Series(names))
-    seen = dict.fromkeys(("faces_seen", "crops_kept", "frames_sampled"), FRAMES)
+    rejects = samples.filter(pl.Series(np.tile(np.arange(FRAMES) < REJECTED, videos.height))).with_columns(
+        sample_id=pl.col("sample_id") + "x",
+        unit=pl.lit("face"),
+        stage=pl.lit("gate"),
+        reason=pl.lit("blur"),
+        reasons=pl.lit(["blur"]),
+        tar_offset=pl.lit(None),
+    )
+    seen = dict.fromkeys(("crops_kept", "frames_sampled"), FRAMES) | {"faces_seen": FRAMES + REJECTED}
+    own = np.repeat(chance.integers(0, 2, videos.height // MEMBERS), MEMBERS)  # acquisition is the family's
     rows = videos.with_columns(
         status=pl.lit("ok"),
         width=pl.lit(480),
         height=pl.lit(360),
-        crops_rejected=pl.lit(0),
+        crops_rejected=pl.lit(REJECTED),
+        fps=pl.Series(np.where(own, 25.0, 30.0)),
+        duration_s=pl.Series(np.where(own, 12.0, 10.0)),
+        bit_rate=pl.Series(chance.integers(900_000, 1_100_000, videos.height)),
         **{name: pl.lit(value) for name, value in seen.items()},
     )
     shard = videos["shard"][0]
-    tables = {"samples": samples, "rejects": pl.DataFrame(), "videos": rows}
+    tables = {"samples": samples, "rejects": rejects, "videos": rows}
     stored = {}
     for table, frame in tables.items():
         path = layout.manifest_path(table, key)
@@ -184,7 +210,7 @@ def _write_shard(
         sha256="",
         bytes=TAR_BYTES,
         samples=count,
-        rejects=0,
+        rejects=rejects.height,
         videos=videos.height,
         files=(stored["samples"], stored["rejects"]),
         statuses={"ok": videos.height},

@@ -25,7 +25,7 @@ MARKUP = '<img src=x onerror="document.title=1">&\x1b[31m'
 @dataclass(frozen=True, kw_only=True)
 class Faults:
     """``shortcut``: reals are c40, fakes c23; ``copies``: video ids that show another video's pictures; ``unforged``:
-    fakes that show their original; ``faint``: fakes that differ from it by four shades a pixel in the middle of the face;
+    fakes that show their original; ``faint``: fakes with four shades of change in the face;
     ``unequal``: the brightness gate rejects most dark-skinned faces; ``failed``: videos that could not be decoded.
     """
 

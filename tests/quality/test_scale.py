@@ -50,3 +50,20 @@ def test_a_large_manifest(rows: int, most: float, tmp_path: Path) -> None:
     near = broken.filter(pl.col("kind") == "near_duplicate")
     assert {tuple(pair.split("+")) for pair in near["id"]} == big.copies
     assert broken.filter(pl.col("kind") != "near_duplicate").select("kind", "id").rows() == [("person", "person000000")]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_page_of_four_million_crops(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    big = big_build.write(out, 4_000_000, scenes=0.02)
+    code, _, memory = measured([BIN / "quality", "report", out], tmp_path / "said.txt")
+    page = out / "report/index.html"
+    assert page.stat().st_size < 15_000_000
+    assert f"{big.rows:,}" in page.read_text(), "a count lacks crops"
+    assert memory < 6 * 2**30
+    said = json.loads((out / "report/report.json").read_text())
+    assert {tuple(sorted((row["video"], row["other"]))) for row in said["copies"]} == big.copies
+    assert any("1 person stands on two of" in one["what"] for one in said["alarms"])
+    assert {one["acquisition"]["verdict"] for one in said["shortcuts"]} == {"even"}
+    assert code == 0
