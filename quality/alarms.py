@@ -41,6 +41,7 @@ class Judgement:
     groups: list[Group]
     copied: pl.DataFrame
     noise: flags.Judged
+    between: pl.DataFrame | None = None  # copied clips of this build and another
 
     @property
     def verdict(self) -> str:
@@ -53,17 +54,24 @@ class Judgement:
         return f"{' and '.join(parts)}: read this before you train"
 
 
-def judge(out: str, description: Mapping[str, Any], attributes: str | None = None) -> Judgement:
-    """Look at everything that tables and few pictures tell; raises SemblanceError where ``out`` holds no build."""
+def judge(
+    out: str, description: Mapping[str, Any], attributes: str | None = None, compare: str | None = None
+) -> Judgement:
+    """Look at everything that tables and few pictures tell, and for clips that the build ``compare`` has too.
+
+    Raises SemblanceError where ``out`` (or ``compare``) holds no build.
+    """
     comparisons = shortcuts.audit(out)
     groups = fairness.measure(out, attributes)
     copied = copies.every(out)
     noise = flags.judge(out)
+    between = None if compare is None else copies.between(out, compare)
     found = [
         *_incomplete(description),
         *_laws(out, description),
         *_sides(out, description),
         *_copied(copied),
+        *_between(between),
         *_labels(noise),
         *(_split_sentence(one) for one in shortcuts.warnings(comparisons)),
         *(_split_sentence(one) for one in fairness.warnings(groups)),
@@ -73,7 +81,9 @@ def judge(out: str, description: Mapping[str, Any], attributes: str | None = Non
     ]
     order = {"wrong": 0, "warning": 1, "note": 2}
     found.sort(key=lambda one: order[one.level])
-    return Judgement(alarms=tuple(found), comparisons=comparisons, groups=groups, copied=copied, noise=noise)
+    return Judgement(
+        alarms=tuple(found), comparisons=comparisons, groups=groups, copied=copied, noise=noise, between=between
+    )
 
 
 def _split_sentence(sentence: str) -> Alarm:
@@ -115,17 +125,25 @@ _STAND: Final = {"families": ("family stands", "families stand"), "people": ("pe
 
 
 def _sides(out: str, description: Mapping[str, Any]) -> list[Alarm]:
-    """Families, and under ``identity`` people, on two of train, val and test."""
+    """Families and people on two of train, val and test: people are a leak where the protocol keeps them apart."""
     protocol = str(description.get("split"))
     plan = scan(out, "plan").filter(pl.col("split").is_in(_SIDES))
-    asked = {"families": ["family_id"]}
-    if protocol.startswith("identity"):
-        asked["people"] = ["target_id", "donor_id"]
+    asked = {"families": ["family_id"], "people": ["target_id", "donor_id"]}
     found = []
     for kind, columns in asked.items():
         ids = pl.concat([plan.select("split", name=pl.col(column)) for column in columns]).drop_nulls("name")
         torn = ids.group_by("name").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1).collect()
-        if torn.height:
+        if torn.height and kind == "people" and not protocol.startswith("identity"):
+            found.append(
+                Alarm(
+                    level="note",
+                    what=f"{torn.height:,} {_STAND[kind][torn.height > 1]} on two of train, val and test: {protocol} "
+                    "does not keep people apart, so a model may know some of them.",
+                    remedy="`shards repack OUT --split identity --to OUT2` keeps them apart; CARD.md tells the cost.",
+                    private=_examples(sorted(torn["name"])),
+                )
+            )
+        elif torn.height:
             promised = protocol in _ISOLATING
             found.append(
                 Alarm(
@@ -154,6 +172,22 @@ def _copied(copied: pl.DataFrame) -> list[Alarm]:
             remedy="Give both one family in the source's table, or leave one out: `quality audit OUT --to pairs.csv`, "
             "then `shards repack OUT --keep`.",
             private=_examples(names),
+        )
+    ]
+
+
+def _between(copied: pl.DataFrame | None) -> list[Alarm]:
+    if copied is None or copied.is_empty():
+        return []
+    here = copied["video"].n_unique()
+    return [
+        Alarm(
+            level="warning",
+            what=f"Copied clips: {here:,} {_many(here, 'video')} of this build {'show' if here > 1 else 'shows'} the "
+            "same frames as videos of the build that it is compared with.",
+            remedy="A model trained on one and tested on the other knows them: `quality audit OUT OUT2 --to pairs.csv` "
+            "names them all.",
+            private=_examples([f"{row['video']} = {row['other']}" for row in copied.head(_NAMED).to_dicts()]),
         )
     ]
 
@@ -217,12 +251,11 @@ def _failures(out: str) -> list[Alarm]:
 def _empty(out: str) -> list[Alarm]:
     videos = scan(out, "videos").filter(pl.col("split").is_in(_SIDES) & (pl.col("crops_kept") > 0))
     seen = set(videos.select("split", "label").unique().collect().iter_rows())
-    bare = [
-        f"{split} has no {kind}"
-        for split in _SIDES
-        for label, kind in ((0, "reals"), (1, "fakes"))
-        if (split, label) not in seen
-    ]
+    bare = []
+    for split in _SIDES:
+        lacks = [kind for label, kind in ((0, "reals"), (1, "fakes")) if (split, label) not in seen]
+        if lacks:
+            bare.append(f"{split} has no {' and no '.join(lacks)}")
     if not bare:
         return []
     remedy = "Change split.fractions, loosen the gates, or build more of the dataset."

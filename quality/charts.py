@@ -35,9 +35,11 @@ def distribution(one: Distribution) -> Markup:
             y = HEIGHT - 4 - (HEIGHT - 14) * (count / total) / top if count else HEIGHT
             steps.append(f"L{place * wide:.1f} {y:.1f} L{(place + 1) * wide:.1f} {y:.1f}")
         paths.append(f'<path class="{kind}" d="{" ".join(steps)} L{WIDTH} {HEIGHT} Z"/>')
-    ticks = []
-    for place in sorted({round(part * bins / 5) for part in range(6)}):
-        ticks.append(f'<span style="left: {100 * place / bins:.1f}%">{number(one.edges[place])}</span>')
+    ends = {0: ' class="first"', bins: ' class="last"'}
+    ticks = [
+        f'<span{ends.get(place, "")} style="left: {100 * place / bins:.1f}%">{number(one.edges[place])}</span>'
+        for place in _ticks(one, bins)
+    ]
     lines = []
     for side, limit in (("low", one.low), ("high", one.high)):
         if limit is not None:
@@ -52,6 +54,15 @@ def distribution(one: Distribution) -> Markup:
         f'preserveAspectRatio="none">{"".join(paths)}<line class="axis" x1="0" x2="{WIDTH}" y1="{HEIGHT}" '
         f'y2="{HEIGHT}"/>{"".join(lines)}</svg><div class="ticks" aria-hidden="true">{"".join(ticks)}</div>'
     )
+
+
+def _ticks(one: Distribution, bins: int) -> list[int]:
+    """Edges to name: the limits, then both ends and the fifths of the axis where they stand clear."""
+    named = {one.edges.index(limit) for limit in (one.low, one.high) if limit is not None}
+    for place in (0, bins, *(round(part * bins / 5) for part in range(1, 5))):
+        if all(abs(place - other) > bins / 8 for other in named):
+            named.add(place)
+    return sorted(named)
 
 
 def split(families: dict[str, Any], *, names: bool) -> Markup:

@@ -114,6 +114,17 @@ def clusters(pairs: pl.DataFrame) -> list[list[str]]:
     return sorted(found, key=lambda one: (-len(one), one))
 
 
+def bipartite(pairs: pl.DataFrame) -> list[pl.DataFrame]:
+    """The pairs of two builds by cluster, the largest first; in each the pair with most in common first."""
+    marked = pairs.with_columns(video="here " + pl.col("video"), other="there " + pl.col("other"))
+    place = {name: number for number, names in enumerate(clusters(marked)) for name in names}
+    numbered = pairs.with_columns(cluster=marked["video"].replace_strict(place, return_dtype=pl.Int64))
+    ordered = numbered.sort(
+        "cluster", "shared", "share", "video", "other", descending=[False, True, True, False, False]
+    )
+    return ordered.partition_by("cluster", maintain_order=True, include_key=False)
+
+
 def every(out: str) -> pl.DataFrame:
     """Both, each pair of videos once."""
     found = find(scan(out))

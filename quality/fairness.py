@@ -27,6 +27,10 @@ ITA_NOTE: Final = (
     "attribute."
 )
 SIZES: Final = (0, 80, 120, 180, 260, 400, 100_000)  # px, the longer side of the box
+_SIZE_BANDS: Final = [
+    (f"under {high} px" if low == 0 else f"from {low} px" if high == SIZES[-1] else f"{low}-{high - 1} px", low, high)
+    for low, high in itertools.pairwise(SIZES)
+]
 GAP: Final = 0.1  # of all faces of a group: how much more often than the others it is thrown away
 LEAST_FAMILIES: Final = 10  # in a group and outside it, for a warning
 Z: Final = 1.959963984540054
@@ -78,13 +82,13 @@ def groups(seen: pl.LazyFrame, attributes: pl.DataFrame | None = None) -> list[G
     for name, low, high in ITA_BANDS:
         band = pl.when((pl.col("ita") >= low) & (pl.col("ita") < high)).then(pl.lit(name)).otherwise(band)
     size = pl.lit(None, pl.String)
-    for low, high in itertools.pairwise(SIZES):
-        name = f"under {high} px" if low == 0 else f"from {low} px" if high == SIZES[-1] else f"{low}-{high - 1} px"
+    for name, low, high in _SIZE_BANDS:
         size = pl.when((pl.col("side") >= low) & (pl.col("side") < high)).then(pl.lit(name)).otherwise(size)
+    method = pl.when(pl.col("label") == 1).then(pl.col("method").fill_null("not published")).otherwise("method")
     asked: list[tuple[str, pl.LazyFrame, bool]] = [
         ("skin brightness (estimate, reals)", seen.filter(real).with_columns(group=band), True),
         ("face size", seen.with_columns(group=size), False),  # the size gate itself judges by size
-        ("method", seen.with_columns(group=pl.col("method")), True),
+        ("method", seen.with_columns(group=method), True),
         ("dataset", seen.with_columns(group=pl.col("dataset")), True),
     ]
     for column in [] if attributes is None else attributes.columns:
@@ -113,7 +117,7 @@ def _rates(by: str, frame: pl.LazyFrame, judged: bool) -> list[Group]:
         .collect()
     )
     why = dict(reasons.select("group", "reason").iter_rows())
-    order = [name for name, _, _ in ITA_BANDS] + [f"under {SIZES[1]} px"]
+    order = [name for name, _, _ in (*ITA_BANDS, *_SIZE_BANDS)]
     names = sorted(counted["group"].unique(), key=lambda one: (order.index(one) if one in order else 99, one))
     found = []
     for name in names:

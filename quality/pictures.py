@@ -198,25 +198,29 @@ def clusters(album: Album, found: Sequence[Sequence[str]]) -> list[Sheet]:
         first = _middle(rows[present[0]])
         alike = [_alike(rows[name], first) for name in present[1:_EACH]]
         pictures = (
-            trio(album, *_closest(rows, present)) if len(present) == 2 else album.sheet("", [first, *alike]).pictures
+            trio(album, *_closest(*(rows[name] for name in present)))
+            if len(present) == 2
+            else album.sheet("", [first, *alike]).pictures
         )
         sheets.append(Sheet(title=f"{len(names)} videos: {where}{more}", pictures=pictures))
     return sheets
 
 
-def pairs(album: Album, other: Album, found: pl.DataFrame) -> list[Sheet]:
-    """For each pair of videos of two builds (columns video, other, shared) the most alike frames, side by side."""
-    ours, theirs = _rows(album, found["video"]), _rows(other, found["other"])
+def pairs(album: Album, other: Album, found: Sequence[pl.DataFrame]) -> list[Sheet]:
+    """For each cluster of pairs of videos of two builds (columns video, other, split, other_split, shared) the first
+    pair's most alike frames, side by side.
+    """
     sheets = []
-    for row in found.iter_rows(named=True):
-        if row["video"] in ours and row["other"] in theirs:
-            first = _middle(ours[row["video"]])
-            shown = [
-                *album.sheet("", [first]).pictures,
-                *other.sheet("", [_alike(theirs[row["other"]], first)]).pictures,
-            ]
-            title = f"{row['video']} ({row['split']}) and {row['other']} ({row['other_split']}): {row['shared']} frames"
-            sheets.append(Sheet(title=title, pictures=tuple(shown)))
+    for cluster in found:
+        row = cluster.row(0, named=True)
+        ours, theirs = (_rows(one, [row[end]]).get(row[end]) for one, end in ((album, "video"), (other, "other")))
+        if ours is None or theirs is None:
+            continue
+        first, second = _closest(ours, theirs)
+        shown = [*album.sheet("", [first]).pictures, *other.sheet("", [second]).pictures]
+        title = f"{row['video']} ({row['split']}) and {row['other']} ({row['other_split']}): {row['shared']} frames"
+        more = f"; {cluster.height - 1} more such pairs with these" if cluster.height > 1 else ""
+        sheets.append(Sheet(title=title + more, pictures=tuple(shown)))
     return sheets
 
 
@@ -237,8 +241,7 @@ def _alike(rows: pl.DataFrame, one: dict[str, Any]) -> dict[str, Any]:
     return rows.sort(bits, "sample_id").row(0, named=True)
 
 
-def _closest(rows: dict[str, pl.DataFrame], names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _closest(first: pl.DataFrame, second: pl.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
     """The rows of two videos with the nearest hashes."""
-    first, second = (rows[name] for name in names)
     pairs = [(one, _alike(second, one)) for one in first.iter_rows(named=True)]
     return min(pairs, key=lambda pair: (pair[0]["phash"] ^ pair[1]["phash"]).bit_count())

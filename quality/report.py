@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import jinja2
+import polars as pl
 from markupsafe import Markup, escape
 
 from manifests import scan, storage, store
@@ -44,7 +45,7 @@ def write(out: str, *, compare: str | None = None, share: bool = False, attribut
     """
     scan(out, "videos")  # refuse before any work
     description = store.description(out)
-    judgement = alarms.judge(out, description, attributes)
+    judgement = alarms.judge(out, description, attributes, compare)
     page = render(out, description, judgement, compare=compare, share=share).encode()
     if len(page) > MOST:
         raise SemblanceError(f"The page of {out} would have {len(page):,} bytes; please report this as a defect.")
@@ -120,7 +121,7 @@ def render(out: str, description: Mapping[str, Any], judgement: Judgement, *, co
             ita_note=fairness.ITA_NOTE,
             shifts=None if compare is None else drift.drift(out, compare),
             clusters=len(clusters),
-            compared=None if compare is None else _compared(out, compare, share=share),
+            compared=None if compare is None else _compared(out, compare, judgement.between, share=share),
             flagged=_flagged(out),
         )
     )
@@ -144,15 +145,16 @@ def _flagged(out: str) -> list[dict[str, Any]]:
     return counted.sort("flag", "by").to_dicts()
 
 
-def _compared(out: str, other: str, *, share: bool) -> dict[str, Any]:
+def _compared(out: str, other: str, copied: pl.DataFrame | None, *, share: bool) -> dict[str, Any]:
     name = store.description(other).get("dataset", "the other build") if share else other
-    copied = copies.between(out, other)
+    found = [] if copied is None else copies.bipartite(copied)
     ours, theirs = (pictures.Album(one, left=pictures.BUDGET // 20) for one in (out, other))
     return {
         "name": name,
         "rows": list(zip(*(figures.totals(one).items() for one in (out, other)), strict=True)),
-        "copied": copied.height,
-        "sheets": [] if share else pictures.pairs(ours, theirs, copied.head(_SUSPECTS)),
+        "copied": sum(cluster.height for cluster in found),
+        "clusters": len(found),
+        "sheets": [] if share else pictures.pairs(ours, theirs, found[:_SUSPECTS]),
     }
 
 

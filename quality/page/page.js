@@ -34,11 +34,12 @@
         if (!all) continue;
         const kept = count(measure, kind, place.low, place.high);
         said.setAttribute("data-" + kind, kept);
-        parts.push(`${kept.toLocaleString("en")} of ${all.toLocaleString("en")} ${kind} (${((100 * kept) / all).toFixed(1)} %)`);
+        parts.push(`${kept.toLocaleString("en")} of ${all.toLocaleString("en")} ${kind} (${((100 * kept) / all).toFixed(1)}%)`);
       }
       said.textContent = "would keep " + parts.join(", ");
     }
     for (const side of ["low", "high"]) if (sliders[side]) sliders[side].addEventListener("input", update);
     if (sliders.low || sliders.high) update();
   }
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
 })();

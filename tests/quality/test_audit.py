@@ -104,9 +104,17 @@ def test_clips_of_another_build_are_found(built: Path, planted: Path, demo: Path
     assert {partners[f"folder-{name}"] for name in ("b", "same")} == {sources[1]}
     assert set(found["video"]) <= set(store.scan(str(built), "videos").collect()["video_id"])
     assert copies.between(str(built), str(built)).is_empty()
-    run("quality", "report", planted, "--compare", built)
+    found = copies.between(str(planted), str(built))
+    said = run("quality", "report", planted, "--compare", built).stdout
+    assert f"{found['video'].n_unique()} videos of this build show the same frames" in said
     page = (planted / "report/index.html").read_text()
-    assert f"{copies.between(str(planted), str(built)).height} pairs of videos of two families, one in each" in page
+    assert f"{found.height} pairs of videos of two families, one in each" in page
+    split = copies.bipartite(found)
+    assert pl.concat(split).sort("video", "other").equals(found)
+    for end in ("video", "other"):
+        names = [set(cluster[end]) for cluster in split]
+        assert sum(map(len, names)) == found[end].n_unique(), "a video is in two clusters"
+    assert f"in {len(split)} cluster" in page
 
 
 def test_unconfirmed_pairs_do_not_count(planted: Path) -> None:

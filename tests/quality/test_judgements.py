@@ -244,6 +244,11 @@ def test_drift_tells_what_moved_from_what_did_not() -> None:
         "videos", "codec", pl.Series(["a"] * 90 + ["b"] * 10), pl.Series(["b"] * 90 + ["c"] * 10), numbers=False
     )
     assert names.verdict == "large"
+    same = pl.Series([72] * 30)  # the tenths of one value alone hold every other
+    for other, verdict in (([64] * 30, "large"), ([80] * 30, "large"), ([72] * 25, "stable")):
+        assert drift.compare("videos", "gop", same, pl.Series(other), numbers=True).verdict == verdict
+    guide = drift.compare("samples", "guide", pl.Series(["original", None]), pl.Series(["original"]), numbers=False)
+    assert (guide.before, guide.after) == ("original (50%)", "original (100%)")
     nothing = pl.Series([None, None], dtype=pl.Float64)
     assert drift.compare("samples", "ita", nothing, nothing, numbers=True).verdict == "unknown"
     gone = drift.compare("samples", "ita", pl.Series([1.0, 2.0]), nothing, numbers=True)

@@ -175,6 +175,19 @@ def test_the_figures_add_up(faulty: Path) -> None:
         assert sum(one.real) + one.unknown_real <= total["faces"]
 
 
+def test_people_on_two_sides_are_told_where_no_split_keeps_them_apart(tmp_path: Path) -> None:
+    """Under ``family`` a note, under ``identity`` a leak."""
+    planted.build(tmp_path / "out", 8)
+    described = store.description(str(tmp_path / "out"))
+    plan = pl.read_parquet(tmp_path / "out/plan.parquet")
+    assert not [one for one in alarms._sides(str(tmp_path / "out"), described) if "stand" in one.what]
+    plan.with_columns(target_id=pl.lit("ann")).write_parquet(tmp_path / "out/plan.parquet")
+    for protocol, level in (("family", "note"), ("official", "note"), ("identity", "wrong")):
+        (one,) = alarms._sides(str(tmp_path / "out"), described | {"split": protocol})
+        assert (one.level, one.private) == (level, "ann")
+        assert "1 person stands on two of train, val and test" in one.what
+
+
 def test_a_clean_build_raises_no_alarm(tmp_path: Path) -> None:
     planted.build(tmp_path / "out", 40)
     judged = alarms.judge(str(tmp_path / "out"), store.description(str(tmp_path / "out")))
@@ -241,3 +254,4 @@ def test_a_page_of_each_sample_collection(shared: Path, run: Run, tmp_path: Path
         recounts(seen, out)
         assert seen.page.locator("img").count() > 4
         assert "Shortcut," not in seen.page.locator(".alarms").inner_text()
+    assert not [one for one in written.judgement.alarms if one.level == "wrong"]
