@@ -67,9 +67,12 @@ def held(out: str, *, beat: float = BEAT) -> Iterator[Lease]:
 def _flock(url: str) -> int | None:
     """The descriptor of the locked file; None where this file system has no locks."""
     path = url.removeprefix("file://")
+    folder = os.path.dirname(path) or "."
     while True:
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            raise storage.unwritable(url, NotADirectoryError(errno.ENOTDIR, "a file stands where a folder is meant"))
         try:
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            os.makedirs(folder, exist_ok=True)
             descriptor, ours = _opened(path)
         except (FileNotFoundError, FileExistsError):
             continue  # its owner ended in between, and took the name or the empty folder away

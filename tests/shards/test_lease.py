@@ -150,6 +150,20 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", ["file", "below a file", "dangling link"])
+def test_a_file_in_the_folders_place_is_said(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "taken"
+    if kind == "dangling link":
+        place.symlink_to(tmp_path / "nowhere")
+    else:
+        place.write_text("mine")
+    out = place / "out" if kind == "below a file" else place
+    with pytest.raises(SemblanceError, match="cannot be written"), lease.held(str(out)):
+        pass
+    assert kind == "dangling link" or place.read_text() == "mine"
+
+
 def test_a_renewal_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever storage throws, the renewing goes on, so that a living build is never taken for dead."""
     true, calls = storage.write_bytes, []
