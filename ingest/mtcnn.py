@@ -64,6 +64,8 @@ class Cascade:
         level = _reduced(halves, size)
         regression, score = self._networks["pnet"](level[None])
         rows, columns = np.nonzero(score[0, 1] >= THRESHOLDS[0])
+        if not len(rows):
+            return np.zeros((0, 9), np.float32)
         cells = np.stack([columns, rows], 1).astype(np.float32)
         begin = np.floor((_STRIDE * cells + 1) / np.float32(scale))
         end = np.floor((_STRIDE * cells + _CELL) / np.float32(scale))
@@ -179,8 +181,8 @@ def suppressed(boxes: Boxes, limit: float, *, smaller: bool = False) -> NDArray[
     Overlap is intersection over union; with ``smaller`` it is intersection over the smaller box, both measured
     with one pixel added to each side, as facenet-pytorch does in its last stage. Equal scores are ordered by box.
     """
-    if not len(boxes):
-        return np.zeros(0, np.intp)
+    if len(boxes) < 2:
+        return np.arange(len(boxes))
     order = np.lexsort((boxes[:, 3], boxes[:, 2], boxes[:, 1], boxes[:, 0], -boxes[:, 4]))
     x0, y0, x1, y1 = boxes[order, :4].T.astype(np.float64)
     more = 1.0 if smaller else 0.0

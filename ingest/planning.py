@@ -109,8 +109,10 @@ def make(dataset: str, root: str, recipe: Recipe) -> Plan:
         split = recipe.split.model_copy(update={"fractions": reader.fractions})
         recipe = recipe.model_copy(update={"split": split})
     files = storage.walk(root)
+    if not files and not storage.exists(root):
+        raise SemblanceError(f"{root} does not exist; name the folder of the dataset with --root.")
     if not files:
-        raise SemblanceError(f"There are no files at {root}; name the folder that holds {dataset} with --root.")
+        raise SemblanceError(f"There are no files at {root}; name the folder of the dataset with --root.")
     discovery = reader.discover(root, files, recipe.source)
     if recipe.recompress.crf is not None and (packed := [one.path for one in discovery.videos if one.member]):
         raise UsageError(

@@ -11,6 +11,11 @@ from manifests.records import SemblanceError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+# Polars reads tables late, wherever their rows are asked for, so its complaint can come from anywhere.
+_DAMAGED = (
+    "A table of the build is damaged ({}); `shards verify OUT` names it, and `ingest build` with --retry damaged makes "
+    "it anew."
+)
 
 
 def friendly(command: Callable[P, R]) -> Callable[P, R]:
@@ -23,6 +28,11 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
         except SemblanceError as error:
             print(f"Error: {plain(str(error), keep_lines=True)}", file=sys.stderr)
             raise SystemExit(error.exit_code) from error
+        except Exception as error:
+            if "parquet" not in str(error).lower() or not type(error).__module__.startswith("polars"):
+                raise
+            print(f"Error: {_DAMAGED.format(plain(str(error).partition(chr(10))[0]))}", file=sys.stderr)
+            raise SystemExit(1) from error
 
     return run
 

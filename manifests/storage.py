@@ -253,9 +253,8 @@ def is_draft(path: str) -> bool:
 
 def unwritable(url: str, error: OSError) -> StorageError:
     """What to tell a user whose output cannot be written."""
-    return StorageError(
-        f"{url} cannot be written ({reason(error)}); free space or choose another output, then run again."
-    )
+    full = "free space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return StorageError(f"{url} cannot be written ({reason(error)}); {full}choose another output, then run again.")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -39,6 +40,13 @@ def write_rows(url: str, rows: Iterable[Mapping[str, Any]], table: Table) -> Non
         local = str(folder / "part.parquet")
         pq.write_table(to_arrow(rows, table), local, compression="zstd")
         storage.publish(local, url)
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    """A frame as a Parquet file."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
 
 
 def read_rows(url: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:

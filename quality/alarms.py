@@ -72,7 +72,8 @@ def judge(
         *_sides(out, description),
         *_copied(copied),
         *_between(between),
-        *_labels(noise),
+        *_twice(copied),
+        *_labels(noise, _written(out)),
         *(_split_sentence(one) for one in shortcuts.warnings(comparisons)),
         *(_split_sentence(one) for one in fairness.warnings(groups)),
         *_failures(out),
@@ -169,9 +170,24 @@ def _copied(copied: pl.DataFrame) -> list[Alarm]:
             level="wrong",
             what=f"Copied clips: {across.height:,} {_many(across.height, 'pair')} of videos of two families show the "
             "same frames on two sides.",
-            remedy="Give both one family in the source's table, or leave one out: `quality audit OUT --to pairs.csv`, "
-            "then `shards repack OUT --keep`.",
+            remedy="Give both one family in the source's table, or leave out the copies of what is tested: `quality "
+            "audit OUT --keep keep.parquet`, then `shards repack OUT --split PROTOCOL --keep keep.parquet --to OUT2`.",
             private=_examples(names),
+        )
+    ]
+
+
+def _twice(copied: pl.DataFrame) -> list[Alarm]:
+    inside = copied.join(copies.across(copied), on=["video", "other"], how="anti")
+    if inside.is_empty():
+        return []
+    return [
+        Alarm(
+            level="note",
+            what=f"{inside.height:,} {_many(inside.height, 'pair')} of videos of two families on one side show the "
+            "same frames: counted twice, or two names of one clip.",
+            remedy="",
+            private=_examples([f"{row['video']} = {row['other']}" for row in inside.head(_NAMED).to_dicts()]),
         )
     ]
 
@@ -192,9 +208,16 @@ def _between(copied: pl.DataFrame | None) -> list[Alarm]:
     ]
 
 
-def _labels(noise: flags.Judged) -> list[Alarm]:
+def _written(out: str) -> set[tuple[str, str]]:
+    """The flags that stand in manifests/flags."""
+    return set(scan(out, "flags").select("video_id", "flag").collect().iter_rows())
+
+
+def _labels(noise: flags.Judged, written: set[tuple[str, str]]) -> list[Alarm]:
     by_flag = {flag: [row["video_id"] for row in noise.rows if row["flag"] == flag] for flag in flags.FLAGS}
     equal = by_flag[flags.EQUALS_REAL]
+    partner = {row["fake"]: row["real"] for row in noise.pairs.iter_rows(named=True)}
+    partner |= {row["real"]: row["fake"] for row in noise.pairs.iter_rows(named=True)}
     faint = [name for name in by_flag[flags.UNCHANGED] if name not in equal]
     found = []
     said: tuple[tuple[Level, list[str], str, str, str], ...] = (
@@ -222,8 +245,10 @@ def _labels(noise: flags.Judged) -> list[Alarm]:
                 Alarm(
                     level=level,
                     what=f"Labels in doubt: {len(names):,} {_many(len(names), kind)} {verb} {what}",
-                    remedy="`quality flag OUT` writes them to manifests/flags, which `manifests.scan` joins.",
-                    private=_examples(names),
+                    remedy="They stand in manifests/flags: a loader can leave them out by their flag."
+                    if written.issuperset((row["video_id"], row["flag"]) for row in noise.rows)
+                    else "`quality flag OUT` writes them to manifests/flags, which `manifests.scan` joins.",
+                    private=_examples([f"{name} = {partner[name]}" if name in partner else name for name in names]),
                 )
             )
     return found
@@ -249,17 +274,35 @@ def _failures(out: str) -> list[Alarm]:
 
 
 def _empty(out: str) -> list[Alarm]:
-    videos = scan(out, "videos").filter(pl.col("split").is_in(_SIDES) & (pl.col("crops_kept") > 0))
-    seen = set(videos.select("split", "label").unique().collect().iter_rows())
-    bare = []
+    sided = scan(out, "videos").filter(pl.col("split").is_in(_SIDES))
+    counted = sided.group_by("split", "label", "method", "compression").agg(
+        videos=pl.len(), used=(pl.col("crops_kept") > 0).sum()
+    )
+    rows = counted.collect()
+    bare, thin = [], []
     for split in _SIDES:
-        lacks = [kind for label, kind in ((0, "reals"), (1, "fakes")) if (split, label) not in seen]
-        if lacks:
-            bare.append(f"{split} has no {' and no '.join(lacks)}")
-    if not bare:
-        return []
+        own = rows.filter(split=split)
+        used = own.filter(pl.col("used") > 0)
+        lacks = [kind for label, kind in ((0, "reals"), (1, "fakes")) if used.filter(label=label).is_empty()]
+        if used.is_empty():
+            why = f" (none of its {own['videos'].sum():,} videos gave a crop)" if own.height else ""
+            bare.append(f"{split} is empty{why}")
+        elif lacks:
+            bare.append(f"{split} has no {lacks[0]}")
+        else:
+            for column in ("compression", "method"):
+                gone = own.group_by(column).agg(pl.col("videos", "used").sum()).filter(pl.col("used") == 0)
+                thin += [
+                    f"{split} has no crop of {name} ({n:,} videos)" for name, n, _ in gone.sort(column).iter_rows()
+                ]
     remedy = "Change split.fractions, loosen the gates, or build more of the dataset."
-    return [Alarm(level="warning", what=f"A side is one-sided: {', '.join(bare)}.", remedy=remedy)]
+    found = [("A side is one-sided", bare), ("The gates emptied part of a side", thin)]
+    return [Alarm(level="warning", what=f"{what}: {_listed(rest)}.", remedy=remedy) for what, rest in found if rest]
+
+
+def _listed(sentences: list[str]) -> str:
+    more = f", and {len(sentences) - 2 * _NAMED} more" if len(sentences) > 2 * _NAMED else ""
+    return ", ".join(sentences[: 2 * _NAMED]) + more
 
 
 def _unsure(comparisons: list[Comparison]) -> list[Alarm]:
@@ -272,7 +315,12 @@ def _unsure(comparisons: list[Comparison]) -> list[Alarm]:
         if whole.verdict == "too few to tell"
         else "Shortcuts: nothing is known about how the videos were acquired, so nothing was tried."
     )
-    return [Alarm(level="note", what=what, remedy="")]
+    found = [Alarm(level="note", what=what, remedy="")]
+    if whole.found.constant:
+        told = "; ".join(whole.found.constant[:_NAMED])
+        what = f"One value in every real and another in every fake of {whole.found.families} families: {told}."
+        found.append(Alarm(level="warning", what=what, remedy=f"{shortcuts.REMEDY[0].upper()}{shortcuts.REMEDY[1:]}."))
+    return found
 
 
 def to_json(judgement: Judgement) -> dict[str, Any]:

@@ -13,6 +13,7 @@ WIDTH: Final = 600
 HEIGHT: Final = 150
 _CELL: Final = 11
 _COLUMNS: Final = 16
+_FEW: Final = 100  # families, drawn twice as large
 
 
 def number(value: float) -> str:
@@ -94,7 +95,8 @@ def split(families: dict[str, Any], *, names: bool) -> Markup:
     sides = ", ".join(f"{total} on {side}" for side, total, _ in families["sides"])
     said = escape(f"Families of the split: {sides}")
     wide = max(left - 50, 200)
+    zoom = 2 if len(squares) < _FEW else 1
     return Markup(
-        f'<svg class="split" viewBox="0 0 {wide:.0f} {tallest + 4:.0f}" width="{wide:.0f}" role="img" '
+        f'<svg class="split{" twice" if zoom > 1 else ""}" viewBox="0 0 {wide:.0f} {tallest + 4:.0f}" width="{wide * zoom:.0f}" role="img" '
         f'aria-label="{said}">{"".join(heads)}{"".join(squares)}{"".join(lines)}</svg>'
     )

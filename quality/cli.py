@@ -60,6 +60,10 @@ def audit(
         list[str] | None,
         typer.Option("--allow", help="An accepted leak: its id, KIND:ID, one video of a pair, or a file of such."),
     ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option("--keep", help="Parquet file for `shards repack --keep`: all videos but copies of tested ones."),
+    ] = None,
     figures: Json = None,
     distance: Annotated[
         int, typer.Option("--distance", min=0, max=12, help="Bits of 64 by which matching frames may differ.")
@@ -75,12 +79,15 @@ def audit(
     """
     from rich.console import Console
 
-    from quality import audit_page, offences, verdict
+    from manifests import storage, store
+    from quality import audit_page, copies, offences, verdict
     from quality.audit import audit as examine
     from quality.duplicates import DuplicateConfig
 
     if to is not None and not to.endswith((".csv", ".parquet")):
         raise UsageError(f"{plain(to)} must end in .csv or .parquet.")
+    if keep is not None and (not keep.endswith(".parquet") or len(outs) > 1 or plan):
+        raise UsageError("--keep takes a .parquet file, and one build with its pictures.")
     found = examine(outs, plan=plan, allow=allow or (), config=DuplicateConfig(distance=distance), most=confirm)
     if to is not None:
         offences.write(found.leaks, to)
@@ -91,6 +98,11 @@ def audit(
         audit_page.show(found, console)
         if to is not None:
             print(f"{plain(to)}: {found.leaks.height} leaks of all protocols, a row each")
+        if keep is not None:
+            left = copies.kept(outs[0])
+            storage.write_bytes(keep, store.parquet(left))
+            print(f"{plain(keep)}: {left.height} videos to keep")
+            print(f"next: shards repack {plain(outs[0])} --split PROTOCOL --keep {plain(keep)} --to OUT2")
     if found.broken:
         raise SystemExit(1)
 
@@ -111,7 +123,7 @@ def report(
 
     one_thread()
     written = pages.write(out, compare=compare, share=share, attributes=attributes)
-    print(f"{plain(written.url)}: {written.bytes / 1e6:.1f} MB")
+    print(f"{plain(written.url)}: {written.bytes / 1e3:,.0f} kB")
     print(f"{written.judgement.verdict}.")
     for alarm in written.judgement.alarms:
         if alarm.level != "note":
@@ -124,9 +136,9 @@ def report(
 def shortcuts(out: Annotated[str, typer.Argument(help="The --out of a build.")], to: Json = None) -> None:
     """Can the label be told without looking at the face? Acquisition should not; face statistics are a baseline."""
     from quality import shortcuts as audit
-    from quality.telling import one_thread
+    from quality import telling
 
-    one_thread()
+    telling.one_thread()
     found = audit.audit(out)
     if to == "-":
         _json(audit.to_json(found), to)
@@ -137,6 +149,10 @@ def shortcuts(out: Annotated[str, typer.Argument(help="The --out of a build.")],
         print(f"{plain(one.name):32} {one.acquisition.found.families:>8}  {cells[0]:24} {cells[1]:24}".rstrip())
     for sentence in audit.warnings(found):
         print(f"warning: {plain(sentence)}")
+    if found and found[0].acquisition.verdict == "too few to tell":
+        print(f"too few to tell: it takes {telling.LEAST_FAMILIES} families with kept crops")
+        for told in found[0].acquisition.found.constant:
+            print(f"warning: one value in every real and another in every fake: {plain(told)}")
     if to is not None:
         _json(audit.to_json(found), to)
 
@@ -148,7 +164,7 @@ def match(
     to: Annotated[str, typer.Option("--to", help="Parquet file for the videos to keep: `shards repack --keep`.")],
 ) -> None:
     """List the videos whose acquisition is matched between reals and fakes, so that it tells nothing any more."""
-    from manifests import storage
+    from manifests import storage, store
     from quality.matching import match as matched
     from quality.telling import one_thread
 
@@ -156,7 +172,7 @@ def match(
         raise UsageError(f"{plain(to)} must end in .parquet.")
     one_thread()
     found = matched(out)
-    storage.write_bytes(to, found.parquet())
+    storage.write_bytes(to, store.parquet(found.kept))
     before, after = found.before, found.after
     print(f"{plain(to)}: {found.kept.height} of {before.reals + before.fakes} videos")
     print(f"acquisition tells fake from real: AUC {before.auc:.2f} before, {after.auc:.2f} after")
@@ -188,7 +204,9 @@ def flag(
     flags.write(out, judged)
     counted = Counter(row["flag"] for row in judged.rows)
     for one in flags.FLAGS:
-        print(f"{one}: {counted[one]} videos")
+        some = [row["video_id"] for row in judged.rows if row["flag"] == one]
+        told = f": {plain(', '.join(some[:3]))}{' and more' if len(some) > 3 else ''}" if some else ""
+        print(f"{one}: {counted[one]} videos{told}")
     print(f"{judged.fakes} fakes have an original to compare with, {judged.unknown} have none")
     print(f"`change_peak` (limit {flags.peak_limit(out):g}) is weak after strong compression: look before dropping")
 
@@ -217,7 +235,7 @@ def drift(
         index = "" if one.psi is None else f"{one.psi:.3f}"
         change = f"{plain(one.before)} -> {plain(one.after)}"
         print(f"{one.table + '.' + one.column:28} {one.verdict:9} {index:>8}  {change}")
-    print(f"PSI below {shifts.SMALL} is stable, above {shifts.LARGE} large")
+    print(f"PSI below {shifts.SMALL} is stable, above {shifts.LARGE} large; too few: so few videos give it by chance")
 
 
 def _interval(figure: Figure) -> str:

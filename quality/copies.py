@@ -125,6 +125,16 @@ def bipartite(pairs: pl.DataFrame) -> list[pl.DataFrame]:
     return ordered.partition_by("cluster", maintain_order=True, include_key=False)
 
 
+def kept(out: str) -> pl.DataFrame:
+    """The videos (column video_id) that are left when of each pair on two sides the one further from test is not."""
+    pairs = across(every(out))
+    near_test = pl.col("split").replace_strict({"test": 0, "val": 1, "train": 2})
+    other = pl.col("other_split").replace_strict({"test": 0, "val": 1, "train": 2})
+    gone = pairs.select(pl.when(near_test > other).then("video").otherwise("other"))["video"]
+    videos = scan(out, "videos").select("video_id").sort("video_id").collect()
+    return videos.filter(~pl.col("video_id").is_in(gone.implode()))
+
+
 def every(out: str) -> pl.DataFrame:
     """Both, each pair of videos once."""
     found = find(scan(out))

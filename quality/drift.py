@@ -36,7 +36,10 @@ VIDEO_NAMES: Final = ("codec", "encoder", "status", "has_audio", "rotation")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """One column: ``psi`` (null where a build does not have it), a test's statistic and p-value, and a verdict."""
+    """One column: ``psi`` (null where a build does not have it), a test's statistic and p-value, and a verdict.
+
+    ``too few``: an index that so few videos give by chance alone, at least once in twenty times.
+    """
 
     table: str
     column: str
@@ -47,20 +50,24 @@ class Shift:
     p: float | None
     before: str
     after: str
-    verdict: Literal["stable", "moderate", "large", "unknown"]
+    verdict: Literal["stable", "moderate", "large", "too few", "unknown"]
 
 
 def drift(out: str, other: str) -> list[Shift]:
     """Shifts from the build ``out`` to the build ``other``, the largest first."""
     found = []
+    videos = tuple(
+        scan(one, "videos").filter(pl.col("crops_kept") > 0).select(pl.len()).collect().item() for one in (out, other)
+    )
     for table, numbers, names in (("samples", CROPS, CROP_NAMES), ("videos", VIDEOS, VIDEO_NAMES)):
         frames = [
             scan(one, table).select(f"{table[:-1]}_id", *numbers, *names)  # type: ignore[arg-type]
             for one in (out, other)
         ]
         chosen = [_chosen(frame) for frame in frames]
-        found += [compare(table, name, *(frame[name] for frame in chosen), numbers=True) for name in numbers]
-        found += [compare(table, name, *(frame[name] for frame in chosen), numbers=False) for name in names]
+        for name in (*numbers, *names):
+            before, after = (frame[name] for frame in chosen)
+            found.append(compare(table, name, before, after, numbers=name in numbers, videos=videos))
     return sorted(found, key=lambda one: (-(one.psi if one.psi is not None else -1.0), one.table, one.column))
 
 
@@ -70,8 +77,19 @@ def _chosen(frame: pl.LazyFrame) -> pl.DataFrame:
     return frame.with_columns(order=pl.col(name).hash(0)).bottom_k(MOST, by="order").drop("order").collect()
 
 
-def compare(table: str, column: str, before: pl.Series, after: pl.Series, *, numbers: bool) -> Shift:
-    """How one column moved. What is unknown counts as a bin of its own in the index, and not in the test."""
+def compare(
+    table: str,
+    column: str,
+    before: pl.Series,
+    after: pl.Series,
+    *,
+    numbers: bool,
+    videos: tuple[int, int] | None = None,
+) -> Shift:
+    """How one column moved. What is unknown counts as a bin of its own in the index, and not in the test.
+
+    ``videos``: how many each build has, where rows of one video are alike; without it every row counts.
+    """
     kind: Literal["numbers", "names"] = "numbers" if numbers else "names"
     test: Literal["Kolmogorov-Smirnov", "chi-squared"] = "Kolmogorov-Smirnov" if numbers else "chi-squared"
     known = [one.drop_nulls() for one in (before, after)]
@@ -89,6 +107,8 @@ def compare(table: str, column: str, before: pl.Series, after: pl.Series, *, num
     index = stability(*counts)
     statistic, p = _test(known[0], known[1], counts, numbers)
     verdict = "stable" if index < SMALL else "moderate" if index < LARGE else "large"
+    if index >= SMALL and index <= chance(len(counts[0]), *(videos or (len(before), len(after)))):
+        verdict = "too few"
     return Shift(psi=index, statistic=statistic, p=p, verdict=verdict, **said)  # type: ignore[arg-type]
 
 
@@ -96,6 +116,15 @@ def stability(before: list[int], after: list[int]) -> float:
     """Population stability index: sum over bins of (q - p) ln(q / p), an empty bin counting as 0.0001."""
     shares = [[max(count / sum(counts), _EMPTY) for count in counts] for counts in (before, after)]
     return float(sum((q - p) * math.log(q / p) for p, q in zip(*shares, strict=True)))
+
+
+def chance(bins: int, before: int, after: int) -> float:
+    """The index that two samples of one population stay below nineteen times in twenty: (1 / n + 1 / m) times the 95th
+    percentile of chi-squared with ``bins`` - 1 degrees of freedom (Yurdakul 2018).
+    """
+    from scipy import stats
+
+    return float(stats.chi2.ppf(0.95, max(bins - 1, 1)) * (1 / max(before, 1) + 1 / max(after, 1)))
 
 
 def _numbers(before: pl.Series, after: pl.Series) -> tuple[list[int], list[int]]:
@@ -148,13 +177,17 @@ def _test(
     return float(statistic), float(p)
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def _usual(column: pl.Series, numbers: bool) -> str:
     known = column.drop_nulls()
     if known.is_empty():
         return "unknown"
     if numbers:
-        middle = float(np.median(known.cast(pl.Float64).to_numpy()))
-        return f"{middle:,.0f}" if abs(middle) >= 1000 else f"{middle:.4g}"
+        low, middle, high = (_short(one) for one in np.quantile(known.cast(pl.Float64).to_numpy(), [0.05, 0.5, 0.95]))
+        return middle if low == high else f"{middle} ({low} to {high})"
     counted = known.cast(pl.String).rename("value").value_counts().sort(["count", "value"], descending=[True, False])
     return f"{counted['value'][0]} ({counted['count'][0] / len(column):.0%})"
 

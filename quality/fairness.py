@@ -72,7 +72,13 @@ def faces(out: str) -> pl.LazyFrame:
 
 def measure(out: str, attributes: str | None = None) -> list[Group]:
     """The groups of the build ``out``; ``attributes`` is a table with video_id and a column an attribute."""
-    return groups(faces(out), None if attributes is None else read_attributes(attributes))
+    if attributes is None:
+        return groups(faces(out))
+    given = read_attributes(attributes)
+    known = scan(out, "videos").select(pl.col("video_id").is_in(given["video_id"].implode()).any()).collect().item()
+    if not known:
+        raise SemblanceError(f"The attributes {attributes} name no video of {out}; take the video_id of its tables.")
+    return groups(faces(out), given)
 
 
 def groups(seen: pl.LazyFrame, attributes: pl.DataFrame | None = None) -> list[Group]:
@@ -183,10 +189,15 @@ def read_attributes(source: str) -> pl.DataFrame:
             frame = pl.read_parquet(path) if parquet else pl.read_csv(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).partition("\n")[0]
-        raise SemblanceError(f"The attributes {source} cannot be read ({reason}).") from error
-    if "video_id" not in frame.columns:
-        raise SemblanceError(f"The attributes {source} have no column video_id; name one so.")
-    return frame.unique("video_id", keep="first", maintain_order=True)
+        raise SemblanceError(
+            f"The attributes {source} cannot be read ({reason}); give a Parquet or CSV file."
+        ) from error
+    if "video_id" not in frame.columns or frame.width < 2:
+        raise SemblanceError(f"The attributes {source} take a column video_id and at least one attribute beside it.")
+    frame = frame.unique(maintain_order=True)
+    if (twice := frame.filter(pl.col("video_id").is_duplicated())).height:
+        raise SemblanceError(f"The attributes {source} say two things of {twice['video_id'][0]}; give it one row.")
+    return frame
 
 
 def to_json(found: list[Group]) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ class Judged:
     fakes: int  # with a known change_peak
     unknown: int  # fakes without: nothing can be said of them
     compared: int  # pairs of pictures compared on pixels
+    pairs: pl.DataFrame  # real and fake videos with the same pictures: columns real, fake, same_family, share
 
 
 def peak_limit(out: str) -> float:
@@ -48,7 +49,7 @@ def judge(out: str) -> Judged:
     unchanged, fakes, unknown = _unchanged(scan(out), limit)
     pairs, compared = _equal(out, scan(out), limit)
     rows = unchanged + _equal_rows(pairs)
-    return Judged(rows=tuple(rows), fakes=fakes, unknown=unknown, compared=compared)
+    return Judged(rows=tuple(rows), fakes=fakes, unknown=unknown, compared=compared, pairs=pairs)
 
 
 def write(out: str, judged: Judged) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,12 +25,6 @@ class Matched:
     before: Telling
     after: Telling
     rounds: int
-
-    def parquet(self) -> bytes:
-        """The list as a Parquet file: what ``shards repack --keep`` takes."""
-        buffer = io.BytesIO()
-        self.kept.write_parquet(buffer)
-        return buffer.getvalue()
 
 
 def match(out: str, seed: int = 0) -> Matched:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
 
-from manifests import leaks, scan, storage
+from manifests import leaks, scan, storage, store
 from manifests.divide import SIDES
 from manifests.records import UsageError
 from manifests.wording import worded
@@ -164,12 +163,7 @@ def allowed(table: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, tu
 
 def write(table: pl.DataFrame, to: str) -> None:
     """The table as CSV or Parquet, whole or not at all."""
-    buffer = io.BytesIO()
-    if to.endswith(".csv"):
-        table.write_csv(buffer)
-    else:
-        table.write_parquet(buffer)
-    storage.write_bytes(to, buffer.getvalue())
+    storage.write_bytes(to, table.write_csv().encode() if to.endswith(".csv") else store.parquet(table))
 
 
 def _listed(given: str) -> list[str]:

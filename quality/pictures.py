@@ -166,6 +166,16 @@ def changes(album: Album, videos: list[str], title: str) -> list[Sheet]:
     return sheets
 
 
+def equal(album: Album, found: Sequence[tuple[str, str]]) -> list[Sheet]:
+    """For each real and fake with the same pictures: their most alike frames, and the difference."""
+    rows = _rows(album, [name for names in found for name in names])
+    return [
+        Sheet(title=f"{fake} equals {real}", pictures=trio(album, *_closest(rows[real], rows[fake])))
+        for real, fake in found
+        if real in rows and fake in rows
+    ]
+
+
 def trio(album: Album, first: dict[str, Any] | None, second: dict[str, Any]) -> tuple[Picture, ...]:
     """Two rows' pictures and their difference; only what there is."""
     images = [None if row is None else album.image(row) for row in (first, second)]

@@ -151,6 +151,7 @@ def _compared(out: str, other: str, copied: pl.DataFrame | None, *, share: bool)
     ours, theirs = (pictures.Album(one, left=pictures.BUDGET // 20) for one in (out, other))
     return {
         "name": name,
+        "same": out.rstrip("/") == other.rstrip("/"),
         "rows": list(zip(*(figures.totals(one).items() for one in (out, other)), strict=True)),
         "copied": sum(cluster.height for cluster in found),
         "clusters": len(found),
@@ -162,11 +163,12 @@ def _sheets(out: str, judgement: Judgement, clusters: list[list[str]]) -> dict[s
     """Suspects first, so that the budget never costs them."""
     album = pictures.Album(out)
     found: dict[str, list[pictures.Sheet]] = {"labels": []}
-    shown: set[str] = set()
-    for flag in flags.FLAGS:
-        names = sorted({row["video_id"] for row in judgement.noise.rows if row["flag"] == flag} - shown)[:_SUSPECTS]
-        shown |= set(names)
-        found["labels"] += pictures.changes(album, names, flag.replace("_", " "))
+    equal = judgement.noise.pairs.head(_SUSPECTS)
+    found["labels"] += pictures.equal(album, equal.select("real", "fake").rows())
+    names = sorted(
+        {row["video_id"] for row in judgement.noise.rows if row["flag"] == flags.UNCHANGED} - {*equal["fake"]}
+    )
+    found["labels"] += pictures.changes(album, names[:_SUSPECTS], flags.UNCHANGED)
     across = copies.across(judgement.copied)
     torn = {*across["video"], *across["other"]}
     torn_first = sorted(clusters, key=lambda names: torn.isdisjoint(names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ ROUNDS: Final = 200  # of the bootstrap
 LEAST_FAMILIES: Final = 20  # with fewer, nothing is told
 KNOWN: Final = 0.8  # a column that is less often known, of reals or of fakes, is not used
 MOST: Final = 6000  # videos of one comparison; whole families are left out by hash
+_LEAST_CONSTANT: Final = 3  # families, for a column of one value a label to mean anything
 _RARE: Final = 50  # categories of a column that are told apart; the rest is one
 
 
@@ -50,6 +52,7 @@ class Telling:
     used: tuple[str, ...]
     unused: tuple[str, ...]
     giveaways: tuple[Giveaway, ...]
+    constant: tuple[str, ...]  # columns with one value in all reals and another in all fakes, in words
     ids: tuple[str, ...]
     scores: Numbers
 
@@ -100,6 +103,7 @@ def tell(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Telling:
         "families": count,
         "used": tuple(used),
         "unused": unused,
+        "constant": tuple(_constant(kept, used)) if count >= _LEAST_CONSTANT else (),
     }
     folds = _folds(kept["family_id"].to_list(), seed)
     if not used or count < LEAST_FAMILIES or not _testable(labels, folds):
@@ -127,6 +131,14 @@ def tell(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Telling:
         scores=scores,
         **result,
     )
+
+
+def _constant(kept: pl.DataFrame, used: list[str]) -> Iterator[str]:
+    """Columns that tell the label without any statistics."""
+    for name in used:
+        real, fake = (kept.filter(label=label)[name].unique() for label in (0, 1))
+        if len(real) == len(fake) == 1 and real[0] != fake[0]:
+            yield f"{name}, real {real[0]}, fake {fake[0]}"
 
 
 def _bounded(table: pl.DataFrame, seed: int) -> pl.DataFrame:

@@ -27,6 +27,7 @@ from manifests.records import SemblanceError
 
 LOCK: Final = "build.lock"
 BEAT: Final = 15.0  # seconds between two renewals
+_ATTEMPTS: Final = 1000  # to make the file while other owners end
 _UNSUPPORTED: Final = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -68,14 +69,18 @@ def _flock(url: str) -> int | None:
     """The descriptor of the locked file; None where this file system has no locks."""
     path = url.removeprefix("file://")
     folder = os.path.dirname(path) or "."
+    attempts = 0
     while True:
         if os.path.lexists(folder) and not os.path.isdir(folder):
             raise storage.unwritable(url, NotADirectoryError(errno.ENOTDIR, "a file stands where a folder is meant"))
         try:
             os.makedirs(folder, exist_ok=True)
             descriptor, ours = _opened(path)
-        except (FileNotFoundError, FileExistsError):
-            continue  # its owner ended in between, and took the name or the empty folder away
+        except (FileNotFoundError, FileExistsError) as error:
+            attempts += 1
+            if attempts < _ATTEMPTS:
+                continue  # its owner ended in between, and took the name or the empty folder away
+            raise storage.unwritable(url, error) from error  # nothing can be made here, as below /proc
         except OSError as error:
             raise storage.unwritable(url, error) from error
         try:

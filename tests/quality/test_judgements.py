@@ -217,7 +217,7 @@ def test_attributes_are_groups_of_their_own(tmp_path: Path) -> None:
     found = fairness.groups(seen(90, 1, 0.5), fairness.read_attributes(str(file)))
     assert [one.group for one in found if one.by == "age" and one.warning] == ["old"]
     pl.DataFrame({"clip": ["v1"]}).write_csv(file)
-    with pytest.raises(SemblanceError, match="no column video_id"):
+    with pytest.raises(SemblanceError, match="take a column video_id"):
         fairness.read_attributes(str(file))
 
 
@@ -240,6 +240,10 @@ def test_drift_tells_what_moved_from_what_did_not() -> None:
         found = drift.compare("samples", "blur", base, pl.Series(chance.normal(shift, 1, 4000)), numbers=True)
         assert found.verdict == verdict
         assert found.psi == pytest.approx(shift**2, abs=0.1)  # of two normals with one spread: its closed form
+    few, twelve = pl.Series(chance.normal(0, 1, 15)), pl.Series(chance.normal(0, 1, 12))
+    assert drift.compare("videos", "bit_rate", few, twelve, numbers=True).verdict == "too few"
+    far = drift.compare("videos", "bit_rate", few, twelve + 9, numbers=True)
+    assert far.verdict == "large", "what chance does not give is told of few videos too"
     names = drift.compare(
         "videos", "codec", pl.Series(["a"] * 90 + ["b"] * 10), pl.Series(["b"] * 90 + ["c"] * 10), numbers=False
     )
@@ -253,6 +257,16 @@ def test_drift_tells_what_moved_from_what_did_not() -> None:
     assert drift.compare("samples", "ita", nothing, nothing, numbers=True).verdict == "unknown"
     gone = drift.compare("samples", "ita", pl.Series([1.0, 2.0]), nothing, numbers=True)
     assert (gone.verdict, gone.statistic) == ("large", None)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), sizes=st.tuples(st.integers(100, 400), st.integers(100, 400)))
+def test_the_bound_of_chance_is_kept_19_times_of_20(seed: int, sizes: tuple[int, int]) -> None:
+    """Of one population, in bins filled alike: 100 draws stay below the 95 % bound but for a few."""
+    draw = np.random.default_rng(seed)
+    indices = [drift.stability(*(draw.multinomial(n, [0.1] * 10).tolist() for n in sizes)) for _ in range(100)]
+    above = sum(one > drift.chance(10, *sizes) for one in indices)
+    assert above <= 20
 
 
 def test_the_drift_page_and_json(few: Path, run: Run, tmp_path: Path) -> None:

@@ -188,6 +188,52 @@ def test_people_on_two_sides_are_told_where_no_split_keeps_them_apart(tmp_path: 
         assert "1 person stands on two of train, val and test" in one.what
 
 
+def test_what_the_gates_emptied_is_told(tmp_path: Path) -> None:
+    """A compression, and a method, without one crop on a side that has others; an empty side; a side without reals."""
+    out = tmp_path / "out"
+    planted.build(out, 12)
+    described = store.description(str(out))
+    said = " ".join(one.what for one in alarms._empty(str(out)))
+    assert said == ""
+    for part in (out / "manifests/videos").rglob("*.parquet"):
+        frame = pl.read_parquet(part)
+        gone = (pl.col("split") == "test") & (pl.col("method") == "Puppet") | (pl.col("split") == "val")
+        frame.with_columns(crops_kept=pl.when(gone).then(0).otherwise("crops_kept").cast(pl.Int64)).cast(
+            frame.schema  # type: ignore[arg-type]
+        ).write_parquet(part)
+    said = " ".join(one.what for one in alarms._empty(str(out)))
+    assert "val is empty (none of its" in said
+    assert "test has no crop of Puppet (" in said
+    assert "train" not in said
+    assert described["complete"]
+
+
+def test_a_damaged_table_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planted.build(out, 4)
+    part = next((out / "manifests/videos").rglob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:-30])
+    for words in (("report", out), ("shortcuts", out), ("drift", out, out)):
+        said = run("quality", *words, expect=1).stderr
+        assert "A table of the build is damaged" in said, words
+        assert "Traceback" not in said
+        assert "--retry damaged" in said
+
+
+def test_copies_of_what_is_tested_can_be_left_out(tmp_path: Path, run: Run) -> None:
+    """``quality audit --keep`` names all videos but those; what is packed from it holds no copied clip any more."""
+    plan = planted.build(tmp_path / "first", 12)
+    of = {split: rows["family_id"].unique().sort().to_list() for (split,), rows in plan.group_by("split")}
+    out, keep, left = (tmp_path / name for name in ("out", "keep.parquet", "left"))
+    planted.build(out, 12, Faults(copies={of["test"][0]: of["train"][0]}))
+    said = run("quality", "audit", out, "--keep", keep, expect=1).stdout
+    kept = set(pl.read_parquet(keep)["video_id"])
+    assert set(plan["video_id"]) - kept == {of["train"][0]}
+    assert f"{len(kept)} videos to keep" in said
+    run("shards", "repack", out, "--split", "family", "--keep", keep, "--to", left)
+    run("quality", "audit", left)
+
+
 def test_a_clean_build_raises_no_alarm(tmp_path: Path) -> None:
     planted.build(tmp_path / "out", 40)
     judged = alarms.judge(str(tmp_path / "out"), store.description(str(tmp_path / "out")))

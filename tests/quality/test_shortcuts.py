@@ -110,6 +110,10 @@ def test_the_same_table_in_any_order_gives_the_same_figure() -> None:
 
 
 def test_few_families_are_too_few_and_no_family_stands_on_both_sides_of_a_fold() -> None:
+    alike = table(19, 4)
+    known = alike.with_columns(codec=pl.when(pl.col("label") == 0).then(pl.lit("h264")).otherwise(pl.lit("vp9")))
+    assert "codec, real h264, fake vp9" in shortcuts.compare(known)[0].acquisition.found.constant
+    assert shortcuts.compare(alike)[0].acquisition.found.constant == ()
     few = shortcuts.compare(table(19, 4, shift=9))
     assert {one.acquisition.verdict for one in few} == {"too few to tell"}
     assert shortcuts.warnings(few) == []

@@ -164,6 +164,12 @@ def test_a_file_in_the_folders_place_is_said(tmp_path: Path, kind: str) -> None:
     assert kind == "dangling link" or place.read_text() == "mine"
 
 
+@pytest.mark.timeout(30)
+def test_where_no_folder_can_be_made_it_is_said() -> None:
+    with pytest.raises(SemblanceError, match="cannot be written"), lease.held("/proc/semblance"):
+        pass
+
+
 def test_a_renewal_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever storage throws, the renewing goes on, so that a living build is never taken for dead."""
     true, calls = storage.write_bytes, []
