@@ -95,8 +95,8 @@ def split(families: dict[str, Any], *, names: bool) -> Markup:
     sides = ", ".join(f"{total} on {side}" for side, total, _ in families["sides"])
     said = escape(f"Families of the split: {sides}")
     wide = max(left - 50, 200)
-    zoom = 2 if len(squares) < _FEW else 1
+    kind, size = ("split twice", wide * 2) if len(squares) < _FEW else ("split", wide)
     return Markup(
-        f'<svg class="split{" twice" if zoom > 1 else ""}" viewBox="0 0 {wide:.0f} {tallest + 4:.0f}" width="{wide * zoom:.0f}" role="img" '
+        f'<svg class="{kind}" viewBox="0 0 {wide:.0f} {tallest + 4:.0f}" width="{size:.0f}" role="img" '
         f'aria-label="{said}">{"".join(heads)}{"".join(squares)}{"".join(lines)}</svg>'
     )
