@@ -20,7 +20,7 @@ from manifests.records import SemblanceError
 
 Name = Literal["pnet", "rnet", "onet"]
 Floats = NDArray[np.float32]
-# (B, H, W, 3) RGB, 0 to 255 -> the network's outputs, in the order of the torch module
+# (B, H, W, 3) RGB, 0 to 255 -> the network's outputs, in the order of the torch module; they hold until its next call
 Network = Callable[[NDArray[np.uint8]], tuple[Floats, ...]]
 NAMES: Final[tuple[Name, ...]] = ("pnet", "rnet", "onet")
 _FORM: Final = 2  # of what is kept: pixels in, normalisation inside
@@ -121,9 +121,11 @@ def _convert_elsewhere(folder: Path) -> None:
 def _runner(compiled: Any) -> Network:
     request = compiled.create_infer_request()
 
+    outputs = range(len(compiled.outputs))
+
     def run(image_BHWC: NDArray[np.uint8]) -> tuple[Floats, ...]:
-        request.infer({0: image_BHWC}, share_inputs=True)
-        return tuple(np.array(tensor.data) for tensor in request.output_tensors)
+        request.infer({0: image_BHWC}, share_inputs=True, share_outputs=True)
+        return tuple(request.get_output_tensor(place).data for place in outputs)
 
     return run
 

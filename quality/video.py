@@ -168,7 +168,7 @@ def recompressed(path: str, indices: Sequence[int], *, crf: int, decoder: Decode
         with _opened(file) as container:
             for index, frame in enumerate(_decoded(container, _video_stream(container))):
                 if index in wanted:
-                    image = np.rot90(frame.to_ndarray(format="rgb24")[:height, :width], rotation // 90)
+                    image = np.rot90(_pixels(frame)[:height, :width], rotation // 90)
                     yield Frame(index=index, time_s=None, image=np.ascontiguousarray(image))
                 if index >= last:
                     return
@@ -217,10 +217,10 @@ def _encode(file: IO[bytes], sources: Iterable[Any], rate: Fraction, crf: int) -
 def _even(frame: Any) -> Any:
     """The frame as yuv420p of even sides."""
     if frame.height % 2 or frame.width % 2:
-        image = frame.to_ndarray(format="rgb24")
+        image = _pixels(frame)
         padded = np.pad(image, ((0, frame.height % 2), (0, frame.width % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
-    return frame.reformat(format="yuv420p")
+    return frame.reformat(format="yuv420p", threads=1)
 
 
 @contextmanager
@@ -400,8 +400,14 @@ def _times(container: Any, stream: Any) -> list[int]:
     return [] if None in found else found
 
 
+def _pixels(frame: Any) -> Image:
+    """(H, W, 3) RGB as the sensor has it, by one thread: swscale would take one a core, in each of many children."""
+    image: Image = frame.to_ndarray(format="rgb24", threads=1)
+    return image
+
+
 def _upright(index: int, frame: Any) -> Frame:
-    image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+    image = np.rot90(_pixels(frame), frame.rotation // 90)
     return Frame(index=index, time_s=_time(frame), image=np.ascontiguousarray(image))
 
 

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -18,24 +17,26 @@ BIN = Path(sys.executable).parent
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """Wall seconds of one build, and the largest PSS seen of one worker with its child, in MiB."""
-
-    seconds: float
-    worker_mib: float
-
-
-def build(root: Path, out: Path, workers: int, *more: str) -> Built:
-    """``ingest build`` into an empty folder."""
-    shutil.rmtree(out, ignore_errors=True)
+def build(root: Path, out: Path, workers: int, *more: str) -> float:
+    """Wall seconds of ``ingest build`` into an empty folder."""
     start = time.perf_counter()
-    command = [str(BIN / "ingest"), "build", "--dataset", "dfdc", "--root", str(root), "--out", str(out)]
-    process = subprocess.Popen([*command, "--workers", str(workers), *more], stdout=subprocess.DEVNULL)
-    with _Memory(process.pid) as memory:
-        code = process.wait()
+    code = _building(root, out, workers, *more).wait()
     assert code == 0, f"the build of {root.name} ended with {code}"
-    return Built(seconds=time.perf_counter() - start, worker_mib=memory.largest)
+    return time.perf_counter() - start
+
+
+def worker_mib(root: Path, out: Path, workers: int) -> float:
+    """The largest PSS seen of one worker with its child in a build, in MiB; looking takes time from the build."""
+    process = _building(root, out, workers)
+    with _Memory(process.pid) as memory:
+        assert process.wait() == 0
+    return memory.largest
+
+
+def _building(root: Path, out: Path, workers: int, *more: str) -> subprocess.Popen[bytes]:
+    shutil.rmtree(out, ignore_errors=True)
+    command = [str(BIN / "ingest"), "build", "--dataset", "dfdc", "--root", str(root), "--out", str(out)]
+    return subprocess.Popen([*command, "--workers", str(workers), *more], stdout=subprocess.DEVNULL)
 
 
 def other(kind: str, paths: Sequence[Path], processes: int, *more: str) -> float:
