@@ -41,7 +41,7 @@ def measure_frame(image_HWC: Image, faces: Sequence[Geometry]) -> Measures:
     frame = Measures(frame_phash=phash(image_HWC))
     if len(tiles) < _LEAST_TILES:
         return frame
-    pixels = np.stack(tiles)
+    pixels = np.vstack(tiles)
     return replace(
         frame,
         blur_outside=float(np.mean([blur(tile) for tile in tiles])),
@@ -196,7 +196,8 @@ def hamming(a: int, b: int) -> int:
 
 def absolute_difference(image_HWC: Image, partner_HWC: Image) -> NDArray[np.float32]:
     """Mean over RGB of the absolute difference at each pixel, (H, W), 0 to 255."""
-    return np.asarray(np.abs(image_HWC.astype(np.float32) - partner_HWC).mean(axis=2), np.float32)
+    difference = cv2.absdiff(image_HWC, partner_HWC).astype(np.float32)
+    return np.asarray(cv2.transform(difference, np.ones((1, 3), np.float32)) / np.float32(3))
 
 
 def change(difference_HW: NDArray[np.float32], box: Box) -> float | None:
