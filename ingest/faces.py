@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -35,6 +35,7 @@ def weights() -> dict[str, str]:
 
 
 Raw = tuple[Floats, Floats, Floats]  # boxes (N, 4), scores (N,), landmarks (N, 5, 2)
+_Find = Callable[[Sequence[Image]], list[Raw]]
 
 
 def prepare(config: DetectConfig) -> None:
@@ -44,7 +45,7 @@ def prepare(config: DetectConfig) -> None:
 
 
 class Detector:
-    """MTCNN, one frame at a time: results never depend on what else is in a batch, nor on what came before."""
+    """MTCNN: on a processor, what is found in a frame depends neither on the frames beside it nor on those before."""
 
     def __init__(self, config: DetectConfig) -> None:
         self._find = _cascade(config) if config.device == "cpu" else _facenet(config)
@@ -54,50 +55,68 @@ class Detector:
 
         Boxes may reach over the frame's edge. Degenerate and non-finite boxes are no faces.
         """
-        boxes, scores, points = self._find(image_HWC)
-        rows = zip(boxes, scores, points.reshape(len(boxes), 10), strict=True)
-        faces = [_face(box, float(score), landmarks) for box, score, landmarks in rows]
-        return sorted((face for face in faces if _sound(face)), key=lambda face: (-face.confidence, face.box))
+        return self.find_all([image_HWC])[0]
+
+    def find_all(self, images: Sequence[Image]) -> list[list[Face]]:
+        """The faces of each frame: some frames together are faster than one by one."""
+        return [_faces(*raw) for raw in self._find(images)]
 
 
-def _cascade(config: DetectConfig) -> Callable[[Image], Raw]:
+def _cascade(config: DetectConfig) -> _Find:
     """On a processor: the same networks and decisions, without torch."""
     cascade = Cascade(networks.load(weights()), config.min_face)
 
-    def find(image_HWC: Image) -> Raw:
-        boxes, landmarks = cascade.find(image_HWC)
-        return boxes[:, :4], boxes[:, 4], landmarks
+    def find(images: Sequence[Image]) -> list[Raw]:
+        return [(boxes[:, :4], boxes[:, 4], landmarks) for boxes, landmarks in cascade.find(images)]
 
     return find
 
 
-def _facenet(config: DetectConfig) -> Callable[[Image], Raw]:
-    """On a GPU: facenet-pytorch's own."""
+def _facenet(config: DetectConfig) -> _Find:
+    """On a GPU: facenet-pytorch's own, frames of one size as one batch."""
     import torch  # takes seconds to load: only a process that detects with it pays for it
     from facenet_pytorch import MTCNN
 
     torch.set_num_threads(1)  # two threads would split sums differently
     mtcnn = MTCNN(keep_all=True, select_largest=False, min_face_size=config.min_face, device=config.device)
 
-    def detect(image_HWC: Image) -> Raw:
-        boxes, scores, points = mtcnn.detect(image_HWC, landmarks=True)
-        if boxes is None:
-            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32)
-        return np.asarray(boxes, np.float32), np.asarray(scores, np.float32), np.asarray(points, np.float32)
+    def detect(images: Sequence[Image]) -> list[Raw]:
+        return [_raw(*found) for found in zip(*mtcnn.detect(list(images), landmarks=True), strict=True)]
 
-    def find(image_HWC: Image) -> Raw:
+    def alone(image_HWC: Image) -> Raw:
         if min(image_HWC.shape[:2]) * (12.0 / config.min_face) < 12:  # the pyramid would be empty: MTCNN raises
-            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32)
+            return _raw(None, None, None)
         try:
-            return detect(image_HWC)
+            return detect([image_HWC])[0]
         except (IndexError, RuntimeError):
             # A candidate that lies wholly outside the frame is skipped among the cut-outs, not among the
             # scores (facenet-pytorch 2.5.3), and the lengths differ. On a frame with a border it lies inside.
             border = config.min_face
-            boxes, scores, points = detect(np.pad(image_HWC, ((border, border), (border, border), (0, 0))))
+            boxes, scores, points = detect([np.pad(image_HWC, ((border, border), (border, border), (0, 0)))])[0]
             return boxes - border, scores, points - border
 
+    def find(images: Sequence[Image]) -> list[Raw]:
+        if len(images) > 1 and len({image.shape for image in images}) == 1:
+            try:
+                return detect(images)
+            except (IndexError, RuntimeError):  # see above; one such frame makes the whole batch fail
+                pass
+        return [alone(image) for image in images]
+
     return find
+
+
+def _raw(boxes: Any, scores: Any, points: Any) -> Raw:
+    """facenet-pytorch's answer for one frame, None where it found nothing, as arrays."""
+    if boxes is None:
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32)
+    return np.asarray(boxes, np.float32), np.asarray(scores, np.float32), np.asarray(points, np.float32)
+
+
+def _faces(boxes: Floats, scores: Floats, points: Floats) -> list[Face]:
+    rows = zip(boxes, scores, points.reshape(len(boxes), 10), strict=True)
+    faces = [_face(box, float(score), landmarks) for box, score, landmarks in rows]
+    return sorted((face for face in faces if _sound(face)), key=lambda face: (-face.confidence, face.box))
 
 
 def _face(box: np.ndarray, confidence: float, landmarks: np.ndarray) -> Face:

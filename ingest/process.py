@@ -5,7 +5,7 @@ judged; what was kept and what was not are both the outcome.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -168,21 +168,21 @@ def _walk(
 
 
 def _find(frames: Iterable[Frame], detector: Detector, clock: Clock) -> Iterator[Found]:
-    for some in _together(frames):
+    for some in together(frames, lambda frame: frame.image.nbytes):
         start = time.perf_counter()
-        found = [(frame, detector.find(frame.image)) for frame in some]
+        found = list(zip(some, detector.find_all([frame.image for frame in some]), strict=True))
         clock.detect += time.perf_counter() - start
         yield from found
 
 
-def _together(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+def together(frames: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
     """A few frames at a time: decoding pushes the networks out of the processor's caches, and detecting after every
-    frame would fetch them anew each time (a tenth of detection at 1080p).
+    frame would fetch them anew each time. Four frames of 1080p together take a fifth less time than four alone.
     """
-    some: list[Frame] = []
+    some: list[T] = []
     for frame in frames:
         some.append(frame)
-        if sum(one.image.nbytes for one in some) >= _TOGETHER:
+        if sum(map(size, some)) >= _TOGETHER:
             yield some
             some = []
     if some:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ingest import faces
+from ingest import faces, process
 from ingest.faces import DetectConfig, Detector
 from ingest.tracks import overlap
 from manifests.records import Face, Image
@@ -66,7 +66,8 @@ class Compared:
     recall: Agreement
     precision: Agreement
     own: Agreement
-    seconds: float
+    seconds: float  # some frames together, as a worker looks at them
+    seconds_alone: float
     reference_seconds: float
 
     @property
@@ -79,7 +80,7 @@ def reference(min_face: int = 80) -> Find:
     find = faces._facenet(DetectConfig(min_face=min_face))
 
     def faces_of(image: Image) -> list[Face]:
-        boxes, scores, points = find(image)
+        boxes, scores, points = find([image])[0]
         return [faces._face(*one) for one in zip(boxes, scores, points.reshape(-1, 10), strict=True)]
 
     return faces_of
@@ -88,13 +89,16 @@ def reference(min_face: int = 80) -> Find:
 def compare(images: list[Image], detector: Detector, other: Find, rounds: int = 1) -> Compared:
     """Both detectors on all images, in turns; medians over the rounds of the median frame."""
     recall, precision, own = Agreement(), Agreement(), Agreement()
-    detector.find(images[0])
-    ours, theirs = [], []
+    groups = list(process.together(images, lambda image: image.nbytes))
+    detector.find_all(groups[0])
+    ours, alone, theirs = [], [], []
     for _ in range(rounds):
-        ours.append(_timed(detector.find, images))
-        theirs.append(_timed(other, images))
-    for image in images:
-        known, found = other(image), detector.find(image)
+        ours.append(_timed(detector.find_all, groups))
+        alone.append(_timed(detector.find_all, [[image] for image in images]))
+        theirs.append(_timed(lambda group: other(group[0]), [[image] for image in images]))
+    all_found = [faces for group in groups for faces in detector.find_all(group)]
+    for image, found in zip(images, all_found, strict=True):
+        known = other(image)
         recall.add(known, found)
         precision.add(found, known)
         own.add(known, other(np.roll(image, (1, 1), (0, 1))), shift=-1)
@@ -103,16 +107,18 @@ def compare(images: list[Image], detector: Detector, other: Find, rounds: int = 
         precision=precision,
         own=own,
         seconds=statistics.median(ours),
+        seconds_alone=statistics.median(alone),
         reference_seconds=statistics.median(theirs),
     )
 
 
-def _timed(find: Find, images: list[Image]) -> float:
+def _timed(find: Callable[[list[Image]], object], groups: list[list[Image]]) -> float:
+    """Seconds a frame in the median group."""
     times = []
-    for image in images:
+    for group in groups:
         start = time.perf_counter()
-        find(image)
-        times.append(time.perf_counter() - start)
+        find(group)
+        times.append((time.perf_counter() - start) / len(group))
     return statistics.median(times)
 
 

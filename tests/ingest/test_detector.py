@@ -90,6 +90,39 @@ def test_what_came_before_changes_nothing(detector: Detector) -> None:
     assert Detector(DetectConfig()).find(face) == first
 
 
+def mixed() -> list[Image]:
+    """Frames of two sizes with two faces, none, one, and noise."""
+    people = [(persons.person(3), (180.0, 185.0), 0.98), (persons.person(11), (460.0, 185.0), 0.8)]
+    ground = persons.person(5).ground
+    noise = np.random.default_rng(2).integers(0, 256, (360, 640, 3), dtype=np.uint8)
+    two = persons.frame(people, ground, 0.0, 0.0, (640, 360))
+    one = persons.frame(people[:1], ground, 0.5, 0.0, (640, 360))
+    return [two, np.full((360, 640, 3), 90, np.uint8), one, noise, np.ascontiguousarray(two[:, :401]), one[:79]]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(range(6)), st.integers(1, 6))
+def test_frames_together_are_frames_alone(detector: Detector, order: list[int], size: int) -> None:
+    images = [mixed()[place] for place in order]
+    alone = [detector.find(image) for image in images]
+    found = [faces for start in range(0, 6, size) for faces in detector.find_all(images[start : start + size])]
+    assert found == alone
+    assert max(map(len, alone)) == 2
+    assert detector.find_all([]) == []
+
+
+def test_a_batch_on_a_gpu_gives_what_each_frame_gives() -> None:
+    """As on a GPU, run by torch on the processor: one batch of one size, frames of mixed sizes one by one."""
+    find, images = faces._facenet(DetectConfig()), mixed()
+    for some in (images[:3], images):
+        for image, (boxes, scores, points) in zip(some, find(some), strict=True):
+            alone = find([image])[0]
+            assert len(boxes) == len(alone[0])
+            np.testing.assert_allclose(boxes, alone[0], atol=0.05)
+            np.testing.assert_allclose(scores, alone[1], atol=1e-4)
+            np.testing.assert_allclose(points, alone[2], atol=0.05)
+
+
 @pytest.mark.parametrize("fault", [IndexError("mask does not fit"), RuntimeError("expected a non-empty list")])
 def test_degenerate_candidates_get_a_second_look(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
     """facenet-pytorch raises where a candidate lies wholly outside: the frame is looked at with a border."""
@@ -97,14 +130,14 @@ def test_degenerate_candidates_get_a_second_look(monkeypatch: pytest.MonkeyPatch
     (plain,) = Detector(DetectConfig()).find(image)
     find, detect, shapes = faces._facenet(DetectConfig()), MTCNN.detect, []
 
-    def first_fails(self: MTCNN, given: Image, landmarks: bool) -> object:
-        shapes.append(given.shape)
+    def first_fails(self: MTCNN, given: list[Image], landmarks: bool) -> object:
+        shapes.append(given[0].shape)
         if len(shapes) == 1:
             raise fault
         return detect(self, given, landmarks=landmarks)
 
     monkeypatch.setattr(MTCNN, "detect", first_fails)
-    boxes, scores, points = find(image)
+    boxes, scores, points = find([image])[0]
     assert shapes[1][0] == shapes[0][0] + 160
     assert scores[0] > 0.95
     assert np.allclose(boxes[0], plain.box, atol=16)  # the pyramid falls elsewhere
