@@ -5,6 +5,7 @@ Needs the sample collections that SEMBLANCE_SHARED names, two cores and some eig
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -29,6 +30,15 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 Row = tuple[str, str, str, str]  # what, figure, wished, remark
 PAIRS = 5  # interleaved rounds of one worker against two
 ROUNDS = 3  # of a build against bare decoding
+TASKS = 100  # of one frame each
+ONE_FRAME = ("--set", "sampling.n=1", "--set", "sampling.mode=first")
+# What holds a figure back where it misses what is wished; said in the table then alone.
+HELD_DETECTOR = (
+    "the three networks run near the processor's peak and take two thirds, the pyramid and the cuts the rest"
+)
+HELD_BUILD = (
+    "two processes share the memory's bandwidth; decoding a frame once and converting the kept ones is the rest"
+)
 
 
 def main() -> None:
@@ -70,7 +80,7 @@ class Start:
         clips.originals(shared, self._tiny, 2)
 
     def up(self, workers: int) -> float:
-        return measure.build(self._tiny, self._out, workers, "--set", "sampling.n=1", "--set", "sampling.mode=first")
+        return measure.build(self._tiny, self._out, workers, *ONE_FRAME)
 
 
 def _detector_rows(what: str, images: list[Image], wished: float) -> Iterator[Row]:
@@ -78,6 +88,7 @@ def _detector_rows(what: str, images: list[Image], wished: float) -> Iterator[Ro
     rate = f"{1 / done.seconds:.0f} against {1 / done.reference_seconds:.1f} frames/s"
     rate += f"; some frames together, as a worker has them (one by one: {1 / done.seconds_alone:.0f} frames/s)"
     name = f"detector, {what}, min face 80, against facenet-pytorch's `detect`, one thread each"
+    rate += _short(wished - done.faster, HELD_DETECTOR)
     yield name, f"{done.faster:.1f} times faster", f"at least {wished:g}", rate
     name = f"- {what}: recall, precision at IoU 0.5"
     sure = f"{done.recall.faces} and {done.precision.faces} sure faces"
@@ -105,6 +116,7 @@ def _originals_rows(shared: Path, folder: Path, start: Start) -> Iterator[Row]:
     yield _ratio("build of eight 1080p originals / bare full decode, 2 processes", rounds, 1.35)
     yield _stages(out, "eight originals")
     words = ("ingest", "build", "--dataset", "dfdc", "--root", str(root), "--out", str(out))
+    yield _task_row(shared, folder / "tasks", start)
     yield "a finished build run again", f"{measure.seconds(*words):.1f} s", "at most 5 s", ""
     held = measure.worker_mib(root, out, 2)
     yield "peak PSS of a worker with its child, 1080p", f"{held:.0f} MiB", "at most 717 MiB (0.7 GiB)", ""
@@ -153,7 +165,7 @@ def _sample_rows(shared: Path, folder: Path, start_up: float) -> Iterator[Row]:
     root = shared / "data/dfdc"
     bare = measure.other("decode", sorted(root.glob("*/*.mp4")), 2)
     rounds = [(measure.build(root, folder / "out-sample", 2) - start_up, bare)]
-    what, figure, _, remark = _ratio("build of the sample DFDC (75-frame clips) / bare full decode", rounds, 0)
+    what, figure, _, remark = _ratio("build of the sample DFDC (75-frame clips) / bare full decode", rounds, math.inf)
     yield what, figure, "not judged", remark
 
 
@@ -169,7 +181,21 @@ def _ratio(what: str, rounds: list[tuple[float, float]], wished: float) -> Row:
     ratio = statistics.median(built / bare for built, bare in rounds)
     built, bare = (statistics.median(column) for column in zip(*rounds, strict=True))
     said = f"{built:.1f} s against {bare:.1f} s" + (f", medians of {len(rounds)} rounds" if len(rounds) > 1 else "")
-    return what, f"{ratio:.2f}", f"at most {wished:g}", said
+    return what, f"{ratio:.2f}", f"at most {wished:g}", said + _short(ratio - wished, HELD_BUILD)
+
+
+def _short(by: float, why: str) -> str:
+    """The end of a remark on a figure that misses what is wished."""
+    return f"; short by {by:.2f}: {why}" if by >= 0.005 else ""
+
+
+def _task_row(shared: Path, folder: Path, start: Start) -> Row:
+    """What a task costs beside the work on its video: Dask's, the hand-over to the child, its part in the sealing."""
+    clips.originals(shared, folder / "set", TASKS)
+    spent = (measure.build(folder / "set", folder / "out", 2, *ONE_FRAME) - start.up(2)) * 2 / (TASKS - 2)
+    work = manifests.scan(str(folder / "out"), "videos").select(pl.col("seconds_total").mean()).collect().item()
+    said = f"{spent * 1e3:.0f} ms a task, of them {work * 1e3:.0f} ms for its video; {TASKS} tasks of one frame"
+    return "a task's cost beside the work on its video", f"{max(spent - work, 0) * 1e3:.0f} ms", "", said
 
 
 def _stages(out: Path, what: str) -> Row:

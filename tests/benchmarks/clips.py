@@ -20,7 +20,7 @@ FAKES = 5  # for each original
 
 def originals(shared: Path, folder: Path, count: int) -> list[Path]:
     """``count`` copies of the clip under other names, as originals that nothing is made from."""
-    names = [f"{'abcdefgh'[i]}originals.mp4" for i in range(count)]
+    names = [f"{chr(97 + i // 26)}{chr(97 + i % 26)}original.mp4" for i in range(count)]
     for name in names:
         _copy(shared / CLIP, folder, name)
     _metadata(folder, {name: {"label": "REAL", "split": "train"} for name in names})
