@@ -45,8 +45,9 @@ class SamplingConfig(Config):
 class DecodeConfig(Config):
     """Which decoder is asked first (the other one is the fallback), and what it may leave out for speed.
 
-    ``skip``: ``none``, every wanted frame exactly. ``nonref``: frames that no other frame needs are not decoded,
-    ``nonkey``: key frames alone are; then the frame nearest in time stands in for each wanted one, and a video gives
+    ``skip``: ``none``, every wanted frame exactly; in H.264, frames that are neither wanted nor needed by another are
+    not decoded. ``nonref``: nor are wanted ones that no other needs, ``nonkey``: key frames alone are; then the frame
+    nearest in time stands in for each wanted one, and a video gives
     fewer where one is nearest to several. Fakes that their original guides are decoded whole all the same, since
     each of their frames needs its partner: set ``guide.use`` to false for the full gain. decord decodes all.
     """

@@ -27,6 +27,9 @@ Skip = Literal["none", "nonref", "nonkey"]
 # PyAV is equal to ffmpeg in every pixel on all of the tests' clips, and faster on long GOPs; decord has had
 # no release since 2021.
 DEFAULT_DECODER: Final[DecoderName] = "pyav"
+_SPARSE: Final = (
+    0.5  # where more of the frames are wanted, leaving out others gains less than knowing their times costs
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,8 @@ def frames(path: str, indices: Sequence[int], *, decoder: DecoderName, skip: Ski
     """The wanted frames in order, upright (H, W, 3) RGB, decoded in one thread from the start without seeking.
 
     Index i is the i-th frame that the decoder puts out, as ``ffmpeg -fps_mode passthrough`` counts. A packet
-    that cannot be decoded is passed over; wanted frames that never come are left out. With ``skip`` the codec leaves
+    that cannot be decoded is passed over; wanted frames that never come are left out. What is neither wanted nor
+    needed by a wanted frame is not decoded where that is safe, with the same pixels. With ``skip`` the codec leaves
     out frames that no other needs (``nonref``) or all but key frames (``nonkey``), and in place of each wanted frame
     comes the one nearest in time that is left, once; PyAV alone can do so, and where a file gives its frames no
     times, all are decoded. Raises VideoError where the file cannot be opened.
@@ -338,19 +342,73 @@ def _created(text: str | None) -> str | None:
         return None
 
 
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    """The stream's packets, as far as the container can be read."""
+    try:
+        yield from container.demux(stream)
+    except (av.error.FFmpegError, OSError):
+        return
+
+
 def _decoded(container: Any, stream: Any) -> Iterator[Any]:
     """Frames in the order of output; damaged packets are passed over, as ffmpeg does."""
-    try:
-        for packet in container.demux(stream):
-            try:
-                yield from packet.decode()
-            except av.error.FFmpegError:
-                continue
-    except (av.error.FFmpegError, OSError):
-        return  # the container ends early
+    for packet in _packets(container, stream):
+        try:
+            yield from packet.decode()
+        except av.error.FFmpegError:
+            continue
 
 
 def _frames_pyav(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
+    given = -1
+    if len(set(indices)) < _SPARSE * max(indices):
+        for frame in _spared(path, indices):
+            yield frame
+            given = frame.index
+    if rest := [index for index in indices if index > given]:
+        yield from _counted(path, rest)
+
+
+def _spared(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
+    """The wanted frames of an H.264 file, without decoding the other frames that no frame refers to (nal_ref_idc 0,
+    ITU-T H.264 7.4.1): a third of the time in a file of x264's defaults.
+
+    Frames are told by their times. It ends early, perhaps before the first, where that cannot be trusted: another
+    codec, times that are missing or twice, interlacing, and whatever looks like damage. Damage in what is not decoded
+    is not seen.
+    """
+    with _opened(path) as container:
+        stream = _video_stream(container)
+        times = sorted(_times(container, stream)) if stream.codec_context.name == "h264" else []
+    place = {time: index for index, time in enumerate(times)}
+    if len(place) < len(times):
+        return
+    due = sorted({index for index in indices if index < len(times)}, reverse=True)
+    wanted = {0, *due}  # where the first does not come, the file begins within a group of pictures
+    came = -1
+    with _opened(path) as container:
+        stream = _video_stream(container)
+        for packet in _packets(container, stream) if due else ():
+            needed = packet.size == 0 or place.get(packet.pts) in wanted
+            stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
+            try:
+                decoded = packet.decode()
+            except av.error.FFmpegError:
+                return
+            for frame in decoded:
+                before, came = came, place.get(frame.pts, -1)
+                if came <= before or (before < 0 and came > 0) or frame.is_corrupt or frame.interlaced_frame:
+                    return
+                if came > due[-1]:
+                    return
+                if came == due[-1]:
+                    yield _upright(due.pop(), frame)
+                    if not due:
+                        return
+
+
+def _counted(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
+    """The wanted frames, by counting what the decoder puts out when it decodes everything."""
     wanted, last = set(indices), max(indices)
     with _opened(path) as container:
         for index, frame in enumerate(_decoded(container, _video_stream(container))):
@@ -364,7 +422,7 @@ def _frames_near(path: str, indices: Sequence[int], skip: Skip) -> Generator[Fra
     with _opened(path) as container:
         times = sorted(_times(container, _video_stream(container)))
     if len(set(times)) < len(times) or not times:
-        yield from _frames_pyav(path, indices)
+        yield from _counted(path, indices)
         return
     place = {time: index for index, time in enumerate(times)}
     wanted = iter(sorted({index for index in indices if index < len(times)}))

@@ -88,7 +88,9 @@ CLIPS: dict[str, Callable[[Path, Path], None]] = {
     "one_frame": _copy("-frames:v", "1", *X264),
     "one_gop": _copy(*X264, "-g", "250", "-bf", "8"),
     "starts_late": _copy("-ss", "0.4", "-c", "copy"),  # an edit list hides the frames before
-    "mpeg4": _copy("-c:v", "mpeg4", "-q:v", "3"),
+    "pyramid": _copy(*X264, "-bf", "8", "-x264opts", "b-pyramid=normal:b-adapt=0:ref=6"),
+    "open_gop": _copy(*X264, "-bf", "3", "-x264opts", "open-gop=1:keyint=10:min-keyint=10"),
+    "mpeg4": _copy("-c:v", "mpeg4", "-q:v", "3", "-bf", "2"),
     "cut": _cut,
 }
 
@@ -115,6 +117,39 @@ def test_every_frame_is_ffmpegs_in_every_pixel(clip: Path) -> None:
     for frame in found:
         assert np.array_equal(frame.image, expected[frame.index])
     assert np.allclose([frame.time_s for frame in found], times(clip), atol=1e-4)
+
+
+def test_a_frame_that_nothing_needs_is_not_decoded(plain: Path, tmp_path: Path) -> None:
+    """It may be damaged beyond decoding; the frames that others need may not."""
+    payload = json.loads(
+        subprocess.run(
+            ["ffprobe", "-v", "error", "-show_entries", "packet=pos,size,pts", "-of", "json", str(plain)],
+            capture_output=True,
+            check=True,
+        ).stdout
+    )["packets"]
+    data = plain.read_bytes()
+    spared, needed = [], []
+    for place, packet in enumerate(sorted(payload, key=lambda packet: packet["pts"])):
+        header = data[int(packet["pos"]) + 4]  # after the length; a slice of no key frame is type 1
+        alone = header & 31 == 1 and not header >> 5 & 3
+        (spared if alone else needed).append((place, int(packet["pos"]), int(packet["size"])))
+    assert len(spared) > 10
+    wanted = [needed[5][0], needed[9][0]]
+    every = all_frames(plain, "pyav")
+
+    def damaged(packets: list[tuple[int, int, int]]) -> list[Frame]:
+        bytes_left = bytearray(data)
+        for _, begin, size in packets:
+            bytes_left[begin + 5 : begin + size] = b"\xff" * (size - 5)
+        (tmp_path / "damaged.mp4").write_bytes(bytes_left)
+        return list(video.frames(str(tmp_path / "damaged.mp4"), wanted, decoder="pyav"))
+
+    found = damaged(spared)
+    assert [frame.index for frame in found] == wanted
+    assert all(np.array_equal(frame.image, every[frame.index].image) for frame in found)
+    worse = {frame.index: frame.image for frame in damaged(needed[1:])}
+    assert not all(np.array_equal(worse[index], every[index].image) for index in wanted if index in worse) or not worse
 
 
 def test_packets_are_counted_not_believed(clip: Path) -> None:
@@ -232,6 +267,23 @@ OTHERS: dict[str, Callable[[Path, Path], None]] = {
     "turned": _turned(90),
     "holed": _holed,
 }
+
+
+@pytest.mark.parametrize("name", [*sorted(CLIPS), *OTHERS, "interlaced"])
+def test_a_few_frames_are_those_of_all(plain: Path, tmp_path: Path, name: str) -> None:
+    """What nothing needs is not decoded then: the same frames, pixels and times all the same."""
+    path = tmp_path / "clip.mp4"
+    interlaced = _copy(*X264, "-flags", "+ilme+ildct", "-x264opts", "tff=1")
+    (CLIPS | OTHERS | {"interlaced": interlaced})[name](plain, path)
+    every = {frame.index: frame for frame in all_frames(path, "pyav")}
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 4, 9):
+        indices = rng.choice(46, count, replace=False).tolist()
+        found = list(video.frames(str(path), indices, decoder="pyav"))
+        assert [frame.index for frame in found] == sorted(index for index in indices if index in every)
+        for frame in found:
+            assert np.array_equal(frame.image, every[frame.index].image)
+            assert frame.time_s == every[frame.index].time_s
 
 
 @pytest.mark.parametrize("name", [*sorted(CLIPS), *OTHERS])
