@@ -47,9 +47,9 @@ class DecodeConfig(Config):
 
     ``skip``: ``none``, every wanted frame exactly; in H.264, frames that are neither wanted nor needed by another are
     not decoded. ``nonref``: nor are wanted ones that no other needs, ``nonkey``: key frames alone are; then the frame
-    nearest in time stands in for each wanted one, and a video gives
-    fewer where one is nearest to several. Fakes that their original guides are decoded whole all the same, since
-    each of their frames needs its partner: set ``guide.use`` to false for the full gain. decord decodes all.
+    nearest in time stands in for each wanted one, and a video gives fewer where one is nearest to several. Fakes that
+    their original guides give every wanted frame all the same, since each needs its partner: set ``guide.use`` to
+    false for the full gain. decord decodes all.
     """
 
     decoder: video.DecoderName = video.DEFAULT_DECODER

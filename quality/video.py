@@ -27,9 +27,8 @@ Skip = Literal["none", "nonref", "nonkey"]
 # PyAV is equal to ffmpeg in every pixel on all of the tests' clips, and faster on long GOPs; decord has had
 # no release since 2021.
 DEFAULT_DECODER: Final[DecoderName] = "pyav"
-_SPARSE: Final = (
-    0.5  # where more of the frames are wanted, leaving out others gains less than knowing their times costs
-)
+# Where more of the frames are wanted, leaving out the others gains less than it costs to know their times.
+_SPARSE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

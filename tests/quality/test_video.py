@@ -141,7 +141,7 @@ def test_a_frame_that_nothing_needs_is_not_decoded(plain: Path, tmp_path: Path) 
     def damaged(packets: list[tuple[int, int, int]]) -> list[Frame]:
         bytes_left = bytearray(data)
         for _, begin, size in packets:
-            bytes_left[begin + 5 : begin + size] = b"\xff" * (size - 5)
+            bytes_left[begin + 5 : begin + size] = bytes(size - 5)
         (tmp_path / "damaged.mp4").write_bytes(bytes_left)
         return list(video.frames(str(tmp_path / "damaged.mp4"), wanted, decoder="pyav"))
 
