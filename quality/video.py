@@ -286,7 +286,7 @@ def _pass_over(container: Any, stream: Any, most: int | None) -> tuple[int, int,
     try:
         for packet in container.demux(stream):
             if first is None:
-                first = _first_of(packet)
+                first = _alone(packet, stream.codec_context)
             if packet.size == 0:  # the last, which empties the decoder
                 continue
             stored += 1
@@ -300,11 +300,14 @@ def _pass_over(container: Any, stream: Any, most: int | None) -> tuple[int, int,
     return shown, stored, keys, first
 
 
-def _first_of(packet: Any) -> Any:
+def _alone(packet: Any, codec: Any) -> Any:
+    """The packet's frame at once, not when those after it have come; None where it gives none without those before."""
     try:
-        return next(iter(packet.decode()), None)
+        return next(iter(packet.decode() or codec.decode(None)), None)
     except av.error.FFmpegError:
         return None
+    finally:
+        codec.flush_buffers()
 
 
 def _properties(container: Any, stream: Any, size: int, shown: int, stored: int, keys: Sequence[int]) -> dict[str, Any]:
