@@ -1,6 +1,6 @@
 """All benchmarks in one run: ``python -m tests.benchmarks`` writes ``tests/benchmarks/RESULTS.md``.
 
-Needs the sample collections that SEMBLANCE_SHARED names, two cores and some eight minutes on a quiet machine.
+Needs the sample collections that SEMBLANCE_SHARED names, two cores and some nine minutes on a quiet machine.
 """
 
 from __future__ import annotations
