@@ -81,11 +81,12 @@ def _facenet(config: DetectConfig) -> _Find:
     mtcnn = MTCNN(keep_all=True, select_largest=False, min_face_size=config.min_face, device=config.device)
 
     def detect(images: Sequence[Image]) -> list[Raw]:
+        """Of frames of one size."""
+        if min(images[0].shape[:2]) * (12.0 / config.min_face) < 12:  # the pyramid would be empty: MTCNN raises
+            return [_raw(None, None, None) for _ in images]
         return [_raw(*found) for found in zip(*mtcnn.detect(list(images), landmarks=True), strict=True)]
 
     def alone(image_HWC: Image) -> Raw:
-        if min(image_HWC.shape[:2]) * (12.0 / config.min_face) < 12:  # the pyramid would be empty: MTCNN raises
-            return _raw(None, None, None)
         try:
             return detect([image_HWC])[0]
         except (IndexError, RuntimeError):

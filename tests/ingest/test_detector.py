@@ -114,7 +114,8 @@ def test_frames_together_are_frames_alone(detector: Detector, order: list[int], 
 def test_a_batch_on_a_gpu_gives_what_each_frame_gives() -> None:
     """As on a GPU, run by torch on the processor: one batch of one size, frames of mixed sizes one by one."""
     find, images = faces._facenet(DetectConfig()), mixed()
-    for some in (images[:3], images):
+    blank, small = images[1:2] * 2, images[-1:] * 2
+    for some in (images[:3], images, blank, small):
         for image, (boxes, scores, points) in zip(some, find(some), strict=True):
             alone = find([image])[0]
             assert len(boxes) == len(alone[0])
