@@ -37,7 +37,8 @@ class Cascade:
         """Boxes (N, 5) and landmarks (N, 5, 2) of every face in each (H, W, 3) RGB frame, best first.
 
         A step is taken for all the frames before the next one begins, so that its code and its memory are still in
-        the processor's caches: an eighth less time at 1080p. No frame has a part in what is found in another.
+        the processor's caches: four frames of 1080p take a sixth less time than one by one. No frame has a part in
+        what is found in another.
         """
         stacks = [_halves(image) for image in images]
         proposed = self._propose(stacks)

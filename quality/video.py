@@ -283,20 +283,17 @@ def _pass_over(container: Any, stream: Any, most: int | None) -> tuple[int, int,
     shown = stored = 0
     keys = []
     first = None
-    try:
-        for packet in container.demux(stream):
-            if first is None:
-                first = _alone(packet, stream.codec_context)
-            if packet.size == 0:  # the last, which empties the decoder
-                continue
-            stored += 1
-            if most is not None and stored > most:
-                raise _beyond(f"more than {most} frames", f"limits.frames {most}")
-            if packet.is_keyframe:
-                keys.append(stored - 1)
-            shown += not packet.is_discard
-    except (av.error.FFmpegError, OSError):
-        pass  # what was read counts; the header's number shows that something lacks
+    for packet in _packets(container, stream):  # the header's number shows where some lack
+        if first is None:
+            first = _alone(packet, stream.codec_context)
+        if packet.size == 0:  # the last, which empties the decoder
+            continue
+        stored += 1
+        if most is not None and stored > most:
+            raise _beyond(f"more than {most} frames", f"limits.frames {most}")
+        if packet.is_keyframe:
+            keys.append(stored - 1)
+        shown += not packet.is_discard
     return shown, stored, keys, first
 
 
@@ -381,17 +378,18 @@ def _spared(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
     """
     with _opened(path) as container:
         stream = _video_stream(container)
-        times = sorted(_times(container, stream)) if stream.codec_context.name == "h264" else []
+        times = _times(container, stream) if stream.codec_context.name == "h264" else []
     place = {time: index for index, time in enumerate(times)}
-    if len(place) < len(times):
+    wanted = {index for index in indices if index < len(times)}
+    if not wanted:
         return
-    due = sorted({index for index in indices if index < len(times)}, reverse=True)
-    wanted = {0, *due}  # where the first does not come, the file begins within a group of pictures
+    due = sorted({0, *wanted}, reverse=True)  # a file whose first does not come begins within a group of pictures
+    decode = set(due)
     came = -1
     with _opened(path) as container:
         stream = _video_stream(container)
-        for packet in _packets(container, stream) if due else ():
-            needed = packet.size == 0 or place.get(packet.pts) in wanted
+        for packet in _packets(container, stream):
+            needed = packet.size == 0 or place.get(packet.pts) in decode
             stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
             try:
                 decoded = packet.decode()
@@ -399,12 +397,12 @@ def _spared(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
                 return
             for frame in decoded:
                 before, came = came, place.get(frame.pts, -1)
-                if came <= before or (before < 0 and came > 0) or frame.is_corrupt or frame.interlaced_frame:
-                    return
-                if came > due[-1]:
+                if not before < came <= due[-1] or frame.is_corrupt or frame.interlaced_frame:
                     return
                 if came == due[-1]:
-                    yield _upright(due.pop(), frame)
+                    due.pop()
+                    if came in wanted:
+                        yield _upright(came, frame)
                     if not due:
                         return
 
@@ -422,8 +420,8 @@ def _counted(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
 
 def _frames_near(path: str, indices: Sequence[int], skip: Skip) -> Generator[Frame, None, None]:
     with _opened(path) as container:
-        times = sorted(_times(container, _video_stream(container)))
-    if len(set(times)) < len(times) or not times:
+        times = _times(container, _video_stream(container))
+    if not times:
         yield from _counted(path, indices)
         return
     place = {time: index for index, time in enumerate(times)}
@@ -452,12 +450,12 @@ def _frames_near(path: str, indices: Sequence[int], skip: Skip) -> Generator[Fra
 
 
 def _times(container: Any, stream: Any) -> list[int]:
-    """Times of all frames that are shown, in the stream's unit; none where one has no time."""
+    """Sorted times of all frames that are shown, in the stream's unit; none where one has no time or two have one."""
     try:
         found = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
     except (av.error.FFmpegError, OSError):
         return []
-    return [] if None in found else found
+    return [] if None in found or len(set(found)) < len(found) else sorted(found)
 
 
 def _pixels(frame: Any) -> Image:

@@ -79,11 +79,7 @@ def reference(min_face: int = 80) -> Find:
     """facenet-pytorch's ``detect``, frame by frame, in one thread."""
     find = faces._facenet(DetectConfig(min_face=min_face))
 
-    def faces_of(image: Image) -> list[Face]:
-        boxes, scores, points = find([image])[0]
-        return [faces._face(*one) for one in zip(boxes, scores, points.reshape(-1, 10), strict=True)]
-
-    return faces_of
+    return lambda image: faces._faces(*find([image])[0])
 
 
 def compare(images: list[Image], detector: Detector, other: Find, rounds: int = 1) -> Compared:
@@ -96,8 +92,8 @@ def compare(images: list[Image], detector: Detector, other: Find, rounds: int = 
         ours.append(_timed(detector.find_all, groups))
         alone.append(_timed(detector.find_all, [[image] for image in images]))
         theirs.append(_timed(lambda group: other(group[0]), [[image] for image in images]))
-    all_found = [faces for group in groups for faces in detector.find_all(group)]
-    for image, found in zip(images, all_found, strict=True):
+    together = [found for group in groups for found in detector.find_all(group)]
+    for image, found in zip(images, together, strict=True):
         known = other(image)
         recall.add(known, found)
         precision.add(found, known)
