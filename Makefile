@@ -9,7 +9,7 @@ MODELS := resnet50 efficientnet_b4 f3net
 # Pairs of a fake and its original at the same frame: what differs is the forgery alone, so a short run learns something.
 SHORT := --set epochs=6 --set data.mode=pairs --set data.batch_size=12 --set data.draws=160 --tracking none
 
-.PHONY: demo demo-train test install trainer develop lint bench faults slow lock clean
+.PHONY: types demo demo-train test install trainer develop lint bench faults slow lock clean
 
 demo: install
 	$(BIN)/ingest demo --dataset dfdc --to $(DEMO)
@@ -36,11 +36,17 @@ faults: develop
 slow: develop
 	$(BIN)/pytest
 
-lint: develop
+lint: develop types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	cd .types && ../$(BIN)/lint-imports --config ../pyproject.toml --cache-dir ../.import_linter_cache
+
+# What mypy and import-linter read as the package `semblance`: folders of links to the files as they are now.
+types:
+	rm -rf .types && mkdir .types
+	cp -rs $(CURDIR)/semblance .types/
+	for part in ingest manifests quality shards training; do cp -rs $(CURDIR)/$$part .types/semblance/; done
 
 install: $(VENV)/.installed
 trainer: $(VENV)/.trainer

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from manifests.console import friendly, plain
-from manifests.records import SemblanceError
+from semblance.manifests.console import friendly, plain
+from semblance.manifests.errors import SemblanceError
 
 _LINE = 600  # characters of a printed warning: names may have thousands
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from ingest.build import Built
-    from ingest.planning import Plan
+    from semblance.ingest.plan import Plan
+    from semblance.ingest.run.build import Built
 
 app = typer.Typer(
     help="From collections of real and manipulated face videos to training-ready shards.",
@@ -57,8 +57,8 @@ def demo(
     to: Annotated[str | None, typer.Option("--to", help="Folder to write. Default: data/demo/<dataset>.")] = None,
 ) -> None:
     """Write a small synthetic collection in a dataset's true layout, offline."""
-    from ingest import demo as maker
-    from manifests.records import UsageError
+    from semblance.ingest.demo import dataset as maker
+    from semblance.manifests.errors import UsageError
 
     if dataset != "dfdc":
         raise UsageError(f"There is no demo of {plain(dataset)!r}; the demo knows dfdc.")
@@ -100,8 +100,8 @@ def plan(
         _say(sentence, console)
     _print_findings(console, made)
     if to is not None:
-        from ingest.planning import plan_rows
-        from manifests import store
+        from semblance.ingest.plan import plan_rows
+        from semblance.manifests import tables as store
 
         store.write_rows(to, plan_rows(made.videos), "plan")
         _say(f"{to} holds the plan, a row a video; `quality audit --plan {to}` looks for leaks in it.", console)
@@ -139,8 +139,8 @@ def build(
     log: Annotated[str | None, typer.Option("--log", help="Add to this file, one JSON object an event.")] = None,
 ) -> None:
     """Build shards, manifests and receipts; run again after an interruption, it goes on where it was."""
-    from ingest import summary
-    from manifests.records import UsageError
+    from semblance.ingest.run import describe
+    from semblance.manifests.errors import UsageError
 
     if retry is not None and retry not in ("failed", "damaged"):
         raise UsageError(f"--retry takes failed or damaged, not {plain(retry)!r}.")
@@ -154,7 +154,7 @@ def build(
     console.print(_summary_table(out))
     _print_empty(console, out)
     _print_masks(console, out, built.description["counts"].get("masks"))
-    failed, videos = summary.failures(built.description), built.description["counts"]["videos"]
+    failed, videos = describe.failures(built.description), built.description["counts"]["videos"]
     _print_next(console, out)
     if failed:
         _print_failures(console, out)
@@ -179,17 +179,17 @@ def _build(
     """Build with a bar or lines on the screen and, where one is asked for, a log; a defect gets one sentence."""
     import traceback
 
-    from ingest import build as builder
-    from ingest import journal
-    from ingest.progress import Watcher
-    from shards import claim
+    from semblance.ingest.run import build as builder
+    from semblance.ingest.run import log as journal
+    from semblance.ingest.run.progress import Watcher
+    from semblance.shards import build_folder
 
     with contextlib.ExitStack() as stack:
         if log is not None:
-            claim.refuse_inside(out, log, flag="--log")
+            build_folder.refuse_inside(out, log, flag="--log")
         book = stack.enter_context(journal.Journal(log))
         book.say("build", out=out, root=made.root, dataset=made.source.name, fingerprint=made.fingerprint)
-        observer = journal.Together([stack.enter_context(Watcher(console)), book])
+        observer = journal.ObserverGroup([stack.enter_context(Watcher(console)), book])
         try:
             built = builder.build(
                 made, out, observer, workers=workers, scheduler=scheduler, again=retry, in_a_row=in_a_row
@@ -215,7 +215,7 @@ def _build(
 @friendly
 def status(out: Annotated[str, typer.Argument(help="The --out of a build.")]) -> None:
     """Tell what is done, failed and left, from the receipts; also while a build runs."""
-    from ingest.status import read
+    from semblance.ingest.run.status import read
 
     console = _console()
     for line in read(out).lines():
@@ -228,7 +228,7 @@ def doctor() -> None:
     """Look at this machine: versions, decoders, OpenCV packages, cores, memory, what is missing."""
     from rich.table import Table
 
-    from ingest.doctor import examine
+    from semblance.ingest.doctor import examine
 
     table = Table(show_header=False)
     found = examine()
@@ -240,7 +240,8 @@ def doctor() -> None:
 
 
 def _plan(dataset: str, root: str | None, recipe: str, settings: list[str] | None, limit: int | None) -> Plan:
-    from ingest import planning, recipes
+    from semblance.ingest import plan as planning
+    from semblance.ingest import recipe as recipes
 
     return planning.make(dataset, root or f"data/{dataset}", recipes.load(recipe, settings or (), limit))
 
@@ -299,8 +300,8 @@ def _print_findings(console: Console, made: Plan, most: int = 8) -> None:
 def _summary_table(out: str) -> Table:
     from rich.table import Table
 
-    from ingest.summary import by_split_and_method
-    from manifests import store
+    from semblance.ingest.run.describe import by_split_and_method
+    from semblance.manifests import tables as store
 
     table = Table(title=_cell(f"{out}{_marked(store.description(out).get('synthetic'))}", 200))
     for column in ("split", "label", "method", "videos", "failed", "faces", "kept", "rejected", "why rejected"):
@@ -316,8 +317,8 @@ def _summary_table(out: str) -> Table:
 
 def _print_empty(console: Console, out: str) -> None:
     """Say aloud which planned shards have no sample."""
-    from manifests import scan
-    from shards.layout import key_of
+    from semblance.manifests import scan
+    from semblance.shards.layout import key_of
 
     planned = set(scan(out, "plan").select("shard").unique().collect()["shard"])
     written = set(scan(out).select("shard").unique().collect()["shard"])
@@ -328,7 +329,7 @@ def _print_empty(console: Console, out: str) -> None:
 
 def _print_masks(console: Console, out: str, counted: dict[str, int] | None, most: int = 3) -> None:
     """Say aloud how many masks were stored and where some lack; nothing where the recipe wants none."""
-    from shards.summary import mask_notes
+    from semblance.shards.card import mask_notes
 
     if counted is None:
         return
@@ -344,8 +345,8 @@ def _print_masks(console: Console, out: str, counted: dict[str, int] | None, mos
 def _print_failures(console: Console, out: str, most: int = 10) -> None:
     import polars as pl
 
-    from manifests import scan
-    from manifests.records import FAILURES
+    from semblance.manifests import scan
+    from semblance.manifests.records import FAILURES
 
     failed = (
         scan(out, "videos")

@@ -9,12 +9,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from manifests import storage
-from manifests.protocols import DATED, parse_date
-from manifests.recipe import Config
-from manifests.records import Video
-from manifests.releases import release_of
-from quality import video as media
+from semblance.manifests import storage
+from semblance.manifests.config import Config
+from semblance.manifests.records import Video
+from semblance.manifests.splits.protocols import DATED, parse_date
+from semblance.manifests.splits.releases import release_of
+from semblance.quality import video as media
 
 _OPEN: Final = 16  # files opened at once: it is waiting, not work
 # Zero is 1904 in QuickTime's containers and 1970 in others; no camera wrote mp4 before 2000; all bits set is 2040.

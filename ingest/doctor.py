@@ -12,17 +12,17 @@ from typing import Final
 
 import psutil
 
-from ingest.faces import weights
-from ingest.summary import versions
-from manifests.records import SemblanceError
-from quality import video
+from semblance.ingest.detector.door import weights
+from semblance.ingest.run.describe import versions
+from semblance.manifests.errors import SemblanceError
+from semblance.quality import video
 
 _NEEDED_FREE_GIB: Final = 5.0
 _CV2: Final = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Check:
     """One line of the doctor: ``good`` is False where something must be mended."""
 
     what: str
@@ -31,15 +31,15 @@ class Finding:
     remedy: str = ""
 
 
-def examine(folder: str = ".") -> list[Finding]:
+def examine(folder: str = ".") -> list[Check]:
     """Everything worth knowing before a build into ``folder``."""
-    found = [Finding(what=name, value=version, good=version != "absent") for name, version in versions().items()]
+    found = [Check(what=name, value=version, good=version != "absent") for name, version in versions().items()]
     found += [_decoders(), _cv2_packages(), _weights(), _cuda()]
     memory = psutil.virtual_memory()
     free = shutil.disk_usage(folder).free / 2**30
-    found.append(Finding(what="cores", value=str(len(os.sched_getaffinity(0)))))
+    found.append(Check(what="cores", value=str(len(os.sched_getaffinity(0)))))
     found.append(
-        Finding(
+        Check(
             what="memory",
             value=f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
             good=memory.available > 2 * 2**30,
@@ -47,20 +47,20 @@ def examine(folder: str = ".") -> list[Finding]:
         )
     )
     found.append(
-        Finding(
+        Check(
             what="disk",
             value=f"{free:.1f} GiB free here",
             good=free > _NEEDED_FREE_GIB,
             remedy=f"less than {_NEEDED_FREE_GIB:g} GiB is little for a build",
         )
     )
-    found.append(Finding(what="platform", value=platform.platform()))
+    found.append(Check(what="platform", value=platform.platform()))
     return found
 
 
-def _decoders() -> Finding:
+def _decoders() -> Check:
     there = video.available()
-    return Finding(
+    return Check(
         what="decoders",
         value=", ".join(there) + f" (default {video.DEFAULT_DECODER})",
         good=len(there) == 2,
@@ -68,9 +68,9 @@ def _decoders() -> Finding:
     )
 
 
-def _cv2_packages() -> Finding:
+def _cv2_packages() -> Check:
     there = [name for name in _CV2 if _installed(name)]
-    return Finding(
+    return Check(
         what="OpenCV packages",
         value=", ".join(there) or "none",
         good=len(there) == 1,
@@ -78,21 +78,21 @@ def _cv2_packages() -> Finding:
     )
 
 
-def _weights() -> Finding:
+def _weights() -> Check:
     try:
         short = ", ".join(f"{name} {value[:8]}" for name, value in weights().items())
     except (SemblanceError, OSError) as error:
-        return Finding(what="MTCNN weights", value=str(error), good=False, remedy="reinstall facenet-pytorch")
-    return Finding(what="MTCNN weights", value=short)
+        return Check(what="MTCNN weights", value=str(error), good=False, remedy="reinstall facenet-pytorch")
+    return Check(what="MTCNN weights", value=short)
 
 
-def _cuda() -> Finding:
+def _cuda() -> Check:
     if importlib.util.find_spec("torch") is None:
-        return Finding(what="CUDA", value="torch is not installed", good=False, remedy="install semblance again")
+        return Check(what="CUDA", value="torch is not installed", good=False, remedy="install semblance again")
     import torch  # seconds to load: only here
 
     there = torch.cuda.is_available()
-    return Finding(what="CUDA", value=torch.cuda.get_device_name() if there else "no GPU (detection runs on the CPU)")
+    return Check(what="CUDA", value=torch.cuda.get_device_name() if there else "no GPU (detection runs on the CPU)")
 
 
 def _installed(package: str) -> bool:

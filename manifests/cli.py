@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifests.console import friendly, plain
-from manifests.records import SemblanceError, UsageError
+from semblance.manifests.console import friendly, plain
+from semblance.manifests.errors import SemblanceError, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,8 +39,8 @@ def query(
     """Run one SQL query (Polars' dialect) and print or save the answer."""
     import polars as pl
 
-    from manifests.schema import TABLES
-    from manifests.store import scan
+    from semblance.manifests.schema import TABLES
+    from semblance.manifests.tables import scan
 
     if form is Format.parquet and to is None:
         raise UsageError("Parquet is no text for a screen; name a file with --to.")
@@ -59,7 +59,7 @@ def schema(
     table: Annotated[str | None, typer.Argument(help="One table; all where left out.")] = None,
 ) -> None:
     """List the tables with their columns and types."""
-    from manifests.schema import TABLES, VERSION
+    from semblance.manifests.schema import TABLES, VERSION
 
     if table is not None and table not in TABLES:
         raise UsageError(f"There is no table {plain(table)!r}; choose one of {', '.join(TABLES)}.")
@@ -86,9 +86,9 @@ def leave_one_out(
     from rich.table import Table
     from rich.text import Text
 
-    from manifests import splits, store
+    from semblance.manifests import splits, tables
 
-    plan = store.read_plan(out)
+    plan = tables.read_plan(out)
     methods = splits.methods_of(plan)
     if len(methods) < 2:
         raise UsageError(f"The fakes of {plain(out)} have {len(methods)} named methods; to leave one out takes two.")
@@ -128,11 +128,11 @@ def temporal(
     from rich.table import Table
     from rich.text import Text
 
-    from manifests import splits, store
+    from semblance.manifests import splits, tables
 
     if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
         raise UsageError("--fractions must be three shares (train, val, test) that add up to 1.")
-    rows, facts = splits.over_time([store.read_plan(out) for out in outs], fractions)
+    rows, facts = splits.over_time([tables.read_plan(out) for out in outs], fractions)
     table = Table(title="videos by date")
     for column in ("dataset", "method", "split_temporal", "videos", "from", "to"):
         table.add_column(column, justify="right" if column == "videos" else "left")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from manifests.records import SemblanceError
+from semblance.manifests.errors import SemblanceError
 
 P = ParamSpec("P")
 R = TypeVar("R")

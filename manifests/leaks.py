@@ -8,9 +8,9 @@ from typing import Final
 
 import polars as pl
 
-from manifests.divide import SIDES
-from manifests.records import SPLIT_COLUMNS
-from manifests.splits import COLUMNS
+from semblance.manifests.records import SPLIT_COLUMNS
+from semblance.manifests.splits import COLUMNS
+from semblance.manifests.splits.balance import SIDES
 
 COLUMNS_AUDITED: Final = tuple(name for name in SPLIT_COLUMNS if name != "split_note")  # the laid-out split first
 KINDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(

@@ -53,18 +53,6 @@ MAX_ID: Final = 72  # characters; a USTAR name holds 100 with frame, track and s
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-class SemblanceError(Exception):
-    """An error for the user: one sentence that says what, where, and what to do."""
-
-    exit_code = 1
-
-
-class UsageError(SemblanceError):
-    """The command was asked for something that cannot be asked: exit code 2."""
-
-    exit_code = 2
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Video:
     """One planned video: what is known before a pixel is read.
@@ -103,7 +91,7 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class SourceFinding:
     """A file that was found and not planned, or a metadata row that does not fit, and why."""
 
     path: str

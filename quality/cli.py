@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifests.console import friendly, plain
-from manifests.records import UsageError
+from semblance.manifests.console import friendly, plain
+from semblance.manifests.errors import UsageError
 
 if TYPE_CHECKING:
-    from quality.shortcuts import Figure
+    from semblance.quality.checks.shortcuts import Figure
 
 app = typer.Typer(
     help="See what a build holds.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -35,9 +35,9 @@ def sheet(
     most: Annotated[int, typer.Option("--most", min=1, max=2000, help="How many faces.")] = 100,
 ) -> None:
     """Draw a contact sheet of faces. It shows identifiable people: dataset terms mostly forbid to pass it on."""
-    from manifests import storage
-    from quality import codec
-    from quality.sheet import draw, rows
+    from semblance.manifests import storage
+    from semblance.quality import codec
+    from semblance.quality.report.contact_sheet import draw, rows
 
     extension = to.rsplit(".", 1)[-1].lower()
     if extension not in ("png", "jpg"):
@@ -79,10 +79,13 @@ def audit(
     """
     from rich.console import Console
 
-    from manifests import storage, store
-    from quality import audit_page, copies, offences, verdict
-    from quality.audit import audit as examine
-    from quality.duplicates import DuplicateConfig
+    from semblance.manifests import storage, tables
+    from semblance.quality.audit import console as audit_page
+    from semblance.quality.audit import leak_table
+    from semblance.quality.audit import text as verdict
+    from semblance.quality.audit.run import audit as examine
+    from semblance.quality.duplicates import clusters
+    from semblance.quality.duplicates.sequences import DuplicateConfig
 
     if to is not None and not to.endswith((".csv", ".parquet")):
         raise UsageError(f"{plain(to)} must end in .csv or .parquet.")
@@ -90,7 +93,7 @@ def audit(
         raise UsageError("--keep takes a .parquet file, and one build with its pictures.")
     found = examine(outs, plan=plan, allow=allow or (), config=DuplicateConfig(distance=distance), most=confirm)
     if to is not None:
-        offences.write(found.leaks, to)
+        leak_table.write(found.leaks, to)
     if figures is not None:
         _json(verdict.to_json(found), figures)
     if figures != "-":
@@ -99,8 +102,8 @@ def audit(
         if to is not None:
             print(f"{plain(to)}: {found.leaks.height} leaks of all protocols, a row each")
         if keep is not None:
-            left = copies.kept(outs[0])
-            storage.write_bytes(keep, store.parquet(left))
+            left = clusters.kept(outs[0])
+            storage.write_bytes(keep, tables.parquet(left))
             print(f"{plain(keep)}: {left.height} videos to keep")
             print(f"next: shards repack {plain(outs[0])} --split PROTOCOL --keep {plain(keep)} --to OUT2")
     if found.broken:
@@ -118,8 +121,8 @@ def report(
     ] = None,
 ) -> None:
     """Write one self-contained page about a build: its verdict, counts, funnel, distributions, faces, faults."""
-    from quality import report as pages
-    from quality.telling import one_thread
+    from semblance.quality.checks.separability import one_thread
+    from semblance.quality.report import page as pages
 
     one_thread()
     written = pages.write(out, compare=compare, share=share, attributes=attributes)
@@ -135,10 +138,10 @@ def report(
 @friendly
 def shortcuts(out: Annotated[str, typer.Argument(help="The --out of a build.")], to: Json = None) -> None:
     """Can the label be told without looking at the face? Acquisition should not; face statistics are a baseline."""
-    from quality import shortcuts as audit
-    from quality import telling
+    from semblance.quality.checks import separability
+    from semblance.quality.checks import shortcuts as audit
 
-    telling.one_thread()
+    separability.one_thread()
     found = audit.audit(out)
     if to == "-":
         _json(audit.to_json(found), to)
@@ -150,7 +153,7 @@ def shortcuts(out: Annotated[str, typer.Argument(help="The --out of a build.")],
     for sentence in audit.warnings(found):
         print(f"warning: {plain(sentence)}")
     if found and found[0].acquisition.verdict == "too few to tell":
-        print(f"too few to tell: it takes {telling.LEAST_FAMILIES} families with kept crops")
+        print(f"too few to tell: it takes {separability.LEAST_FAMILIES} families with kept crops")
         for told in found[0].acquisition.found.constant:
             print(f"warning: one value in every real and another in every fake: {plain(told)}")
     if to is not None:
@@ -164,15 +167,15 @@ def match(
     to: Annotated[str, typer.Option("--to", help="Parquet file for the videos to keep: `shards repack --keep`.")],
 ) -> None:
     """List the videos whose acquisition is matched between reals and fakes, so that it tells nothing any more."""
-    from manifests import storage, store
-    from quality.matching import match as matched
-    from quality.telling import one_thread
+    from semblance.manifests import storage, tables
+    from semblance.quality.checks.matching import match as matched
+    from semblance.quality.checks.separability import one_thread
 
     if not to.endswith(".parquet"):
         raise UsageError(f"{plain(to)} must end in .parquet.")
     one_thread()
     found = matched(out)
-    storage.write_bytes(to, store.parquet(found.kept))
+    storage.write_bytes(to, tables.parquet(found.kept))
     before, after = found.before, found.after
     print(f"{plain(to)}: {found.kept.height} of {before.reals + before.fakes} videos")
     print(f"acquisition tells fake from real: AUC {before.auc:.2f} before, {after.auc:.2f} after")
@@ -191,24 +194,26 @@ def flag(
     """Write label noise to manifests/flags: unchanged fakes, equal reals and fakes, or a third party's list."""
     from collections import Counter
 
-    from quality import flags
+    from semblance.quality.checks import label_noise
 
     if (listed is None) != (name is None):
         raise UsageError("--list and --flag go together: the table, and the flag of the videos that it names.")
     if listed is not None and name is not None:
-        rows, strange = flags.from_list(out, listed, name)
-        flags.write_list(out, rows, name)
+        rows, strange = label_noise.from_list(out, listed, name)
+        label_noise.write_list(out, rows, name)
         print(f"{name}: {len(rows)} videos; {strange} named in {plain(listed)} are not in {plain(out)}")
         return
-    judged = flags.judge(out)
-    flags.write(out, judged)
+    judged = label_noise.judge(out)
+    label_noise.write(out, judged)
     counted = Counter(row["flag"] for row in judged.rows)
-    for one in flags.FLAGS:
+    for one in label_noise.FLAGS:
         some = [row["video_id"] for row in judged.rows if row["flag"] == one]
         told = f": {plain(', '.join(some[:3]))}{' and more' if len(some) > 3 else ''}" if some else ""
         print(f"{one}: {counted[one]} videos{told}")
     print(f"{judged.fakes} fakes have an original to compare with, {judged.unknown} have none")
-    print(f"`change_peak` (limit {flags.peak_limit(out):g}) is weak after strong compression: look before dropping")
+    print(
+        f"`change_peak` (limit {label_noise.peak_limit(out):g}) is weak after strong compression: look before dropping"
+    )
 
 
 @app.command()
@@ -220,8 +225,8 @@ def drift(
     page: Annotated[str | None, typer.Option("--page", help="HTML file to write.")] = None,
 ) -> None:
     """Has the data moved? Population stability index and two-sample tests, column by column."""
-    from quality import drift as shifts
-    from quality import report as pages
+    from semblance.quality.checks import drift as shifts
+    from semblance.quality.report import page as pages
 
     found = shifts.drift(out, other)
     if page is not None:
@@ -248,7 +253,7 @@ def _interval(figure: Figure) -> str:
 def _json(value: object, to: str) -> None:
     import json
 
-    from manifests import storage
+    from semblance.manifests import storage
 
     text = json.dumps(value, indent=1) + "\n"
     if to == "-":

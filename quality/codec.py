@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from manifests.recipe import Config
-from manifests.records import Image, Mask, SemblanceError
+from semblance.manifests.config import Config
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import Image, Mask
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 

@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from manifests.recipe import Config
-from manifests.records import Face, Measures, Verdict
+from semblance.manifests.config import Config
+from semblance.manifests.records import Face, Measures, Verdict
 
 Failure = tuple[str, float, float]  # reason, measured, limit
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifests.console import friendly, plain
+from semblance.manifests.console import friendly, plain
 
 if TYPE_CHECKING:
-    from shards.layout import Receipt
+    from semblance.shards.layout import Receipt
 
 app = typer.Typer(
     help="The bytes of a build.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -30,7 +30,7 @@ def verify(
     most: Annotated[int, typer.Option("--most", help="How many problems to print.")] = 50,
 ) -> None:
     """Check a build against its plan and receipts; exit code 1 where anything does not fit."""
-    from shards.read import verify as check
+    from semblance.shards.verify import verify as check
 
     report = check(out, deep=deep)
     for problem in report.problems[:most]:
@@ -65,11 +65,11 @@ def repack(
     ] = None,
 ) -> None:
     """Lay another split out from shards and manifests alone; run again after an interruption, it goes on."""
-    from shards import keep as lists
-    from shards import repack as repacker
-    from shards.replan import Wish, plan
+    from semblance.shards.repack import run as repacker
+    from semblance.shards.repack import subset as lists
+    from semblance.shards.repack.plan import RepackRequest, plan
 
-    wish = Wish(split=split, held_out=held_out or (), against=against, keep=lists.read(keep) if keep else None)
+    wish = RepackRequest(split=split, held_out=held_out or (), against=against, keep=lists.read(keep) if keep else None)
     made = plan(out, wish)
     try:
         done = repacker.run(made, to, _sealed)
@@ -101,7 +101,7 @@ def export(
     everything: Annotated[bool, typer.Option("--all", help="Also the videos that stand on no side.")] = False,
 ) -> None:
     """Write a build's pictures into folders, for other people's code."""
-    from shards.export import export as write
+    from semblance.shards.export.registry import export as write
 
     done = write(out, form, to, everything=everything)
     sides = ", ".join(f"{side} {count}" for side, count in sorted(done.pictures.items())) or "none"

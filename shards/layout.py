@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from manifests.recipe import canonical_json
+from semblance.manifests.config import canonical_json
 
 PARTS: Final = ("samples", "rejects", "videos")
 

@@ -10,33 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import Field
-
-from manifests import storage, store
-from manifests.patience import StorageError
-from manifests.recipe import Config, canonical_json
-from manifests.records import Outcome, Rejection, Sample, digest
-from shards import layout, tario
-from shards.layout import Receipt, Stored
+from semblance.manifests import storage, tables
+from semblance.manifests.config import canonical_json
+from semblance.manifests.errors import ConservationError, StorageError
+from semblance.manifests.records import Outcome, Rejection, Sample, digest
+from semblance.shards import layout
+from semblance.shards import tar as tario
+from semblance.shards.layout import Receipt, Stored
 
 REJECT_PICTURES: Final = 8  # a video and reason
 _TRIES: Final = 3
 _LATE: Final = ("shard", "tar_offset", "tar_bytes")  # known only when the tar is written
-
-
-class ShardConfig(Config):
-    """Shard size: an estimate made by the plan and never corrected at run time.
-
-    ``bytes_per_crop`` is that of a 224 px JPEG at quality 95 without chroma subsampling (measured on
-    faces: 15 to 30 kB), with its JSON and tar headers; the plan scales it by the crop's area.
-    """
-
-    target_bytes: int = Field(default=80_000_000, ge=1)
-    bytes_per_crop: int = Field(default=26_000, ge=1)
-
-
-class ConservationError(AssertionError):
-    """Counts that do not add up: a defect of the program, never of the data."""
 
 
 def seal(
@@ -244,7 +228,7 @@ def _publish_tar(
 def _publish_rows(out: str, table: str, key: str, rows: Sequence[Mapping[str, Any]]) -> Stored:
     with storage.spool() as spool:
         local = spool / "part.parquet"
-        store.write_rows(str(local), rows, table)  # type: ignore[arg-type]
+        tables.write_rows(str(local), rows, table)  # type: ignore[arg-type]
         return _publish(out, layout.manifest_path(table, key), local)
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from ingest import demo as demo_maker
-from ingest.faces import DetectConfig, Detector
+from semblance.ingest.demo import dataset as demo_maker
+from semblance.ingest.detector.door import DetectConfig, Detector
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from manifests.console import friendly, plain
-from manifests.records import UsageError
+from semblance.manifests.console import friendly, plain
+from semblance.manifests.errors import UsageError
 
 if TYPE_CHECKING:
-    from training.predict import Scored
+    from semblance.training.inference.video import Scored
 
 app = typer.Typer(
     help="From the shards of builds to trained detectors.",
@@ -56,7 +56,7 @@ def peek(
 ) -> None:
     """Stream one split through webdataset, decode every picture, and count it against the manifest."""
     with _extra():
-        from training.peek import peek as look
+        from semblance.training.data.peek import peek as look
 
         seen = look(data, split)
     print(
@@ -111,9 +111,10 @@ def fit(
 ) -> None:
     """Train a detector on the train sides of builds, selecting on their val sides; stopped, it goes on exactly."""
     with _extra():
-        from training import recipes, rundir
-        from training.fit import Machine
-        from training.fit import fit as train
+        from semblance.training import recipes
+        from semblance.training.loop.fit import Machine
+        from semblance.training.loop.fit import fit as train
+        from semblance.training.runs import folder as rundir
 
     where = rundir.RunDir(run)
     if resume and recipe is None:
@@ -196,9 +197,10 @@ def evaluate(
     """Judge one side of builds: predictions as Parquet, figures with intervals, a page as Markdown and HTML."""
     from pathlib import Path
 
-    from training.evaluation import conditions, fairness, page, risk
-    from training.evaluation import cost as costs
-    from training.evaluation import evaluate as judging
+    from semblance.training.evaluation import cost as costs
+    from semblance.training.evaluation import evaluate as judging
+    from semblance.training.evaluation import fairness, robustness, selective
+    from semblance.training.evaluation.report import page
 
     def say(line: str) -> None:
         print(plain(line), flush=True)
@@ -207,9 +209,9 @@ def evaluate(
     options = judging.Options(split=split, split_column=split_column, allow_leaks=allow_leaks, draws=draws)
     folder = Path(to) if to is not None else Path(run[-1]) / "evaluation"
     result = judging.evaluate(data, run, options, say=say)
-    changes = conditions.builds(result, condition or (), say=say)
-    changes += conditions.robustness(result, say=say) if robust else []
-    risks, uncertain = risk.measure(result, passes) if passes else ({}, None)
+    changes = robustness.builds(result, condition or (), say=say)
+    changes += robustness.robustness(result, say=say) if robust else []
+    risks, uncertain = selective.measure(result, passes) if passes else ({}, None)
     extras = page.Extras(
         changes=changes,
         fairness=fairness.judge(result, table) if table is not None else (),
@@ -234,7 +236,7 @@ def ensemble(
     """Combine runs: three global weights and two temperatures, learned on different families of val."""
     from pathlib import Path
 
-    from training.ensemble import combine
+    from semblance.training.ensemble.fit import combine
 
     made = combine(data, run, Path(to), allow_leaks=allow_leaks, say=lambda line: print(plain(line), flush=True))
     print("weights: " + ", ".join(f"{plain(name)} {weight:.3f}" for name, weight in made.weights.items()))
@@ -260,16 +262,17 @@ def predict(
     ] = None,
 ) -> None:
     """Judge one video: a score for every face over time and for the whole, with probability and uncertainty."""
-    from manifests import storage
-    from quality import codec
-    from training import judge, predict
-    from training import overlay as overlays
+    from semblance.manifests import storage
+    from semblance.quality import codec
+    from semblance.training.inference import overlay as overlays
+    from semblance.training.inference import predictor
+    from semblance.training.inference import video as predict
 
     if overlay is not None:
         overlays.check(video, overlay)
     if to is not None and not to.lower().endswith(".png"):
         raise UsageError(f"--to {to} must end in .png.")
-    one = judge.load(run)
+    one = predictor.load(run)
     made, source = predict.recipe_of(one, recipe, settings or ())
     found = predict.predict(video, one, made, passes=passes)
     for track in found.tracks:

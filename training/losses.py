@@ -16,10 +16,10 @@ from pytorch_metric_learning.losses import ArcFaceLoss
 from torch import Tensor, nn
 from torchvision.ops import sigmoid_focal_loss
 
-from manifests.recipe import Config
-from manifests.records import UsageError
-from training.models import Model
-from training.records import Batch, Output
+from semblance.manifests.config import Config
+from semblance.manifests.errors import UsageError
+from semblance.training.models import Model
+from semblance.training.records import Batch, Output
 
 CLASSES: Final = 2
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from manifests.recipe import Config
+from semblance.manifests.config import Config
 
 
 class AdamWConfig(Config):

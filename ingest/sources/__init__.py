@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from ingest.sources.base import Source
-from ingest.sources.celebdf import CelebDf
-from ingest.sources.dfdc import Dfdc
-from ingest.sources.dfdc_preview import DfdcPreview
-from ingest.sources.ffpp import Ffpp
-from ingest.sources.folder import Folder
-from ingest.sources.wilddeepfake import WildDeepfake
-from manifests.records import UsageError
+from semblance.ingest.sources.base import Source
+from semblance.ingest.sources.celebdf import CelebDf
+from semblance.ingest.sources.dfdc import Dfdc
+from semblance.ingest.sources.dfdc_preview import DfdcPreview
+from semblance.ingest.sources.ffpp import Ffpp
+from semblance.ingest.sources.folder import Folder
+from semblance.ingest.sources.wilddeepfake import WildDeepfake
+from semblance.manifests.errors import UsageError
 
 SOURCES: Final[dict[str, Source]] = {
     source.name: source

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
-from manifests.recipe import Config
-from manifests.records import Finding, SemblanceError, Video
-from manifests.storage import Stat
-from shards.tario import ArchiveConfig
+from semblance.manifests.config import Config
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import SourceFinding, Video
+from semblance.manifests.storage import Stat
+from semblance.shards.tar import ArchiveConfig
 
 Basis = Literal["person", "recording"]
 Picture = tuple[int, str]  # frame index, and name in the folder of its sequence
@@ -56,7 +57,7 @@ class Discovery:
     """
 
     videos: tuple[Video, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[SourceFinding, ...]
     facts: tuple[tuple[str, int], ...] = ()
     coverage: tuple[Coverage, ...] = ()
     tables: tuple[tuple[str, str], ...] = ()
@@ -122,7 +123,7 @@ def refuse_collisions(videos: Iterable[Video]) -> None:
             )
 
 
-def sift(files: Iterable[Stat]) -> tuple[dict[str, int], list[Finding]]:
+def sift(files: Iterable[Stat]) -> tuple[dict[str, int], list[SourceFinding]]:
     """Path -> bytes of the files that may belong to a dataset, and a finding for each that cannot.
 
     Hidden files and folders, and what macOS packs beside a file (``._name``, ``__MACOSX``), are no
@@ -138,7 +139,7 @@ def sift(files: Iterable[Stat]) -> tuple[dict[str, int], list[Finding]]:
             sizes[stat.path] = stat.bytes
             continue
         path = stat.path.encode("utf-8", "backslashreplace").decode()
-        findings.append(Finding(path=path, kind=kind, reason=reason))
+        findings.append(SourceFinding(path=path, kind=kind, reason=reason))
     return sizes, findings
 
 

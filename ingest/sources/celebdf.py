@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ingest.sources import lists
-from ingest.sources.base import (
+from semblance.ingest.sources import lists
+from semblance.ingest.sources.base import (
     IN_ROOT,
     Basis,
     Coverage,
@@ -19,10 +19,11 @@ from ingest.sources.base import (
     refuse_collisions,
     sift,
 )
-from ingest.sources.entries import bad_row, short
-from ingest.sources.lists import SideTable
-from manifests.records import PRISTINE, Finding, SemblanceError, Video, make_video_id
-from manifests.storage import Stat
+from semblance.ingest.sources.entries import bad_row, short
+from semblance.ingest.sources.lists import SideTable
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
+from semblance.manifests.storage import Stat
 
 SUFFIX: Final = ".mp4"
 TEST_LIST: Final = "List_of_testing_videos.txt"
@@ -45,7 +46,7 @@ class Tested:
     """The videos of the published test set, and what was wrong with the list; ``readable``: it names some."""
 
     keys: set[Key] = field(default_factory=set)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[SourceFinding] = field(default_factory=list)
 
 
 class CelebDf:
@@ -102,7 +103,7 @@ class CelebDf:
         findings += tested.findings
         read = {table.path for table in tables if table.inside}
         for path in sorted(sizes.keys() - keys.keys() - read):
-            findings.append(Finding(path=path, kind="other", reason="nothing that is read of the layout"))
+            findings.append(SourceFinding(path=path, kind="other", reason="nothing that is read of the layout"))
         return Discovery(
             videos=tuple(sorted(videos, key=lambda video: video.video_id)),
             findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
@@ -128,7 +129,7 @@ def _read(tables: Sequence[SideTable]) -> Tested:
             text = table.data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             reason = f"cannot be read ({error}), so no test set is published; take it from the dataset again"
-            tested.findings.append(Finding(path=table.path, kind="unreadable_metadata", reason=reason))
+            tested.findings.append(SourceFinding(path=table.path, kind="unreadable_metadata", reason=reason))
             continue
         found: Counter[Key] = Counter()
         for number, line in enumerate(text.split("\n"), start=1):
@@ -138,7 +139,7 @@ def _read(tables: Sequence[SideTable]) -> Tested:
             key = key_of(place.strip()) if place.endswith(SUFFIX) else None
             if label not in ("0", "1") or key is None or not _FORMS[key[0]].fullmatch(key[1]):
                 reason = f"line {number}: {short(line)} is no label and video, such as '1 {YOUTUBE}/00170.mp4'"
-                tested.findings.append(Finding(path=table.path, kind="bad_row", reason=reason))
+                tested.findings.append(SourceFinding(path=table.path, kind="bad_row", reason=reason))
                 continue
             if (label == "1") == (key[0] == FAKES):
                 reason = (
@@ -148,7 +149,9 @@ def _read(tables: Sequence[SideTable]) -> Tested:
             found[key] += 1
         repeated = sorted(key for key, count in found.items() if count > 1)
         tested.findings += [bad_row(table.path, "/".join(key), f"stands {found[key]} times") for key in repeated]
-        tested.findings.append(Finding(path=table.path, kind="metadata", reason="read: the published test videos"))
+        tested.findings.append(
+            SourceFinding(path=table.path, kind="metadata", reason="read: the published test videos")
+        )
         tested.keys |= found.keys()
     return tested
 

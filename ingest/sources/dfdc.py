@@ -9,7 +9,7 @@ from dataclasses import replace
 from posixpath import basename, dirname, join
 from typing import Final
 
-from ingest.sources.base import (
+from semblance.ingest.sources.base import (
     IN_ROOT,
     Basis,
     Coverage,
@@ -20,9 +20,10 @@ from ingest.sources.base import (
     refuse_collisions,
     sift,
 )
-from ingest.sources.dfdc_metadata import ADVICE, METADATA, SUFFIX, Part, read_parts
-from manifests.records import PRISTINE, Finding, SemblanceError, Video, make_video_id
-from manifests.storage import Stat
+from semblance.ingest.sources.dfdc_metadata import ADVICE, METADATA, SUFFIX, Part, read_parts
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
+from semblance.manifests.storage import Stat
 
 _TRAIN_PART: Final = re.compile(r"dfdc_train_part_0*([0-9]+)")
 _PART_NAMES: Final = {
@@ -89,7 +90,7 @@ class Dfdc:
         planned, chained, facts = _with_families([*there, *missing], parts)
         others = sorted(sizes.keys() - set(videos) - set(tables))
         findings += [*doubled, *chained]
-        findings += [Finding(path=path, kind="other", reason="not part of the DFDC layout") for path in others]
+        findings += [SourceFinding(path=path, kind="other", reason="not part of the DFDC layout") for path in others]
         return Discovery(
             videos=tuple(sorted(planned, key=lambda video: video.video_id)),
             findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
@@ -132,7 +133,7 @@ def _there(path: str, size: int, parts: Mapping[str, Part]) -> Video:
     return replace(video, fault="unlabelled", fault_note=f"{note}; {ADVICE}")
 
 
-def _missing(there: Sequence[Video], parts: Mapping[str, Part]) -> tuple[list[Video], list[Finding]]:
+def _missing(there: Sequence[Video], parts: Mapping[str, Part]) -> tuple[list[Video], list[SourceFinding]]:
     """A planned video for every row without a file; a finding for every row whose video is planned elsewhere."""
     known = {video.video_id: video for video in there}
     places = {(_part_folder(video.path, parts), video.video_id): video for video in there}
@@ -146,7 +147,7 @@ def _missing(there: Sequence[Video], parts: Mapping[str, Part]) -> tuple[list[Vi
             if other := known.get(video_id):
                 verdict = "agrees" if other.label == int(row.fake) else "does not agree"
                 reason = f"row {stem + SUFFIX!r}: planned as {other.path}, whose label {verdict}"
-                findings.append(Finding(path=row.source, kind="row_elsewhere", reason=reason))
+                findings.append(SourceFinding(path=row.source, kind="row_elsewhere", reason=reason))
                 continue
             nested = join(folder, "videos")
             place = nested if nested in direct and folder not in direct and nested not in parts else folder
@@ -186,7 +187,7 @@ def part_name(folder: str) -> str:
 
 def _with_families(
     videos: Sequence[Video], parts: Mapping[str, Part]
-) -> tuple[list[Video], list[Finding], tuple[tuple[str, int], ...]]:
+) -> tuple[list[Video], list[SourceFinding], tuple[tuple[str, int], ...]]:
     """Join every fake to the family of the original that it names, there or not."""
     known = {video.video_id: video for video in videos}
     originals: dict[str, str] = {}
@@ -197,7 +198,7 @@ def _with_families(
         named = known.get(_id(row.original))
         if named is not None and named.label == 1:
             reason = f"row {row.stem + SUFFIX!r}: its original {row.original + SUFFIX!r} is a fake itself"
-            findings.append(Finding(path=row.source, kind="bad_original", reason=reason))
+            findings.append(SourceFinding(path=row.source, kind="bad_original", reason=reason))
         originals.setdefault(_id(row.stem), _id(row.original))
     roots = family_roots(originals)
     joined = [replace(video, family_id=roots[video.video_id]) if video.video_id in roots else video for video in videos]

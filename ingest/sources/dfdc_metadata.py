@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from posixpath import dirname
 from typing import Final
 
-from ingest.sources.entries import Repeated, bad_row, read_entries, short
-from manifests.records import Finding
+from semblance.ingest.sources.entries import Repeated, bad_row, read_entries, short
+from semblance.manifests.records import SourceFinding
 
 METADATA: Final = ("metadata.json", "labels.csv")
 SUFFIX: Final = ".mp4"
@@ -32,7 +32,7 @@ class Part:
 
     readable: bool = False
     rows: dict[str, Row] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[SourceFinding] = field(default_factory=list)
 
 
 def read_parts(root: str, tables: Sequence[str]) -> dict[str, Part]:
@@ -46,10 +46,12 @@ def read_parts(root: str, tables: Sequence[str]) -> dict[str, Part]:
             entries = read_entries(root, path)
         except ValueError as error:
             reason = f"cannot be read ({error}); videos that it alone could label are unlabelled; {ADVICE}"
-            part.findings.append(Finding(path=path, kind="unreadable_metadata", reason=reason))
+            part.findings.append(SourceFinding(path=path, kind="unreadable_metadata", reason=reason))
             continue
         part.readable = True
-        part.findings.append(Finding(path=path, kind="metadata", reason="read: labels of the videos in its folder"))
+        part.findings.append(
+            SourceFinding(path=path, kind="metadata", reason="read: labels of the videos in its folder")
+        )
         for name, value in entries:
             row = _row(name, value, path)
             if isinstance(row, Row):

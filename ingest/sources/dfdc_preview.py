@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from posixpath import basename, dirname, join
 from typing import Final
 
-from ingest.sources.base import (
+from semblance.ingest.sources.base import (
     IN_ROOT,
     Basis,
     Coverage,
@@ -19,9 +19,10 @@ from ingest.sources.base import (
     refuse_collisions,
     sift,
 )
-from ingest.sources.entries import Repeated, bad_row, read_entries, short
-from manifests.records import PRISTINE, Finding, SemblanceError, Video, make_video_id
-from manifests.storage import Stat
+from semblance.ingest.sources.entries import Repeated, bad_row, read_entries, short
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
+from semblance.manifests.storage import Stat
 
 METADATA: Final = "dataset.json"
 SUFFIX: Final = ".mp4"
@@ -60,7 +61,7 @@ class Listed:
     readable: bool
     rows: dict[Key, Row]
     places: dict[Key, str]
-    findings: list[Finding]
+    findings: list[SourceFinding]
 
 
 class DfdcPreview:
@@ -119,7 +120,7 @@ class DfdcPreview:
         refuse_collisions([*there, *missing])
         others = sorted(sizes.keys() - set(paths) - set(tables))
         findings += listed.findings
-        findings += [Finding(path=path, kind="other", reason="not part of the layout") for path in others]
+        findings += [SourceFinding(path=path, kind="other", reason="not part of the layout") for path in others]
         return Discovery(
             videos=tuple(sorted([*there, *missing], key=lambda video: video.video_id)),
             findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
@@ -138,10 +139,10 @@ def _read(root: str, tables: Iterable[str]) -> Listed:
             entries = read_entries(root, path)
         except ValueError as error:
             reason = f"cannot be read ({error}); videos that it alone could label are unlabelled; {_ADVICE}"
-            listed.findings.append(Finding(path=path, kind="unreadable_metadata", reason=reason))
+            listed.findings.append(SourceFinding(path=path, kind="unreadable_metadata", reason=reason))
             continue
         listed.readable = True
-        listed.findings.append(Finding(path=path, kind="metadata", reason="read: labels, sets and people"))
+        listed.findings.append(SourceFinding(path=path, kind="metadata", reason="read: labels, sets and people"))
         for name, value in entries:
             place = name if name.lower().endswith(SUFFIX) else name + SUFFIX
             if not _is_plain(place):

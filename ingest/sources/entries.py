@@ -8,8 +8,9 @@ import json
 from reprlib import Repr
 from typing import Final
 
-from manifests import storage
-from manifests.records import Finding, SemblanceError
+from semblance.manifests import storage
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import SourceFinding
 
 _SHORT: Final = Repr()
 _SHORT.maxstring = _SHORT.maxother = 120
@@ -78,9 +79,9 @@ def short(value: object) -> str:
     return _SHORT.repr(value)
 
 
-def bad_row(path: str, name: str, reason: str) -> Finding:
+def bad_row(path: str, name: str, reason: str) -> SourceFinding:
     """The finding for row ``name`` of the metadata file ``path``."""
-    return Finding(path=path, kind="bad_row", reason=f"row {short(name)}: {reason}")
+    return SourceFinding(path=path, kind="bad_row", reason=f"row {short(name)}: {reason}")
 
 
 def _value(text: str) -> object:

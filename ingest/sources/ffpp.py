@@ -8,8 +8,8 @@ from dataclasses import replace
 from posixpath import join
 from typing import Final
 
-from ingest.sources import ffpp_metadata, lists
-from ingest.sources.base import (
+from semblance.ingest.sources import ffpp_metadata, lists
+from semblance.ingest.sources.base import (
     IN_ROOT,
     Basis,
     Coverage,
@@ -19,7 +19,7 @@ from ingest.sources.base import (
     refuse_collisions,
     sift,
 )
-from ingest.sources.ffpp_metadata import (
+from semblance.ingest.sources.ffpp_metadata import (
     ACTORS,
     COMPRESSIONS,
     FAKES,
@@ -38,8 +38,9 @@ from ingest.sources.ffpp_metadata import (
     pair_of,
     place_of,
 )
-from manifests.records import PRISTINE, Finding, SemblanceError, Video, make_video_id
-from manifests.storage import Stat
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
+from semblance.manifests.storage import Stat
 
 # Videos of the full set in one compression; the authors give no masks for FaceShifter.
 _FULL: Final = {"youtube": 1_000, **dict.fromkeys(PAIRED, 1_000), "actors": 363, ACTORS: 3_068}
@@ -117,7 +118,7 @@ class Ffpp:
         read = {table.path for table in tables if table.inside}
         for path in sorted(sizes.keys() - planned - read):
             reason = "a mask of no video that is here" if (place := places.get(path)) and place.mask else _OTHER
-            findings.append(Finding(path=path, kind="other", reason=reason))
+            findings.append(SourceFinding(path=path, kind="other", reason=reason))
         return Discovery(
             videos=tuple(sorted(videos, key=lambda video: video.video_id)),
             findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
@@ -205,11 +206,13 @@ def _recording(sequence: str, told: Lists) -> str:
     return make_video_id(Ffpp.name, "youtube", video) if video else make_video_id(Ffpp.name, "sequence", sequence)
 
 
-def _odd_methods(places: Iterable[Place | None]) -> list[Finding]:
+def _odd_methods(places: Iterable[Place | None]) -> list[SourceFinding]:
     """A folder of fakes that the full set does not have: planned under its name, and said."""
     odd = sorted({(one.base, one.group) for one in places if one and one.fake and one.group and one.group not in _FULL})
     reason = "no method of the dataset; its fakes are planned under this name"
-    return [Finding(path=join(base, FAKES, group, ""), kind="unknown_method", reason=reason) for base, group in odd]
+    return [
+        SourceFinding(path=join(base, FAKES, group, ""), kind="unknown_method", reason=reason) for base, group in odd
+    ]
 
 
 def _basis(videos: Sequence[Video]) -> Basis:

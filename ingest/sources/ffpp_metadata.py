@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ingest.sources.entries import Entry, bad_row, json_entries, json_list, short
-from ingest.sources.lists import SideTable
-from manifests.records import PRISTINE, Finding
+from semblance.ingest.sources.entries import Entry, bad_row, json_entries, json_list, short
+from semblance.ingest.sources.lists import SideTable
+from semblance.manifests.records import PRISTINE, SourceFinding
 
 SUFFIX: Final = ".mp4"
 REALS: Final = "original_sequences"
@@ -31,7 +31,9 @@ RECORDINGS: Final = "conversion_dict.json"
 LISTS: Final = (*SPLITS, RECORDINGS)
 FOLDERS: Final = ("", "splits", "dataset", "dataset/splits")  # the last are the authors' own
 _YOUTUBE: Final = re.compile(r"([A-Za-z0-9_-]+) [0-9]+")  # the video's id may begin with "-"
-Said = defaultdict[str, set[tuple[str, str]]]  # name -> what is said of it, and the path of the list that says so
+ProtocolNotes = defaultdict[
+    str, set[tuple[str, str]]
+]  # name -> what is said of it, and the path of the list that says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,7 @@ class Lists:
     sequences: dict[str, str] = field(default_factory=dict)
     recordings: dict[str, str] = field(default_factory=dict)
     listed: dict[str, set[str]] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[SourceFinding] = field(default_factory=list)
 
 
 def pair_of(one: str, other: str) -> str:
@@ -127,7 +129,7 @@ def pair_of(one: str, other: str) -> str:
 def read(tables: Iterable[SideTable]) -> Lists:
     """All lists together; what is broken, repeated or contradicted is a finding and says nothing."""
     lists = Lists()
-    pairs, sides, recordings = Said(set), Said(set), Said(set)
+    pairs, sides, recordings = ProtocolNotes(set), ProtocolNotes(set), ProtocolNotes(set)
     for table in tables:
         try:
             text = table.data.decode("utf-8-sig")
@@ -141,9 +143,9 @@ def read(tables: Iterable[SideTable]) -> Lists:
                 what = f"read: the pairs of the published {side}"
         except ValueError as error:
             reason = f"cannot be read ({error}), so what it tells is unknown; take it from the dataset again"
-            lists.findings.append(Finding(path=table.path, kind="unreadable_metadata", reason=reason))
+            lists.findings.append(SourceFinding(path=table.path, kind="unreadable_metadata", reason=reason))
             continue
-        lists.findings.append(Finding(path=table.path, kind="metadata", reason=what))
+        lists.findings.append(SourceFinding(path=table.path, kind="metadata", reason=what))
     lists.pairs = dict(_sure(pairs, "so its videos have no published side", lists.findings))
     doubtful = {one for pair in pairs.keys() - lists.pairs.keys() for one in pair.split("_")}
     for pair in lists.pairs:
@@ -154,7 +156,7 @@ def read(tables: Iterable[SideTable]) -> Lists:
     return lists
 
 
-def _sure(said: Said, so: str, findings: list[Finding]) -> Iterator[tuple[str, str]]:
+def _sure(said: ProtocolNotes, so: str, findings: list[SourceFinding]) -> Iterator[tuple[str, str]]:
     """What is said alike everywhere; a finding in each list for what is not."""
     for name, given in sorted(said.items()):
         values = sorted({value for value, _ in given})
@@ -165,7 +167,9 @@ def _sure(said: Said, so: str, findings: list[Finding]) -> Iterator[tuple[str, s
         findings += [bad_row(path, name, reason) for path in sorted({path for _, path in given})]
 
 
-def _read_pairs(path: str, side: str, items: Sequence[object], pairs: Said, findings: list[Finding]) -> set[str]:
+def _read_pairs(
+    path: str, side: str, items: Sequence[object], pairs: ProtocolNotes, findings: list[SourceFinding]
+) -> set[str]:
     """Put every pair of one list on ``side``; gives the sequences that it names."""
     found: Counter[str] = Counter()
     for number, item in enumerate(items):
@@ -174,7 +178,7 @@ def _read_pairs(path: str, side: str, items: Sequence[object], pairs: Said, find
         )
         if not isinstance(item, list) or len(item) != 2 or len(set(both)) != 2:
             reason = f"item {number}: {short(item)} is no pair of two sequences, such as ['071', '054']"
-            findings.append(Finding(path=path, kind="bad_row", reason=reason))
+            findings.append(SourceFinding(path=path, kind="bad_row", reason=reason))
             continue
         found[pair_of(*both)] += 1
     for pair in found:
@@ -183,7 +187,9 @@ def _read_pairs(path: str, side: str, items: Sequence[object], pairs: Said, find
     return {one for pair in found for one in pair.split("_")}
 
 
-def _read_recordings(path: str, entries: Sequence[Entry], recordings: Said, findings: list[Finding]) -> None:
+def _read_recordings(
+    path: str, entries: Sequence[Entry], recordings: ProtocolNotes, findings: list[SourceFinding]
+) -> None:
     """Give every sequence its YouTube video; the value is ``<id> <index>``, split at the last blank."""
     found: Counter[str] = Counter()
     for name, value in entries:
@@ -198,5 +204,5 @@ def _read_recordings(path: str, entries: Sequence[Entry], recordings: Said, find
     findings += _repeats(path, found)
 
 
-def _repeats(path: str, found: Mapping[str, int]) -> list[Finding]:
+def _repeats(path: str, found: Mapping[str, int]) -> list[SourceFinding]:
     return [bad_row(path, name, f"stands {count} times") for name, count in sorted(found.items()) if count > 1]

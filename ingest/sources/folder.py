@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from posixpath import basename, splitext
 from typing import Final
 
-from ingest.sources.base import (
+from semblance.ingest.sources.base import (
     IN_ROOT,
     Basis,
     Datasheet,
@@ -18,10 +18,11 @@ from ingest.sources.base import (
     refuse_collisions,
     sift,
 )
-from ingest.sources.entries import bad_row, short
-from ingest.sources.folder_table import Row, Table, read_table
-from manifests.records import PRISTINE, Finding, SemblanceError, Video, make_video_id
-from manifests.storage import Stat
+from semblance.ingest.sources.entries import bad_row, short
+from semblance.ingest.sources.folder_table import Row, Table, read_table
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
+from semblance.manifests.storage import Stat
 
 SUFFIXES: Final = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 _HOW: Final = "put videos into real/ and fake/<method>/, or list them in a table (--set source.table=FILE)"
@@ -83,7 +84,7 @@ class Folder:
             raise SemblanceError(f"No video below {root} has a label; {_HOW}.")
         refuse_collisions(planned)
         used = {path for video in planned for path in (video.path, video.mask)}
-        others = [Finding(path=path, kind="other", reason="no video") for path in sorted(sizes.keys() - used)]
+        others = [SourceFinding(path=path, kind="other", reason="no video") for path in sorted(sizes.keys() - used)]
         return Discovery(
             videos=tuple(sorted(planned, key=lambda video: video.video_id)),
             findings=tuple(sorted([*findings, *found, *others], key=lambda one: (one.path, one.kind, one.reason))),
@@ -150,11 +151,11 @@ def _from_folders(sizes: Mapping[str, int]) -> tuple[list[Video], dict[str, int]
     return videos, dict(facts)
 
 
-def _bad_methods(videos: Iterable[Video]) -> list[Finding]:
+def _bad_methods(videos: Iterable[Video]) -> list[SourceFinding]:
     """A fake cannot be called pristine: its method is unknown."""
     odd = sorted({"/".join(video.path.split("/")[:2]) for video in videos if _is_called_pristine(video)})
     reason = f"{PRISTINE} is the word for reals, so the method of the fakes in it is unknown"
-    return [Finding(path=f"{path}/", kind="bad_method", reason=reason) for path in odd]
+    return [SourceFinding(path=f"{path}/", kind="bad_method", reason=reason) for path in odd]
 
 
 def _is_called_pristine(video: Video) -> bool:
@@ -167,7 +168,7 @@ def _is_called_pristine(video: Video) -> bool:
 
 def _from_table(
     sizes: Mapping[str, int], table: Table, odd: set[str]
-) -> tuple[list[Video], dict[str, int], list[Finding]]:
+) -> tuple[list[Video], dict[str, int], list[SourceFinding]]:
     """Every row as a video and every other video file unlabelled; ``odd`` files have findings already."""
     where = table.place or table.name
     findings = []
@@ -220,7 +221,7 @@ def _named(text: str | None) -> str | None:
 
 def _with_families(
     videos: Mapping[str, Video], rows: Mapping[str, Row], where: str
-) -> tuple[list[Video], dict[str, int], list[Finding]]:
+) -> tuple[list[Video], dict[str, int], list[SourceFinding]]:
     """Join videos to the families of the originals that they name; a fake shows its original's people."""
     originals = {path: rows[path].original or "" for path in videos if path in rows and rows[path].original}
     roots = family_roots(originals)
@@ -232,7 +233,7 @@ def _with_families(
         original = videos.get(named) if named else None
         if named and original is not None and original.label == 1:
             reason = f"its original {short(named)} is a fake itself"
-            findings.append(Finding(path=where, kind="bad_original", reason=f"row {short(path)}: {reason}"))
+            findings.append(SourceFinding(path=where, kind="bad_original", reason=f"row {short(path)}: {reason}"))
         root = videos.get(roots.get(path, path))
         if root is not None and root is not video and root.label == 0:
             video, notes = _with_people(video, root)

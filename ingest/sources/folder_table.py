@@ -14,11 +14,12 @@ from typing import Final
 
 import polars as pl
 
-from ingest.sources.entries import bad_row, short
-from ingest.sources.lists import below
-from manifests import storage
-from manifests.protocols import parse_date
-from manifests.records import PRISTINE, Finding, SemblanceError
+from semblance.ingest.sources.entries import bad_row, short
+from semblance.ingest.sources.lists import below
+from semblance.manifests import storage
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import PRISTINE, SourceFinding
+from semblance.manifests.splits.protocols import parse_date
 
 COLUMNS: Final = (
     "path",
@@ -66,7 +67,7 @@ class Table:
     """
 
     rows: Mapping[str, Row]
-    findings: tuple[Finding, ...]
+    findings: tuple[SourceFinding, ...]
     name: str
     sha256: str
     place: str | None
@@ -102,10 +103,10 @@ def read_table(root: str, table: str) -> Table:
         )
     if doubled := sorted(name for name, count in Counter(heads).items() if count > 1 and name in COLUMNS):
         raise SemblanceError(f"The table {table} has the column {doubled[0]} twice; leave one of them.")
-    findings = [Finding(path=path, kind="metadata", reason="read: the table of the videos")]
+    findings = [SourceFinding(path=path, kind="metadata", reason="read: the table of the videos")]
     for head in sorted(set(heads) - set(COLUMNS)):
         reason = f"column {short(head)} is not used; known columns are {', '.join(COLUMNS)}"
-        findings.append(Finding(path=path, kind="unknown_column", reason=reason))
+        findings.append(SourceFinding(path=path, kind="unknown_column", reason=reason))
     rows = _rows(path, heads, lines, findings)
     return Table(
         rows=rows,
@@ -130,7 +131,7 @@ def _parquet(data: bytes) -> tuple[list[str], Sequence[Sequence[str | None]]]:
 
 
 def _rows(
-    path: str, heads: Sequence[str], lines: Iterable[Sequence[str | None]], findings: list[Finding]
+    path: str, heads: Sequence[str], lines: Iterable[Sequence[str | None]], findings: list[SourceFinding]
 ) -> dict[str, Row]:
     """Path -> its row; a path that stands twice with other values has none."""
     found: defaultdict[str, list[Row | None]] = defaultdict(list)
@@ -139,7 +140,7 @@ def _rows(
         where = relative(cells.get("path"))
         if where is None:
             reason = f"row {number}: path {short(cells.get('path'))} is no path below the root"
-            findings.append(Finding(path=path, kind="bad_row", reason=reason))
+            findings.append(SourceFinding(path=path, kind="bad_row", reason=reason))
             continue
         notes = [f"has {len(line)} values for {len(heads)} columns"] if len(line) != len(heads) else []
         found[where].append(_row(where, cells, notes))

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from posixpath import basename, join
 
-from manifests import storage
-from manifests.records import SemblanceError
+from semblance.manifests import storage
+from semblance.manifests.errors import SemblanceError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from posixpath import basename, dirname, splitext
 from typing import Final
 
-from ingest.sources.base import (
+from semblance.ingest.sources.base import (
     IN_ROOT,
     Basis,
     Coverage,
@@ -20,11 +20,12 @@ from ingest.sources.base import (
     refuse_collisions,
     sift,
 )
-from ingest.sources.entries import short
-from manifests import storage
-from manifests.records import PRISTINE, Finding, SemblanceError, Video, make_video_id
-from manifests.storage import Stat
-from shards import tario
+from semblance.ingest.sources.entries import short
+from semblance.manifests import errors, storage
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
+from semblance.manifests.storage import Stat
+from semblance.shards import tar
 
 SUFFIXES: Final = (".tar.gz", ".tgz", ".tar")
 PICTURE: Final = ".png"
@@ -112,7 +113,7 @@ class WildDeepfake:
             raise SemblanceError(f"No archive below {root} holds a sequence of pictures ({why}); get them again.")
         refuse_collisions(videos)
         others = sorted(sizes.keys() - archives.keys())
-        findings += [Finding(path=path, kind="other", reason="not part of the layout") for path in others]
+        findings += [SourceFinding(path=path, kind="other", reason="not part of the layout") for path in others]
         return Discovery(
             videos=tuple(sorted(videos, key=lambda video: video.video_id)),
             findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
@@ -153,22 +154,22 @@ def _place(path: str) -> Place | None:
     return label.lower(), side.lower(), basename(path)[: -len(suffix)]
 
 
-def _list(url: str, size: int, config: tario.ArchiveConfig) -> Listing:
+def _list(url: str, size: int, config: tar.ArchiveConfig) -> Listing:
     """The archive's sequences; what it holds before a fault is kept."""
     listing = Listing()
     taken: set[str] = set()
     try:
         with storage.reading(url) as file:
-            for member in tario.read_foreign(file, size, config):
+            for member in tar.read_foreign(file, size, config):
                 _sort_in(member, listing, taken)
-    except tario.ArchiveError as error:
+    except errors.ArchiveError as error:
         listing.fault = str(error)
     except OSError as error:
         raise SemblanceError(f"{url} is there but cannot be read ({error}); make it readable and try again.") from error
     return listing
 
 
-def _sort_in(member: tario.Foreign, listing: Listing, taken: set[str]) -> None:
+def _sort_in(member: tar.Foreign, listing: Listing, taken: set[str]) -> None:
     """Put one member where it belongs. Of two with one name the first counts."""
     name = member.name
     parts = name.split("/")
@@ -188,24 +189,24 @@ def _sort_in(member: tario.Foreign, listing: Listing, taken: set[str]) -> None:
         listing.sequences.setdefault(dirname(name), {})[parts[-1]] = member.size
 
 
-def _findings(path: str, label: str, listing: Listing) -> list[Finding]:
+def _findings(path: str, label: str, listing: Listing) -> list[SourceFinding]:
     """The archive's fault, and what was passed over in it, counted by reason."""
     found = []
     if listing.fault is not None:
         had = "what was listed until there is planned" if listing.sequences else "nothing of it can be planned"
-        found.append(Finding(path=path, kind="bad_archive", reason=f"{listing.fault}; {had}; get it again"))
+        found.append(SourceFinding(path=path, kind="bad_archive", reason=f"{listing.fault}; {had}; get it again"))
     for (kind, reason), count in listing.odd.items():
         first = short(listing.first[kind, reason])
         members = "member" if count == 1 else "members"
         text = f"{count} {members} passed over: {reason}; the first is {first}"
-        found.append(Finding(path=path, kind=kind, reason=text))
+        found.append(SourceFinding(path=path, kind=kind, reason=text))
     other = [folder for folder in listing.sequences if _inner_label(folder) not in (None, label)]
     if other:
         text = (
             f"{len(other)} of its sequences lie inside a folder {_inner_label(other[0])}, the first is "
             f"{short(other[0])}; its own folder says {label}, and wins"
         )
-        found.append(Finding(path=path, kind="label_disagrees", reason=text))
+        found.append(SourceFinding(path=path, kind="label_disagrees", reason=text))
     return found
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import cv2
 import polars as pl
 
-import manifests
-from ingest import decode
-from ingest.faces import DetectConfig, Detector
-from manifests.records import Image
-from quality import video
+from semblance import manifests
+from semblance.ingest.detector.door import DetectConfig, Detector
+from semblance.ingest.steps import sampling
+from semblance.manifests.records import Image
+from semblance.quality import video
 from tests.benchmarks import clips, detector, loader, measure
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -211,7 +211,7 @@ def _stages(out: Path, what: str) -> Row:
 
 def _frames(path: Path, step: int) -> list[Image]:
     total = video.probe(str(path)).frames_total or 0
-    return [frame.image for frame in decode.decode(str(path), range(0, total, step), "pyav")]
+    return [frame.image for frame in sampling.decode(str(path), range(0, total, step), "pyav")]
 
 
 def _median(timed: Callable[[], float], rounds: int = 5) -> float:

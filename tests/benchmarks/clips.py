@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ingest import decode
-from ingest.faces import DetectConfig, Detector
-from manifests.records import Image
-from quality import video
+from semblance.ingest.detector.door import DetectConfig, Detector
+from semblance.ingest.steps import sampling
+from semblance.manifests.records import Image
+from semblance.quality import video
 
 CLIP = "data/bench/fhd_30fps_300.mp4"  # below SEMBLANCE_SHARED
 FAKES = 5  # for each original
@@ -50,7 +50,7 @@ def make_fake(original: Path, to: Path) -> None:
 
     def images() -> Iterator[Image]:
         nonlocal box
-        for frame in decode.decode(str(original), range(total), "pyav"):
+        for frame in sampling.decode(str(original), range(total), "pyav"):
             if frame.index % 10 == 0 and (faces := detector.find(frame.image)):
                 box = faces[0].box
             yield _smoothed(frame.image, box) if box else frame.image

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ingest import faces, process
-from ingest.faces import DetectConfig, Detector
-from ingest.tracks import overlap
-from manifests.records import Face, Image
+from semblance.ingest.detector import door as faces
+from semblance.ingest.detector.door import DetectConfig, Detector
+from semblance.ingest.process import video
+from semblance.ingest.steps.tracks import overlap
+from semblance.manifests.records import Face, Image
 
 SURE, NEAR = 0.95, 0.90  # a face that one gives at SURE counts as found where the other gives it at NEAR
 Find = Callable[[Image], list[Face]]
@@ -85,7 +86,7 @@ def reference(min_face: int = 80) -> Find:
 def compare(images: list[Image], detector: Detector, other: Find, rounds: int = 1) -> Compared:
     """Both detectors on all images, in turns; medians over the rounds of the median frame."""
     recall, precision, own = Agreement(), Agreement(), Agreement()
-    groups = list(process.together(images, lambda image: image.nbytes))
+    groups = list(video.together(images, lambda image: image.nbytes))
     detector.find_all(groups[0])
     ours, alone, theirs = [], [], []
     for _ in range(rounds):

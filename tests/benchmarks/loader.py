@@ -21,10 +21,11 @@ import torch
 import webdataset
 from torch.utils.data import DataLoader
 
-from manifests.records import Image
-from quality import codec
+from semblance.manifests.records import Image
+from semblance.quality import codec
+from semblance.training.data import loader as data
+from semblance.training.data import query
 from tests.training import builds
-from training import choose, data
 
 BATCH = 64
 ROUNDS = 5
@@ -52,7 +53,7 @@ def bare(urls: list[str], workers: int) -> Iterator[list[Any]]:
 def compare(out: str, workers: int, rounds: int = ROUNDS) -> tuple[float, float]:
     """Pictures a second of the loader and of the bare loop over the train side of a build."""
     cv2.setNumThreads(0)
-    chosen = choose.choose([out], "train")
+    chosen = query.choose([out], "train")
     loader = data.Loader(chosen, batch=BATCH, workers=workers, as_bytes=True)
     urls = [shard.url for shard in chosen.shards]
     ours, theirs = [], []

@@ -79,7 +79,11 @@ class _Memory(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.25):
             try:
-                children = [one for one in self._root.children(recursive=True) if "ingest.child" in one.cmdline()]
+                children = [
+                    one
+                    for one in self._root.children(recursive=True)
+                    if "semblance.ingest.run.child_main" in one.cmdline()
+                ]
                 for child in children:
                     parent = child.parent()
                     held = child.memory_full_info().pss + (parent.memory_full_info().pss if parent else 0)

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from manifests.records import SemblanceError
-from shards import read
+from semblance.manifests.errors import SemblanceError
+from semblance.shards import read, verify
 from tests.faults import rig
 
 # In a mount namespace of its own: nothing stays mounted, whatever happens. OUT fills up, then is given room.
@@ -118,7 +118,7 @@ def altered(
         copy = folder / f"{name}-{seed}"
         shutil.copytree(undisturbed, copy)
         alter(random.Random(seed), copy)
-        assert read.verify(str(copy), deep=True).problems, f"{name}, seed {seed}: not found"
+        assert verify.verify(str(copy), deep=True).problems, f"{name}, seed {seed}: not found"
         copies.append(copy)
     return copies
 

@@ -68,7 +68,7 @@ def children_of(pid: int) -> list[psutil.Process]:
     found = []
     for one in rig.offspring(pid):
         with contextlib.suppress(psutil.Error):
-            if "ingest.child" in one.cmdline():
+            if "semblance.ingest.run.child_main" in one.cmdline():
                 found.append(one)
     return found
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from manifests import scan
+from semblance.manifests import scan
 from tests.faults import kills, rig, videos
 
 MIB = 1 << 20

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-from shards.layout import Receipt
+from semblance.shards.layout import Receipt
 from tests.conftest import AWS
 from tests.faults import proxy, rig
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import psutil
 
-from ingest import demo
-from shards import read
+from semblance.ingest.demo import dataset
+from semblance.shards import read, verify
 from tests.conftest import BIN
-from tests.ingest.test_build import content
+from tests.ingest.run.test_build import content
 
 RECIPE = (
     *("--set", "sampling.n=2", "--set", "shards.target_bytes=1", "--set", "split.fractions=[0.5,0.25,0.25]"),
@@ -56,7 +56,7 @@ class Ended:
 
 def collection(folder: Path, families: int = 4) -> Path:
     """A small demo; the same bytes every time."""
-    demo.write(str(folder), families=families)
+    dataset.write(str(folder), families=families)
     return folder
 
 
@@ -132,7 +132,7 @@ def samples(out: Path) -> dict[str, str]:
 
 def same(out: Path, undisturbed: Path) -> bool:
     """Whether two builds are equal in every byte but their times, and the one is whole."""
-    return content(out) == content(undisturbed) and not read.verify(str(out), deep=True).problems
+    return content(out) == content(undisturbed) and not verify.verify(str(out), deep=True).problems
 
 
 def wait_until(condition: Any, seconds: float = 60.0) -> bool:

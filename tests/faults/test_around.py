@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ingest import tasks
-from manifests.patience import StorageError
+from semblance.ingest.run import tasks
+from semblance.manifests.errors import StorageError
 from tests.faults import disk, kills, rig, videos
-from tests.ingest.test_supervise import job
+from tests.ingest.run.test_child_process import job
 
 
 def test_a_worker_is_killed_at_a_random_moment(demo: Path, good: Path, tmp_path: Path) -> None:

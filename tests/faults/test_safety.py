@@ -22,13 +22,13 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest import journal
-from manifests.records import SemblanceError
-from shards import read
+from semblance.ingest.run import log as journal
+from semblance.manifests.errors import SemblanceError
+from semblance.shards import verify
+from semblance.training.models import weights
+from semblance.training.runs import checkpoint
 from tests.conftest import REPOSITORY
 from tests.faults import kills, rig
-from training import checkpoint
-from training.models import weights
 
 PACKAGES = ("ingest", "manifests", "shards", "quality", "training")
 
@@ -85,7 +85,7 @@ def test_a_cluster_with_tls(demo: Path, tmp_path: Path) -> None:
             assert not wrapped.recv(1), "the scheduler spoke to somebody without a certificate"
         ended = rig.build(demo, tmp_path / "out", "--scheduler", address, env=env)
     assert ended.code == 0, ended.said
-    assert not read.verify(str(tmp_path / "out"), deep=True).problems
+    assert not verify.verify(str(tmp_path / "out"), deep=True).problems
 
 
 @given(

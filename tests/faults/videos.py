@@ -14,12 +14,12 @@ from typing import Final
 
 import polars as pl
 
-from manifests import scan
-from manifests.records import FAILURES
-from shards import read
+from semblance.manifests import scan
+from semblance.manifests.records import FAILURES
+from semblance.shards import verify
 from tests.conftest import REPOSITORY
 from tests.faults import rig
-from tests.ingest.test_build import content
+from tests.ingest.run.test_build import content
 
 DECODER: Final = Path(__file__).parent / "decoder"
 FORGIVING: Final = ("--max-failures", 1, "--max-failures-in-a-row", 0)
@@ -64,7 +64,7 @@ def decoders(root: Path, good: Path, folder: Path) -> list[rig.Line]:
     # the one that fell to the other decoder is no failure: the file is read by it alone, and its pixels may differ
     again = rig.build(root, out, "--workers", 2, "--retry", "failed")
     assert again.code == 0, again.said
-    assert not read.verify(str(out), deep=True).problems
+    assert not verify.verify(str(out), deep=True).problems
     after, straight = content(out), content(good)
     failed = [hurt[what] for what in ("spin", "segv", "eat")]
     mended = _shards(plan, failed)
@@ -291,7 +291,7 @@ def _built(root: Path, out: Path, *more: str) -> dict[str, tuple[str, str | None
     assert "Traceback" not in ended.said
     plan, videos = scan(str(out), "plan").collect(), scan(str(out), "videos").collect()
     assert sorted(plan["video_id"]) == sorted(videos["video_id"])
-    assert not read.verify(str(out), deep=True).problems
+    assert not verify.verify(str(out), deep=True).problems
     return {Path(path).stem: (status, error) for path, status, error in videos.select("path", "status", "error").rows()}
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from manifests.records import Image
-from quality import codec
+from semblance.manifests.records import Image
+from semblance.quality import codec
 
 
 def face(seed: int, side: int = 224, sigma: float = 2.0) -> Image:

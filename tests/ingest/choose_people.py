@@ -6,10 +6,12 @@ from itertools import combinations
 
 import numpy as np
 
-from ingest import crops, demo, persons
-from ingest.faces import DetectConfig, Detector
-from manifests.records import Face, Frame, Image
-from quality import meters
+from semblance.ingest.demo import dataset
+from semblance.ingest.demo import people as persons
+from semblance.ingest.detector.door import DetectConfig, Detector
+from semblance.ingest.steps import crops
+from semblance.manifests.records import Face, Frame, Image
+from semblance.quality import measures
 
 # Candidates for two in one frame, by hand: the first three that fit are taken.
 PAIRS = ((114, 118), (85, 91), (94, 202), (126, 162), (0, 12), (18, 33), (1, 55), (20, 79))
@@ -26,10 +28,10 @@ def hashes(images: list[Image], faces: list[list[Face]]) -> list[int]:
     for image, ours in zip(images, faces, strict=True):
         for face in ours:
             probe = crops.cut(Frame(index=0, time_s=0, image=image), face, crops.CropConfig()).probe
-            grey = meters.grey(probe)
-            if meters.blur(grey) < 90 or not 0.37 < meters.brightness(grey) < 0.78:
+            grey = measures.grey(probe)
+            if measures.blur(grey) < 90 or not 0.37 < measures.brightness(grey) < 0.78:
                 return []
-            found.append(meters.phash(probe))
+            found.append(measures.phash(probe))
     return found
 
 
@@ -37,11 +39,11 @@ def altered(images: list[Image], plain: list[Image], faces: list[list[Face]]) ->
     """How much a forgery changes the face it changes most, in the frame where that is least: grey levels."""
     least = []
     for image, original, found in zip(images, plain, faces, strict=True):
-        difference = meters.absolute_difference(image, original)
+        difference = measures.absolute_difference(image, original)
         peaks = []
         for face in found:
             x0, y0, x1, y1 = (max(round(value), 0) for value in face.box)
-            peaks.append(np.percentile(meters.block_means(difference[y0:y1, x0:x1], 12), 95))
+            peaks.append(np.percentile(measures.block_means(difference[y0:y1, x0:x1], 12), 95))
         least.append(max(peaks))
     return float(min(least))
 
@@ -68,7 +70,7 @@ def main(least: int = 16) -> None:
         return faces
 
     def played(people: list[persons.Person], cast: tuple[int, ...]) -> list[Image]:
-        return [demo.scene_frame(people, cast, index) for index in INDICES]
+        return [dataset.scene_frame(people, cast, index) for index in INDICES]
 
     for cast in (*PAIRS, *((one,) for one in range(400))):
         taken = {one for other in pool for one in other}

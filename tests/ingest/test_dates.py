@@ -10,11 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ingest import dates, planning, recipes
-from ingest.dates import TemporalConfig
-from manifests import releases, splits
-from manifests.records import UsageError, Video
-from quality import video as media
+from semblance.ingest import dates, plan
+from semblance.ingest import recipe as recipes
+from semblance.ingest.dates import TemporalConfig
+from semblance.manifests import splits
+from semblance.manifests.errors import UsageError
+from semblance.manifests.records import Video
+from semblance.manifests.splits import releases
+from semblance.quality import video as media
 from tests.conftest import Run
 
 STAMPS = [f"20{year:02d}-05-06T07:08:09.000000Z" for year in range(10, 20)]
@@ -57,7 +60,7 @@ def test_the_header_s_time_is_read_and_nothing_else(filmed: Path, tmp_path: Path
 @needs_ffmpeg
 def test_a_probed_split_follows_the_originals(filmed: Path) -> None:
     recipe = recipes.load("plan", ["temporal.probe=true", "split.protocol=temporal", "split.fractions=[0.6,0.2,0.2]"])
-    made = planning.make("folder", str(filmed), recipe)
+    made = plan.make("folder", str(filmed), recipe)
     years = {video.family_id: video.date for video in made.videos if video.label == 0}
     side = {video.family_id: video.split for video in made.videos}
     assert [side[family] for family in sorted(years, key=lambda one: years[one] or "")] == [
@@ -67,7 +70,7 @@ def test_a_probed_split_follows_the_originals(filmed: Path) -> None:
     ]
     assert all(video.split == side[video.family_id] for video in made.videos)
     assert "dates: plausible creation times are in 20 of 20 containers" in " ".join(made.split_facts)
-    silent = planning.make("folder", str(filmed), recipes.load("plan"))
+    silent = plan.make("folder", str(filmed), recipes.load("plan"))
     assert {video.date for video in silent.videos} == {None}
     assert silent.fingerprint != made.fingerprint
     assert "split_temporal is null: no video has a date" in silent.split_facts

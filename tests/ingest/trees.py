@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import fsspec
 
-from ingest.sources import source
-from ingest.sources.base import IN_ROOT, Discovery, SourceConfig
-from manifests.records import Video
-from manifests.storage import Stat
+from semblance.ingest.sources import source
+from semblance.ingest.sources.base import IN_ROOT, Discovery, SourceConfig
+from semblance.manifests.records import Video
+from semblance.manifests.storage import Stat
 
 READ = (".json", ".csv", ".txt", ".parquet", ".tar.gz")  # only these have content that a reader may look at
 

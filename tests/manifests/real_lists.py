@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from manifests import splits
-from manifests.records import Video, make_video_id
+from semblance.manifests import splits
+from semblance.manifests.records import Video, make_video_id
 
 FAKES = ("Deepfakes", "Face2Face", "FaceShifter", "FaceSwap", "NeuralTextures")
 
@@ -39,7 +39,7 @@ def ffpp(shared: Path, protocol: str = "official") -> splits.Assigned:
                     name = f"ffpp-c23-{method}-{target}_{source}"
                     fake = real | {"donor_id": donor, "donor_recording_id": donor}
                     videos.append(Video(video_id=name, path=f"{name}.mp4", label=1, method=method, **fake))
-    return _assigned(videos, protocol, splits.Nature(basis="recording"), (0.7, 0.15, 0.15))
+    return _assigned(videos, protocol, splits.DatasetTraits(basis="recording"), (0.7, 0.15, 0.15))
 
 
 def celebdf(shared: Path, protocol: str = "official") -> splits.Assigned:
@@ -65,12 +65,12 @@ def celebdf(shared: Path, protocol: str = "official") -> splits.Assigned:
                 split_official="test" if path in tested else "train",
             )
         )
-    nature = splits.Nature(basis="person", val_from_train=True)
+    nature = splits.DatasetTraits(basis="person", val_from_train=True)
     return _assigned(videos, protocol, nature, (0.8, 0.1, 0.1))
 
 
 def _assigned(
-    videos: list[Video], protocol: str, nature: splits.Nature, fractions: tuple[float, float, float]
+    videos: list[Video], protocol: str, nature: splits.DatasetTraits, fractions: tuple[float, float, float]
 ) -> splits.Assigned:
     config = splits.SplitConfig.model_validate({"protocol": protocol, "fractions": fractions})
     return splits.assign(splits.plan_frame(videos), config, 0, nature)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests import leaks, splits
-from manifests.records import SPLITS, Video
+from semblance.manifests import leaks, splits
+from semblance.manifests.records import SPLITS, Video
 from tests.manifests import real_lists
 
 NAMES = st.none() | st.sampled_from("abcd")

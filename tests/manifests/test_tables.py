@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import manifests
-from ingest.recipes import Recipe, load
-from manifests import schema, storage, store
-from manifests.console import plain
-from manifests.recipe import canonical_json, differences, fingerprint
-from manifests.records import MAX_ID, SemblanceError, UsageError, make_sample_id, make_video_id
+from semblance import manifests
+from semblance.ingest.recipe import Recipe, load
+from semblance.manifests import schema, storage, tables
+from semblance.manifests.config import canonical_json, differences, fingerprint
+from semblance.manifests.console import plain
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.manifests.records import MAX_ID, make_sample_id, make_video_id
 from tests.conftest import Run
 
 JSON = st.recursive(
@@ -85,10 +86,10 @@ def test_published_files_are_whole_or_not_there(tmp_path: Path) -> None:
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     rows = [{"video_id": f"v{i}", "label": i % 2} for i in range(50)]
     for name in ("a", "b"):
-        store.write_rows(str(tmp_path / name), rows, "videos")
+        tables.write_rows(str(tmp_path / name), rows, "videos")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     with pytest.raises(ValueError, match="no column"):
-        store.write_rows(str(tmp_path / "c"), [{"nope": 1}], "videos")
+        tables.write_rows(str(tmp_path / "c"), [{"nope": 1}], "videos")
 
 
 def test_flags_are_joined(built: Path, tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_flags_are_joined(built: Path, tmp_path: Path) -> None:
         {"sample_id": first["sample_id"], "video_id": first["video_id"], "flag": "duplicate"},
         {"sample_id": None, "video_id": first["video_id"], "flag": "altered_sound"},
     ]
-    store.write_rows(str(out / "manifests/flags/test.parquet"), rows, "flags")
+    tables.write_rows(str(out / "manifests/flags/test.parquet"), rows, "flags")
     again = manifests.scan(str(out)).collect()
     assert again.drop("flags").equals(samples.drop("flags"))
     assert again.row(0, named=True)["flags"] == ["altered_sound", "duplicate"]

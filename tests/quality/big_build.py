@@ -14,11 +14,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from manifests import schema
-from manifests.records import make_sample_id
-from quality import codec
-from shards import layout
-from shards.layout import Receipt, Stored
+from semblance.manifests import schema
+from semblance.manifests.records import make_sample_id
+from semblance.quality import codec
+from semblance.shards import layout
+from semblance.shards.layout import Receipt, Stored
 
 MEMBERS, FRAMES, FAMILIES = 6, 32, 16  # videos a family, frames a video, families a shard
 REJECTED = 3  # faces a video

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import polars as pl
 
-from manifests import schema
-from manifests.records import Image, Outcome, Rejection, Sample, Video, digest, make_sample_id
-from quality import codec, meters
+from semblance.manifests import schema
+from semblance.manifests.records import Image, Outcome, Rejection, Sample, Video, digest, make_sample_id
+from semblance.quality import codec, measures
 from tests.shards import synthetic
 
 SIDE = 64
@@ -129,8 +129,8 @@ def outcome(row: dict[str, Any], faults: Faults) -> Outcome:
             "change": None if real else change,
             "change_peak": None if real else peak,
             "ita": ita,
-            "phash": meters.phash(image),
-            "frame_phash": meters.phash(original),
+            "phash": measures.phash(image),
+            "frame_phash": measures.phash(original),
         }
         if brightness >= 0.3 and face["blur"] >= 50:
             encoded = codec.encode(image, codec.EncodingConfig())
@@ -152,5 +152,5 @@ def outcome(row: dict[str, Any], faults: Faults) -> Outcome:
 
 
 def _compare(image: Image, original: Image, box: tuple[float, float, float, float]) -> tuple[Any, Any, float]:
-    difference = meters.absolute_difference(image, original)
-    return meters.change(difference, box), meters.change_peak(difference, box), 0.0
+    difference = measures.absolute_difference(image, original)
+    return measures.change(difference, box), measures.change_peak(difference, box), 0.0

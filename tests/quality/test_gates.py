@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.records import Face, Measures, Verdict
-from quality.gates import GatesConfig, judge
+from semblance.manifests.records import Face, Measures, Verdict
+from semblance.quality.gates import GatesConfig, judge
 
 ORDER = ("confidence", "small", "dark", "bright", "face_ratio", "blur", "pair")
 MAYBE = st.none() | st.floats(0, 1)

@@ -10,18 +10,19 @@ from typing import Any
 
 import polars as pl
 
-from ingest import recipes, summary
-from ingest.sources.base import Datasheet
-from manifests import schema, splits
-from manifests.recipe import fingerprint
-from manifests.records import Finding, Outcome, Rejection, Sample, Video, make_sample_id
-from manifests.storage import Stat
-from shards import claim, write
-from shards.plan import assign_shards
-from shards.summary import card, counts, found_leaks
+from semblance.ingest import recipe as recipes
+from semblance.ingest.run import describe
+from semblance.ingest.sources.base import Datasheet
+from semblance.manifests import schema, splits
+from semblance.manifests.config import fingerprint
+from semblance.manifests.records import Outcome, Rejection, Sample, SourceFinding, Video, make_sample_id
+from semblance.manifests.storage import Stat
+from semblance.shards import build_folder, write
+from semblance.shards.card import card, counts, found_leaks
+from semblance.shards.plan import assign_shards
 
 Make = Callable[[dict[str, Any]], Outcome]
-NATURE = splits.Nature(basis="person")
+NATURE = splits.DatasetTraits(basis="person")
 
 
 class Planned:
@@ -30,7 +31,7 @@ class Planned:
     def __init__(self, table: pl.DataFrame, dataset: str) -> None:
         self.rows = table.to_dicts()
         self.inputs = [Stat(path="a.mp4", bytes=1, version="1")]
-        self.findings = [Finding(path="notes.txt", kind="other", reason="no video")]
+        self.findings = [SourceFinding(path="notes.txt", kind="other", reason="no video")]
         self.parts: dict[str, Any] = {"dataset": dataset, "inputs": "x", "plan": str(self.rows)}
         self.fingerprint = fingerprint(self.parts)
 
@@ -41,7 +42,7 @@ def build(
     *settings: str,
     frames: int = 3,
     size: int = 300,
-    nature: splits.Nature = NATURE,
+    nature: splits.DatasetTraits = NATURE,
     make: Make | None = None,
 ) -> pl.DataFrame:
     """A finished build of ``videos`` at ``out``: about ``frames`` faces each, some marked, rejected or masked, or what
@@ -54,7 +55,7 @@ def build(
         assigned.table, recipe.shards, dataset=dataset, bytes_per_video=frames * (size + 2500), seed=recipe.seed
     )
     plan = Planned(table, dataset)
-    claim.take(plan, str(out))
+    build_folder.take(plan, str(out))
     for (shard,), rows in table.group_by("shard", maintain_order=True):
         outcomes = [outcome(row, frames, size) if make is None else make(row) for row in rows.iter_rows(named=True)]
         write.seal(
@@ -71,7 +72,7 @@ def build(
         "split": assigned.protocol,
         "synthetic": False,
         "recipe": recipe.model_dump(mode="json"),
-        "versions": summary.versions(),
+        "versions": describe.versions(),
         "complete": True,
         "counts": counts(str(out), masks=False),
         "datasheet": {field.name: "Invented for a test." for field in fields(Datasheet)},
@@ -80,7 +81,7 @@ def build(
         "protocols": asdict(assigned.said),
         "leaks": found_leaks(str(out), assigned.protocol),
     }
-    claim.finish(str(out), description, card(description))
+    build_folder.finish(str(out), description, card(description))
     return table
 
 

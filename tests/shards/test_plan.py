@@ -8,11 +8,10 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests import splits
-from manifests.records import SPLITS, Video, digest
-from shards.layout import shard_key, tar_path
-from shards.plan import assign_shards
-from shards.write import ShardConfig
+from semblance.manifests import splits
+from semblance.manifests.records import SPLITS, Video, digest
+from semblance.shards.layout import shard_key, tar_path
+from semblance.shards.plan import ShardConfig, assign_shards
 
 WEIGHT = 100  # bytes a video
 

@@ -7,28 +7,30 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shards import read, repack, replan
-from shards.export import export
-from shards.replan import Wish
+from semblance.shards import verify
+from semblance.shards.export.registry import export
+from semblance.shards.repack import plan, run
+from semblance.shards.repack.plan import RepackRequest
 from tests.conftest import REPOSITORY
-from tests.ingest.test_build import content
+from tests.ingest.run.test_build import content
 from tests.shards import synthetic
 
 THERE = """
 import sys
 import fsspec
-from manifests.records import SemblanceError
-from shards import read, repack, replan
-from shards.export import export
+from semblance.manifests.errors import SemblanceError
+from semblance.shards import verify
+from semblance.shards.export.registry import export
+from semblance.shards.repack import plan, run
 
 local, back = sys.argv[1:]
 fs = fsspec.filesystem("s3")
 fs.put(f"{local}/", "bucket/repack/out/", recursive=True)
 fs.invalidate_cache()
-made = replan.plan("s3://bucket/repack/out", replan.Wish(split="identity"))
-repack.run(made, "s3://bucket/repack/out2")
-assert read.verify("s3://bucket/repack/out2", deep=True).problems == []
-assert repack.run(made, "s3://bucket/repack/out2").worked == 0
+made = plan.plan("s3://bucket/repack/out", plan.RepackRequest(split="identity"))
+run.run(made, "s3://bucket/repack/out2")
+assert verify.verify("s3://bucket/repack/out2", deep=True).problems == []
+assert run.run(made, "s3://bucket/repack/out2").worked == 0
 print(export("s3://bucket/repack/out2", "deepfakebench", "s3://bucket/repack/export").pictures.total())
 export("s3://bucket/repack/out2", "folder", f"{back}/folder")
 for to in ("s3://bucket/repack/export", "s3://bucket/repack/out2/export"):
@@ -49,8 +51,8 @@ def test_repacked_and_exported_on_s3_as_on_disk(s3: dict[str, str], tmp_path: Pa
     command = [sys.executable, "-c", THERE, str(out), str(back)]
     done = subprocess.run(command, cwd=REPOSITORY, env=s3, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    repack.run(replan.plan(str(out), Wish(split="identity")), str(tmp_path / "out2"))
-    assert read.verify(str(tmp_path / "out2"), deep=True).problems == []
+    run.run(plan.plan(str(out), RepackRequest(split="identity")), str(tmp_path / "out2"))
+    assert verify.verify(str(tmp_path / "out2"), deep=True).problems == []
     assert content(back / "out2") == content(tmp_path / "out2")
     for form, folder in (("deepfakebench", "export"), ("folder", "folder")):
         exported = export(str(tmp_path / "out2"), form, str(tmp_path / form))

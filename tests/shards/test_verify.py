@@ -16,9 +16,10 @@ import webdataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-import manifests
-from shards import read, tario, write
-from shards.layout import Receipt, key_of, shard_key, split_of, tar_path
+from semblance import manifests
+from semblance.shards import read, verify, write
+from semblance.shards import tar as tario
+from semblance.shards.layout import Receipt, key_of, shard_key, split_of, tar_path
 from tests.conftest import Run
 
 NAMES = st.lists(st.text("abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=1, max_size=90), unique=True, max_size=12)
@@ -121,10 +122,10 @@ def test_damage_is_found(built: Path, tmp_path: Path, damage: str) -> None:
     shutil.copytree(built, out)
     victim = max(out.glob(pattern), key=lambda file: (file.stat().st_size, file.name))
     harm(victim)
-    report = read.verify(str(out), deep=True)
+    report = verify.verify(str(out), deep=True)
     assert report.problems
     assert any(victim.stem in problem or victim.name in problem for problem in report.problems)
-    assert bool(read.verify(str(out), deep=False).problems) is shallow
+    assert bool(verify.verify(str(out), deep=False).problems) is shallow
     if pattern != "dataset.json":
         fingerprint = json.loads((built / "dataset.json").read_text())["fingerprint"]
         assert not write.is_done(str(out), victim.stem, fingerprint, thorough=True)

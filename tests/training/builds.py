@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from manifests import store
-from manifests.records import Image, Outcome, Sample, make_sample_id
-from quality import codec
-from shards import layout, write
+from semblance.manifests import tables
+from semblance.manifests.records import Image, Outcome, Sample, make_sample_id
+from semblance.quality import codec
+from semblance.shards import layout, write
 
 SIDE = 32
 Face = Callable[[str, int, int], Image]  # person, frame, label
@@ -56,7 +56,7 @@ def make(
             videos += [dict(outcome.video) | {"shard": shard} for outcome in outcomes]
     known = {"video_id", "path", "dataset", "label", "method", "compression", "family_id", "split", "shard"}
     rows = [{name: row[name] for name in known} | {"order": order} for order, row in enumerate(videos)]
-    store.write_rows(f"{out}/plan.parquet", rows, "plan")
+    tables.write_rows(f"{out}/plan.parquet", rows, "plan")
     (folder / "dataset.json").write_text(
         json.dumps({"dataset": plan.dataset, "fingerprint": _fingerprint(plan), "split": "family", "recipe": {}})
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from training import augment, losses, models, optim, recipes
-from training.records import Batch, Output
+from semblance.training import augment, losses, models, optim, recipes
+from semblance.training.records import Batch, Output
 
 FILE = Path(__file__).with_name("golden.json")
 STEPS, BATCH, SIDE = 10, 6, 64

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import torch
 
-from training import checkpoint, models, recipes, rundir, shardlist
-from training.models import Model
-from training.recipes import TrainingRecipe
+from semblance.training import models, recipes
+from semblance.training.data import shards
+from semblance.training.models import Model
+from semblance.training.recipes import TrainingRecipe
+from semblance.training.runs import checkpoint
+from semblance.training.runs import folder as rundir
 
 SETTINGS = (
     "model.arch=test_resnet.r160_in1k",
@@ -56,7 +59,7 @@ def model(folder: Path) -> Model:
 
 
 def trained(out: Path) -> dict[str, object]:
-    described = shardlist.describe(str(out))
+    described = shards.describe(str(out))
     named = described["dataset"] == "ffpp"
     return {
         "name": described["dataset"],

@@ -12,14 +12,14 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
-from training import recipes
-from training.fit import Fitted, Machine, fit
-from training.gradients import PowerSGD
-from training.models import Model
-from training.models.base import Head
-from training.recipes import TrainingRecipe
-from training.records import Output
-from training.rundir import RunDir
+from semblance.training import recipes
+from semblance.training.loop.fit import Fitted, Machine, fit
+from semblance.training.loop.powersgd import PowerSGD
+from semblance.training.models import Model
+from semblance.training.models.base import Head
+from semblance.training.recipes import TrainingRecipe
+from semblance.training.records import Output
+from semblance.training.runs.folder import RunDir
 
 SETTINGS = (
     "model.pretrained=none",

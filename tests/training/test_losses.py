@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from manifests.records import UsageError
-from training import losses, models, recipes
-from training.losses import LossConfig
-from training.models import ResNetConfig
-from training.records import Batch, Output
+from semblance.manifests.errors import UsageError
+from semblance.training import losses, models, recipes
+from semblance.training.losses import LossConfig
+from semblance.training.models import ResNetConfig
+from semblance.training.records import Batch, Output
 
 ALL: dict[str, Any] = {
     "bce": {"weight": 0.7, "smoothing": 0.1},

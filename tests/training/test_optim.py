@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from training import optim
-from training.optim import AdamConfig, AdamWConfig, CosineConfig, ExponentialConfig, PlateauConfig, RMSpropConfig
+from semblance.training import optim
+from semblance.training.optim import (
+    AdamConfig,
+    AdamWConfig,
+    CosineConfig,
+    ExponentialConfig,
+    PlateauConfig,
+    RMSpropConfig,
+)
 
 
 def weight_of(*values: float) -> nn.Parameter:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from training.augment.blend import SelfBlend, forge
-from training.augment.config import AugmentConfig
-from training.augment.mixing import mix
-from training.augment.pipeline import Augment, build
+from semblance.training.augment.blend import SelfBlend, forge
+from semblance.training.augment.config import AugmentConfig
+from semblance.training.augment.mixing import mix
+from semblance.training.augment.pipeline import Augment, build
 
 __all__ = ["Augment", "AugmentConfig", "SelfBlend", "build", "forge", "mix"]

@@ -7,9 +7,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from manifests.records import Image, digest
-from training.augment import operations as do
-from training.augment.config import AugmentConfig
+from semblance.manifests.records import Image, digest
+from semblance.training.augment import operations as do
+from semblance.training.augment.config import AugmentConfig
 
 RATIOS: Final = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)  # of the blend, each as likely (Shiohara and Yamasaki, CVPR 2022)
 

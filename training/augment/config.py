@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from manifests.recipe import Config
+from semblance.manifests.config import Config
 
 Probability = float
 

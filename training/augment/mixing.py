@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.augment.config import AugmentConfig
-from training.records import Batch
+from semblance.training.augment.config import AugmentConfig
+from semblance.training.records import Batch
 
 
 def mix(batch: Batch, config: AugmentConfig, generator: torch.Generator | None = None) -> Batch:

@@ -13,8 +13,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from manifests.records import Image
-from quality import codec
+from semblance.manifests.records import Image
+from semblance.quality import codec
 
 Floats = NDArray[np.float32]
 

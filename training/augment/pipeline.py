@@ -12,11 +12,11 @@ import albumentations as A  # noqa: N812
 import cv2
 import numpy as np
 
-from manifests.records import Image, digest
-from quality import codec
-from training.augment import operations as do
-from training.augment import policy
-from training.augment.config import AugmentConfig
+from semblance.manifests.records import Image, digest
+from semblance.quality import codec
+from semblance.training.augment import operations as do
+from semblance.training.augment import policy
+from semblance.training.augment.config import AugmentConfig
 
 
 class Augment:

@@ -7,9 +7,9 @@ from typing import Final, Literal
 
 import numpy as np
 
-from manifests.records import Image
-from quality import codec
-from training.augment import operations as do
+from semblance.manifests.records import Image
+from semblance.quality import codec
+from semblance.training.augment import operations as do
 
 Rng = np.random.Generator
 Points = do.Floats  # (5, 2): left eye, right eye, nose, left and right mouth corner, px

@@ -11,9 +11,9 @@ from typing import Final
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from training import judge as judges_of
-from training.evaluation import energy
-from training.judge import Judge
+from semblance.training.evaluation import energy
+from semblance.training.inference import predictor as judges_of
+from semblance.training.inference.predictor import Predictor
 
 BATCH: Final = 32
 _TIMES: Final = 5
@@ -37,7 +37,7 @@ class Cost:
     metered: str
 
 
-def measure(one: Judge) -> Cost:
+def measure(one: Predictor) -> Cost:
     """One judge with all its members."""
     where = judges_of.device()
     if where.type == "cuda":
@@ -66,7 +66,7 @@ def measure(one: Judge) -> Cost:
     )
 
 
-def _seconds(one: Judge, where: torch.device, batch: int) -> float:
+def _seconds(one: Predictor, where: torch.device, batch: int) -> float:
     _answer(one, where, batch)
     taken = []
     for _ in range(_TIMES):
@@ -76,7 +76,7 @@ def _seconds(one: Judge, where: torch.device, batch: int) -> float:
     return statistics.median(taken)
 
 
-def _answer(one: Judge, where: torch.device, batch: int) -> None:
+def _answer(one: Predictor, where: torch.device, batch: int) -> None:
     for member in one.members:
         model = member.trained.model.to(where)
         model(torch.full((batch, 3, member.size, member.size), 0.5, device=where))

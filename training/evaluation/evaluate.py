@@ -9,14 +9,16 @@ from typing import Final
 
 import polars as pl
 
-from manifests import storage
-from manifests.records import SemblanceError, UsageError
-from training import judge as judges_of
-from training import shardlist
-from training.choose import Chosen
-from training.evaluation import bootstrap, leaks, metrics, predictions, rows
-from training.evaluation.rows import LEVELS, Level, Row
-from training.judge import Judge
+from semblance.manifests import storage
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training.data import shards
+from semblance.training.data.query import Selection
+from semblance.training.evaluation import leaks, predictions
+from semblance.training.evaluation import results as rows
+from semblance.training.evaluation.results import LEVELS, Level, Row
+from semblance.training.inference import predictor as judges_of
+from semblance.training.inference.predictor import Predictor
+from semblance.training.metrics import bootstrap, classification
 
 PREDICTIONS: Final = "predictions.parquet"
 UNCERTAINTY: Final = "uncertainty.parquet"
@@ -40,8 +42,8 @@ class Evaluation:
     outs: tuple[str, ...]
     options: Options
     split_column: str
-    judges: Mapping[str, Judge]
-    chosen: Chosen
+    judges: Mapping[str, Predictor]
+    chosen: Selection
     videos: pl.DataFrame
     predictions: Mapping[str, pl.DataFrame]
     thresholds: Mapping[str, Mapping[Level, float]]
@@ -69,14 +71,14 @@ def evaluate(
     chosen = predictions.pick(outs, options.split, column)
     videos = predictions.listed(outs, options.split, column)
     _check_classes(chosen, videos, options.split)
-    shardlist.check(chosen.shards)
+    shards.check(chosen.shards)
     found = _leaks(judges, outs, options, column, say)
     val = [_val_outs(one, outs, column) for one in judges]
     say(f"{options.split}: {chosen.counts}; {videos.height} videos")
     answers = predictions.by_model(predictions.predict(judges, chosen))
     notes: list[str] = [note for _, _, note in val if note]
     thresholds: dict[str, dict[Level, float]] = {}
-    by_model: dict[str, Judge] = {}
+    by_model: dict[str, Predictor] = {}
     for sources in dict.fromkeys((where, protocol) for where, protocol, _ in val):
         users = [one for one, (where, protocol, _) in zip(judges, val, strict=True) if (where, protocol) == sources]
         for name, limits, note in _thresholds(users, *sources):
@@ -105,7 +107,7 @@ def evaluate(
     )
 
 
-def _check_classes(chosen: Chosen, videos: pl.DataFrame, split: str) -> None:
+def _check_classes(chosen: Selection, videos: pl.DataFrame, split: str) -> None:
     scored = videos.filter(pl.col("video_id").is_in(chosen.pictures["video_id"].unique().implode()))
     if scored["label"].n_unique() < 2:
         has = "fake" if scored["label"].sum() else "real"
@@ -116,7 +118,7 @@ def _check_classes(chosen: Chosen, videos: pl.DataFrame, split: str) -> None:
 
 
 def _leaks(
-    judges: Sequence[Judge], outs: Sequence[str], options: Options, column: str, say: Callable[[str], None]
+    judges: Sequence[Predictor], outs: Sequence[str], options: Options, column: str, say: Callable[[str], None]
 ) -> leaks.Found:
     found = leaks.find(judges, outs, options.split, column)
     if found.leaks and not options.allow_leaks:
@@ -132,12 +134,12 @@ def _leaks(
     return found
 
 
-def _val_outs(one: Judge, outs: tuple[str, ...], column: str) -> tuple[tuple[str, ...], str, str | None]:
+def _val_outs(one: Predictor, outs: tuple[str, ...], column: str) -> tuple[tuple[str, ...], str, str | None]:
     """The builds and protocol on whose val side a judge's threshold is fixed: those that it was trained with, where
     they are still there; with what there is to say of it."""
     trained = [record for record in one.datasets if record["role"] == "train"]
     try:
-        same = all(shardlist.describe(record["out"])["fingerprint"] == record["fingerprint"] for record in trained)
+        same = all(shards.describe(record["out"])["fingerprint"] == record["fingerprint"] for record in trained)
     except SemblanceError:
         same = False
     if same:
@@ -146,7 +148,7 @@ def _val_outs(one: Judge, outs: tuple[str, ...], column: str) -> tuple[tuple[str
 
 
 def _thresholds(
-    judges: Sequence[Judge], outs: Sequence[str], column: str
+    judges: Sequence[Predictor], outs: Sequence[str], column: str
 ) -> list[tuple[str, dict[Level, float], str | None]]:
     """For each model the score of each level at which val has the best balanced accuracy."""
     try:
@@ -165,7 +167,7 @@ def _thresholds(
     return found
 
 
-def threshold(one: Judge, pictures: pl.DataFrame, videos: pl.DataFrame) -> tuple[dict[Level, float], str | None]:
+def threshold(one: Predictor, pictures: pl.DataFrame, videos: pl.DataFrame) -> tuple[dict[Level, float], str | None]:
     """A model's thresholds from its predictions on val, without the families that its temperatures come from.
 
     Where what is left lacks a class the threshold is probability 0.5, and the second answer says so.
@@ -182,7 +184,7 @@ def threshold(one: Judge, pictures: pl.DataFrame, videos: pl.DataFrame) -> tuple
     for level, table in tables.items():
         label = "face_label" if level == "frame" else "label"
         if table[label].n_unique() == 2:
-            limits[level] = metrics.threshold(predictions.judged(table, label))
+            limits[level] = classification.threshold(predictions.judged(table, label))
         else:
             note = f"{one.name}: val has one class alone by {level}, so the threshold there is probability 0.5."
     return limits, note

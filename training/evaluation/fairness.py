@@ -10,11 +10,12 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from manifests.records import SemblanceError, UsageError
-from training.evaluation import bootstrap, metrics, predictions
-from training.evaluation.bootstrap import Estimate
-from training.evaluation.evaluate import Evaluation
-from training.evaluation.metrics import Floats, Judged
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training.evaluation import predictions
+from semblance.training.evaluation.evaluate import Evaluation
+from semblance.training.metrics import bootstrap, classification
+from semblance.training.metrics.bootstrap import Estimate
+from semblance.training.metrics.classification import Floats, Judged
 
 NAMES: Final = ("auc", "fpr", "fnr", "positive", "base")
 PARITY: Final = (
@@ -111,5 +112,5 @@ def _judge(result: Evaluation, model: str, rows: pl.DataFrame, ungrouped: int) -
 
 
 def _figures(rows: Judged, threshold: float, weight_DN: Floats) -> dict[str, Floats]:
-    whole = metrics.figures(rows, threshold, weight_DN)
-    return {"auc": whole["auc"], "base": whole["prevalence"], **metrics.rates(rows, threshold, weight_DN)}
+    whole = classification.figures(rows, threshold, weight_DN)
+    return {"auc": whole["auc"], "base": whole["prevalence"], **classification.rates(rows, threshold, weight_DN)}

@@ -8,10 +8,10 @@ from typing import Final
 
 import polars as pl
 
-from manifests import leaks, scan
-from manifests.records import SemblanceError
-from training import shardlist
-from training.judge import Judge
+from semblance.manifests import leaks, scan
+from semblance.manifests.errors import SemblanceError
+from semblance.training.data import shards
+from semblance.training.inference.predictor import Predictor
 
 # what may not be shared, in the words of manifests.leaks; ids are compared within a dataset
 _KINDS: Final = {"video": "videos"} | {kind: leaks.WORDS[kind] for kind in ("family", "person", "recording")}
@@ -41,7 +41,7 @@ class Found:
     unknown: tuple[str, ...]
 
 
-def find(judges: Sequence[Judge], outs: Sequence[str], side: str, split_column: str) -> Found:
+def find(judges: Sequence[Predictor], outs: Sequence[str], side: str, split_column: str) -> Found:
     """Compare the plans of all builds that the judges learned from with the evaluated side."""
     found: list[Leak] = []
     unknown = []
@@ -51,7 +51,7 @@ def find(judges: Sequence[Judge], outs: Sequence[str], side: str, split_column: 
         if record["role"] != "train":
             continue
         try:
-            same = shardlist.describe(out)["fingerprint"] == record["fingerprint"]
+            same = shards.describe(out)["fingerprint"] == record["fingerprint"]
             before = _plan(out, column, "train") if same else None
         except SemblanceError:
             before = None

@@ -9,15 +9,15 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
-from manifests import scan
-from manifests.records import SemblanceError, UsageError
-from manifests.wording import worded
-from training import judge as judges_of
-from training.choose import Chosen, QueryConfig, choose
-from training.evaluation import scores
-from training.evaluation.metrics import Judged
-from training.feed import Transform
-from training.judge import Judge
+from semblance.manifests import scan
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.manifests.text import worded
+from semblance.training.data.query import QueryConfig, Selection, choose
+from semblance.training.data.worker import Transform
+from semblance.training.inference import predictor as judges_of
+from semblance.training.inference.predictor import Predictor
+from semblance.training.metrics import aggregate
+from semblance.training.metrics.classification import Judged
 
 COLUMNS: Final = (
     *("sample_id", "video_id", "dataset", "method", "compression", "family_id", "target_id", "track"),
@@ -27,7 +27,7 @@ _VIDEO: Final = ("video_id", "dataset", "method", "compression", "family_id", "t
 MIRROR: Final = "+mirror"  # after a model's name: the mean logit of image and mirror image
 
 
-def pick(outs: Sequence[str], side: str, split_column: str) -> Chosen:
+def pick(outs: Sequence[str], side: str, split_column: str) -> Selection:
     """All kept pictures of one side, those without a face label too; a sample in two builds is refused."""
     chosen = choose(outs, side, QueryConfig(split_column=split_column), unlabelled=True)
     if chosen.pictures["sample_id"].n_unique() < chosen.pictures.height:
@@ -38,7 +38,7 @@ def pick(outs: Sequence[str], side: str, split_column: str) -> Chosen:
     return chosen
 
 
-def predict(judges: Sequence[Judge], chosen: Chosen, transform: Transform | None = None) -> pl.DataFrame:
+def predict(judges: Sequence[Predictor], chosen: Selection, transform: Transform | None = None) -> pl.DataFrame:
     """A row a picture and model, with ``COLUMNS``; ``score`` is the probability of fake, calibrated where the run is.
 
     A model whose recipe wants test-time augmentation has rows of a second model, NAME+mirror, too.
@@ -58,7 +58,7 @@ def predict(judges: Sequence[Judge], chosen: Chosen, transform: Transform | None
     return pl.concat(parts).select(COLUMNS)
 
 
-def _people(chosen: Chosen) -> pl.DataFrame:
+def _people(chosen: Selection) -> pl.DataFrame:
     ids = [scan(out).select("sample_id", "target_id").collect() for out in chosen.outs]
     return pl.concat(ids).unique("sample_id")
 
@@ -73,10 +73,10 @@ def listed(outs: Sequence[str], side: str, split_column: str) -> pl.DataFrame:
 
 
 def of_videos(
-    videos: pl.DataFrame, pictures: pl.DataFrame, one: Judge, how: Literal["max", "mean"] = "max"
+    videos: pl.DataFrame, pictures: pl.DataFrame, one: Predictor, how: Literal["max", "mean"] = "max"
 ) -> pl.DataFrame:
     """``videos`` with the ``logit`` and ``score`` that one model gives them; both null where no face was kept."""
-    found = videos.join(scores.videos(pictures, how), on="video_id", how="left", maintain_order="left")
+    found = videos.join(aggregate.videos(pictures, how), on="video_id", how="left", maintain_order="left")
     known = found["logit"].is_not_null()
     score = pl.Series(one.probability(found["logit"].fill_null(0.0).to_numpy(), "video"))
     return found.with_columns(score=pl.when(known).then(score))

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from training.models import weights
-from training.models.base import Model, ModelConfig
-from training.models.efficientnet import EfficientNet, EfficientNetConfig
-from training.models.f3net import F3Net, F3NetConfig
-from training.models.resnet import ResNet, ResNetConfig
+from semblance.training.models import weights
+from semblance.training.models.base import Model, ModelConfig
+from semblance.training.models.efficientnet import EfficientNet, EfficientNetConfig
+from semblance.training.models.f3net import F3Net, F3NetConfig
+from semblance.training.models.resnet import ResNet, ResNetConfig
 
 AnyModelConfig = Annotated[ResNetConfig | EfficientNetConfig | F3NetConfig, Field(discriminator="kind")]
 

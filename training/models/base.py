@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from manifests.recipe import Config
-from training.records import Output
+from semblance.manifests.config import Config
+from semblance.training.records import Output
 
 
 class ModelConfig(Config):

@@ -7,9 +7,9 @@ from typing import Final, Literal
 from pydantic import Field
 from torch import Tensor
 
-from training.models import weights
-from training.models.base import Head, Model, ModelConfig, Normalise
-from training.records import Output
+from semblance.training.models import weights
+from semblance.training.models.base import Head, Model, ModelConfig, Normalise
+from semblance.training.records import Output
 
 HALF: Final = (0.5, 0.5, 0.5)  # mean and deviation under which the AdvProp weights were trained
 

@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from manifests.records import UsageError
-from training.models import xception
-from training.models.base import Model, ModelConfig
-from training.models.frequency import Fad, Lfs
-from training.models.mixblock import MixBlock
-from training.models.xception import Xception
-from training.records import Output
+from semblance.manifests.errors import UsageError
+from semblance.training.models import xception
+from semblance.training.models.base import Model, ModelConfig
+from semblance.training.models.frequency import Fad, Lfs
+from semblance.training.models.mixblock import MixBlock
+from semblance.training.models.xception import Xception
+from semblance.training.records import Output
 
 Mode = Literal["rgb", "fad", "lfs", "both", "mix"]
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from training.models import dct
+from semblance.training.models import dct
 
 # Triangles under a diagonal: the first sixteenth of the spectrum's area, the next, and the rest.
 FAD_EDGES: Final = (0.0, 1 / math.sqrt(32), 1 / 4, 1.0)

@@ -7,9 +7,9 @@ from typing import Final, Literal
 from pydantic import Field
 from torch import Tensor
 
-from training.models import weights
-from training.models.base import Head, Model, ModelConfig, Normalise
-from training.records import Output
+from semblance.training.models import weights
+from semblance.training.models.base import Head, Model, ModelConfig, Normalise
+from semblance.training.records import Output
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)

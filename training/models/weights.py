@@ -13,7 +13,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from timm.models import PretrainedCfg
 from torch import nn
 
-from manifests.records import SemblanceError, UsageError
+from semblance.manifests.errors import SemblanceError, UsageError
 
 PATIENCE_S: Final = 5.0  # a hub that does not answer within this is not reachable
 

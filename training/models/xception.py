@@ -6,7 +6,7 @@ import torch
 from timm.models.xception import Block, SeparableConv2d
 from torch import Tensor, nn
 
-from training.models import weights
+from semblance.training.models import weights
 
 
 class Xception(nn.Module):

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import yaml
 
-from manifests import recipe
-from manifests.records import UsageError
-from training.recipes import efficientnet_b4, f3net, resnet50
-from training.recipes.base import TrainingRecipe, derive
+from semblance.manifests import config
+from semblance.manifests.errors import UsageError
+from semblance.training.recipes import efficientnet_b4, f3net, resnet50
+from semblance.training.recipes.base import TrainingRecipe, derive
 
 _PLANS: Final = (resnet50, efficientnet_b4, f3net)
 NAMED: Final[dict[str, TrainingRecipe]] = {
@@ -27,7 +27,7 @@ def load(name_or_file: str, settings: Sequence[str] = ()) -> TrainingRecipe:
     optimiser, schedule) starts from that kind's defaults. Raises UsageError for an unknown name, an unreadable file,
     an unknown key or a value out of range.
     """
-    values = recipe.read({name: one.model_dump(mode="json") for name, one in NAMED.items()}, name_or_file)
+    values = config.read({name: one.model_dump(mode="json") for name, one in NAMED.items()}, name_or_file)
     base = values.get("base")
     if base is not None:
         if base not in NAMED:
@@ -37,7 +37,7 @@ def load(name_or_file: str, settings: Sequence[str] = ()) -> TrainingRecipe:
         section, dot, kind = setting.partition(".kind=")
         if dot and section in values:
             values = _over(values, {section: {"kind": yaml.safe_load(kind)}})
-    return recipe.parse(TrainingRecipe, recipe.lay_over(values, settings), name_or_file)
+    return config.parse(TrainingRecipe, config.lay_over(values, settings), name_or_file)
 
 
 def changes(one: TrainingRecipe) -> list[str]:
@@ -45,7 +45,7 @@ def changes(one: TrainingRecipe) -> list[str]:
     if one.base is None or one.base not in NAMED:
         return []
     names = {"name", "base"}
-    return recipe.differences(
+    return config.differences(
         NAMED[one.base].model_dump(mode="json", exclude=names), one.model_dump(mode="json", exclude=names)
     )
 

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from manifests import recipe
-from manifests.recipe import Config
-from training.augment.config import AugmentConfig
-from training.data import DataConfig
-from training.losses import LossConfig
-from training.models import AnyModelConfig
-from training.optim import CosineConfig, OptimiserConfig, ScheduleConfig
+from semblance.manifests import config
+from semblance.manifests.config import Config
+from semblance.training.augment.config import AugmentConfig
+from semblance.training.data.loader import DataConfig
+from semblance.training.losses import LossConfig
+from semblance.training.models import AnyModelConfig
+from semblance.training.optim import CosineConfig, OptimiserConfig, ScheduleConfig
 
 
 class TrainingRecipe(Config):
@@ -54,7 +54,7 @@ def derive(base: TrainingRecipe, name: str, changes: Mapping[str, Any]) -> Train
         for part in sections:
             section = section[part]
         section[last] = value
-    return recipe.parse(TrainingRecipe, values, name)
+    return config.parse(TrainingRecipe, values, name)
 
 
 __all__ = ["DataConfig", "TrainingRecipe", "derive"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from training.augment.config import (
+from semblance.training.augment.config import (
     AugmentConfig,
     CompressionConfig,
     FrequencyConfig,
@@ -13,10 +13,10 @@ from training.augment.config import (
     PolicyConfig,
     SelfBlendConfig,
 )
-from training.losses import ArcFaceConfig, BceConfig, LossConfig
-from training.models import EfficientNetConfig
-from training.optim import ExponentialConfig, RMSpropConfig
-from training.recipes.base import DataConfig, TrainingRecipe
+from semblance.training.losses import ArcFaceConfig, BceConfig, LossConfig
+from semblance.training.models import EfficientNetConfig
+from semblance.training.optim import ExponentialConfig, RMSpropConfig
+from semblance.training.recipes.base import DataConfig, TrainingRecipe
 
 READINGS: Final = (
     "Drop path and drop connect are one thing in EfficientNet: one rate, 0.2, carries both names.",

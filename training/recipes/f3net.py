@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from training.augment.config import AugmentConfig, CompressionConfig, FrequencyConfig, JpegConfig, MixConfig
-from training.losses import BceConfig, CentreConfig, LossConfig
-from training.models import F3NetConfig
-from training.optim import AdamConfig, PlateauConfig
-from training.recipes.base import DataConfig, TrainingRecipe
+from semblance.training.augment.config import AugmentConfig, CompressionConfig, FrequencyConfig, JpegConfig, MixConfig
+from semblance.training.losses import BceConfig, CentreConfig, LossConfig
+from semblance.training.models import F3NetConfig
+from semblance.training.optim import AdamConfig, PlateauConfig
+from semblance.training.recipes.base import DataConfig, TrainingRecipe
 
 READINGS: Final = (
     "The DCT-frequency loss names no published loss: ours is the single-centre loss (Li et al., CVPR 2021) on the "

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from training.augment.config import AugmentConfig, MixConfig
-from training.losses import BceConfig, FocalConfig, LossConfig
-from training.models import ResNetConfig
-from training.optim import AdamWConfig, CosineConfig
-from training.recipes.base import DataConfig, TrainingRecipe
+from semblance.training.augment.config import AugmentConfig, MixConfig
+from semblance.training.losses import BceConfig, FocalConfig, LossConfig
+from semblance.training.models import ResNetConfig
+from semblance.training.optim import AdamWConfig, CosineConfig
+from semblance.training.recipes.base import DataConfig, TrainingRecipe
 
 READINGS: Final = (
     "Label smoothing 0.1 moves BCE's two targets to 0.05 and 0.95 and leaves the focal loss alone.",

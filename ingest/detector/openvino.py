@@ -1,0 +1,137 @@
+"""MTCNN's three networks on a CPU: facenet-pytorch's own modules, converted once by OpenVINO and kept on disk."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semblance.manifests.config import fingerprint
+from semblance.manifests.errors import SemblanceError
+
+Name = Literal["pnet", "rnet", "onet"]
+Floats = NDArray[np.float32]
+# (B, H, W, 3) RGB, 0 to 255 -> the network's outputs, in the order of the torch module; they hold until its next call
+Network = Callable[[NDArray[np.uint8]], tuple[Floats, ...]]
+NAMES: Final[tuple[Name, ...]] = ("pnet", "rnet", "onet")
+_FORM: Final = 2  # of what is kept: pixels in, normalisation inside
+_SIDE: Final = {"pnet": 12, "rnet": 24, "onet": 48}  # px of the example that is traced
+
+# One stream on one thread, not pinned (two pinned processes share core 0), and 32 bits even where the processor has
+# bfloat16: so set, the same input gives the same bits whatever ran before and beside it.
+_CPU: Final = {
+    "INFERENCE_NUM_THREADS": 1,
+    "NUM_STREAMS": 1,
+    "ENABLE_CPU_PINNING": False,
+    "INFERENCE_PRECISION_HINT": "f32",
+}
+
+
+def load(weights: dict[str, str]) -> dict[Name, Network]:
+    """The three networks, ready to run; converted first where this machine has not done so for these weights.
+
+    ``weights`` is the SHA-256 of each network's weight file. A process that finds them converted loads neither
+    torch nor facenet-pytorch. Raises SemblanceError where the conversion fails.
+    """
+    import openvino
+
+    folder = prepare(weights)
+    core = openvino.Core()
+    return {name: _runner(core.compile_model(str(folder / f"{name}.xml"), "CPU", _CPU)) for name in NAMES}
+
+
+def prepare(weights: dict[str, str]) -> Path:
+    """The folder of the converted networks; where this machine lacks it, it is made, which takes some 15 s."""
+    version = importlib.metadata.version("openvino")
+    folder = cache() / fingerprint({"weights": weights, "openvino": version, "form": _FORM})[:16]
+    if not all((folder / f"{name}.xml").is_file() for name in NAMES):
+        _convert_elsewhere(folder)
+    return folder
+
+
+def cache() -> Path:
+    """Where converted networks are kept: SEMBLANCE_CACHE, or a folder of the user's cache."""
+    if named := os.environ.get("SEMBLANCE_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "semblance"
+
+
+def convert(folder: Path) -> None:
+    """Write the three networks to ``folder``, which appears whole or not at all."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # openvino's converter reports usage home
+    import openvino
+    import torch
+    from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as draft:
+        whole = Path(draft) / "whole"
+        whole.mkdir()
+        for name, module in (("pnet", PNet), ("rnet", RNet), ("onet", ONet)):
+            example = torch.zeros(2, 3, _SIDE[name], _SIDE[name])
+            with warnings.catch_warnings():
+                # openvino 2026.4 traces with torch.jit.trace, which torch 2.15 calls deprecated
+                warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.jit")
+                warnings.filterwarnings("ignore", message=".*torch.jit.*")
+                converted = openvino.convert_model(module().eval(), example_input=example)
+            side = -1 if name == "pnet" else _SIDE[name]
+            converted.reshape([1 if name == "pnet" else -1, 3, side, side])
+            openvino.save_model(_taking_pixels(converted), str(whole / f"{name}.xml"), compress_to_fp16=False)
+        try:
+            whole.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was first
+                raise
+
+
+def _taking_pixels(model: Any) -> Any:
+    """The model with facenet-pytorch's normalisation, (value - 127.5) / 128, before it."""
+    from openvino import Layout, Type
+    from openvino.preprocess import PrePostProcessor
+
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
+    steps.input().model().set_layout(Layout("NCHW"))
+    steps.input().preprocess().convert_element_type(Type.f32).mean(127.5).scale(128.0)
+    return steps.build()
+
+
+def _convert_elsewhere(folder: Path) -> None:
+    """Convert in a process of its own, so that this one never holds torch."""
+    done = subprocess.run(
+        [sys.executable, "-m", "semblance.ingest.detector.openvino", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SemblanceError(
+            f"MTCNN's networks cannot be converted into {folder} ({last}); make the folder writable, or name another "
+            "with SEMBLANCE_CACHE."
+        )
+
+
+def _runner(compiled: Any) -> Network:
+    request = compiled.create_infer_request()
+
+    outputs = range(len(compiled.outputs))
+
+    def run(image_BHWC: NDArray[np.uint8]) -> tuple[Floats, ...]:
+        request.infer({0: image_BHWC}, share_inputs=True, share_outputs=True)
+        return tuple(request.get_output_tensor(place).data for place in outputs)
+
+    return run
+
+
+if __name__ == "__main__":
+    convert(Path(sys.argv[1]))

@@ -1,0 +1,62 @@
+"""The supervised child: ``python -m semblance.ingest.run.child_main FD`` answers jobs until its parent is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+import cv2
+
+from semblance.ingest.detector.door import DetectConfig, Detector
+from semblance.ingest.process.archive import ArchiveJob
+from semblance.ingest.process.archive import process as process_archive
+from semblance.ingest.process.video import Job, process
+from semblance.manifests.errors import StorageError
+
+
+def main(descriptor: int) -> None:
+    """Read jobs from the socket, write back ("result", Result or outcomes), ("storage", sentence) where the job's
+    files could not be reached, or ("error", traceback).
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
+    _die_with_parent()
+    cv2.setNumThreads(0)
+    detectors: dict[DetectConfig, Detector] = {}
+    connection: Connection[Any, Any] = Connection(descriptor)
+    connection.send(("ready", None))
+    while True:
+        try:
+            job: Job | ArchiveJob = connection.recv()
+        except (EOFError, OSError):
+            return
+        with contextlib.suppress(BrokenPipeError):
+            connection.send(_answer(job, detectors))
+
+
+def _answer(job: Job | ArchiveJob, detectors: dict[DetectConfig, Detector]) -> tuple[str, object]:
+    try:
+        if isinstance(job, ArchiveJob):
+            return "result", process_archive(job)
+        config = job.recipe.detect
+        if config not in detectors:
+            detectors[config] = Detector(config)
+        return "result", process(job, detectors[config])
+    except StorageError as error:
+        return "storage", str(error)
+    except Exception:
+        return "error", traceback.format_exc()
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent goes, however it goes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

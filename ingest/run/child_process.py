@@ -1,0 +1,193 @@
+"""Work in a child process with a deadline and a memory cap: a fault ends that piece of work alone.
+
+This is the parent's side; ``semblance.ingest.run.child_main`` is the other. They exchange pickles over a private
+socket pair: the child is the parent's own process, and nothing foreign is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+import psutil
+
+from semblance.ingest.limits import LimitsConfig
+from semblance.manifests.errors import ChildError, StorageError
+
+_TICK: Final = 0.1  # seconds between two looks at the child
+_START: Final = 300.0  # seconds that a child may take to start
+_STARTS: Final = 3  # a machine out of memory may kill one that starts
+# glibc gives pages of large frames back to the kernel and takes them again for the next one, zeroed: a seventh of the
+# time of two children side by side. So it keeps up to 128 MiB; other C libraries do not read this.
+_KEPT_PAGES: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
+_ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """How a child's work on a video ended early: ``timeout``, ``crashed`` or ``oom``, and a sentence.
+
+    ``killed``: by SIGKILL, which no decoder does to itself; somebody else or the kernel did.
+    """
+
+    status: str
+    sentence: str
+    killed: bool = False
+
+
+class Child:
+    """A long-lived child process that takes videos one after another; started anew after a fault."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection[Any, Any] | None = None
+        self._first: int | None = None  # resident bytes after the first job
+
+    def run(self, job: object, limits: LimitsConfig) -> Any:
+        """What the child made of the job, or the Fault that ended it.
+
+        Raises StorageError where the job's files could not be reached, ChildError for a programming error.
+        """
+        connection = self._given(job)
+        fault = self._watch(connection, limits)
+        if fault is not None:
+            self.stop()
+            return fault
+        try:
+            kind, value = connection.recv()
+        except (EOFError, OSError):
+            return self._died()
+        self._recycle(limits.growth_mib << 20)
+        if kind == "storage":
+            raise StorageError(value)
+        if kind == "error":
+            raise ChildError(value)
+        return value
+
+    def _given(self, job: object) -> Connection[Any, Any]:
+        """The connection to a child that has the job; one that died while it was idle is replaced."""
+        connection = self._ready()
+        try:
+            connection.send(job)
+        except OSError:
+            self.stop()
+            connection = self._ready()
+            connection.send(job)
+        return connection
+
+    def _recycle(self, growth: int) -> None:
+        """Stop a child that holds ``growth`` bytes more than after its first job: what it works with leaks."""
+        assert self._process is not None
+        try:
+            held = psutil.Process(self._process.pid).memory_info().rss
+        except psutil.Error:
+            return
+        self._first = self._first or held
+        if held - self._first > growth:
+            self.stop()
+
+    def _ready(self) -> Connection[Any, Any]:
+        if self._process is not None and self._process.poll() is None and self._connection is not None:
+            return self._connection
+        for _ in range(_STARTS - 1):
+            with contextlib.suppress(ChildError):
+                return self._start()
+        return self._start()
+
+    def _start(self) -> Connection[Any, Any]:
+        self.stop()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "semblance.ingest.run.child_main", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=_KEPT_PAGES | os.environ | _ONE_THREAD,
+            )
+        self._connection = Connection(ours.detach())
+        if not self._connection.poll(_START):
+            self.stop()
+            raise ChildError("the child process did not start in time")
+        try:
+            self._connection.recv()
+        except (EOFError, OSError) as error:
+            self.stop()
+            raise ChildError("the child process ended while it started") from error
+        return self._connection
+
+    def _watch(self, connection: Connection[Any, Any], limits: LimitsConfig) -> Fault | None:
+        """Wait for an answer; a Fault if a limit is passed first."""
+        assert self._process is not None
+        try:
+            child = psutil.Process(self._process.pid)
+            cpu_before, started = _cpu(child), time.monotonic()
+            while not connection.poll(_TICK):
+                if (spent := _cpu(child) - cpu_before) > limits.cpu_seconds:
+                    return Fault(status="timeout", sentence=_over("CPU time", spent, limits.cpu_seconds, "s"))
+                if (waited := time.monotonic() - started) > limits.wall_seconds:
+                    return Fault(status="timeout", sentence=_over("wall time", waited, limits.wall_seconds, "s"))
+                if (held := child.memory_info().rss / 2**20) > limits.memory_mib:
+                    return Fault(status="oom", sentence=_over("memory", held, limits.memory_mib, "MiB"))
+        except psutil.Error:
+            return None  # the child is gone: reading the answer will say so
+        return None
+
+    def _died(self) -> Fault:
+        assert self._process is not None
+        code = self._process.wait()
+        self.stop()
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        killed = code == -signal.SIGKILL
+        why = "the machine is probably short of memory" if killed else "the file is probably damaged"
+        return Fault(status="crashed", sentence=f"the decoding process died ({how}); {why}.", killed=killed)
+
+    def stop(self) -> None:
+        """Kill the child, if there is one."""
+        self._first = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def _over(what: str, value: float, limit: float, unit: str) -> str:
+    return (
+        f"{what} passed the limit of {limit:g} {unit} ({value:.0f} {unit}); "
+        "raise it in the recipe's limits if the file is sound."
+    )
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+_idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
+
+
+@contextlib.contextmanager
+def borrowed() -> Iterator[Child]:
+    """A child of this process for one piece of work: an idle one, or a new one."""
+    try:
+        child = _idle.get_nowait()
+    except queue.Empty:
+        child = Child()
+        atexit.register(child.stop)
+    try:
+        yield child
+    finally:
+        _idle.put(child)

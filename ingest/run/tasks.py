@@ -1,0 +1,219 @@
+"""What runs on a worker: a video or an archive of faces, a tally of it, and the sealing of a shard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from semblance.ingest.process.archive import DECODER, ArchiveJob
+from semblance.ingest.process.rows import faulty
+from semblance.ingest.process.video import Job, Result
+from semblance.ingest.run.child_process import Fault, borrowed
+from semblance.ingest.steps.pairing import Guide
+from semblance.manifests import schema, storage, tables
+from semblance.manifests.records import FAILURES, Outcome, Video
+from semblance.quality import video
+from semblance.shards import write
+from semblance.shards.layout import Receipt, key_of
+from semblance.shards.repack.restore import read_back
+
+_ENDED: Final = ("timeout", "crashed", "oom")  # how a child's work can be cut short
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildCounts:
+    """Counts of a part of a build; they merge with ``+``."""
+
+    videos: int = 0
+    failures: int = 0
+    frames: int = 0
+    faces: int = 0
+    kept: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: BuildCounts) -> BuildCounts:
+        return BuildCounts(
+            videos=self.videos + other.videos,
+            failures=self.failures + other.failures,
+            frames=self.frames + other.frames,
+            faces=self.faces + other.faces,
+            kept=self.kept + other.kept,
+            rejected=self.rejected + other.rejected,
+            reasons=self.reasons + other.reasons,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoDone:
+    """What the driver hears of a processed video; ``planned``: its fault was known before it was opened."""
+
+    video_id: str
+    shard: str
+    status: str
+    error: str | None
+    decoder: str | None
+    seconds: float | None
+    planned: bool
+    tally: BuildCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardLost:
+    """A shard that some videos were to be put into anew and that has no whole rest any more."""
+
+    shard: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """How a shard is sealed: ``order`` names its videos, ``keeps`` those of them that keep what they gave before."""
+
+    out: str
+    shard: str
+    fingerprint: str
+    seed: int
+    extension: str
+    order: tuple[str, ...]
+    keeps: tuple[str, ...] | None = None
+
+
+def run_video(job: Job, guide: Guide | None) -> Result:
+    """Process a video in a child, once more with the other decoder after a fault or an unreadable file.
+
+    Whatever happens to the file, there is an outcome with a status; raises ChildError for a programming error.
+    """
+    if job.video.fault is not None:
+        return Result(outcome=faulty(job.video, job.video.fault, job.video.fault_note))
+    job = replace(job, guide=guide)
+    decoders = [job.decoder, *(name for name in video.available() if name != job.decoder)]
+    first: Result | None = None
+    for decoder in decoders[:2]:
+        result = _attempt(replace(job, decoder=decoder))
+        if result.outcome.video["status"] not in (*_ENDED, "decode_error"):
+            return result
+        first = first or result
+    assert first is not None
+    ended = first.outcome.video["status"]
+    if job.recipe.masks and job.video.mask is not None and job.without_masks is None and ended in _ENDED:
+        note = f"with its mask video the video ended in {ended}, so that it was read without"
+        alone = run_video(replace(job, without_masks=note), guide)
+        if alone.outcome.video["status"] not in _ENDED:
+            return alone
+    return first
+
+
+def run_archive(job: ArchiveJob) -> tuple[Outcome, ...]:
+    """Process an archive's sequences in a child, one by one where that was ended: a fault ends its sequence alone.
+
+    Outcomes stand in the job's order; raises ChildError for a programming error.
+    """
+    answer: tuple[Outcome, ...] | Fault = _supervised(job)
+    if not isinstance(answer, Fault):
+        return answer
+    if len(job.videos) > 1:
+        return tuple(outcome for alone in job.apart() for outcome in run_archive(alone))
+    return (faulty(job.videos[0], answer.status, answer.sentence, decoder=DECODER),)
+
+
+def _attempt(job: Job) -> Result:
+    answer: Result | Fault = _supervised(job)
+    if isinstance(answer, Fault):
+        return Result(outcome=faulty(job.video, answer.status, answer.sentence, decoder=job.decoder))
+    return answer
+
+
+def _supervised(job: Job | ArchiveJob) -> Any:
+    """What a child makes of the job; a child that was shot from outside says nothing of the file: another one tries."""
+    with borrowed() as child:
+        answer = child.run(job, job.recipe.deadline)
+        return child.run(job, job.recipe.deadline) if isinstance(answer, Fault) and answer.killed else answer
+
+
+def outcome_of(result: Result) -> Outcome:
+    return result.outcome
+
+
+def outcome_at(outcomes: Sequence[Outcome], place: int) -> Outcome:
+    return outcomes[place]
+
+
+def guide_of(result: Result) -> Guide | None:
+    return result.guide
+
+
+def tell(outcome: Outcome, planned: bool) -> VideoDone:
+    """What the driver wants to know of a video."""
+    row = outcome.video
+    return VideoDone(
+        video_id=row["video_id"],
+        shard=row["shard"],
+        status=row["status"],
+        error=row.get("error"),
+        decoder=row.get("decoder"),
+        seconds=row.get("seconds_total"),
+        planned=planned,
+        tally=tally(outcome),
+    )
+
+
+def tally(outcome: Outcome) -> BuildCounts:
+    """The counts that the progress line shows."""
+    row = outcome.video
+    faces = (one.row for one in outcome.rejections if one.row["unit"] == "face")
+    return BuildCounts(
+        videos=1,
+        failures=int(row["status"] in FAILURES),
+        frames=row["frames_sampled"],
+        faces=row["faces_seen"],
+        kept=row["crops_kept"],
+        rejected=row["crops_rejected"],
+        reasons=Counter(row["reason"] for row in faces),
+    )
+
+
+def seal(outcomes: Sequence[Outcome], how: Seal) -> Receipt | ShardLost:
+    """Commit one shard; where some videos keep what they gave, only if the others gave something else than before."""
+    if how.keeps is None:
+        return _seal(outcomes, how, anew=False)
+    receipt = write.committed(how.out, key_of(how.shard), how.fingerprint, thorough=True)
+    if receipt is None:
+        return ShardLost(shard=how.shard)
+    before = read_back(how.out, receipt, how.order, None, how.extension)
+    now = {outcome.video["video_id"]: outcome for outcome in outcomes}
+    taken = [now[name] if name in now and not _worse(now[name], before[name]) else before[name] for name in how.order]
+    if all(_known(outcome.video) == _known(before[outcome.video["video_id"]].video) for outcome in taken):
+        return receipt
+    return _seal(taken, how, anew=True)
+
+
+def _worse(now: Outcome, before: Outcome) -> bool:
+    """Whether another try gave nothing where the first gave something."""
+    return now.video["status"] in FAILURES and not now.samples and bool(before.samples)
+
+
+def _seal(outcomes: Sequence[Outcome], how: Seal, *, anew: bool) -> Receipt:
+    return write.seal(
+        how.out,
+        how.shard,
+        outcomes,
+        fingerprint=how.fingerprint,
+        seed=how.seed,
+        picture_extension=how.extension,
+        anew=anew,
+    )
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a video gave, without the times, the shard (null where it has no sample) and what an error measured."""
+    stored: dict[str, Any] = (
+        tables.to_arrow([row], "videos").drop_columns([*schema.TIMES, "shard", "error"]).to_pylist()[0]
+    )
+    return stored
+
+
+def sees(root: str, probe: Video | None) -> bool:
+    """Whether this worker can read the input; the path is the one that the driver uses."""
+    return probe is None or storage.exists(storage.join(root, probe.path))

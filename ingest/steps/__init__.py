@@ -1,0 +1,1 @@
+"""The steps of one video: frames, pairing, tracks, crops, recompression."""

@@ -1,0 +1,183 @@
+"""Faces cut from frames: squares around the box, or five-point aligned."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from semblance.manifests.config import Config
+from semblance.manifests.records import Box, Crop, Face, Frame, Geometry, Image, Mask
+
+PROBE: Final = 224  # px: the measures never see more, and never invented pixels
+
+# The five-point template of ArcFace (Deng et al. 2019) in a 112 px square, shifted by 8 px in x as its authors
+# do for square crops: left eye, right eye, nose, left and right mouth corner.
+TEMPLATE: Final = np.array(
+    [
+        [30.2946 + 8, 51.6963],
+        [65.5318 + 8, 51.5014],
+        [48.0252 + 8, 71.7366],
+        [33.5493 + 8, 92.3655],
+        [62.7299 + 8, 92.2041],
+    ]
+)
+TEMPLATE_SIDE: Final = 112.0
+
+
+class CropConfig(Config):
+    """``box``: a square of ``margin`` times the longer box side. ``aligned``: the five landmarks laid on the
+    ArcFace template, which the margin makes smaller. ``size`` is the stored side in pixels.
+    """
+
+    kind: Literal["box", "aligned"] = "box"
+    size: int = Field(default=224, ge=16, le=2048)
+    margin: float = Field(default=1.3, ge=1.0, le=5.0)
+
+
+def cut(frame: Frame, face: Face, config: CropConfig) -> Crop:
+    """The crop of one face; outside the frame the edge pixels go on."""
+    if config.kind == "aligned":
+        return _cut_aligned(frame, face, config)
+    height, width = frame.image.shape[:2]
+    geometry = square(face.box, config.margin, width, height)
+    native = _native(frame.image, geometry)
+    probe = resize(native, min(geometry.side, PROBE))
+    scale = probe.shape[0] / geometry.side
+    origin = (geometry.x0, geometry.y0)
+    return Crop(
+        face=face,
+        geometry=geometry,
+        image=probe if probe.shape[0] == config.size else resize(native, config.size),
+        probe=probe,
+        box_in_probe=_box([(value - origin[i % 2]) * scale for i, value in enumerate(face.box)]),
+        landmarks_in_probe=tuple((value - origin[i % 2]) * scale for i, value in enumerate(face.landmarks)),
+    )
+
+
+def _native(image_HWC: Image, geometry: Geometry) -> Image:
+    """The square's pixels; outside the frame the edge pixels go on."""
+    height, width = image_HWC.shape[:2]
+    x0, y0, x1, y1 = geometry.x0, geometry.y0, geometry.x0 + geometry.side, geometry.y0 + geometry.side
+    if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
+        return image_HWC[y0:y1, x0:x1]
+    rows, columns = np.clip(np.arange(y0, y1), 0, height - 1), np.clip(np.arange(x0, x1), 0, width - 1)
+    return image_HWC[rows[:, None], columns[None, :]]
+
+
+def cut_mask(mask_HW: Mask, face: Face, config: CropConfig) -> Mask:
+    """What ``cut`` takes of a frame, taken of the frame's mask: the same square or warp, nearest neighbours.
+
+    ``mask_HW`` is as large as the frame; its values stay as they are.
+    """
+    if config.kind == "aligned":
+        drawn = _between_indices(_to_crop(face, config))
+        size, flags = (config.size, config.size), cv2.INTER_NEAREST
+        return cv2.warpAffine(mask_HW, drawn, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+    height, width = mask_HW.shape
+    geometry = square(face.box, config.margin, width, height)
+    return scale_mask(_native(mask_HW, geometry), config.size, config.size)
+
+
+def scale_mask(mask_HW: Mask, width: int, height: int) -> Mask:
+    """A mask at another size: the value of the nearest pixel centre."""
+    rows = (2 * np.arange(height) + 1) * mask_HW.shape[0] // (2 * height)
+    columns = (2 * np.arange(width) + 1) * mask_HW.shape[1] // (2 * width)
+    return np.ascontiguousarray(mask_HW[rows[:, None], columns[None, :]])
+
+
+def square(box: Box, margin: float, width: int, height: int) -> Geometry:
+    """The square of side ``margin`` x the longer box side, centred on the box.
+
+    It is shifted inside the frame along each axis where it fits; where it is longer than the frame it
+    stays centred and reaches over.
+    """
+    side = max(round(margin * max(box[2] - box[0], box[3] - box[1])), 1)
+    x0 = round((box[0] + box[2] - side) / 2)
+    y0 = round((box[1] + box[3] - side) / 2)
+    if side <= width:
+        x0 = min(max(x0, 0), width - side)
+    if side <= height:
+        y0 = min(max(y0, 0), height - side)
+    return Geometry(x0=x0, y0=y0, side=side)
+
+
+def resize(image_HWC: Image, side: int) -> Image:
+    """A square image at another side: area averaging down, cubic up."""
+    before = image_HWC.shape[0]
+    if before == side:
+        return np.ascontiguousarray(image_HWC)
+    kind = cv2.INTER_AREA if side < before else cv2.INTER_CUBIC
+    return cv2.resize(image_HWC, (side, side), interpolation=kind)  # type: ignore[return-value]
+
+
+def similarity(source_N2: NDArray[np.float64], target_N2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The (2, 3) rotation, scale and shift that lays ``source`` on ``target`` with least squares."""
+    x, y = source_N2[:, 0], source_N2[:, 1]
+    one, zero = np.ones_like(x), np.zeros_like(x)
+    equations = np.concatenate([np.stack([x, -y, one, zero], 1), np.stack([y, x, zero, one], 1)])
+    (a, b, u, v), *_ = np.linalg.lstsq(equations, np.concatenate([target_N2[:, 0], target_N2[:, 1]]), rcond=None)
+    return np.array([[a, -b, u], [b, a, v]])
+
+
+def template(size: int, margin: float) -> NDArray[np.float64]:
+    """The template's five points in a ``size`` px crop whose margin makes the face smaller (as DeepfakeBench)."""
+    points = (TEMPLATE / TEMPLATE_SIDE - 0.5) / margin + 0.5
+    return np.asarray(points * size)
+
+
+def _cut_aligned(frame: Frame, face: Face, config: CropConfig) -> Crop:
+    landmarks = np.array(face.landmarks, np.float64).reshape(5, 2)
+    to_crop = _to_crop(face, config)
+    scale = max(float(np.hypot(to_crop[0, 0], to_crop[1, 0])), 1e-3)  # crop px a source px
+    side = max(round(config.size / scale), 1)
+    probe_side = min(side, PROBE)
+    to_probe = to_crop * (probe_side / config.size)
+    probe = _warp(frame.image, to_probe, probe_side)
+    centre = cv2.invertAffineTransform(to_crop) @ np.array([config.size / 2, config.size / 2, 1.0])
+    x0, y0, x1, y1 = face.box
+    corners = _map(to_probe, np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]))
+    return Crop(
+        face=face,
+        geometry=Geometry(x0=round(centre[0] - side / 2), y0=round(centre[1] - side / 2), side=side),
+        image=probe if probe_side == config.size else _warp(frame.image, to_crop, config.size),
+        probe=probe,
+        box_in_probe=_box([*corners.min(0), *corners.max(0)]),
+        landmarks_in_probe=tuple(float(value) for value in _map(to_probe, landmarks).reshape(-1)),
+    )
+
+
+def _to_crop(face: Face, config: CropConfig) -> NDArray[np.float64]:
+    """The (2, 3) similarity from the frame to the aligned crop."""
+    landmarks = np.array(face.landmarks, np.float64).reshape(5, 2)
+    return similarity(landmarks, template(config.size, config.margin))
+
+
+def _warp(image: Image, matrix: NDArray[np.float64], side: int) -> Image:
+    """Warp to a square; where the source shrinks, draw it larger first and average, so that nothing aliases."""
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    times = max(int(np.ceil(1 / scale - 1e-6)), 1) if scale > 0 else 1
+    times = min(times, max(4096 // side, 1))
+    drawn = _between_indices(matrix * times)
+    large = cv2.warpAffine(
+        image, drawn, (side * times, side * times), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return resize(large, side)  # type: ignore[arg-type]
+
+
+def _between_indices(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The map between pixel indices that a map between positions is: pixel centres lie at halves."""
+    shift = matrix[:, :2] @ (0.5, 0.5) - 0.5
+    return np.asarray(np.concatenate([matrix[:, :2], (matrix[:, 2] + shift)[:, None]], axis=1))
+
+
+def _map(matrix: NDArray[np.float64], points_N2: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(points_N2 @ matrix[:, :2].T + matrix[:, 2])
+
+
+def _box(values: list[float]) -> Box:
+    x0, y0, x1, y1 = (float(value) for value in values)
+    return x0, y0, x1, y1

@@ -1,0 +1,153 @@
+"""Recipes: frozen configuration, how it is read, its one canonical JSON, and the fingerprint made from it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from semblance.manifests.errors import UsageError
+
+
+class Config(BaseModel):
+    """Base of every recipe section: frozen, complete, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+C = TypeVar("C", bound=Config)
+
+
+def canonical_json(value: Any) -> str:
+    """The one spelling of ``value``: sorted keys, no blanks, UTF-8 as it is."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """SHA-256 in hex of the canonical JSON of ``parts``."""
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield ``(dotted key, leaf)`` of a nested mapping."""
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from flatten(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Readable lines ``key: old -> new`` for every leaf that differs."""
+    before, after = dict(flatten(old)), dict(flatten(new))
+    return [
+        f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, "absent") != after.get(key, "absent")
+    ]
+
+
+def load(kind: type[C], named: Mapping[str, Mapping[str, Any]], name_or_file: str, settings: Sequence[str] = ()) -> C:
+    """The recipe that one of the ``named`` ones or a YAML or JSON file gives, ``key=value`` settings laid over it.
+
+    Raises UsageError for an unknown name, an unreadable file, an unknown key or a value out of range.
+    """
+    return parse(kind, lay_over(read(named, name_or_file), settings), name_or_file)
+
+
+def read(named: Mapping[str, Mapping[str, Any]], name_or_file: str) -> dict[str, Any]:
+    """The values of a named recipe or of a file, not yet validated; a file without ``name`` is named after itself."""
+    if name_or_file in named:
+        return {"name": name_or_file} | copy.deepcopy(dict(named[name_or_file]))
+    file = Path(name_or_file)
+    if not file.is_file():
+        raise UsageError(f"There is no recipe {name_or_file!r}: it is neither a file nor one of {', '.join(named)}.")
+    try:
+        values = yaml.safe_load(file.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(
+            f"The recipe file {name_or_file} cannot be read as YAML or JSON ({_first_line(error)})."
+        ) from error
+    if not isinstance(values, dict):
+        raise UsageError(f"The recipe file {name_or_file} must hold a mapping of keys to values.")
+    return {"name": file.stem} | values
+
+
+def lay_over(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """``values`` after each ``dotted.key=value`` of the settings, the value read as YAML."""
+    values = copy.deepcopy(values)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting!r} has no value; write it as key=value, e.g. --set seed=1.")
+        _put(values, key.strip(), text)
+    return values
+
+
+def parse(kind: type[C], values: Mapping[str, Any], where: str) -> C:
+    """A validated recipe; raises UsageError with the first fault in one sentence."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        path, known = _place(kind, fault["loc"])
+        key = ".".join(path)
+        if fault["type"] == "extra_forbidden":
+            raise UsageError(
+                f"The recipe {where} has the unknown key {key!r}; known keys here are {', '.join(known)}."
+            ) from error
+        said = fault["msg"].removeprefix("Value error, ")
+        raise UsageError(f"The recipe {where} has a wrong value{f' for {key!r}' if key else ''}: {said}.") from error
+
+
+def _put(values: dict[str, Any], key: str, text: str) -> None:
+    """Lay ``text``, read as YAML, at the dotted ``key``."""
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"--set {key}: {section!r} is a value, not a section of the recipe.")
+        values = inner
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {key}: {text!r} is no YAML value.") from error
+
+
+def _place(kind: type[Config], location: Sequence[int | str]) -> tuple[list[str], list[str]]:
+    """The dotted path of a fault as the user writes it, and the keys that its section does have.
+
+    Where a section is one of several kinds, pydantic names the chosen kind in the location; a user does not.
+    """
+    path: list[str] = []
+    section: type[Config] | None = kind
+    kinds: dict[str, type[Config]] = {}
+    for part in map(str, location):
+        if part in kinds:
+            section, kinds = kinds[part], {}
+            continue
+        path.append(part)
+        if section is None or part not in section.model_fields or len(path) == len(location):
+            break
+        field = section.model_fields[part]
+        choices, by = _sections(field), field.discriminator
+        kinds = {one.model_fields[by].default: one for one in choices} if isinstance(by, str) else {}
+        section = choices[0] if choices else None
+    return path, sorted(section.model_fields) if section else []
+
+
+def _sections(field: FieldInfo) -> list[type[Config]]:
+    """The sections that a field may hold."""
+    choices = get_args(field.annotation) or (field.annotation,)
+    return [choice for choice in choices if isinstance(choice, type) and issubclass(choice, Config)]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

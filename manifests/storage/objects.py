@@ -1,0 +1,266 @@
+"""fsspec's one door: local paths and object stores alike, whole objects in, whole objects out."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+
+import fsspec
+
+from semblance.manifests.errors import StorageError
+from semblance.manifests.storage import ranges
+from semblance.manifests.storage.retry import patiently, reason
+
+T = TypeVar("T")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stat:
+    """A stored file: path relative to the folder that was walked, size in bytes, and its version.
+
+    ``version`` is the modification time in nanoseconds on disk, the etag on an object store.
+    """
+
+    path: str
+    bytes: int
+    version: str
+
+
+def is_remote(url: str) -> bool:
+    """Whether ``url`` names an object store rather than a local path."""
+    return "://" in url and not url.startswith("file://")
+
+
+def join(base: str, *parts: str) -> str:
+    """Join with "/" for local paths and URLs alike."""
+    return "/".join([base.rstrip("/") or "/", *parts]) if parts else base
+
+
+def _fs(url: str) -> tuple[Any, str]:
+    fs, path = fsspec.core.url_to_fs(url)
+    return fs, path
+
+
+def _do(url: str, action: Callable[[Any, str], T]) -> T:
+    """``action`` on the file system and its path, patiently; what lies below a file is absent."""
+    fs, path = _fs(url)
+    try:
+        return patiently(url, lambda: action(fs, path))
+    except NotADirectoryError as error:
+        raise FileNotFoundError(*error.args) from error
+
+
+def exists(url: str) -> bool:
+    try:
+        return bool(_do(url, lambda fs, path: fs.exists(path)))
+    except FileNotFoundError:  # a file where a folder should be
+        return False
+
+
+def size(url: str) -> int:
+    """Bytes of the file; raises FileNotFoundError."""
+    return int(_do(url, lambda fs, path: fs.size(path)))
+
+
+def read_bytes(url: str) -> bytes:
+    """The whole file; raises FileNotFoundError."""
+    data: bytes = _do(url, lambda fs, path: fs.cat_file(path))
+    return data
+
+
+def read_range(url: str, start: int, length: int) -> bytes:
+    """``length`` bytes from offset ``start``; raises FileNotFoundError."""
+    data: bytes = _do(url, lambda fs, path: fs.cat_file(path, start=start, end=start + length))
+    return data
+
+
+@contextmanager
+def reading(url: str) -> Iterator[IO[bytes]]:
+    """Open for reading, closed at the end of the block; raises FileNotFoundError."""
+    if is_remote(url):
+        with ranges.opened(lambda start, length: read_range(url, start, length), size(url)) as stream:
+            yield stream
+        return
+    with _do(url, lambda fs, path: fs.open(path, "rb")) as file:
+        yield file
+
+
+@contextmanager
+def spool() -> Iterator[Path]:
+    """A temporary folder on this machine; raises StorageError where it fills up."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="semblance-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        place = error.filename or tempfile.gettempdir()
+        raise StorageError(
+            f"{place} cannot hold a temporary file ({reason(error)}); free space, or name another folder with TMPDIR, "
+            "then run again."
+        ) from error
+
+
+@contextmanager
+def local_copy(url: str) -> Iterator[str]:
+    """A local path with the file's content: the file itself on disk, a temporary copy of an object."""
+    if not is_remote(url):
+        yield url.removeprefix("file://")
+        return
+    with spool() as folder:
+        target = str(folder / f"copy{Path(url).suffix[:16]}")  # a decoder may look at the suffix
+        _do(url, lambda fs, path: fs.get_file(path, target))
+        yield target
+
+
+def list_names(url: str) -> list[str]:
+    """Sorted names directly inside a folder; empty where it does not exist."""
+    fs, path = _fs(url)
+    fs.invalidate_cache()
+    try:
+        entries = _do(url, lambda fs, path: fs.ls(path, detail=False))
+    except FileNotFoundError:
+        return []
+    return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in entries if str(entry).rstrip("/") != path)
+
+
+def walk(url: str) -> list[Stat]:
+    """Every file below ``url``, sorted by path; links are followed to files, never out of a loop."""
+    if is_remote(url):
+        fs, path = _fs(url)
+        fs.invalidate_cache()
+        found = _do(url, lambda fs, path: fs.find(path, detail=True))
+        return sorted(
+            (
+                Stat(
+                    path=name[len(path) :].lstrip("/"),
+                    bytes=int(info["size"]),
+                    version=str(info.get("ETag") or info.get("etag") or info.get("mtime") or ""),
+                )
+                for name, info in found.items()
+            ),
+            key=lambda stat: stat.path,
+        )
+    root = os.path.normpath(url.removeprefix("file://"))
+    stats = []
+    for folder, _, names in os.walk(root):
+        above = "" if folder == root else f"{os.path.relpath(folder, root)}/"
+        for name in names:
+            with suppress(FileNotFoundError):  # a dangling link is not a file
+                info = os.stat(os.path.join(folder, name))
+                stats.append(Stat(path=f"{above}{name}", bytes=info.st_size, version=str(info.st_mtime_ns)))
+    return sorted(stats, key=lambda stat: stat.path)
+
+
+def publish(local: str, url: str) -> None:
+    """Make the closed local file appear whole under ``url``: copy, fsync, rename, or one upload.
+
+    Raises StorageError where the place cannot be written.
+    """
+    try:
+        if is_remote(url):
+            _do(url, lambda fs, path: _upload(fs, local, path))
+        else:
+            patiently(url, lambda: _replace(local, Path(url.removeprefix("file://"))))
+    except OSError as error:
+        raise unwritable(url, error) from error
+
+
+def _upload(fs: Any, local: str, path: str) -> None:
+    fs.put_file(local, path)
+    fs.invalidate_cache()
+    if (there := int(fs.size(path))) != os.path.getsize(local):  # a server that takes a broken-off upload for whole
+        fs.rm_file(path)
+        raise ConnectionError(f"only {there} bytes arrived")
+
+
+def _replace(local: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")  # is_draft
+    try:
+        with os.fdopen(handle, "wb") as out, open(local, "rb") as source:
+            while block := source.read(1 << 20):
+                out.write(block)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(target.parent)
+
+
+def write_bytes(url: str, data: bytes) -> None:
+    """Publish ``data`` atomically under ``url``."""
+    with spool() as folder:
+        local = folder / "part"
+        local.write_bytes(data)
+        publish(str(local), url)
+
+
+def create(url: str, data: bytes) -> bool:
+    """Write a file only where none is; whether it was this call that wrote it.
+
+    Raises StorageError where the place cannot be written.
+    """
+
+    def act(fs: Any, path: str) -> None:
+        if is_remote(url):
+            fs.pipe_file(path, data, mode="create")
+            fs.invalidate_cache()
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "xb") as file:
+            file.write(data)
+
+    try:
+        _do(url, act)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise unwritable(url, error) from error
+    return True
+
+
+def remove(url: str) -> None:
+    """Delete a file if it is there."""
+    with suppress(FileNotFoundError):
+        _do(url, lambda fs, path: fs.rm_file(path))
+
+
+def sweep(url: str) -> None:
+    """Delete below ``url`` what a killed ``publish`` left half-written; an object store shows nothing of it."""
+    if is_remote(url):
+        return
+    for stat in walk(url):
+        if is_draft(stat.path):
+            remove(join(url, stat.path))
+
+
+def is_draft(path: str) -> bool:
+    """Whether this is the name of a file that a ``publish`` on disk has not finished."""
+    name = path.rsplit("/", 1)[-1]
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def unwritable(url: str, error: OSError) -> StorageError:
+    """What to tell a user whose output cannot be written."""
+    full = "free space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return StorageError(f"{url} cannot be written ({reason(error)}); {full}choose another output, then run again.")
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""The one judge of a build: findings, and how they are shown."""

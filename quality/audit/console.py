@@ -1,0 +1,145 @@
+"""An audit on the screen: the verdict first, then everything that it rests on."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from semblance.manifests.console import plain
+from semblance.quality.audit.run import Audit, BuildAudit
+from semblance.quality.audit.text import EXAMPLES, MANY, examples, near_sentences, same, sentences, verdict
+
+_SHARED: Final = 2  # place of the count in a row of the table of leaks
+
+
+def show(audit: Audit, console: Console) -> None:
+    """Print the verdict, then everything that it rests on."""
+    _say(verdict(audit), console)
+    for one in audit.builds:
+        console.print()
+        for problem in one.problems[:EXAMPLES]:
+            _say(f"law: {problem}", console)
+        if len(one.problems) > EXAMPLES:
+            _say(f"law: ... and {len(one.problems) - EXAMPLES} more; `shards verify {one.build.name}`", console)
+        console.print(_coverage_table(one))
+        console.print(_leak_table(audit, one))
+        for sentence in sentences(audit, one):
+            _say(sentence, console)
+    for (first, second), rows in audit.between.items():
+        if rows.height:
+            console.print()
+            console.print(_between_table(first, second, rows))
+    if apart := [f"{one} and {other}" for (one, other), rows in audit.between.items() if not rows.height]:
+        _say(f"nothing shared between {'; '.join(apart)}", console)
+    if audit.near is not None:
+        console.print()
+        for sentence in near_sentences(audit.near):
+            _say(sentence, console)
+    else:
+        _say("A plan alone: no picture was compared; audit the build for equal pictures and near-duplicates.", console)
+    for sentence in examples(audit):
+        _say(sentence, console)
+    if audit.idle:
+        _say(f"--allow names what is no leak here: {', '.join(audit.idle[:EXAMPLES])}", console)
+
+
+def _coverage_table(one: BuildAudit) -> Table:
+    laid_out = f"{one.build.protocol} ({one.build.against})" if "clean" in one.build.protocol else one.build.protocol
+    table = Table(title=Text(plain(f"{one.build.name}: split laid out: {laid_out}")))
+    heads = ["side", "real", "fake", "not there", "families", "people named"]
+    keys = ["split", "real", "fake", "absent", "families", "named"]
+    if one.build.shards:
+        heads += ["failed", "no crop", "crops"]
+        keys += ["failed", "empty", "crops"]
+    for head in heads:
+        table.add_column(head, justify="left" if head == "side" else "right")
+    for row in one.coverage:
+        table.add_row(*(f"{row[key]:,}" if isinstance(row[key], int) else str(row[key]) for key in keys))
+    return table
+
+
+def _leak_table(audit: Audit, one: BuildAudit) -> Table:
+    """A row a kind of the protocol that is laid out, and of every other one a row a kind that it shares."""
+    table = Table(title="on several of train, val and test")
+    for head in (
+        "protocol",
+        "what",
+        "known",
+        "shared",
+        "%",
+        "train+val",
+        "train+test",
+        "val+test",
+        "test+other",
+        "in test videos",
+        "%",
+    ):
+        table.add_column(head, justify="left" if head in ("protocol", "what") else "right")
+    inside = audit.leaks.filter((pl.col("build") == one.build.name) & pl.col("other").is_null())
+    for column, figures in one.figures.items():
+        if column != "split" and same(one.build.plan, column):
+            continue
+        name = f"{one.build.protocol}, laid out" if column == "split" else column.removeprefix("split_")
+        rows = inside.filter(pl.col("column") == column)
+        cells = [_id_cells(row) for row in figures.iter_rows(named=True)]
+        if audit.near is not None:
+            kinds = ("bytes", "near_duplicate")
+            cells += [_pixel_cells(kind, rows.filter(pl.col("kind") == kind), one, column) for kind in kinds]
+        told = [row for row in cells if column == "split" or row[_SHARED] != "0"]
+        for row in told or [["nothing", "", "0"]]:
+            table.add_row(name, *row)
+            name = ""
+        table.add_section()
+    return table
+
+
+def _id_cells(row: dict[str, Any]) -> list[str]:
+    """The table's cells of one row of ``leaks.figures``."""
+    counts = [f"{row[key]:,}" for key in ("train_val", "train_test", "val_test", "with_test")]
+    tests = f"{row['tests_shared']:,} of {row['tests']:,}" if row["tests"] else ""
+    share = _percent(row["shared"], row["known"])
+    known, shared = f"{row['known']:,}", f"{row['shared']:,}"
+    return [MANY[row["kind"]], known, shared, share, *counts, tests, _percent(row["tests_shared"], row["tests"])]
+
+
+def _pixel_cells(kind: str, rows: pl.DataFrame, one: BuildAudit, column: str) -> list[str]:
+    known, shared = "", rows.height
+    if kind == "bytes" and one.pictures is not None:
+        standing, several = one.pictures.get(column, (0, 0))
+        known, percent = f"{standing:,}", _percent(several, standing)
+        shared = several
+    else:
+        percent = ""
+    train, val, test = (pl.col(side) > 0 for side in ("train", "val", "test"))
+    pairs = [rows.filter(both).height for both in (train & val, train & test, val & test, test & (train | val))]
+    return [MANY[kind], known, f"{shared:,}", percent, *(f"{count:,}" for count in pairs), "", ""]
+
+
+def _between_table(first: str, second: str, rows: pl.DataFrame) -> Table:
+    table = Table(title=Text(plain(f"shared by A = {first} and B = {second}")))
+    sides = ("train", "val", "test")
+    table.add_column("what")
+    for one in sides:
+        for other in sides:
+            table.add_column(f"{one}|{other}", justify="right")
+    for kind in MANY:
+        own = {
+            (a, b): count
+            for a, b, count in rows.filter(pl.col("kind") == kind).select("side", "other_side", "ids").iter_rows()
+        }
+        if own:
+            table.add_row(MANY[kind], *(f"{own.get((one, other), 0):,}" for one in sides for other in sides))
+    table.caption = "side in A|side in B; what A tests and B trains or validates with, or the reverse, breaks the audit"
+    return table
+
+
+def _say(text: str, console: Console) -> None:
+    console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else ""

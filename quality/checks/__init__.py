@@ -1,0 +1,1 @@
+"""Statistical checks of a build: shortcuts, label noise, fairness of the gates, drift."""

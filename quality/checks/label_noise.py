@@ -1,0 +1,210 @@
+"""Label noise: videos whose label is in doubt, written down as flags; shards stay as they are."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from semblance.manifests import scan, storage, tables
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.manifests.records import Box
+from semblance.quality import codec, measures
+from semblance.shards import read
+
+UNCHANGED: Final = "unchanged"  # a fake of which no track's median change_peak exceeds the recipe's limit
+EQUALS_REAL: Final = "equals_real"  # a fake whose pictures are those of a real video
+EQUALS_FAKE: Final = "equals_fake"  # a real video of another family than the fake whose pictures it has
+FLAGS: Final = (EQUALS_REAL, EQUALS_FAKE, UNCHANGED)
+FILE: Final = "manifests/flags/label-noise.parquet"
+SAME: Final = 0.5  # share of the shorter video's compared pictures that must be equal
+LEAST: Final = 2  # pictures that two videos must share
+_ALIKE: Final = 2.0  # of 255, mean difference of two pictures that are one, encoded twice (mere c40 gives 3-5)
+_BOX: Final = ("crop_x0", "crop_y0", "crop_side", "box_x0", "box_y0", "box_x1", "box_y1")
+_MOST: Final = 4000  # pairs of pictures compared on pixels
+_DEFAULT_PEAK: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The rows of ``manifests/flags`` and what was looked at."""
+
+    rows: tuple[dict[str, Any], ...]
+    fakes: int  # with a known change_peak
+    unknown: int  # fakes without: nothing can be said of them
+    compared: int  # pairs of pictures compared on pixels
+    pairs: pl.DataFrame  # real and fake videos with the same pictures: columns real, fake, same_family, share
+
+
+def peak_limit(out: str) -> float:
+    """The recipe's ``guide.change_peak``."""
+    guide = tables.description(out).get("recipe", {}).get("guide", {})
+    return float(guide.get("change_peak", _DEFAULT_PEAK))
+
+
+def judge(out: str) -> Judged:
+    """Look for label noise in the build ``out``; the flags are not yet written."""
+    limit = peak_limit(out)
+    unchanged, fakes, unknown = _unchanged(scan(out), limit)
+    pairs, compared = _equal(out, scan(out), limit)
+    rows = unchanged + _equal_rows(pairs)
+    return Judged(rows=tuple(rows), fakes=fakes, unknown=unknown, compared=compared, pairs=pairs)
+
+
+def write(out: str, judged: Judged) -> None:
+    """Replace what an earlier look wrote; where nothing is in doubt the file has no row."""
+    tables.write_rows(storage.join(out, FILE), judged.rows, "flags")
+
+
+def _row(video_id: str, flag: str, value: float | None, limit: float | None, by: str) -> dict[str, Any]:
+    return {"sample_id": None, "video_id": video_id, "flag": flag, "value": value, "limit": limit, "by": by}
+
+
+def _unchanged(samples: pl.LazyFrame, limit: float) -> tuple[list[dict[str, Any]], int, int]:
+    """Fakes that nowhere exceed the limit, nor does the same fake at another compression: rows, how many were known,
+    how many not.
+    """
+    fake = ["family_id", "method", "target_id", "donor_id"]
+    tracks = (
+        samples.filter(pl.col("label") == 1)
+        .group_by("video_id", "track", "compression", *fake)
+        .agg(pl.col("change_peak").median())
+        .group_by("video_id", "compression", *fake)
+        .agg(pl.col("change_peak").max())
+        .with_columns(versions=pl.col("compression").n_unique().over(fake), videos=pl.len().over(fake))
+        .with_columns(everywhere=pl.col("change_peak").max().over(fake))
+        .sort("video_id")
+        .collect()
+    )
+    known = tracks.drop_nulls("change_peak")
+    told = pl.all_horizontal(pl.col("method", "donor_id").is_not_null()) & (pl.col("videos") == pl.col("versions"))
+    best = pl.when(told).then("everywhere").otherwise("change_peak")
+    low = known.filter(best <= limit).select("video_id", "change_peak")
+    rows = [_row(name, UNCHANGED, value, limit, "quality flag") for name, value in low.iter_rows()]
+    return rows, known.height, tracks.height - known.height
+
+
+def _equal(out: str, samples: pl.LazyFrame, limit: float) -> tuple[pl.DataFrame, int]:
+    """Pairs of a real and a fake video whose pictures are equal: columns real, fake, same_family, share.
+
+    Candidates have equal bytes, or equal hashes of crop and frame; those are then compared on pixels, by the measure
+    and the ``limit`` that tell a forgery from mere encoding. Faces of a fake that are known to be untouched
+    (``face_label`` null) do not count: they should equal the original's.
+    """
+    place = ["sample_id", "video_id", "family_id", "shard", "tar_offset", "tar_bytes", "sha256", "phash", "frame_phash"]
+    place += _BOX
+    reals = samples.filter(pl.col("label") == 0).select(place)
+    fakes = samples.filter((pl.col("label") == 1) & (pl.col("face_label") == 1)).select(place)
+    bytes_ = reals.join(fakes, on="sha256", suffix="_fake").with_columns(same=pl.lit(True))
+    hashes = reals.join(fakes, on=["phash", "frame_phash"], suffix="_fake").filter(
+        pl.col("sha256") != pl.col("sha256_fake")
+    )
+    found = hashes.sort("sample_id", "sample_id_fake").collect()
+    counts = found.group_by("video_id", "video_id_fake").len().filter(pl.col("len") >= LEAST)
+    found = found.join(counts, on=["video_id", "video_id_fake"], maintain_order="left").head(_MOST)
+    same = [_one_picture(out, row, limit) for row in found.iter_rows(named=True)]
+    keys = ["video_id", "video_id_fake", "family_id", "family_id_fake", "sample_id", "sample_id_fake"]
+    alike = found.filter(pl.Series(same, dtype=pl.Boolean)).select(keys)
+    both = pl.concat([bytes_.select(keys).collect(), alike]).unique()
+    sizes = samples.group_by("video_id").agg(pictures=pl.len(), altered=(pl.col("face_label") == 1).sum()).collect()
+    pairs = (
+        both.group_by("video_id", "video_id_fake", "family_id", "family_id_fake")
+        .agg(shared=pl.min_horizontal(pl.col("sample_id").n_unique(), pl.col("sample_id_fake").n_unique()))
+        .join(sizes.select("video_id", "pictures"), on="video_id")
+        .join(sizes.select(video_id_fake="video_id", altered="altered"), on="video_id_fake")
+        .with_columns(share=pl.col("shared") / pl.min_horizontal("pictures", "altered"))
+        .filter((pl.col("share") > SAME) & (pl.col("shared") >= LEAST))
+        .sort("video_id", "video_id_fake")
+    )
+    columns = {"real": "video_id", "fake": "video_id_fake", "share": "share"}
+    return pairs.select(same_family=pl.col("family_id") == pl.col("family_id_fake"), **columns), found.height
+
+
+def _one_picture(out: str, row: dict[str, Any], limit: float) -> bool:
+    """Whether two pictures are one that was encoded twice: they differ little, and no more in the face than elsewhere
+    (``change_peak``: faint forgeries keep both hashes and the mean).
+    """
+    real = codec.decode(read.fetch(out, row))
+    names = ("shard", "tar_offset", "tar_bytes", *_BOX)
+    of_fake = {name: row[f"{name}_fake"] for name in names}
+    fake = codec.decode(read.fetch(out, of_fake))
+    if real.shape != fake.shape:
+        return False
+    difference = measures.absolute_difference(real, fake)
+    peak = measures.change_peak(difference, _in_crop(of_fake, fake.shape[0]))
+    return float(difference.mean()) <= _ALIKE and peak is not None and peak <= limit
+
+
+def _in_crop(row: dict[str, Any], size: int) -> Box:
+    """The face box in the pixels of its picture of ``size`` px; all of it where the place of the crop is unknown."""
+    if row["crop_side"] is None:
+        return 0, 0, size, size
+    scale = size / row["crop_side"]
+    x0, y0, x1, y1 = ((row[f"box_{one}"] - row[f"crop_{one[0]}0"]) * scale for one in ("x0", "y0", "x1", "y1"))
+    return x0, y0, x1, y1
+
+
+def _equal_rows(pairs: pl.DataFrame) -> list[dict[str, Any]]:
+    """The fake is flagged; the real video too where it is not the fake's own original, since either may be wrong."""
+    best: dict[tuple[str, str], float] = {}
+    for row in pairs.iter_rows(named=True):
+        keys = [(row["fake"], EQUALS_REAL)] + ([] if row["same_family"] else [(row["real"], EQUALS_FAKE)])
+        for key in keys:
+            best[key] = max(best.get(key, 0.0), row["share"])
+    return [_row(name, flag, share, SAME, "quality flag") for (name, flag), share in sorted(best.items())]
+
+
+def from_list(out: str, source: str, flag: str) -> tuple[list[dict[str, Any]], int]:
+    """Flags for the videos that a third party's table names, and how many of its rows name none of the build's.
+
+    A column of ids, paths or file names is found by itself: the one that names most videos. A column called like the
+    flag keeps only its true rows. Raises SemblanceError where the table cannot be read, names no video, or names
+    videos by a file name that several have.
+    """
+    if not re.fullmatch(r"[a-z0-9_]{1,40}", flag):
+        raise UsageError(f"A flag is 1 to 40 small letters, digits and '_'; {flag!r} is not.")
+    frame = _read_list(source)
+    if flag in frame.columns:
+        frame = frame.filter(pl.col(flag).str.to_lowercase().is_in(["true", "1", "yes"]))
+    videos = scan(out, "videos").select("video_id", "path").collect()
+    names = videos.with_columns(name=pl.col("path").str.split("/").list.last())
+    names = names.with_columns(stem=pl.col("name").str.replace(r"\.[^.]*$", ""))
+    best: tuple[int, str, str] = (0, "", "")
+    for column in frame.columns:
+        for key in ("video_id", "path", "name", "stem"):
+            hits = frame.filter(pl.col(column).is_in(names[key].implode())).height
+            best = max(best, (hits, column, key), key=lambda one: one[0])
+    hits, column, key = best
+    if not hits:
+        raise SemblanceError(
+            f"No column of {source} names a video of {out}; it takes one of video ids, paths or file names."
+        )
+    listed = set(frame[column].drop_nulls())
+    named = names.filter(pl.col(key).is_in(listed))
+    if twice := sorted(named.filter(pl.col(key).is_duplicated())[key]):
+        raise SemblanceError(
+            f"{source} names {twice[0]}, which several videos of {out} are called; name them by video_id or path."
+        )
+    by = source.rsplit("/", 1)[-1]
+    return [_row(name, flag, None, None, by) for name in sorted(named["video_id"])], len(listed) - named.height
+
+
+def _read_list(source: str) -> pl.DataFrame:
+    try:
+        with storage.local_copy(source) as path:
+            if source.lower().endswith((".parquet", ".pq")):
+                frame = pl.read_parquet(path)
+            else:
+                frame = pl.read_csv(path, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).partition("\n")[0]
+        raise SemblanceError(f"The list {source} cannot be read ({reason}); give a Parquet or CSV file.") from error
+    plain = [name for name, kind in frame.schema.items() if not kind.is_nested()]
+    return frame.select(pl.col(plain).cast(pl.String))
+
+
+def write_list(out: str, rows: list[dict[str, Any]], flag: str) -> None:
+    """Write the flags of one list, in place of an earlier list's of the same name."""
+    tables.write_rows(storage.join(out, f"manifests/flags/list-{flag}.parquet"), rows, "flags")

@@ -1,0 +1,85 @@
+"""A subset of videos whose acquisition no longer tells fake from real."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from semblance.manifests import scan
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import digest
+from semblance.quality.checks import separability, shortcuts
+from semblance.quality.checks.separability import Separability
+
+ROUNDS: Final = 5
+_STRATA: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """``kept`` holds the column video_id; the figure before and after, and how many matching rounds it took."""
+
+    kept: pl.DataFrame
+    before: Separability
+    after: Separability
+    rounds: int
+
+
+def match(out: str, seed: int = 0) -> Matched:
+    """Match the videos of the build ``out``; raises SemblanceError where that cannot be done."""
+    return match_table(shortcuts.video_table(scan(out), scan(out, "videos")), out, seed)
+
+
+def match_table(table: pl.DataFrame, name: str, seed: int = 0) -> Matched:
+    """Match a ``shortcuts.video_table``: videos of like propensity to be fake (Rosenbaum and Rubin 1983), told from
+    acquisition out of fold, in the same proportion of reals and fakes in every stratum; repeated on what is left
+    until the lower 95 % bound is at most 0.6.
+
+    Raises SemblanceError where families are too few, or where no proportion leaves 20 families.
+    """
+    columns = list(shortcuts.ACQUISITION)
+    before = after = separability.tell(table, columns, seed)
+    if before.auc is None:
+        raise SemblanceError(
+            f"{name} has {before.families} families with known acquisition, fewer than {separability.LEAST_FAMILIES}: "
+            "too few to match; build more of the dataset."
+        )
+    kept, rounds = table, 0
+    while after.low is not None and after.low > shortcuts.ALARM and rounds < ROUNDS:
+        kept, rounds = _balanced(kept, after, seed), rounds + 1
+        after = separability.tell(kept, columns, seed)
+    if after.auc is None or after.low is None or after.low > shortcuts.ALARM:
+        ways = ", ".join(way.column for way in before.giveaways[:3])
+        raise SemblanceError(
+            f"No subset of {name} is matched: reals and fakes hardly overlap in {ways}; encode both alike from their "
+            "sources instead, and build again."
+        )
+    ids = kept.filter(pl.col("video_id").is_in(after.ids)) if rounds else kept
+    return Matched(kept=ids.select("video_id").sort("video_id"), before=before, after=after, rounds=rounds)
+
+
+def _balanced(table: pl.DataFrame, found: Separability, seed: int) -> pl.DataFrame:
+    """Equal proportions in every stratum of the score: one fake a real, or the whole table's, whichever keeps more."""
+    edges = np.unique(np.quantile(found.scores, np.linspace(0, 1, _STRATA + 1)[1:-1]))
+    strata = pl.DataFrame({"video_id": found.ids, "stratum": np.searchsorted(edges, found.scores)})
+    rows = table.join(strata, on="video_id")
+    rows = rows.with_columns(order=pl.Series([digest("match", seed, one) for one in rows["video_id"]]))
+    counts = rows.group_by("stratum").agg(reals=(pl.col("label") == 0).sum(), fakes=(pl.col("label") == 1).sum())
+    counts = counts.filter((pl.col("reals") > 0) & (pl.col("fakes") > 0))
+    choices = []
+    for ratio in {1.0, float(counts["fakes"].sum() or 1) / float(counts["reals"].sum() or 1)}:
+        units = pl.min_horizontal(pl.col("reals"), pl.col("fakes") / ratio)
+        choices.append(
+            counts.select(
+                "stratum",
+                take_0=units.floor() if ratio >= 1 else (units * ratio).floor() / ratio,
+                take_1=units.floor() * ratio if ratio >= 1 else (units * ratio).floor(),
+            )
+        )
+    best = max(choices, key=lambda one: float((one["take_0"] + one["take_1"]).sum()))
+    ranked = rows.join(best, on="stratum").with_columns(rank=pl.col("order").rank("ordinal").over("stratum", "label"))
+    wanted = pl.when(pl.col("label") == 0).then(pl.col("take_0")).otherwise(pl.col("take_1")).round()
+    return ranked.filter(pl.col("rank") <= wanted).select(table.columns)

@@ -1,0 +1,225 @@
+"""How well some columns tell two labels apart: cross-validated by family, with an interval and what gives it away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from semblance.manifests.records import digest
+
+Numbers = NDArray[np.float64]
+Wholes = NDArray[np.int64]
+
+FOLDS: Final = 5
+ROUNDS: Final = 200  # of the bootstrap
+LEAST_FAMILIES: Final = 20  # with fewer, nothing is told
+KNOWN: Final = 0.8  # a column that is less often known, of reals or of fakes, is not used
+MOST: Final = 6000  # videos of one comparison; whole families are left out by hash
+_LEAST_CONSTANT: Final = 3  # families, for a column of one value a label to mean anything
+_RARE: Final = 50  # categories of a column that are told apart; the rest is one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Separator:
+    """What one column gives away alone: its area under the ROC curve, and what is usual in reals and fakes."""
+
+    column: str
+    auc: float
+    real: str
+    fake: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Separability:
+    """``auc`` with its 95 % interval over families; None where families are too few, or no column was known of reals
+    and fakes alike.
+
+    ``scores`` are the out-of-fold probabilities of label 1 of ``ids``.
+    """
+
+    auc: float | None
+    low: float | None
+    high: float | None
+    reals: int
+    fakes: int
+    families: int
+    used: tuple[str, ...]
+    unused: tuple[str, ...]
+    giveaways: tuple[Separator, ...]
+    constant: tuple[str, ...]  # columns with one value in all reals and another in all fakes, in words
+    ids: tuple[str, ...]
+    scores: Numbers
+
+
+def area(scores: Numbers, labels: Wholes, weights: Numbers | None = None) -> float:
+    """Weighted area under the ROC curve, ties counted half (Hanley and McNeil 1982); all arrays (N,).
+
+    NaN where one label has no weight.
+    """
+    weights = np.ones(len(scores)) if weights is None else weights
+    _, place = np.unique(scores, return_inverse=True)
+    positive = np.bincount(place, weights * labels)
+    negative = np.bincount(place, weights * (1 - labels))
+    below = np.cumsum(negative) - negative / 2
+    whole = positive.sum() * negative.sum()
+    return float((positive * below).sum() / whole) if whole else float("nan")
+
+
+def interval(scores: Numbers, labels: Wholes, families: Wholes, seed: int = 0) -> tuple[float, float]:
+    """The 95 % percentile interval of ``area`` when families are drawn with replacement (Efron 1979)."""
+    chance = np.random.default_rng(seed)
+    count = int(families.max()) + 1
+    drawn = []
+    for _ in range(ROUNDS):
+        weights = np.bincount(chance.integers(0, count, count), minlength=count).astype(np.float64)
+        drawn.append(area(scores, labels, weights[families]))
+    known = np.array([one for one in drawn if not np.isnan(one)])
+    low, high = np.quantile(known, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def tell(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Separability:
+    """Try to tell ``label`` by ``columns``; ``table`` has a row a video with video_id, label and family_id.
+
+    No classifier ever sees that a value is missing: a column that is not known of most reals and of most fakes is
+    not used, and a video that lacks one of those used is left out; nothing is filled in.
+    """
+    table = _bounded(table, seed)
+    used = _known(table, columns)
+    kept = table.drop_nulls(used).sort("video_id") if used else table.sort("video_id")
+    labels = kept["label"].cast(pl.Int64).to_numpy()
+    families = kept["family_id"].rank("dense").cast(pl.Int64).to_numpy() - 1
+    count = int(families.max()) + 1 if len(families) else 0
+    unused = tuple(name for name in columns if name not in used)
+    result: dict[str, Any] = {
+        "reals": int((labels == 0).sum()),
+        "fakes": int((labels == 1).sum()),
+        "families": count,
+        "used": tuple(used),
+        "unused": unused,
+        "constant": tuple(_constant(kept, used)) if count >= _LEAST_CONSTANT else (),
+    }
+    folds = _folds(kept["family_id"].to_list(), seed)
+    if not used or count < LEAST_FAMILIES or not _testable(labels, folds):
+        nothing = np.zeros(0)
+        return Separability(auc=None, low=None, high=None, giveaways=(), ids=(), scores=nothing, **result)
+    values = np.stack([_numbers(kept[name]) for name in used], axis=1)
+    scores = _out_of_fold(values, labels, folds, seed, trees=40)
+    low, high = interval(scores, labels, families, seed)
+    alone = [
+        Separator(
+            column=name,
+            auc=area(_out_of_fold(values[:, [place]], labels, folds, seed, trees=1), labels),
+            real=_usual(kept.filter(label=0)[name]),
+            fake=_usual(kept.filter(label=1)[name]),
+        )
+        for place, name in enumerate(used)
+    ]
+    alone.sort(key=lambda one: (-one.auc, one.column))
+    return Separability(
+        auc=area(scores, labels),
+        low=low,
+        high=high,
+        giveaways=tuple(alone),
+        ids=tuple(kept["video_id"]),
+        scores=scores,
+        **result,
+    )
+
+
+def _constant(kept: pl.DataFrame, used: list[str]) -> Iterator[str]:
+    """Columns that tell the label without any statistics."""
+    for name in used:
+        real, fake = (kept.filter(label=label)[name].unique() for label in (0, 1))
+        if len(real) == len(fake) == 1 and real[0] != fake[0]:
+            yield f"{name}, real {real[0]}, fake {fake[0]}"
+
+
+def _bounded(table: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """At most about MOST videos: whole families, chosen by hash."""
+    if table.height <= MOST:
+        return table
+    sizes = dict(table.group_by("family_id").len().iter_rows())
+    kept, total = [], 0
+    for name in sorted(sizes, key=lambda one: digest(seed, one)):
+        if total >= MOST:
+            break
+        kept.append(name)
+        total += sizes[name]
+    return table.filter(pl.col("family_id").is_in(kept))
+
+
+def _known(table: pl.DataFrame, columns: list[str]) -> list[str]:
+    """The columns that most reals and most fakes have, together: the least known go first."""
+    used = [name for name in columns if table[name].null_count() < table.height]
+    sides = [table.filter(label=label) for label in (0, 1)]
+    if any(side.is_empty() for side in sides):
+        return []
+
+    def share(names: list[str]) -> float:
+        return min(side.drop_nulls(names).height / side.height for side in sides)
+
+    while used and share(used) < KNOWN:
+        used.remove(min(used, key=lambda name: (share([name]), name)))
+    return used
+
+
+def _folds(families: list[str], seed: int) -> Wholes:
+    """(N,) the fold of each row: families shuffled by hash, dealt in turn."""
+    order = sorted(set(families), key=lambda one: digest("fold", seed, one))
+    place = {name: number % FOLDS for number, name in enumerate(order)}
+    return np.array([place[name] for name in families], np.int64)
+
+
+def _testable(labels: Wholes, folds: Wholes) -> bool:
+    """Whether both labels are there when any fold is left out."""
+    return all(len(np.unique(labels[folds != fold])) == 2 for fold in range(FOLDS))
+
+
+def _out_of_fold(values: Numbers, labels: Wholes, folds: Wholes, seed: int, *, trees: int) -> Numbers:
+    """(N,) the probability of label 1 by trees grown without the row's fold; one tree looks at all columns."""
+    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.tree import DecisionTreeClassifier
+
+    scores = np.full(len(labels), 0.5)
+    for fold in np.unique(folds):
+        inside = folds != fold
+        leaf = max(3, int(inside.sum()) // 100)
+        kind = {"min_samples_leaf": leaf, "class_weight": "balanced", "random_state": seed}
+        model = (
+            DecisionTreeClassifier(max_depth=3, **kind)
+            if trees == 1
+            else ExtraTreesClassifier(n_estimators=trees, max_depth=6, max_features=None, n_jobs=1, **kind)
+        )
+        model.fit(values[inside], labels[inside])
+        scores[~inside] = model.predict_proba(values[~inside])[:, 1]
+    return np.round(scores, 9)  # sums of equal votes in another order are still ties
+
+
+def _numbers(column: pl.Series) -> Numbers:
+    """Numbers as they are; names as their rank by frequency, which knows nothing of labels."""
+    if column.dtype.is_numeric() or column.dtype == pl.Boolean:
+        return column.cast(pl.Float64).to_numpy()
+    counted = column.value_counts().sort(["count", column.name], descending=[True, False])
+    place = {name: min(number, _RARE) for number, name in enumerate(counted[column.name])}
+    return np.array([place[name] for name in column], np.float64)
+
+
+def _usual(column: pl.Series) -> str:
+    """The median of numbers, the most frequent of names with its share."""
+    if column.dtype.is_numeric():
+        middle = float(np.median(column.cast(pl.Float64).to_numpy()))
+        return f"{middle:,.0f}" if abs(middle) >= 1000 else f"{middle:.4g}"
+    counted = column.value_counts().sort(["count", column.name], descending=[True, False])
+    return f"{counted[column.name][0]} ({counted['count'][0] / len(column):.0%})"
+
+
+def one_thread() -> None:
+    """Keep native pools small where a machine is shared; called by commands, before scikit-learn is loaded."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,0 +1,224 @@
+"""The shortcut audit: can the label be told without looking at the face?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import polars as pl
+
+from semblance.manifests import scan
+from semblance.quality.checks import separability
+from semblance.quality.checks.separability import Separability
+
+Verdict = Literal["even", "shortcut", "too few to tell", "nothing known", "baseline"]
+
+ALARM: Final = 0.6  # of the lower 95 % bound
+
+# Of the frame, away from every face.
+OUTSIDE: Final = ("blur_outside", "brightness_outside", "contrast_outside")
+# How a video was recorded, stored and framed. A label that these tell was given away by whoever collected the videos.
+ACQUISITION: Final = (
+    "width",
+    "height",
+    "fps",
+    "duration_s",
+    "bit_rate",
+    "bits_per_pixel",
+    "codec",
+    "encoder",
+    "gop",
+    "rotation",
+    "has_audio",
+    "compression",
+    "box_x",
+    "box_y",
+    "box_side",
+    "box_share",
+    *OUTSIDE,
+)
+# Statistics of the crop, face included: they may be evidence of the forgery, so they are a baseline and no alarm.
+FACE: Final = ("blur", "blur_face", "brightness", "contrast", "encoded_bytes", "bytes_per_pixel")
+# There because of the label, or a name for it: no classifier may see them (null patterns neither, see ``telling``).
+BARRED: Final = (
+    "change",
+    "change_peak",
+    "guide",
+    "method",
+    "face_label",
+    "mask",
+    "confidence",  # a guided face's is its original's
+    "phash",
+    "frame_phash",
+    "sha256",
+    "path",
+    "part",
+    "created",
+    "ita",  # never used of a person
+)
+REMEDY: Final = (
+    "encode reals and fakes alike, or keep a subset matched on these columns: `quality match OUT --to keep.parquet`, "
+    "then `shards repack OUT --split PROTOCOL --keep keep.parquet --to OUT2`"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One of the two figures of one comparison, and what it means."""
+
+    kind: Literal["acquisition", "face"]
+    verdict: Verdict
+    found: Separability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Reals against the fakes of one method (None: all) of one compression (None: all)."""
+
+    method: str | None
+    compression: str | None
+    acquisition: Figure
+    face: Figure
+
+    @property
+    def name(self) -> str:
+        what = "all fakes" if self.method is None else self.method
+        return what if self.compression is None else f"{what}, {self.compression}"
+
+
+def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame) -> pl.DataFrame:
+    """A row a video that has kept crops: ids, label, method, and the columns of both figures.
+
+    Measures are medians over its kept crops; box_x, box_y, box_side are shares of the frame's size.
+    """
+    wide, high = pl.col("box_x1") - pl.col("box_x0"), pl.col("box_y1") - pl.col("box_y0")
+    crops = (
+        samples.filter(pl.col("verdict") == "keep")
+        .select(
+            "video_id",
+            "blur",
+            "blur_face",
+            "brightness",
+            "contrast",
+            *OUTSIDE,
+            "encoded_bytes",
+            bytes_per_pixel=pl.col("encoded_bytes") / pl.col("crop_side").cast(pl.Float64).pow(2),
+            box_x=(pl.col("box_x0") + pl.col("box_x1")) / 2,
+            box_y=(pl.col("box_y0") + pl.col("box_y1")) / 2,
+            box_side=pl.max_horizontal(wide, high),
+        )
+        .group_by("video_id")
+        .agg(pl.all().median())
+    )
+    rate = pl.col("bit_rate") / (pl.col("width") * pl.col("height") * pl.col("fps"))
+    own = ("width", "height", "fps", "duration_s", "bit_rate", "codec", "encoder", "gop", "rotation", "has_audio")
+    known = videos.filter(pl.col("label").is_not_null()).select(
+        "video_id", "dataset", "label", "family_id", "method", "compression", *own, bits_per_pixel=rate
+    )
+    return (
+        known.join(crops, on="video_id")
+        .with_columns(
+            box_x=pl.col("box_x") / pl.col("width"),
+            box_y=pl.col("box_y") / pl.col("height"),
+            box_share=pl.col("box_side") / pl.min_horizontal("width", "height"),
+            has_audio=pl.col("has_audio").cast(pl.Int8),
+        )
+        .sort("video_id")
+        .collect()
+    )
+
+
+def audit(out: str, seed: int = 0) -> list[Comparison]:
+    """The audit of the build ``out``; raises SemblanceError where there is none."""
+    return compare(video_table(scan(out), scan(out, "videos")), seed)
+
+
+def compare(table: pl.DataFrame, seed: int = 0) -> list[Comparison]:
+    """Both figures of every comparison of a ``video_table``: all fakes, each method, and each within a compression."""
+    return [
+        Comparison(
+            method=method,
+            compression=compression,
+            acquisition=_figure("acquisition", part, seed),
+            face=_figure("face", part, seed),
+        )
+        for method, compression, part in _parts(table)
+    ]
+
+
+def _parts(table: pl.DataFrame) -> Iterator[tuple[str | None, str | None, pl.DataFrame]]:
+    reals, fakes = table.filter(label=0), table.filter(label=1)
+    methods: list[str | None] = [None]
+    named = sorted(fakes["method"].drop_nulls().unique())
+    methods += named if len(named) > 1 else []
+    compressions = sorted(table["compression"].drop_nulls().unique())
+    for method in methods:
+        own = fakes if method is None else fakes.filter(method=method)
+        yield method, None, pl.concat([reals, own])
+    for compression in compressions if len(compressions) > 1 else []:
+        for method in methods[1:] or [None]:
+            own = fakes if method is None else fakes.filter(method=method)
+            part = pl.concat([reals, own]).filter(compression=compression)
+            if part["label"].n_unique() == 2:
+                yield method, compression, part
+
+
+def _figure(kind: Literal["acquisition", "face"], part: pl.DataFrame, seed: int) -> Figure:
+    found = separability.tell(part, list(ACQUISITION if kind == "acquisition" else FACE), seed)
+    return Figure(kind=kind, verdict=_verdict(kind, found), found=found)
+
+
+def _verdict(kind: str, found: Separability) -> Verdict:
+    if found.families < separability.LEAST_FAMILIES:
+        return "too few to tell"
+    if found.auc is None or found.low is None:
+        return "nothing known"
+    if kind == "face":
+        return "baseline"
+    return "shortcut" if found.low > ALARM else "even"
+
+
+def warnings(comparisons: list[Comparison]) -> list[str]:
+    """One sentence for all comparisons whose acquisition gives the label away by the same columns, the largest first,
+    with what gives it away and the remedy.
+    """
+    found: dict[tuple[str, ...], list[Comparison]] = {}
+    for one in comparisons:
+        if one.acquisition.verdict == "shortcut":
+            found.setdefault(tuple(sorted(way.column for way in _ways(one))), []).append(one)
+    said = []
+    for same in found.values():
+        first = same[0]
+        ways = ", ".join(f"{way.column} (AUC {way.auc:.2f}: real {way.real}, fake {way.fake})" for way in _ways(first))
+        also = f", likewise {', '.join(one.name for one in same[1:])}" if len(same) > 1 else ""
+        figure = first.acquisition.found
+        said.append(
+            f"Shortcut, {first.name}: acquisition alone tells fake from real (AUC {figure.auc:.2f}, 95 % "
+            f"{figure.low:.2f}-{figure.high:.2f}), by {ways}{also}; {REMEDY}."
+        )
+    return said
+
+
+def _ways(one: Comparison) -> list[separability.Separator]:
+    """The columns to name: at most three that tell the label alone, or the best ones where only several together do."""
+    giveaways = one.acquisition.found.giveaways
+    return ([way for way in giveaways if way.auc > ALARM] or list(giveaways))[:3]
+
+
+def to_json(comparisons: list[Comparison]) -> list[dict[str, Any]]:
+    """The audit for machines: a mapping a comparison, without the scores of single videos."""
+    return [
+        {
+            "method": one.method,
+            "compression": one.compression,
+            "acquisition": _figure_json(one.acquisition),
+            "face": _figure_json(one.face),
+        }
+        for one in comparisons
+    ]
+
+
+def _figure_json(figure: Figure) -> Mapping[str, Any]:
+    found = {name: value for name, value in asdict(figure.found).items() if name not in ("ids", "scores")}
+    return {"verdict": figure.verdict} | found

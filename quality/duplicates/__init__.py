@@ -1,0 +1,1 @@
+"""Near-duplicate videos: found by perceptual hash, confirmed on pixels."""

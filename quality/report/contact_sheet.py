@@ -1,0 +1,63 @@
+"""Contact sheets: what the crops of a build look like, on one picture."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import polars as pl
+
+from semblance.manifests import scan, tables
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import Image, digest
+from semblance.quality import codec
+from semblance.shards import read
+
+CELL: Final = 112  # px
+_CAPTION: Final = 26  # px under each cell
+_BANNER: Final = 20  # px above a synthetic collection
+
+
+def rows(out: str, *, table: str, where: str | None, most: int) -> list[dict[str, Any]]:
+    """At most ``most`` rows with a picture, spread over the videos by hash, in the order of their ids.
+
+    ``where`` is a SQL condition on the table; raises SemblanceError where it cannot be run.
+    """
+    frame = scan(out, "rejects" if table == "rejects" else "samples").filter(pl.col("tar_offset").is_not_null())
+    if where:
+        try:
+            frame = pl.SQLContext({"rows": frame}).execute(f"SELECT * FROM rows WHERE {where}")
+        except pl.exceptions.PolarsError as error:
+            raise SemblanceError(f"The condition {where!r} cannot be run: {str(error).splitlines()[0]}.") from error
+    try:
+        found = frame.collect().to_dicts()
+    except pl.exceptions.PolarsError as error:
+        raise SemblanceError(f"The condition {where!r} cannot be run: {str(error).splitlines()[0]}.") from error
+    chosen = sorted(found, key=lambda row: digest(row["sample_id"]))[:most]
+    return sorted(chosen, key=lambda row: str(row["sample_id"]))
+
+
+def draw(out: str, found: list[dict[str, Any]], columns: int = 10) -> Image:
+    """The rows' pictures in a grid, each with its label and video under it: (H, W, 3) RGB."""
+    if not found:
+        raise SemblanceError(f"No picture in {out} fits; loosen the condition.")
+    lines = -(-len(found) // columns)
+    synthetic = bool(tables.description(out).get("synthetic"))
+    top = _BANNER if synthetic else 0
+    sheet = np.full((top + lines * (CELL + _CAPTION), columns * CELL, 3), 255, np.uint8)
+    if synthetic:
+        _write(sheet, "SYNTHETIC: nobody here exists", (2, top - 5), 1.0)
+    for place, row in enumerate(found):
+        y, x = top + place // columns * (CELL + _CAPTION), place % columns * CELL
+        picture = codec.decode(read.fetch(out, row))
+        sheet[y : y + CELL, x : x + CELL] = cv2.resize(picture, (CELL, CELL), interpolation=cv2.INTER_AREA)
+        name = row["sample_id"]
+        kind = row.get("reason") or ("fake" if row["label"] else "real")
+        for text, line in ((f"{kind} {row['split']}", 11), (name[-18:], 22)):
+            _write(sheet, text, (x + 2, y + CELL + line), 0.6)
+    return sheet
+
+
+def _write(sheet: Image, text: str, place_xy: tuple[int, int], size: float) -> None:
+    cv2.putText(sheet, text, place_xy, cv2.FONT_HERSHEY_PLAIN, size, (0, 0, 0), 1, cv2.LINE_AA)

@@ -1,0 +1,188 @@
+"""``quality report``: one page about a build, self-contained, opened by its verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jinja2
+import polars as pl
+from markupsafe import Markup, escape
+
+from semblance.manifests import scan, storage, tables
+from semblance.manifests.config import flatten
+from semblance.manifests.console import plain
+from semblance.manifests.errors import SemblanceError
+from semblance.quality.audit import findings
+from semblance.quality.audit.findings import Judgement
+from semblance.quality.checks import drift, filter_fairness, label_noise
+from semblance.quality.checks.drift import Shift
+from semblance.quality.duplicates import clusters as copies
+from semblance.quality.report import charts, gallery, statistics
+
+PAGE: Final = "report/index.html"
+JSON: Final = "report/report.json"
+SHARED: Final = "report/shared.html"
+MOST: Final = 15_000_000  # bytes of a page
+REDISTRIBUTION: Final = (
+    "It shows faces of identifiable people; most dataset terms forbid passing it on (--share leaves them out)."
+)
+_SUSPECTS: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Where the page is, how large it is, and what it says first."""
+
+    url: str
+    bytes: int
+    judgement: Judgement
+
+
+def write(out: str, *, compare: str | None = None, share: bool = False, attributes: str | None = None) -> Written:
+    """Write the page and its figures as JSON below ``out``; with ``share`` a page without any picture, path or id.
+
+    Raises SemblanceError where ``out`` (or ``compare``) holds no build, or cannot be written.
+    """
+    scan(out, "videos")  # refuse before any work
+    description = tables.description(out)
+    judgement = findings.judge(out, description, attributes, compare)
+    page = render(out, description, judgement, compare=compare, share=share).encode()
+    if len(page) > MOST:
+        raise SemblanceError(f"The page of {out} would have {len(page):,} bytes; please report this as a defect.")
+    url = storage.join(out, SHARED if share else PAGE)
+    storage.write_bytes(url, page)
+    if not share:
+        figures_ = json.dumps(findings.to_json(judgement), indent=1, default=str).encode()
+        storage.write_bytes(storage.join(out, JSON), figures_ + b"\n")
+    return Written(url=url, bytes=len(page), judgement=judgement)
+
+
+def environment() -> jinja2.Environment:
+    """Templates that escape everything, and show control characters as escapes."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("semblance.quality.report", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_plain,
+    )
+    made.filters["count"] = lambda value: "" if value is None else f"{value:,}"
+    made.filters["percent"] = lambda value: "" if value is None else f"{value:.1%}"
+    made.filters["figure"] = lambda value: "" if value is None else f"{value:.2f}"
+    made.filters["code"] = _code
+    return made
+
+
+def _plain(value: object) -> object:
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _code(text: str) -> Markup:
+    """Text with `commands` between backticks set as code; everything is escaped."""
+    parts = str(text).split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(plain(part)) if place % 2 else escape(plain(part))
+        for place, part in enumerate(parts)
+    )
+
+
+def render(out: str, description: Mapping[str, Any], judgement: Judgement, *, compare: str | None, share: bool) -> str:
+    """The page as HTML."""
+    gates = description.get("recipe", {}).get("gates", {})
+    spread = [one for one in statistics.distributions(out, gates) if sum(one.real) + sum(one.fake)]
+    families = statistics.families(out)
+    clusters = copies.clusters(judgement.copied)
+    sheets = {} if share else _sheets(out, judgement, clusters)
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            share=share,
+            title=_title(description),
+            dataset=description.get("dataset", "a dataset"),
+            place=None if share else out,
+            judgement=judgement,
+            totals=statistics.totals(out),
+            counts=statistics.counts(out),
+            funnel=statistics.funnel(out),
+            distributions=[(one, charts.distribution(one)) for one in spread],
+            bins=[statistics.to_json(one) for one in spread],
+            families=families,
+            split_drawing=charts.split(families, names=not share),
+            sheets=sheets,
+            failures=statistics.failures(out),
+            findings=statistics.findings(out),
+            stages=statistics.stages(out),
+            recipe=_recipe(description, share=share),
+            versions=description.get("versions", {}),
+            fingerprint=description.get("fingerprint"),
+            protocol=description.get("split"),
+            ita_note=filter_fairness.ITA_NOTE,
+            shifts=None if compare is None else drift.drift(out, compare),
+            clusters=len(clusters),
+            compared=None if compare is None else _compared(out, compare, judgement.between, share=share),
+            flagged=_flagged(out),
+        )
+    )
+
+
+def _title(description: Mapping[str, Any]) -> str:
+    sheet = description.get("datasheet", {})
+    name = sheet.get("title") or description.get("dataset") or "Build"
+    return f"SYNTHETIC, in the layout of: {name}" if description.get("synthetic") else str(name)
+
+
+def _recipe(description: Mapping[str, Any], *, share: bool) -> list[tuple[str, str]]:
+    recipe = dict(description.get("recipe", {}))
+    if share:
+        recipe.pop("source", None)  # names files
+    return [(key, json.dumps(value)) for key, value in flatten(recipe) if not isinstance(value, dict)]
+
+
+def _flagged(out: str) -> list[dict[str, Any]]:
+    counted = scan(out, "flags").group_by("flag", "by").len().collect()
+    return counted.sort("flag", "by").to_dicts()
+
+
+def _compared(out: str, other: str, copied: pl.DataFrame | None, *, share: bool) -> dict[str, Any]:
+    name = tables.description(other).get("dataset", "the other build") if share else other
+    found = [] if copied is None else copies.bipartite(copied)
+    ours, theirs = (gallery.Gallery(one, left=gallery.BUDGET // 20) for one in (out, other))
+    return {
+        "name": name,
+        "same": out.rstrip("/") == other.rstrip("/"),
+        "rows": list(zip(*(statistics.totals(one).items() for one in (out, other)), strict=True)),
+        "copied": sum(cluster.height for cluster in found),
+        "clusters": len(found),
+        "sheets": [] if share else gallery.pairs(ours, theirs, found[:_SUSPECTS]),
+    }
+
+
+def _sheets(out: str, judgement: Judgement, clusters: list[list[str]]) -> dict[str, list[gallery.Sheet]]:
+    """Suspects first, so that the budget never costs them."""
+    album = gallery.Gallery(out)
+    found: dict[str, list[gallery.Sheet]] = {"labels": []}
+    equal = judgement.noise.pairs.head(_SUSPECTS)
+    found["labels"] += gallery.equal(album, equal.select("real", "fake").rows())
+    names = sorted(
+        {row["video_id"] for row in judgement.noise.rows if row["flag"] == label_noise.UNCHANGED} - {*equal["fake"]}
+    )
+    found["labels"] += gallery.changes(album, names[:_SUSPECTS], label_noise.UNCHANGED)
+    across = copies.across(judgement.copied)
+    torn = {*across["video"], *across["other"]}
+    torn_first = sorted(clusters, key=lambda names: torn.isdisjoint(names))
+    found["pairs"] = gallery.clusters(album, torn_first[:_SUSPECTS])
+    found["worst"] = gallery.worst(album)
+    found["kept"] = gallery.kept(album)
+    found["rejected"] = gallery.rejected(album)
+    return {name: [sheet for sheet in sheets if sheet.pictures] for name, sheets in found.items()}
+
+
+def write_drift(out: str, other: str, found: list[Shift], url: str) -> None:
+    """The drift between two builds as a page at ``url``."""
+    text = environment().get_template("drift.html").render(out=out, other=other, shifts=found)
+    storage.write_bytes(url, text.encode())

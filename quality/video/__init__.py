@@ -1,0 +1,20 @@
+"""The one door to PyAV and decord: what a container says, its frames, and H.264 writing."""
+
+from semblance.quality.video.container import DEFAULT_DECODER, DecoderName, available, versions
+from semblance.quality.video.encode import recompressed, write_h264
+from semblance.quality.video.frames import Skip, frames
+from semblance.quality.video.probe import Bounds, created, probe
+
+__all__ = [
+    "DEFAULT_DECODER",
+    "Bounds",
+    "DecoderName",
+    "Skip",
+    "available",
+    "created",
+    "frames",
+    "probe",
+    "recompressed",
+    "versions",
+    "write_h264",
+]

@@ -1,0 +1,132 @@
+"""H.264 written by x264 in one thread: the same images give the same bytes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from fractions import Fraction
+from typing import IO, Any
+
+import av
+import numpy as np
+
+from semblance.manifests.errors import VideoError
+from semblance.manifests.records import Frame, Image
+from semblance.manifests.storage.retry import reason
+from semblance.quality.video.container import (
+    DecoderName,
+    blaming_the_file,
+    decoded,
+    open_container,
+    to_rgb,
+    video_stream,
+)
+from semblance.quality.video.frames import _frames_decord
+from semblance.quality.video.probe import probe
+
+
+def write_h264(
+    path: str,
+    images: Iterable[Image],
+    fps: Fraction | int,
+    *,
+    crf: int = 23,
+    gop: int = 250,
+    bframes: int = 2,
+    comment: str | None = None,
+) -> None:
+    """Write (H, W, 3) RGB images as an H.264 mp4; the same images give the same bytes.
+
+    Even sides are stored as yuv420p, odd ones as yuv444p, which knows them but fewer players do.
+    """
+    with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        if comment is not None:
+            container.metadata["comment"] = comment
+        stream: Any = None
+        for image in images:
+            if stream is None:
+                options = {"crf": str(crf), "g": str(gop), "bf": str(bframes), "threads": "1", "preset": "veryfast"}
+                options["mbtree"] = "0"  # with it, vectorised x264 gives other bytes each run, even in one thread
+                stream = container.add_stream("libx264", rate=fps, options=options)
+                stream.height, stream.width = image.shape[:2]
+                stream.pix_fmt = "yuv444p" if image.shape[0] % 2 or image.shape[1] % 2 else "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        if stream is not None:
+            container.mux(stream.encode(None))
+
+
+def recompressed(path: str, indices: Sequence[int], *, crf: int, decoder: DecoderName) -> Iterator[Frame]:
+    """The wanted frames, upright, after all of the video was encoded once more as H.264 (yuv420p) at this ``crf``.
+
+    The i-th frame that ``frames`` numbers is the i-th that is encoded, whatever its time: a variable rate becomes the
+    average one, and damaged packets are passed over as there. Everything is encoded in the sensor's orientation, an odd
+    side with its last row or column twice, which is cut off again; no sound; in one thread, so that the same file gives
+    the same pixels. PyAV's frames keep their YUV values: a yuv420p video of even sides is unchanged at ``crf`` 0, which
+    H.264 calls lossless. The new file has no name, so nothing is left of it however the process ends.
+
+    Raises VideoError where the file cannot be opened or its frames cannot be encoded.
+    """
+    if not indices:
+        return
+    wanted, last = set(indices), max(indices)
+    with blaming_the_file(), tempfile.TemporaryFile(prefix="semblance-") as file:
+        with closing(_sources(path, decoder)) as sources:
+            height, width, rotation = _encode(file, sources, _rate(path), crf)
+        file.seek(0)
+        with open_container(file) as container:
+            for index, frame in enumerate(decoded(container, video_stream(container))):
+                if index in wanted:
+                    image = np.rot90(to_rgb(frame)[:height, :width], rotation // 90)
+                    yield Frame(index=index, time_s=None, image=np.ascontiguousarray(image))
+                if index >= last:
+                    return
+
+
+def _sources(path: str, decoder: DecoderName) -> Generator[Any, None, None]:
+    """Every frame that the decoder puts out, as PyAV's."""
+    if decoder == "decord":
+        total = probe(path).frames_total or 0
+        for frame in _frames_decord(path, range(total)):
+            yield av.VideoFrame.from_ndarray(frame.image, format="rgb24")
+        return
+    with open_container(path) as container:
+        yield from decoded(container, video_stream(container))
+
+
+def _rate(path: str) -> Fraction:
+    with open_container(path) as container:
+        return Fraction(video_stream(container).average_rate or 25)
+
+
+def _encode(file: IO[bytes], sources: Iterable[Any], rate: Fraction, crf: int) -> tuple[int, int, int]:
+    """Encode the frames one by one; the first one's height, width and rotation before."""
+    stream: Any = None
+    height = width = rotation = 0
+    options = {"crf": str(crf), "preset": "medium", "threads": "1", "mbtree": "0"}  # mbtree: see write_h264
+    try:
+        with av.open(file, "w", format="mp4") as container:
+            for index, source in enumerate(sources):
+                frame = _even(source)
+                if stream is None:
+                    height, width, rotation = source.height, source.width, int(source.rotation) % 360
+                    stream = container.add_stream("libx264", rate=rate, options=options)
+                    stream.height, stream.width, stream.pix_fmt = frame.height, frame.width, "yuv420p"
+                    for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
+                        setattr(stream.codec_context, tag, getattr(frame, tag))
+                frame.pts, frame.time_base, frame.pict_type = index, 1 / rate, 0  # the encoder chooses its own types
+                container.mux(stream.encode(frame))
+            if stream is not None:
+                container.mux(stream.encode(None))
+    except (av.error.FFmpegError, ValueError) as error:
+        raise VideoError("decode_error", f"its frames cannot be encoded as H.264 ({reason(error)}).") from error
+    return height, width, rotation
+
+
+def _even(frame: Any) -> Any:
+    """The frame as yuv420p of even sides."""
+    if frame.height % 2 or frame.width % 2:
+        image = to_rgb(frame)
+        padded = np.pad(image, ((0, frame.height % 2), (0, frame.width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
+    return frame.reformat(format="yuv420p", threads=1)

@@ -1,0 +1,146 @@
+"""What a file says of itself: one pass over its packets, and nothing decoded but the first frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import av
+import numpy as np
+
+from semblance.manifests.errors import VideoError
+from semblance.manifests.records import Properties
+from semblance.quality.video.container import blaming_the_file, open_container, packets_of, video_stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a file may be: pixels a frame, frames, seconds."""
+
+    pixels: int
+    frames: int
+    seconds: float
+
+
+def probe(path: str, bounds: Bounds | None = None) -> Properties:
+    """What the header says and one pass over the packets shows; nothing is decoded but the first frame.
+
+    ``frames_total`` counts the packets that a decoder puts out. Raises VideoError where there is no video, or one
+    beyond ``bounds``.
+    """
+    size = Path(path).stat().st_size
+    if size == 0:
+        raise VideoError("empty", "the file has zero bytes; get it again.")
+    with blaming_the_file(), open_container(path) as container:
+        stream = video_stream(container)
+        _check(container, stream, bounds)
+        shown, stored, keys, first = _pass_over(container, stream, bounds.frames if bounds else None)
+        if shown == 0:
+            raise VideoError("empty", "the video stream has no frames; get the file again.")
+        properties = _properties(container, stream, size, shown, stored, keys)
+    rotation = int(first.rotation) % 360 if first is not None else 0
+    turned = rotation in (90, 270)
+    return Properties(
+        **properties,
+        width=stream.height if turned else stream.width,
+        height=stream.width if turned else stream.height,
+        rotation=rotation,
+    )
+
+
+def created(file: str | IO[bytes]) -> str | None:
+    """When the container says that it was made (ISO 8601), from its header alone; None where it does not say.
+
+    A file that cannot be opened has no time either: what is wrong with it is told when it is processed.
+    """
+    try:
+        with blaming_the_file(), open_container(file) as container:
+            tags = [container.metadata, *(stream.metadata for stream in container.streams.video)]
+    except VideoError:
+        return None
+    found = (value for one in tags for key, value in one.items() if key.lower() == "creation_time")
+    return creation_time(next(found, None))
+
+
+def _check(container: Any, stream: Any, bounds: Bounds | None) -> None:
+    """Refuse what the header claims beyond ``bounds``."""
+    if bounds is None:
+        return
+    if stream.width * stream.height > bounds.pixels:
+        raise _beyond(f"{stream.width}x{stream.height} pixels", f"limits.megapixels {bounds.pixels / 1e6:g}")
+    if (seconds := duration_of(container, stream)) is not None and seconds > bounds.seconds:
+        raise _beyond(f"{seconds:.0f} s", f"limits.hours {bounds.seconds / 3600:g}")
+
+
+def _beyond(what: str, limit: str) -> VideoError:
+    return VideoError(
+        "decode_error", f"the file claims {what}, beyond the recipe's {limit}; raise that if the file is sound."
+    )
+
+
+def _pass_over(container: Any, stream: Any, most: int | None) -> tuple[int, int, list[int], Any]:
+    """Frames that will be shown, packets that are stored, the places of the key frames, and the first frame, None
+    where none can be decoded. Raises VideoError for more than ``most``.
+    """
+    shown = stored = 0
+    keys = []
+    first = None
+    for packet in packets_of(container, stream):  # the header's number shows where some lack
+        if first is None:
+            first = _alone(packet, stream.codec_context)
+        if packet.size == 0:  # the last, which empties the decoder
+            continue
+        stored += 1
+        if most is not None and stored > most:
+            raise _beyond(f"more than {most} frames", f"limits.frames {most}")
+        if packet.is_keyframe:
+            keys.append(stored - 1)
+        shown += not packet.is_discard
+    return shown, stored, keys, first
+
+
+def _alone(packet: Any, codec: Any) -> Any:
+    """The packet's frame at once, not when those after it have come; None where it gives none without those before."""
+    try:
+        return next(iter(packet.decode() or codec.decode(None)), None)
+    except av.error.FFmpegError:
+        return None
+    finally:
+        codec.flush_buffers()
+
+
+def _properties(container: Any, stream: Any, size: int, shown: int, stored: int, keys: Sequence[int]) -> dict[str, Any]:
+    metadata = {key.lower(): value for key, value in {**container.metadata, **stream.metadata}.items()}
+    declared = int(stream.frames or 0)
+    rate = stream.average_rate
+    duration = duration_of(container, stream)
+    return {
+        "codec": stream.codec_context.name,
+        "encoder": metadata.get("encoder") or None,
+        "bit_rate": int(stream.bit_rate or container.bit_rate or 0) or None,
+        "gop": max(np.diff([*keys, stored]).tolist(), default=None) if keys else None,
+        "created": creation_time(metadata.get("creation_time")),
+        "has_audio": bool(container.streams.audio),
+        "fps": float(rate) if rate else None,
+        "frames_total": shown,
+        "frames_declared": max(declared - (stored - shown), 0) or None,
+        "duration_s": duration,
+        "bytes": size,
+    }
+
+
+def duration_of(container: Any, stream: Any) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration is not None else None
+
+
+def creation_time(text: str | None) -> str | None:
+    """The container's creation time, if it is one."""
+    try:
+        return datetime.fromisoformat(text).isoformat() if text else None
+    except ValueError:
+        return None

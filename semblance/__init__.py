@@ -1,0 +1,1 @@
+"""Semblance: a data engine for deepfake detection; the few names that most programs need."""

@@ -1,0 +1,1 @@
+"""Pictures out of their shards into folders, for code that reads folders."""

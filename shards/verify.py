@@ -1,0 +1,273 @@
+"""A whole build verified: every file against its receipt, every row against the plan, in the end byte by byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from semblance.manifests import storage
+from semblance.manifests import tables as store
+from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import SPLIT_COLUMNS
+from semblance.shards import layout, tar
+from semblance.shards.layout import Receipt
+from semblance.shards.lock import LOCK
+from semblance.shards.read import MASK, PICTURES
+from semblance.shards.write import fits, sample_json
+
+ISOLATING: Final = ("family", "identity", "method", "temporal")  # protocols that keep families apart
+_GREY: Final = b"\x08\x00"  # bits a channel and kind of colour in a PNG's header: eight, grey
+_COUNTED: Final = {  # all that counting the rows and comparing their sides needs
+    "plan": ["video_id", "family_id", "target_id", "donor_id", "shard", *SPLIT_COLUMNS],
+    "samples": ["video_id", "verdict", *SPLIT_COLUMNS],
+    "rejects": ["video_id", "unit", *SPLIT_COLUMNS],
+    "videos": ["video_id", "faces_seen", "crops_kept", "crops_rejected", *SPLIT_COLUMNS],
+}
+_MAGIC: Final = {"jpg": b"\xff\xd8\xff", "png": b"\x89PNG", "webp": b"RIFF"}
+_AGAIN: Final = "run the same build again to make this shard anew"
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a verification found: problems as sentences, and what was looked at."""
+
+    deep: bool
+    problems: list[str] = field(default_factory=list)
+    shards: int = 0
+    videos: int = 0
+    samples: int = 0
+    rejects: int = 0
+
+    def add(self, what: str, where: str, remedy: str = _AGAIN) -> None:
+        self.problems.append(f"{where}: {what}; {remedy}.")
+
+
+def verify(out: str, *, deep: bool, isolation: bool = True) -> Report:
+    """Check a build against its own plan and receipts; ``deep`` reads every byte.
+
+    ``isolation=False`` leaves law 3 out, for those who judge every leak. Raises SemblanceError where ``out`` holds
+    no build.
+    """
+    report = Report(deep=deep)
+    try:
+        plan = store.read_rows(storage.join(out, "plan.parquet"), _COUNTED["plan"])
+    except FileNotFoundError as error:
+        raise SemblanceError(f"{out} holds no build (no plan.parquet); name the --out of an `ingest build`.") from error
+    dataset = _dataset(out, report)
+    planned: dict[str, list[dict[str, Any]]] = {}
+    for row in plan:
+        planned.setdefault(row["shard"], []).append(row)
+    expected = {"plan.parquet", "dataset.json", "build.json", "inputs.parquet", "CARD.md", "manifests/findings.parquet"}
+    expected |= {LOCK}  # a build is running, or was killed
+    for shard, rows in planned.items():
+        receipt = _receipt(out, layout.key_of(shard), dataset, report)
+        if receipt is not None:
+            expected |= {stored.path for stored in receipt.stored()} | {layout.receipt_path(receipt.key)}
+            _verify_shard(out, shard, receipt, rows, report)
+    if isolation:
+        _check_isolation(plan, dataset, report)
+    for stat in storage.walk(out) if deep else []:
+        if stat.path not in expected and not stat.path.startswith(("report/", "manifests/flags/")):
+            report.add("this file belongs to no receipt", stat.path, "remove it if no build is running")
+    return report
+
+
+def _dataset(out: str, report: Report) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(storage.read_bytes(storage.join(out, "dataset.json")))
+    except FileNotFoundError:
+        report.add("is not there: the build is not finished", "dataset.json", "run the same build again to finish it")
+        return {}
+    except ValueError:
+        report.add("is damaged", "dataset.json", "run the same build again")
+        return {}
+    return value
+
+
+def _receipt(out: str, key: str, dataset: Mapping[str, Any], report: Report) -> Receipt | None:
+    path = layout.receipt_path(key)
+    try:
+        receipt = Receipt.from_json(storage.read_bytes(storage.join(out, path)).decode())
+    except FileNotFoundError:
+        report.add("there is no receipt, so this shard is not done", path)
+    except ValueError:
+        report.add("the receipt is torn", path)
+    else:
+        if not dataset or receipt.fingerprint == dataset.get("fingerprint"):
+            return receipt
+        report.add("the receipt is another build's", path)
+    return None
+
+
+def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str, Any]], report: Report) -> None:
+    report.shards += 1
+    faults = len(report.problems)
+    for stored in receipt.stored():
+        if not fits(out, stored, thorough=report.deep):
+            same_size = report.deep and fits(out, stored, thorough=False)
+            mended = f"run the same build with --retry damaged, or remove {layout.receipt_path(receipt.key)} and run it"
+            report.add(
+                f"is not the file that was committed ({'hash' if report.deep else 'size'})",
+                stored.path,
+                mended if same_size else _AGAIN,
+            )
+    if len(report.problems) > faults and not report.deep:
+        return
+    try:
+        tables = {
+            table: store.read_rows(
+                storage.join(out, layout.manifest_path(table, receipt.key)), None if report.deep else _COUNTED[table]
+            )
+            for table in layout.PARTS
+        }
+    except (OSError, ValueError) as error:
+        report.add(f"its rows cannot be read ({str(error).splitlines()[0]})", f"manifests/*/{receipt.key}.parquet")
+        return
+    samples, rejects, videos = (tables[table] for table in layout.PARTS)
+    report.videos, report.samples = report.videos + len(videos), report.samples + len(samples)
+    report.rejects += len(rejects)
+    if [row["video_id"] for row in videos] != [row["video_id"] for row in planned]:
+        report.add("its rows are not those of the planned videos", layout.manifest_path("videos", receipt.key))
+    if (len(samples), len(rejects), len(videos)) != (receipt.samples, receipt.rejects, receipt.videos):
+        report.add("its rows are not as many as the receipt says", layout.receipt_path(receipt.key))
+    _check_sides(shard, planned, tables, report)
+    _check_conservation(samples, rejects, videos, report)
+    if report.deep and receipt.shard is not None:
+        _check_tar(out, shard, samples, report)
+    if report.deep and any(stored.path == layout.rejects_path(receipt.key) for stored in receipt.files):
+        _check_rejects_tar(out, layout.rejects_path(receipt.key), rejects, report)
+
+
+def _check_sides(
+    shard: str, planned: list[dict[str, Any]], tables: Mapping[str, list[dict[str, Any]]], report: Report
+) -> None:
+    """Every row stands where the plan has its video, and the shard lies with its split."""
+    sides = {row["video_id"]: [row[name] for name in SPLIT_COLUMNS] for row in planned}
+    if odd := sorted(row["video_id"] for row in planned if row["split"] != layout.split_of(shard)):
+        report.add(f"its path is not that of the split of {odd[0]}", shard)
+    for table, rows in tables.items():
+        moved = {row["video_id"] for row in rows if [row[name] for name in SPLIT_COLUMNS] != sides.get(row["video_id"])}
+        for name in sorted(moved)[:1]:
+            more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+            report.add(
+                f"the sides of {name}{more} are not the plan's", layout.manifest_path(table, layout.key_of(shard))
+            )
+
+
+def _check_conservation(
+    samples: list[dict[str, Any]], rejects: list[dict[str, Any]], videos: list[dict[str, Any]], report: Report
+) -> None:
+    """Law 1: per video, faces seen = crops kept + rejected, and as many rows."""
+    kept = Counter(row["video_id"] for row in samples if row["verdict"] == "keep")
+    gone = Counter(row["video_id"] for row in rejects if row["unit"] == "face")
+    for row in videos:
+        name = row["video_id"]
+        if (row["faces_seen"], row["crops_kept"], row["crops_rejected"]) != (
+            kept[name] + gone[name],
+            kept[name],
+            gone[name],
+        ):
+            report.add(
+                f"{row['faces_seen']} faces seen, but {kept[name]} kept and {gone[name]} rejected", f"video {name}"
+            )
+
+
+def _check_tar(out: str, shard: str, samples: list[dict[str, Any]], report: Report) -> None:
+    """Law 4: one picture, one json and, where the row says so, one mask for each row, where it says, and no more."""
+    rows = {row["sample_id"]: row for row in samples}
+    pictures: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
+    masks: Counter[str] = Counter()
+    try:
+        with storage.reading(storage.join(out, shard)) as file:
+            for member in tar.read(file):
+                name, _, suffix = member.name.partition(".")
+                row = rows.get(name)
+                if row is None or suffix not in (*PICTURES, "json", MASK):
+                    report.add(f"member {member.name} has no row", shard)
+                elif suffix == "json":
+                    notes[name] += 1
+                    if member.data != sample_json(row):
+                        _check_json(member, row, shard, report)
+                elif suffix == MASK:
+                    masks[name] += 1
+                    if not member.data.startswith(_MAGIC["png"]) or member.data[24:26] != _GREY:
+                        report.add(f"{member.name} is no PNG picture of one channel", shard)
+                elif suffix in PICTURES:
+                    pictures[name] += 1
+                    _check_picture(member, row, suffix, shard, report)
+    except (SemblanceError, OSError) as error:
+        report.add(str(error), shard)
+        return
+    for name, row in rows.items():
+        if (pictures[name], notes[name]) != (1, 1):
+            report.add(f"sample {name} has {pictures[name]} pictures and {notes[name]} notes", shard)
+        if masks[name] != bool(row["mask"]):
+            report.add(f"sample {name} has {masks[name]} masks, its row says {int(bool(row['mask']))}", shard)
+
+
+def _check_json(member: tar.Member, row: Mapping[str, Any], shard: str, report: Report) -> None:
+    try:
+        note = json.loads(member.data)
+    except ValueError:
+        report.add(f"{member.name} is no JSON", shard)
+        return
+    for sentence in contradictions(note, row):
+        report.add(f"{member.name} {sentence}", shard)
+
+
+def contradictions(note: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[str]:
+    """Where the JSON beside a picture and its row differ; it holds full precision where the table holds 32 bits."""
+    for name, value in note.items():
+        known = row.get(name)
+        if not _alike(value, list(known) if isinstance(value, list) and known is not None else known):
+            yield f"says {name} = {value}, the row {known}"
+
+
+def _alike(a: object, b: object) -> bool:
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(_alike(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= 1e-6 * max(abs(a), abs(b), 1.0)
+    return a == b
+
+
+def _check_picture(member: tar.Member, row: Mapping[str, Any], suffix: str, shard: str, report: Report) -> None:
+    if (member.offset, len(member.data)) != (row["tar_offset"], row["tar_bytes"]):
+        report.add(f"{member.name} is not where its row says", shard)
+    if hashlib.sha256(member.data).hexdigest() != row["sha256"] or not member.data.startswith(_MAGIC[suffix]):
+        report.add(f"{member.name} is not the picture that was committed", shard)
+
+
+def _check_rejects_tar(out: str, path: str, rejects: list[dict[str, Any]], report: Report) -> None:
+    places = {f"{row['sample_id']}.jpg": (row["tar_offset"], row["tar_bytes"]) for row in rejects if row["shard"]}
+    try:
+        with storage.reading(storage.join(out, path)) as file:
+            found = {member.name: (member.offset, len(member.data)) for member in tar.read(file)}
+    except (SemblanceError, OSError) as error:
+        report.add(str(error), path)
+        return
+    if found != places:
+        report.add("its pictures are not those of its rows", path)
+
+
+def _check_isolation(plan: list[dict[str, Any]], dataset: Mapping[str, Any], report: Report) -> None:
+    """Law 3 for families, and under ``identity`` for known people, under the protocols that promise it."""
+    if dataset.get("split") not in ISOLATING:
+        return
+    kinds: dict[str, tuple[str, ...]] = {"family": ("family_id",)}
+    if dataset["split"] == "identity":
+        kinds["person"] = ("target_id", "donor_id")
+    for kind, columns in kinds.items():
+        sides: dict[str, set[str]] = {}
+        for row in plan:
+            if row["split"] in ("train", "val", "test"):
+                for name in {row[column] for column in columns} - {None}:
+                    sides.setdefault(name, set()).add(row["split"])
+        for name, found in sorted(sides.items()):
+            if len(found) > 1:
+                report.add(f"stands on {' and '.join(sorted(found))}", f"{kind} {name}", "build into another --out")

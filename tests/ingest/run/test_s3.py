@@ -1,0 +1,47 @@
+"""A whole build to and from object storage: a real S3 API on loopback, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.conftest import BIN
+from tests.ingest.run.test_build import content
+
+
+def test_a_build_from_s3_to_s3_is_the_same(
+    s3: dict[str, str], demo: Path, built: Path, recipe: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Input and output on S3: every byte but the input's versions and the fingerprint is that of the local build."""
+
+    def call(command: str, *arguments: object, expect: int = 0) -> str:
+        words = [str(BIN / command), *map(str, arguments)]
+        done = subprocess.run(words, env=s3, capture_output=True, text=True, timeout=250, check=False)
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done.stdout
+
+    copy = "import fsspec, sys; fs = fsspec.filesystem('s3'); fs.{}(sys.argv[1], sys.argv[2], recursive=True)"
+    call("python", "-c", copy.format("put"), f"{demo}/", "bucket/ingest/dfdc/")
+    build = (
+        "ingest",
+        "build",
+        "--dataset",
+        "dfdc",
+        "--root",
+        "s3://bucket/ingest/dfdc",
+        "--out",
+        "s3://bucket/ingest/out",
+    )
+    call(*build, "--workers", 1, *recipe)
+    assert "whole" in call("shards", "verify", "s3://bucket/ingest/out", "--deep")
+    assert "nothing to do" in call(*build, *recipe)
+    assert "finished" in call("ingest", "status", "s3://bucket/ingest/out")
+    assert call("quality", "audit", "s3://bucket/ingest/out").startswith("SOUND: s3://bucket/ingest/out under family")
+    call("python", "-c", copy.format("get"), "bucket/ingest/out/", f"{tmp_path}/out/")
+    theirs, ours = content(tmp_path / "out"), content(built)
+    assert theirs.keys() == ours.keys()
+    marked = ("build.json", "dataset.json", "inputs.parquet", "CARD.md")  # hold the fingerprint, or versions of inputs
+    for name in theirs.keys() - set(marked):
+        if name.startswith("receipts/"):
+            del theirs[name]["fingerprint"], ours[name]["fingerprint"]
+        assert theirs[name] == ours[name], name

@@ -1,0 +1,119 @@
+"""CutMix and MixUp: shares, partners and labels, read back from the pixels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semblance.training import augment
+from semblance.training.augment import mixing
+from semblance.training.augment.config import AugmentConfig
+from semblance.training.records import Batch
+
+COUNT = 16
+
+
+def batch_of(count: int = COUNT, side: int = 20) -> Batch:
+    """Picture i has the value i everywhere, so that its pixels tell what was mixed."""
+    values = torch.arange(count).float()
+    names = tuple(map(str, range(count)))
+    return Batch(
+        image_BCHW=values.view(-1, 1, 1, 1).expand(count, 3, side, side).clone(),
+        target_B=values.remainder(2),
+        sample_ids=names,
+        video_ids=names,
+        tracks=(0,) * count,
+    )
+
+
+def config_of(cutmix: float, mixup: float) -> AugmentConfig:
+    return AugmentConfig.model_validate({"cutmix": {"p": cutmix, "alpha": 1.0}, "mixup": {"p": mixup, "alpha": 0.2}})
+
+
+def mixed(config: AugmentConfig, seed: int) -> Batch:
+    return augment.mix(batch_of(), config, torch.Generator().manual_seed(seed))
+
+
+@given(seed=st.integers(0, 10**6), cutmix=st.floats(0, 0.5), mixup=st.floats(0, 0.5))
+@settings(max_examples=60, deadline=None)
+def test_lambda_and_labels_are_those_of_the_pixels(seed: int, cutmix: float, mixup: float) -> None:
+    batch = mixed(config_of(cutmix, mixup), seed)
+    if batch.lam_B is None:
+        assert batch.mixed_with_B is None
+        assert torch.equal(batch.image_BCHW, batch_of().image_BCHW)
+        return
+    assert batch.mixed_with_B is not None
+    assert torch.equal(batch.target_B, batch_of().target_B)
+    assert ((batch.lam_B >= 0) & (batch.lam_B <= 1)).all()
+    for i in range(COUNT):
+        values = batch.image_BCHW[i].unique()
+        lam, mean = batch.lam_B[i].item(), batch.image_BCHW[i].mean().item()
+        if lam == 1:
+            assert values.tolist() == [i]
+            assert batch.mixed_with_B[i] == batch.target_B[i]
+            continue
+        other = round((mean - lam * i) / (1 - lam)) if 1 - lam > 0.02 else None
+        if other is None:  # too little of the partner to read it from single precision
+            continue
+        assert other != i
+        assert mean == pytest.approx(lam * i + (1 - lam) * other, abs=1e-3)
+        assert batch.mixed_with_B[i] == other % 2
+        if cutmix and len(values) == 2:  # a window: both pictures' own values, none between
+            assert {round(value) for value in values.tolist()} == {i, other}
+            assert lam == pytest.approx((batch.image_BCHW[i] == i).float().mean().item(), abs=1e-6)
+
+
+def test_as_often_as_asked_and_each_picture_apart() -> None:
+    kinds = {"cut": 0, "blend": 0, "left": 0}
+    both = 0
+    for seed in range(120):
+        batch = mixed(config_of(0.3, 0.3), seed)
+        assert batch.lam_B is not None
+        cut = torch.tensor([len(image.unique()) == 2 for image in batch.image_BCHW])
+        left = batch.lam_B == 1
+        kinds["cut"] += int(cut.sum())
+        kinds["left"] += int(left.sum())
+        kinds["blend"] += COUNT - int((cut | left).sum())
+        both += bool(left.any()) and bool((~left).any())
+    # a few windows lie outside or fill everything, a few lambdas of Beta(0.2, 0.2) are one: up to some per cent
+    total = 120 * COUNT
+    for kind, p in (("cut", 0.3), ("blend", 0.3), ("left", 0.4)):
+        assert abs(kinds[kind] / total - p) < 4 * math.sqrt(p * (1 - p) / total) + 0.04
+    assert both > 115
+
+
+def test_equal_seeds_mix_equally() -> None:
+    one, two, three = (mixed(config_of(0.3, 0.3), seed) for seed in (5, 5, 6))
+    assert torch.equal(one.image_BCHW, two.image_BCHW)
+    assert not torch.equal(one.image_BCHW, three.image_BCHW)
+
+
+def test_nothing_to_mix() -> None:
+    for batch, config in ((batch_of(1), config_of(0.5, 0.5)), (batch_of(), config_of(0, 0))):
+        assert augment.mix(batch, config, torch.Generator()) is batch
+
+
+@given(share=st.floats(0, 1), seed=st.integers(0, 100))
+def test_window_is_inside_and_no_larger_than_asked(share: float, seed: int) -> None:
+    rows, columns = mixing.box(40, 60, share, np.random.default_rng(seed))
+    assert 0 <= rows.start <= rows.stop <= 40
+    assert 0 <= columns.start <= columns.stop <= 60
+    asked = math.sqrt(1 - share)
+    assert rows.stop - rows.start <= 40 * asked + 1
+    assert columns.stop - columns.start <= 60 * asked + 1
+
+
+def test_windows_are_as_large_as_asked_but_for_the_edges() -> None:
+    rng = np.random.default_rng(0)
+    areas = []
+    for _ in range(2000):
+        rows, columns = mixing.box(64, 64, 0.75, rng)
+        areas.append((rows.stop - rows.start) * (columns.stop - columns.start) / 64**2)
+    assert max(areas) == pytest.approx(0.25, abs=0.02)
+    # half the side, centred anywhere: 1/2 less what each edge cuts off on average, w * w / 8 for a width of w
+    assert np.mean(areas) == pytest.approx((0.5 - 2 * 0.5**2 / 8) ** 2, abs=0.01)

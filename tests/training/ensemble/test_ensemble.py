@@ -1,0 +1,170 @@
+"""Weights, temperatures and uncertainty: laws on invented logits, then whole ensembles of very small runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training.ensemble import calibration, fit
+from semblance.training.evaluation import evaluate
+from semblance.training.evaluation.evaluate import Options
+from semblance.training.inference import mc_dropout, predictor
+from semblance.training.inference.predictor import sigmoid
+from tests.training import judges
+
+
+def drawn(seed: int, count: int = 2000, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn with the probabilities of the logits, which then are scaled."""
+    rng = np.random.default_rng(seed)
+    logit_N = rng.normal(0, 2, count)
+    return (rng.random(count) < sigmoid(logit_N)).astype(float), logit_N * scale
+
+
+def test_weights_start_at_the_plans_and_lean_to_the_better_member() -> None:
+    label_N, good_N = drawn(0, 600)
+    noise = np.random.default_rng(1).normal(0, 3, (2, 600))
+    weights = fit.learn(np.stack([noise[0], good_N, noise[1]]), label_N)
+    assert sum(weights) == pytest.approx(1)
+    assert weights[1] > fit.START[1] + 0.1
+    assert weights[0] < fit.START[0]
+    same = fit.learn(np.stack([good_N] * 3), label_N)  # nothing to choose: as they start
+    assert same == pytest.approx(fit.START, abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 4.0])
+def test_a_temperature_undoes_a_scale_and_is_the_best(scale: float) -> None:
+    label_N, logit_N = drawn(2, scale=scale)
+    found = calibration.solve(label_N, logit_N)
+    assert found == pytest.approx(scale, rel=0.15)
+    best = minimize_scalar(
+        lambda log_t: calibration.loss(label_N, logit_N, float(np.exp(log_t))), bounds=(-3, 3), method="bounded"
+    )
+    assert np.log(found) == pytest.approx(best.x, abs=1e-3)
+
+
+def test_folds_keep_families_whole_and_few_families_are_said() -> None:
+    label_N, logit_N = drawn(3, count=300, scale=3)
+    families = [f"f{number % 12}" for number in range(300)]
+    found = calibration.fit(label_N, logit_N, families)
+    assert len(found.folds) == 5
+    assert found.note is None
+    assert found.after is not None
+    assert found.before is not None
+    assert found.after < found.before
+    assert found.value == pytest.approx(float(np.exp(np.mean(np.log(found.folds)))))
+    few = calibration.fit(label_N, logit_N, [f"f{number % 2}" for number in range(300)])
+    assert len(few.folds) == 2
+    assert few.note is not None
+    alone = calibration.fit(label_N, logit_N, ["f"] * 300)
+    assert alone.value == pytest.approx(calibration.solve(label_N, logit_N))
+    assert (alone.before, alone.after) == (None, None)  # nothing is held out
+
+
+def test_what_is_separated_wholly_has_no_temperature() -> None:
+    found = calibration.fit(np.array([0.0, 0, 1, 1]), np.array([-2.0, -1, 1, 2]), ["a", "b", "a", "b"])
+    assert found.value == 1.0
+    assert found.folds == ()
+    assert found.note is not None
+
+
+def test_a_fifth_of_the_families_is_apart() -> None:
+    families = [f"f{number}" for number in range(40)]
+    apart = fit.divide(families)
+    assert len(apart) == 8
+    assert apart == fit.divide(families[::-1])
+    with pytest.raises(SemblanceError, match="one family alone"):
+        fit.divide(["a"])
+
+
+@pytest.fixture(scope="module")
+def runs(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("members")
+    return [judges.make(folder / name, [ffpp], seed=seed, gain=9) for seed, name in enumerate(("one", "two", "three"))]
+
+
+@pytest.fixture(scope="module")
+def whole(ffpp: Path, runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    to = tmp_path_factory.mktemp("combined") / "all"
+    fit.combine([str(ffpp)], [str(run) for run in runs], to, say=lambda _: None)
+    return to
+
+
+def test_an_ensemble_is_judged_like_a_run(ffpp: Path, runs: list[Path], whole: Path) -> None:
+    found = evaluate.evaluate([str(ffpp)], [*map(str, runs), str(whole)], Options(draws=0), say=lambda _: None)
+    one = predictor.load(whole)
+    assert sum(one.weights) == pytest.approx(1)
+    tables = found.predictions
+    for name in ("two", "three", "all"):
+        assert tables[name]["sample_id"].equals(tables["one"]["sample_id"])
+    mean = sum(weight * tables[run.name]["logit"].to_numpy() for weight, run in zip(one.weights, runs, strict=True))
+    np.testing.assert_allclose(tables["all"]["logit"], mean, atol=1e-6)
+    np.testing.assert_allclose(tables["all"]["score"], sigmoid(mean / one.frame_temperature), atol=1e-9)
+    shutil.rmtree(runs[0].parent / "gone", ignore_errors=True)
+    assert all(member.file.is_relative_to(whole) for member in one.members)  # it needs its members' folders no more
+
+
+def test_the_families_of_the_temperature_serve_nothing_else(ffpp: Path, whole: Path) -> None:
+    one = predictor.load(whole)
+    val = evaluate.evaluate([str(ffpp)], [str(whole)], Options(split="val", draws=0), say=lambda _: None)
+    assert one.apart
+    limits, _ = evaluate.threshold(one, val.predictions["all"], val.videos)
+    kept = val.predictions["all"].filter(~pl.col("family_id").is_in(sorted(one.apart)))
+    without, _ = evaluate.threshold(one, kept, val.videos)
+    assert limits == without
+
+
+def test_bad_ensembles_are_one_sentence(ffpp: Path, runs: list[Path], whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not empty"):
+        fit.combine([str(ffpp)], [str(runs[0])], whole, say=lambda _: None)
+    with pytest.raises(UsageError, match="an ensemble itself"):
+        fit.combine([str(ffpp)], [str(whole)], tmp_path / "to", say=lambda _: None)
+    with pytest.raises(UsageError, match="Two runs are named"):
+        fit.combine([str(ffpp)], [str(runs[0]), str(runs[0])], tmp_path / "to", say=lambda _: None)
+    assert not (tmp_path / "to").exists()
+    broken = tmp_path / "broken"
+    shutil.copytree(whole, broken)
+    shutil.copyfile(runs[1] / "checkpoints" / "best.ckpt", next((broken / "members").glob("0-*")))
+    with pytest.raises(SemblanceError, match="is not the checkpoint"):
+        predictor.load(broken)
+    (broken / "ensemble.json").write_text("{}")
+    with pytest.raises(SemblanceError, match=r"damaged; run `training ensemble` again"):
+        predictor.load(broken)
+
+
+def test_dropout_alone_is_active(runs: list[Path]) -> None:
+    model = judges.model(runs[0])
+    image_BCHW = torch.rand(4, 3, 32, 32)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.inference_mode():
+        still_B = model(image_BCHW).logit_B
+        drawn_PB = mc_dropout.passes(model, image_BCHW, 64, seed=1)
+        again_PB = mc_dropout.passes(model, image_BCHW, 64, seed=1)
+        assert torch.equal(drawn_PB, again_PB)
+        assert bool((drawn_PB.std(0) > 0).all())
+        assert torch.allclose(drawn_PB.mean(0), still_B, atol=float(4 * drawn_PB.std(0).max() / 8))
+        with mc_dropout.dropping(model):  # the head's shortcut gives what whole passes give
+            torch.manual_seed(1)
+            full_PB = torch.stack([model(image_BCHW).logit_B for _ in range(64)])
+        assert torch.allclose(full_PB, drawn_PB, atol=1e-5)
+        assert torch.equal(model(image_BCHW).logit_B, still_B)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_uncertainty_is_two_deviations_of_the_calibrated_probability(whole: Path) -> None:
+    one = predictor.load(whole)
+    logits_MNP = np.random.default_rng(0).normal(0, 2, (3, 6, 50))
+    pictures = pl.DataFrame({"video_id": ["a", "a", "a", "b", "b", "b"], "track": [0, 0, 1, 0, 0, 0]})
+    combined = np.tensordot(one.weights, logits_MNP, 1)
+    expected = 2 * sigmoid(combined / one.frame_temperature).std(1)
+    np.testing.assert_allclose(mc_dropout.of_pictures(one, list(logits_MNP)), expected)
+    tracks = np.stack([combined[:2].mean(0), combined[2]]).max(0), combined[3:].mean(0)
+    by_video = mc_dropout.of_videos(one, pictures, list(logits_MNP))
+    expected = [2 * sigmoid(values / one.video_temperature).std() for values in tracks]
+    np.testing.assert_allclose(by_video["uncertainty"], expected)

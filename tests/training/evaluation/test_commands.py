@@ -1,0 +1,77 @@
+"""`training evaluate` and `ensemble` as commands: what they leave behind, and how they fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from semblance.training.cli import app
+from semblance.training.evaluation import robustness
+from tests.training import judges
+
+runner = CliRunner()
+
+
+def test_from_two_runs_to_a_page(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robustness, "JPEG", (30,))
+    monkeypatch.setattr(robustness, "SCALES", ())
+    runs = [judges.make(tmp_path / name, [ffpp], seed=seed, gain=9) for seed, name in enumerate(("one", "two"))]
+    named = [part for run in runs for part in ("--run", str(run))]
+    made = runner.invoke(app, ["ensemble", "--data", str(ffpp), *named, "--to", str(tmp_path / "both")])
+    assert made.exit_code == 0, made.output
+    assert "weights: one 0." in made.output
+    groups = tmp_path / "groups.csv"
+    videos = pl.read_parquet(ffpp / "plan.parquet").filter(pl.col("split") == "test")
+    videos.select("video_id", pl.col("family_id").alias("group")).write_csv(groups)
+    page = tmp_path / "page"
+    more = ["--robust", "--condition", f"same={ffpp}", "--groups", str(groups), "--passes", "4", "--cost"]
+    done = runner.invoke(
+        app,
+        [
+            "evaluate",
+            "--data",
+            str(ffpp),
+            *named,
+            "--run",
+            str(tmp_path / "both"),
+            "--to",
+            str(page),
+            "--draws",
+            "20",
+            *more,
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(("one ", "two ", "both "))] == ["one", "two", "both"]
+    predictions = pl.read_parquet(page / "predictions.parquet")
+    assert predictions["model"].unique(maintain_order=True).to_list() == ["one", "two", "both"]
+    text = (page / "evaluation.md").read_text()
+    for title in (
+        "Over all",
+        "Datasets",
+        "Methods and compressions",
+        "Uncertainty",
+        "Under other conditions",
+        "Groups",
+    ):
+        assert f"## {title}" in text
+    assert (page / "evaluation.html").read_text().count("<svg") == 5
+
+
+def test_failures_leave_nothing_behind(ffpp: Path, tmp_path: Path) -> None:
+    run, page = judges.make(tmp_path / "run", [ffpp]), tmp_path / "page"
+    asked = ["evaluate", "--data", str(ffpp), "--run", str(run), "--to", str(page)]
+    for more, code, sentence in (
+        (["--split", "train"], 1, "were trained on"),
+        (["--split-column", "split_nothing"], 2, "There is no split column"),
+        (["--groups", str(tmp_path / "absent.csv")], 2, "cannot be read"),
+    ):
+        done = runner.invoke(app, [*asked, *more])
+        assert done.exit_code == code
+        assert sentence in done.output
+        assert done.output.count("Error:") == 1
+    assert not page.exists()

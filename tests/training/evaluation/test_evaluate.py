@@ -1,0 +1,163 @@
+"""An evaluation against what a few independent lines make of the same pictures, and what it refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training.data import peek, query
+from semblance.training.evaluation import evaluate, leaks, results
+from semblance.training.evaluation.evaluate import Evaluation, Options
+from semblance.training.evaluation.report import page
+from tests.training import judges
+
+DRAWS = Options(draws=50)
+
+
+@pytest.fixture(scope="module")
+def run(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return judges.make(tmp_path_factory.mktemp("runs") / "alone", [ffpp], "tta=mirror")
+
+
+@pytest.fixture(scope="module")
+def result(ffpp: Path, dfdc: Path, run: Path) -> Evaluation:
+    return evaluate.evaluate([str(ffpp), str(dfdc)], [str(run)], DRAWS, say=lambda _: None)
+
+
+def row(result: Evaluation, level: str, *part: str | None, model: str = "alone") -> results.Row:
+    (found,) = (
+        one
+        for one in result.rows
+        if (one.model, one.level, one.dataset, one.compression, one.method) == (model, level, *part)
+    )
+    return found
+
+
+def test_every_picture_has_the_models_own_logit(result: Evaluation, run: Path, ffpp: Path) -> None:
+    chosen = query.choose([str(ffpp)], "test", unlabelled=True)
+    model = judges.model(run)
+    found = result.predictions["alone"].filter(pl.col("dataset") == "ffpp")
+    logits = dict(found.select("sample_id", "logit").iter_rows())
+    assert found.height == len(logits) == chosen.pictures.height
+    with torch.inference_mode():
+        for name, image in peek.images(chosen):
+            picture = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
+            assert logits[name] == pytest.approx(float(model(picture).logit_B), abs=1e-4)
+    mirrored = result.predictions["alone+mirror"].filter(pl.col("dataset") == "ffpp")
+    assert not np.allclose(mirrored["logit"], found["logit"])
+
+
+def test_figures_are_those_of_the_table(result: Evaluation, tmp_path: Path) -> None:
+    """By DuckDB and scikit-learn from the Parquet table alone."""
+    evaluate.write(result, tmp_path)
+    table = f"(SELECT * FROM '{tmp_path}/predictions.parquet' WHERE model = 'alone' AND dataset = 'ffpp')"
+    videos = duckdb.sql(
+        f"""SELECT any_value(label), max(logit) FROM (SELECT video_id, any_value(label) AS label, avg(logit) AS logit
+            FROM {table} GROUP BY video_id, track) GROUP BY video_id"""
+    ).fetchall()
+    label, logit = np.array(videos).T
+    video = row(result, "video", "ffpp", None, None)
+    assert (video.reals, video.fakes, video.scored, video.listed) == (6, 12, 18, 18)
+    assert video.figures["auc"].value == pytest.approx(sk.roc_auc_score(label, logit))
+    called = logit >= video.threshold
+    assert video.figures["balanced_accuracy"].value == pytest.approx(sk.balanced_accuracy_score(label, called))
+    frames = duckdb.sql(f"SELECT face_label, score FROM {table} WHERE face_label IS NOT NULL").fetchall()
+    label, score = np.array(frames).T
+    frame = row(result, "frame", "ffpp", None, None)
+    assert frame.figures["ap"].value == pytest.approx(sk.average_precision_score(label, score))
+    assert frame.figures["log_loss"].value == pytest.approx(sk.log_loss(label, score))
+    assert frame.unlabelled == duckdb.sql(f"SELECT count(*) FROM {table} WHERE face_label IS NULL").fetchall()[0][0]
+    low, high = video.figures["auc"].low, video.figures["auc"].high
+    assert low is not None
+    assert high is not None
+    assert low <= video.figures["auc"].value <= high
+
+
+def test_a_method_is_judged_with_the_reals_of_its_compression(result: Evaluation) -> None:
+    part = row(result, "video", "ffpp", "c40", "FaceSwap")
+    assert (part.reals, part.fakes) == (3, 3)
+    assert part.mark == "unseen method"
+    assert row(result, "video", "ffpp", "c40", "Deepfakes").mark == "seen"
+    assert row(result, "video", "ffpp", None, None).mark == "seen"
+    assert row(result, "video", "dfdc", None, None).mark == "unseen dataset"
+
+
+def test_the_threshold_is_vals(ffpp: Path, run: Path, result: Evaluation) -> None:
+    val = evaluate.evaluate([str(ffpp)], [str(run)], Options(split="val", draws=0), say=lambda _: None)
+    videos = val.predictions["alone"].group_by("video_id", "track").agg(pl.col("logit").mean(), pl.col("label").first())
+    videos = videos.group_by("video_id").agg(pl.col("logit").max(), pl.col("label").first())
+    best = max(
+        sk.balanced_accuracy_score(videos["label"], videos["logit"] >= limit) for limit in (*videos["logit"], np.inf)
+    )
+    limit = result.thresholds["alone"]["video"]
+    assert sk.balanced_accuracy_score(videos["label"], videos["logit"] >= limit) == pytest.approx(best)
+
+
+def test_a_video_without_a_face_is_counted_and_scored_in_the_second_column(
+    ffpp: Path, run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(ffpp, out)
+    file = next((out / "manifests" / "videos").glob("*-test-*.parquet"))
+    videos = pl.read_parquet(file)
+    pl.concat(
+        [videos, videos.filter(pl.col("label") == 1).head(1).with_columns(video_id=pl.lit("faceless"))]
+    ).write_parquet(file)
+    result = evaluate.evaluate([str(out)], [str(run)], DRAWS, say=lambda _: None)
+    video = row(result, "video", "ffpp", None, None)
+    assert (video.scored, video.listed) == (18, 19)
+    scored = evaluate.predictions.of_videos(result.videos, result.predictions["alone"], result.judges["alone"])
+    label, score = scored["label"], scored["score"].fill_null(0.5)
+    assert video.filled["auc"].value == pytest.approx(sk.roc_auc_score(label, score))
+    assert "18/19" in page.markdown(result)
+
+
+def test_what_was_trained_on_is_refused_unless_allowed(ffpp: Path, run: Path) -> None:
+    with pytest.raises(SemblanceError, match=r"24 families|videos of .* were trained on .*--allow-leaks"):
+        evaluate.evaluate([str(ffpp)], [str(run)], Options(split="train", draws=0), say=lambda _: None)
+    said: list[str] = []
+    options = Options(split="train", draws=0, allow_leaks=True)
+    found = evaluate.evaluate([str(ffpp)], [str(run)], options, say=said.append)
+    assert {one.kind for one in found.leaks.leaks} == {"videos", "families"}
+    assert any("warning" in line for line in said)
+    assert "**Leak**" in page.markdown(found)
+
+
+def test_people_and_recordings_leak_as_well() -> None:
+    before = pl.DataFrame(
+        {"dataset": ["a", "a"], "video_id": ["1", "2"], "family_id": ["x", "y"], "target_id": ["p", None]}
+        | {"donor_id": [None, "q"], "recording_id": ["r", None], "donor_recording_id": [None, None]},
+        schema_overrides={"donor_recording_id": pl.String},
+    )
+    now = before.with_columns(video_id=pl.lit("9"), family_id=pl.lit("z"), target_id=pl.Series(["q", "n"]))
+    found = {leak.kind: leak.count for leak in leaks._shared(before, now, "train", "test")}
+    assert found == {"people": 1, "recordings": 1}
+    other = now.with_columns(dataset=pl.lit("b"))
+    assert leaks._shared(before, other, "train", "test") == []
+
+
+def test_bad_input_is_one_sentence(ffpp: Path, run: Path, tmp_path: Path) -> None:
+    quiet = {"say": lambda _: None}
+    with pytest.raises(UsageError, match="holds no trained run"):
+        evaluate.evaluate([str(ffpp)], [str(tmp_path)], **quiet)
+    with pytest.raises(UsageError, match="There is no split 'exam'"):
+        evaluate.evaluate([str(ffpp)], [str(run)], Options(split="exam"), **quiet)
+    with pytest.raises(SemblanceError, match=r"side of .* is empty"):
+        evaluate.evaluate([str(ffpp)], [str(run)], Options(split="unassigned"), **quiet)
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    (broken / "checkpoints" / "best.ckpt").write_bytes(b"no checkpoint")
+    with pytest.raises(SemblanceError, match="is damaged or none"):
+        evaluate.evaluate([str(ffpp)], [str(broken)], **quiet)
+    copied = tmp_path / "again"
+    shutil.copytree(ffpp, copied)
+    with pytest.raises(UsageError, match="hold the same pictures"):
+        evaluate.evaluate([str(ffpp), str(copied)], [str(run)], **quiet)

@@ -1,0 +1,180 @@
+"""Conditions, groups, uncertainty, cost and pages, over one evaluation of a very small run."""
+
+from __future__ import annotations
+
+import html.parser
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training.evaluation import cost, energy, evaluate, fairness, robustness, selective
+from semblance.training.evaluation.evaluate import Evaluation, Options
+from semblance.training.evaluation.report import page, svg
+from tests.training import judges
+
+
+@pytest.fixture(scope="module")
+def result(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    run = judges.make(tmp_path_factory.mktemp("runs") / "a|b <run>", [ffpp], gain=9)
+    return evaluate.evaluate([str(ffpp)], [str(run)], Options(draws=40), say=lambda _: None)
+
+
+def scored(result: Evaluation) -> pl.DataFrame:
+    (model,) = result.judges
+    return evaluate.predictions.of_videos(result.videos, result.predictions[model], result.judges[model])
+
+
+def test_the_same_build_changes_nothing_and_jpeg_does(
+    result: Evaluation, ffpp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (same,) = robustness.builds(result, [f"again={ffpp}"], say=lambda _: None)
+    assert (same.videos, same.pictures) == (18, result.chosen.pictures.height)
+    assert (same.change.value, same.change.low, same.change.high) == (0, 0, 0)
+    assert same.before.value == pytest.approx(sk.roc_auc_score(*scored(result).select("label", "logit")))
+    monkeypatch.setattr(robustness, "JPEG", (5,))
+    monkeypatch.setattr(robustness, "SCALES", (0.1,))
+    found = robustness.robustness(result, say=lambda _: None)
+    assert [one.name for one in found] == ["JPEG 5", "resize 0.1"]
+    assert all(one.before == same.before for one in found)
+    assert any(one.change.value != 0 for one in found)
+
+
+def test_a_condition_shares_samples(result: Evaluation, dfdc: Path) -> None:
+    with pytest.raises(UsageError, match="of the form NAME=OUT"):
+        robustness.builds(result, ["crf40"], say=lambda _: None)
+    with pytest.raises(SemblanceError, match="shares no sample"):
+        robustness.builds(result, [f"other={dfdc}"], say=lambda _: None)
+
+
+def test_groups_are_judged_apart(result: Evaluation, tmp_path: Path) -> None:
+    videos = scored(result)
+    names = videos["family_id"].unique().sort()
+    half = videos.select(
+        "video_id", pl.when(pl.col("family_id") == names[0]).then(pl.lit("x")).otherwise(pl.lit("y")).alias("group")
+    )
+    half.head(17).write_csv(tmp_path / "groups.csv")
+    (found,) = fairness.judge(result, fairness.read(str(tmp_path / "groups.csv")))
+    assert found.ungrouped == 1
+    limit = next(iter(result.thresholds.values()))["video"]
+    rates = {}
+    for group in found.groups:
+        rows = videos.join(half.head(17).filter(pl.col("group") == group.name), on="video_id")
+        called = rows["logit"] >= limit
+        tn, fp, fn, tp = sk.confusion_matrix(rows["label"], called, labels=[0, 1]).ravel()
+        assert group.figures["fpr"].value == pytest.approx(fp / (fp + tn))
+        assert group.figures["fnr"].value == pytest.approx(fn / (fn + tp))
+        assert group.figures["base"].value == pytest.approx((fn + tp) / rows.height)
+        assert group.figures["auc"].value == pytest.approx(sk.roc_auc_score(rows["label"], rows["logit"]))
+        rates[group.name] = (tp / (fn + tp), (fp + tp) / rows.height)
+    assert found.opportunity.value == pytest.approx(abs(rates["x"][0] - rates["y"][0]))
+    assert found.parity.value == pytest.approx(abs(rates["x"][1] - rates["y"][1]))
+
+
+def test_bad_groups_are_one_sentence(result: Evaluation, tmp_path: Path) -> None:
+    file = tmp_path / "groups.csv"
+    for text, match in (
+        ("video_id,kind\na,b\n", "needs the columns group"),
+        ("video_id,group\na,x\na,y\n", "into two groups"),
+        ("", "cannot be read"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UsageError, match=match):
+            fairness.read(str(file))
+    file.write_text("video_id,group\nnobody,x\n")
+    with pytest.raises(SemblanceError, match="None of the 18 evaluated videos"):
+        fairness.judge(result, fairness.read(str(file)))
+
+
+def test_risk_and_cost_and_pages(result: Evaluation, tmp_path: Path) -> None:
+    risks, table = selective.measure(result, passes=8)
+    (one,) = risks.values()
+    wrong = (scored(result)["logit"] >= next(iter(result.thresholds.values()))["video"]) != (
+        scored(result)["label"] == 1
+    )
+    assert one.wrong == pytest.approx(wrong.mean())
+    assert one.curve[-1] == (1.0, pytest.approx(one.wrong))
+    assert np.all(np.diff([coverage for coverage, _ in one.curve]) > 0)
+    assert (table["uncertainty"] > 0).all()
+    measured = cost.measure(next(iter(result.judges.values())))
+    assert measured.gflop > 0
+    found = energy.find(torch.device("cpu"))
+    assert (measured.energy_j is None) == isinstance(found, str)
+    said = f"not measured: {found}" if isinstance(found, str) else f"({found[0].name}"
+    extras = page.Extras(uncertainty=risks, costs=[measured])
+    pages = {"md": page.markdown(result, extras), "html": page.html(result, extras)}
+    evaluate.write(result, tmp_path, table, pages)
+    assert {file.name for file in tmp_path.iterdir()} == {
+        *("predictions.parquet", "uncertainty.parquet", "evaluation.md", "evaluation.html")
+    }
+    assert "a\\|b" in pages["md"]
+    assert said in pages["md"]
+    assert "<run>" not in pages["html"]
+    tags = Tags()
+    tags.feed(pages["html"])
+    assert tags.names.count("svg") == 4
+    assert not {"script", "link", "img"} & set(tags.names)  # it needs nothing else
+    whole = [line for line in pages["md"].splitlines() if "| video |" in line and "| all | all |" in line]
+    auc = next(row for row in result.rows if row.level == "video" and row.method is None).figures["auc"].value
+    assert f"{auc:.3f}" in whole[0]
+
+
+def zone(powercap: Path, name: str, microjoules: int, most: int) -> Path:
+    """A package as Linux shows it, with a part of it, which is no package."""
+    for folder, title in ((powercap / name, f"package-{name[-1]}"), (powercap / f"{name}:0", "core")):
+        folder.mkdir(parents=True)
+        for file, text in (("name", title), ("energy_uj", microjoules), ("max_energy_range_uj", most)):
+            (folder / file).write_text(f"{text}\n")
+    return powercap / name / "energy_uj"
+
+
+def test_joules_are_the_counters_over_a_call(tmp_path: Path) -> None:
+    """Two packages, of which one begins anew: 2 J and 3 J a call."""
+    files = [zone(tmp_path, "intel-rapl:0", 0, 10**9), zone(tmp_path, "intel-rapl:1", 999_000_000, 10**9)]
+    counters = energy.find(torch.device("cpu"), tmp_path)
+    assert not isinstance(counters, str)
+    assert [one.name for one in counters] == ["package-0", "package-1"]
+
+    def work() -> None:
+        for file, joules in zip(files, (2, 3), strict=True):
+            file.write_text(str((int(file.read_text()) + joules * 10**6) % 10**9))
+
+    assert energy.measure(counters, work, least=0.0) == pytest.approx(5)
+    assert energy.measure(counters, work, least=0.002) == pytest.approx(5)
+
+
+def test_without_a_counter_there_is_a_reason(tmp_path: Path) -> None:
+    assert energy.find(torch.device("cpu"), tmp_path) == "this machine shows no RAPL counter"
+    zone(tmp_path, "intel-rapl:0", 0, 10**9).write_text("")
+    assert energy.find(torch.device("cpu"), tmp_path) == "RAPL's counter cannot be read"
+
+
+def test_one_line_a_run_in_the_terminal(result: Evaluation) -> None:
+    lines = page.summary(result)
+    assert len(lines) == 2
+    mirrored = {**result.judges, "a|b <run>+mirror": next(iter(result.judges.values()))}
+    assert len(page.summary(replace(result, judges=mirrored))) == 2
+
+
+def test_a_drawing_is_well_formed_and_thinned() -> None:
+    points = [(number / 5000, number / 5000) for number in range(5001)]
+    assert len(svg.thinned(points)) == 400
+    assert (svg.thinned(points)[0], svg.thinned(points)[-1]) == (points[0], points[-1])
+    tree = ET.fromstring(svg.plot("<a & b>", "x", "y", {"<m>": points}, diagonal=True, dots=True))
+    assert sum(one.tag.endswith("circle") for one in tree.iter()) == 400
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        del attrs
+        self.names.append(tag)

@@ -1,0 +1,184 @@
+"""One video judged: the crops are those of a build, the scores those of the model, faults one sentence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from semblance.ingest import recipe as recipes
+from semblance.ingest.detector.door import Detector
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.quality import codec, video
+from semblance.training import models
+from semblance.training.cli import app
+from semblance.training.inference import overlay, predictor
+from semblance.training.inference import video as predict
+from tests.training import judges, runs
+
+
+@pytest.fixture(scope="module")
+def one(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> predictor.Predictor:
+    return predictor.load(judges.make(tmp_path_factory.mktemp("runs") / "alone", [ffpp], gain=9))
+
+
+pytestmark = [
+    # lightning 2.6 asks torch 2.15 for a tree in a way that this deprecates
+    pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning"),
+]
+
+
+def videos(demo: Path) -> dict[str, Path]:
+    """By size: the demo's largest original shows faces; the empty room is its smallest."""
+    files = sorted(demo.rglob("*.mp4"), key=lambda file: file.stat().st_size)
+    return {"empty": files[0], "faces": files[-1]}
+
+
+def test_a_video_is_judged_as_its_crops_are(one: predictor.Predictor, demo: Path, detector: Detector) -> None:
+    recipe = recipes.load("plan", ("sampling.n=4",))
+    found = predict.predict(str(videos(demo)["faces"]), one, recipe, passes=12, detector=lambda: detector)
+    assert found.pictures.height == len(found.images)
+    model = one.members[0].trained.model
+    with torch.inference_mode():
+        for image, logit in zip(found.images, found.pictures["logit"], strict=True):
+            picture = torch.from_numpy(predictor.resize(image, 32).transpose(2, 0, 1).copy())[None].float() / 255
+            assert logit == pytest.approx(float(model(picture).logit_B), abs=1e-4)
+    by_track = found.pictures.group_by("track").agg(pl.col("logit").mean()).sort("track")["logit"].to_list()
+    assert [track.score.logit for track in found.tracks] == pytest.approx(by_track)
+    assert found.video.logit == pytest.approx(max(by_track))
+    assert found.video.probability == pytest.approx(1 / (1 + np.exp(-max(by_track))))
+    assert found.video.uncertainty is not None
+    assert found.video.uncertainty > 0
+    picture = predict.sheet(found)
+    assert picture.shape[1] == 8 * predict.CELL
+    assert codec.decode(codec.encode(picture, codec.EncodingConfig(format="png"))).shape == picture.shape
+
+
+def test_uncertain_is_no_verdict() -> None:
+    assert predict.Scored(logit=3, probability=0.95, uncertainty=0.31).verdict == "uncertain"
+    assert predict.Scored(logit=3, probability=0.95, uncertainty=0.3).verdict == "fake"
+    assert predict.Scored(logit=-3, probability=0.05, uncertainty=None).verdict == "real"
+
+
+def test_bad_files_are_one_sentence(one: predictor.Predictor, demo: Path, detector: Detector, tmp_path: Path) -> None:
+    recipe = recipes.load("plan", ("sampling.n=2",))
+    empty, text = tmp_path / "empty.mp4", tmp_path / "text.mp4"
+    empty.write_bytes(b"")
+    text.write_text("no video")
+    for file, match in (
+        (tmp_path / "absent.mp4", "There is no file"),
+        (empty, "cannot be judged: the file has zero bytes"),
+        (text, "cannot be judged"),
+        (videos(demo)["empty"], "shows no face in 2 frames"),
+    ):
+        with pytest.raises(SemblanceError, match=match):
+            predict.predict(str(file), one, recipe, detector=lambda: detector)
+    strict = recipes.load("plan", ("sampling.n=2", "gates.blur=1e9"))
+    with pytest.raises(SemblanceError, match=r"none is good enough to be judged \(blur\)"):
+        predict.predict(str(videos(demo)["faces"]), one, strict, detector=lambda: detector)
+
+
+def test_the_recipe_is_the_training_builds_or_the_plans(ffpp: Path, tmp_path: Path) -> None:
+    """The run keeps it: the build may move or go."""
+    out = tmp_path / "out"
+    shutil.copytree(ffpp, out)
+    made = recipes.load("plan", ("crop.margin=1.7", "recompress.crf=40"))
+    described = json.loads((out / "dataset.json").read_text())
+    (out / "dataset.json").write_text(json.dumps(described | {"recipe": made.model_dump(mode="json")}))
+    runs.train([str(out)], tmp_path / "run", "epochs=2", "data.draws=8", "model.arch=test_resnet", build=models.build)
+    shutil.rmtree(out)
+    one = predictor.load(tmp_path / "run")
+    assert predict.recipe_of(one) == (made, str(out))
+    assert predict.recipe_of(one, None, ("crop.margin=2",))[0].crop.margin == 2
+    assert predict.recipe_of(one, "deepfakebench") == (recipes.load("deepfakebench"), "deepfakebench")
+    unknown = predictor.load(judges.make(tmp_path / "unknown", [ffpp]))
+    assert predict.recipe_of(unknown, None, ("sampling.n=3",)) == (recipes.load("plan", ("sampling.n=3",)), "plan")
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_the_overlay_is_the_whole_video_with_its_boxes(
+    one: predictor.Predictor, demo: Path, detector: Detector, tmp_path: Path, odd: bool
+) -> None:
+    source, to = videos(demo)["faces"], tmp_path / "overlay.mp4"
+    if odd:
+        images = [frame.image[:-1, :-1] for frame in video.frames(str(source), range(20), decoder="pyav")]
+        source = tmp_path / "odd.mp4"
+        video.write_h264(str(source), images, 30)
+    known = video.probe(str(source))
+    made = recipes.load("plan", ("sampling.n=4",))
+    found = predict.predict(str(source), one, made, passes=0, detector=lambda: detector)
+    assert overlay.write(found, str(to)) == known.frames_total
+    written = video.probe(str(to))
+    for name in ("frames_total", "width", "height", "fps"):
+        assert getattr(written, name) == getattr(known, name)
+    frames = list(video.frames(str(to), range(known.frames_total or 0), decoder="pyav"))
+    before = list(video.frames(str(source), range(known.frames_total or 0), decoder="pyav"))
+    verdicts = {track.track: track.score.verdict for track in found.tracks}
+    for row in found.pictures.iter_rows(named=True):
+        x0, y0, x1, y1 = (round(row[name]) for name in ("box_x0", "box_y0", "box_x1", "box_y1"))
+        image, clean = (np.asarray(part[row["frame_index"]].image, np.int16) for part in (frames, before))
+        height = image.shape[0]
+        colour = np.array(overlay.COLOURS[verdicts[row["track"]]])
+        edge = image[max(y0 + 10, 0) : min(y1 - 10, height), x0 - 1 : x0 + 1].mean(axis=(0, 1))
+        assert np.abs(edge - colour).max() < 60  # chroma has half the resolution
+        centre = np.s_[(y0 + y1) // 2 - 8 : (y0 + y1) // 2 + 8, (x0 + x1) // 2 - 8 : (x0 + x1) // 2 + 8]
+        assert np.abs(image[centre] - clean[centre]).mean() < 12
+    with pytest.raises(UsageError, match="is the video itself"):
+        overlay.check(str(source), str(source))
+    with pytest.raises(UsageError, match="must end in"):
+        overlay.check(str(source), "overlay.avi")
+
+
+def test_the_command(one: predictor.Predictor, demo: Path, tmp_path: Path) -> None:
+    source, seen, faces = str(videos(demo)["faces"]), tmp_path / "seen.mp4", tmp_path / "faces.png"
+    words = ["predict", source, "--run", str(one.path), "--passes", "2", "--set", "sampling.n=2"]
+    done = CliRunner().invoke(app, [*words, "--to", str(faces), "--overlay", str(seen)])
+    assert done.exit_code == 0, done.output
+    total = video.probe(source).frames_total
+    assert f"overlay of {total} frames: {seen}" in done.output
+    assert video.probe(str(seen)).frames_total == total
+    assert faces.exists()
+    for wrong in (str(tmp_path / "seen.gif"), source):
+        done = CliRunner().invoke(app, [*words, "--overlay", wrong])
+        assert done.exit_code == 2
+        assert done.output.count("\n") == 1
+
+
+boxes = st.tuples(*[st.floats(0, 500)] * 4)
+
+
+@given(
+    seen=st.dictionaries(st.integers(0, 9), boxes, min_size=1),
+    step=st.integers(1, 30),
+    frame=st.integers(0, 300),
+)
+def test_a_box_is_interpolated_or_held_but_never_invented(
+    seen: dict[int, tuple[float, float, float, float]], step: int, frame: int
+) -> None:
+    """Ten frames are sampled a step apart; the face is on some of them."""
+    frames = sorted(seen)
+    course = overlay.FaceTrajectory(
+        frames=tuple(place * step for place in frames),
+        boxes=tuple(seen[place] for place in frames),
+        sampled=tuple(place * step for place in range(10)),
+    )
+    found = course.at(frame)
+    near = [place for place in frames if abs(place * step - frame) < step]
+    if frame % step == 0 and frame // step in seen:
+        assert found == seen[frame // step]
+    elif not near:
+        assert found is None
+    elif len(near) == 2:
+        assert found == pytest.approx(
+            [np.interp(frame, [place * step for place in near], [seen[place][i] for place in near]) for i in range(4)]
+        )
+    else:
+        assert found == (seen[near[0]] if abs(near[0] * step - frame) <= step / 2 else None)

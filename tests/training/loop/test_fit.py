@@ -1,0 +1,464 @@
+"""The loop: what is learned, resumed, shared among ranks, kept, and refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
+
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training.cli import app
+from semblance.training.data import loader, query
+from semblance.training.loop.callbacks import Keeper
+from semblance.training.loop.module import DetectorModule
+from semblance.training.metrics import aggregate
+from semblance.training.runs import checkpoint
+from semblance.training.runs import folder as rundir
+from semblance.training.runs.folder import RunDir
+from tests.conftest import REPOSITORY
+from tests.training import builds, runs
+
+pytestmark = [
+    # torch 2.15 warns of more workers than cores: here they are two on any machine
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning:torch.utils.data.dataloader"),
+    # lightning 2.6 asks torch 2.15 for a tree in a way that this deprecates
+    pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning"),
+]
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    return rundir.read_lines(RunDir(run).steps)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(RunDir(run).last)["model"]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal bit by bit, through dictionaries and lists."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def child(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """tests/training/runs.py in a process of its own, and those that it starts."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    if sys.dont_write_bytecode:  # three processes would each compile some 5,000 files
+        environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache)}
+    command = [sys.executable, "-W", "ignore", "-m", "tests.training.runs", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
+
+
+# Accumulation, an average of the weights, a schedule by step, clipping, mixing: all that has a state.
+EVERYTHING = ("accumulate=2", "ema_decay=0.9", "data.batch_size=4")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "undisturbed"
+    runs.train([str(ffpp)], run, *EVERYTHING, workers=2)
+    return run
+
+
+def test_killed_and_resumed_equals_undisturbed(ffpp: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle of the second epoch, three steps after a checkpoint."""
+    run = tmp_path / "killed"
+    done = child(tmp_path.parent / "pyc", "killed", str(run), str(ffpp), *EVERYTHING)
+    assert done.returncode == -9, done.stderr
+    state = checkpoint.load(RunDir(run).last)
+    assert (state["step"], state["place"]["epoch"]) == (9, 1)
+    assert state["place"]["position"] > 0
+    before = lines(run)
+    assert len(before) > 9
+    with RunDir(run).steps.open("a") as file:
+        file.write('{"step": 12, "torn')
+    said: list[str] = []
+    ended = runs.train([str(ffpp)], run, *EVERYTHING, workers=2, resume=True, say=said.append)
+    assert "going on from step 9, epoch 2" in " ".join(said)
+    assert ended.worked
+    assert lines(run) == lines(undisturbed)
+    assert lines(run)[: len(before)] == before[: len(lines(run))]
+    assert rundir.read_lines(RunDir(run).epochs) == rundir.read_lines(RunDir(undisturbed).epochs)
+    for name in ("last.ckpt", "best.ckpt"):
+        ours, theirs = (checkpoint.load(each / "checkpoints" / name) for each in (run, undisturbed))
+        assert same(ours, theirs)
+    again = runs.train([str(ffpp)], run, *EVERYTHING, workers=2, resume=True)
+    assert (again.worked, again.steps, again.best_auc) == (False, ended.steps, ended.best_auc)
+
+
+class StoppedError(Exception):
+    """What a test stops a run with."""
+
+
+class StopBefore(runs.Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, _: Any, task: DetectorModule, *__: Any) -> None:  # type: ignore[override]
+        if task.step == self.step:
+            raise StoppedError
+
+
+@pytest.mark.parametrize(
+    ("name", "few"),
+    [("efficientnet_b4", ("optimiser.lr=0.001",)), ("f3net", ("schedule.patience=0", "optimiser.lr=0.1"))],
+)
+def test_other_schedules_resume_as_exactly(ffpp: Path, tmp_path: Path, name: str, few: tuple[str, ...]) -> None:
+    """By epoch (RMSprop), and by the loss on val (Adam): stopped at the end of an epoch, and inside the next."""
+    few = ("epochs=4", "precision=32-true", "loss.centre.weight=0", "accumulate=1", *few)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    runs.train([str(ffpp)], whole, *few, name=name)
+    for step in (14, 24):
+        with pytest.raises(StoppedError):
+            runs.train([str(ffpp)], parts, *few, name=name, callbacks=[StopBefore(step)], resume=step > 14)
+    runs.train([str(ffpp)], parts, *few, name=name, resume=True)
+    assert lines(parts) == lines(whole)
+    assert same(*(checkpoint.load(RunDir(each).last) for each in (parts, whole)))
+    rates = [line["lr"] for line in lines(whole)]
+    assert rates[0] > rates[-1]
+
+
+# Each epoch is one step on the whole set: of 60 in one process, of 2 x 30 in two that speak through gloo.
+WHOLE = ("data.draws=60", "augment.cutmix.p=0", "augment.mixup.p=0", "epochs=4")
+
+
+@pytest.fixture(scope="module")
+def ranks(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks")
+    done = child(folder / "pyc", "ranks", str(folder / "ranks"), str(ffpp), *WHOLE, "data.batch_size=30")
+    assert done.returncode == 0, done.stderr
+    return folder / "ranks"
+
+
+def told(run: Path) -> list[dict[str, Any]]:
+    """What each rank says of itself at the end."""
+    return [torch.load(run.with_name(f"{run.name}-rank{rank}.pt"), weights_only=True) for rank in (0, 1)]
+
+
+def test_two_ranks_equal_one(ffpp: Path, ranks: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    runs.train([str(ffpp)], alone, *WHOLE, "data.batch_size=60", build=runs.plain)
+    ours, theirs = lines(ranks), lines(alone)
+    assert len(ours) == len(theirs) == 4
+    for a, b in zip(ours, theirs, strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+    assert same(*(part["model"] for part in told(ranks)))
+    one, two = weights(alone), weights(ranks)
+    assert all(torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-4) for name in one)
+    for a, b in zip(*(rundir.read_lines(RunDir(run).epochs) for run in (ranks, alone)), strict=True):
+        assert a == pytest.approx(b, rel=1e-3)
+
+
+def test_compressed_gradients_keep_ranks_equal(ffpp: Path, ranks: Path, tmp_path: Path) -> None:
+    """PowerSGD of rank 1: two whole steps, equal to those without it, then two compressed ones, near to those."""
+    run = tmp_path / "powersgd"
+    done = child(ranks.parent / "pyc", "powersgd", str(run), str(ffpp), *WHOLE, "data.batch_size=30")
+    assert done.returncode == 0, done.stderr
+    one, two = told(run)
+    assert same(one["model"], two["model"])
+    assert one["rates"] == two["rates"]
+    assert one["rates"][0] > 1.5  # numbers before and after; biases are never compressed
+    ours, theirs = ([line["loss"] for line in lines(each)] for each in (run, ranks))
+    assert ours[:3] == theirs[:3]
+    assert ours[3] != theirs[3]
+    assert ours == pytest.approx(theirs, rel=0.02)
+    assert not same(one["model"], told(ranks)[0]["model"])
+
+
+def test_what_a_run_leaves(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    said: list[str] = []
+    few = ("epochs=5", "data.draws=24", "ema_decay=0.9")
+    ended = runs.train([str(ffpp)], run, *few, others=[str(dfdc)], say=said.append)
+    epochs = rundir.read_lines(RunDir(run).epochs)
+    assert [row["epoch"] for row in epochs] == [0, 1, 2, 3, 4]
+    assert [line["step"] for line in lines(run)] == list(range(1, 16))
+    assert ["other/auc_video/dfdc" in row for row in epochs] == [False, False, False, False, True]
+    best = max(epochs, key=lambda row: (row["val/auc_video"], -row["val/loss"]))
+    kept = checkpoint.load(RunDir(run).best)
+    assert (kept["epoch"], kept["figures"]["val/auc_video"]) == (best["epoch"], ended.best_auc)
+    assert kept["average"] is not None
+    datasets = json.loads((run / "datasets.json").read_text())
+    assert [(one["name"], one["role"]) for one in datasets] == [("ffpp", "train"), ("dfdc", "other")]
+    assert datasets[0]["methods"] == ["Deepfakes", "FaceSwap", "pristine"]
+    assert datasets[0]["fingerprint"] == json.loads((ffpp / "dataset.json").read_text())["fingerprint"]
+    assert "have no face label" in said[0]
+    # the figures, computed again from the best weights by other means
+    model = runs.Tiny()
+    model.load_state_dict(kept["average"])
+    model.eval()
+    chosen = query.choose([str(ffpp)], "val", unlabelled=True)
+    rows = []
+    with torch.no_grad():
+        for batch in loader.Loader(chosen, batch=16, size=32):
+            rows += list(zip(batch.sample_ids, model(batch.image_BCHW).logit_B.tolist(), strict=True))
+    table = chosen.pictures.join(pl.DataFrame(rows, schema=["sample_id", "logit"], orient="row"), on="sample_id")
+    known = table.filter(pl.col("target").is_not_null())
+    assert kept["figures"]["val/auc_frame"] == pytest.approx(roc_auc_score(known["target"], known["logit"]))
+    by_video: dict[str, tuple[int, float]] = {}
+    for (video, _), part in table.group_by("video_id", "track"):
+        label, value = int(part["label"][0]), float(np.mean(part["logit"].to_numpy()))
+        by_video[str(video)] = label, max(value, by_video.get(str(video), (0, -np.inf))[1])
+    labels, values = zip(*by_video.values(), strict=True)
+    assert kept["figures"]["val/auc_video"] == pytest.approx(roc_auc_score(labels, values))
+
+
+def test_a_trained_model_comes_back(dfdc: Path, tmp_path: Path) -> None:
+    from semblance.training import models
+
+    run = tmp_path / "run"
+    few = ("model.arch=test_resnet", "epochs=2", "data.draws=16")
+    runs.train([str(dfdc)], run, *few, build=models.build)
+    trained = checkpoint.trained(RunDir(run).best)
+    assert trained.recipe == RunDir(run).recipe()
+    assert not trained.model.training
+    batch = next(iter(loader.Loader(query.choose([str(dfdc)], "val"), batch=4, size=32)))
+    assert trained.model(batch.image_BCHW).logit_B.shape == (len(batch.sample_ids),)
+    assert trained.datasets[0]["dataset"] == "dfdc"
+
+
+def test_it_stops_early_and_says_so(ffpp: Path, tmp_path: Path) -> None:
+    few = ("epochs=30", "early_stop=2", "optimiser.lr=1.0e-12", "data.draws=16", "schedule.warmup_epochs=0")
+    said: list[str] = []
+    ended = runs.train([str(ffpp)], tmp_path / "run", *few, build=runs.plain, say=said.append)
+    assert ended.stopped
+    assert ended.epochs == ended.best_epoch + 3 < 30
+    assert "stopped" in said[-1]
+    assert not runs.train([str(ffpp)], tmp_path / "run", *few, build=runs.plain, resume=True).worked
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    """The chequer in the middle of a fake is found within a few epochs, in families never seen."""
+    out = builds.make(tmp_path / "out", builds.Plan(families=12, per_shard=4))
+    few = ("epochs=8", "augment.p=0.3", "augment.cutmix.p=0", "augment.mixup.p=0", "data.draws=160")
+    ended = runs.train([str(out)], tmp_path / "run", *few)
+    assert ended.best_auc is not None
+    assert ended.best_auc > 0.9
+
+
+def test_a_loss_that_is_no_number_stops_the_run(ffpp: Path, tmp_path: Path) -> None:
+    class Break(runs.Callback):
+        def on_train_batch_start(self, _: Any, task: DetectorModule, *__: Any) -> None:  # type: ignore[override]
+            if task.step == 9:
+                with torch.no_grad():
+                    next(task.model.parameters()).fill_(float("nan"))
+
+    run = tmp_path / "run"
+    with pytest.raises(SemblanceError, match=r"The loss of step 9 \(epoch 1\) is no number, on the samples ffpp-"):
+        runs.train([str(ffpp)], run, callbacks=[Break()], save_every=4)
+    failure = json.loads((run / "failure.json").read_text())
+    assert (failure["step"], len(failure["sample_ids"])) == (9, 8)
+    assert all(torch.isfinite(value).all() for value in weights(run).values())
+    runs.train([str(ffpp)], run, resume=True)
+
+
+class Signal(runs.Callback):
+    def __init__(self, step: int, number: int) -> None:
+        self.step, self.number = step, number
+
+    def on_train_batch_start(self, _: Any, task: DetectorModule, *__: Any) -> None:  # type: ignore[override]
+        if task.step == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def test_signals_end_a_run_that_can_go_on(ffpp: Path, tmp_path: Path) -> None:
+    """SIGTERM, as a cluster sends it, keeps the step in which it came; SIGINT the last checkpoint."""
+    run, outs = tmp_path / "run", [str(ffpp)]
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            runs.train(outs, run, callbacks=[Signal(10, signal.SIGTERM)], save_every=99)
+        assert checkpoint.load(RunDir(run).last)["step"] == 11
+        with pytest.raises(KeyboardInterrupt):
+            runs.train(outs, run, callbacks=[Signal(13, signal.SIGINT)], save_every=99, resume=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    runs.train(outs, run, resume=True)
+    whole = tmp_path / "whole"
+    runs.train(outs, whole)
+    assert lines(run) == lines(whole)
+
+
+def test_bad_input_is_said_before_anything_is_made(ffpp: Path, tmp_path: Path) -> None:
+    run, outs = tmp_path / "run", [str(ffpp)]
+    cases: list[tuple[tuple[str, ...], str]] = [
+        (("data.query=blur < 0",), "train side .* is empty"),
+        (("data.query=label = 1",), "no real one"),
+        (("data.query=split = 'train' OR label = 0",), "val side .* one class alone"),
+        (("data.split_column=split_method",), "is empty under column split_method"),
+        (("data.mix={dfdc: 1}",), "but not ffpp"),
+        (("data.draws=0",), "wrong value for 'data.draws'"),
+    ]
+    for few, words in cases:
+        with pytest.raises(SemblanceError, match=words):
+            runs.train(outs, run, *few)
+        assert not run.exists()
+    out = tmp_path / "out"
+    shutil.copytree(ffpp, out)
+    next((out / "shards" / "val").glob("*.tar")).unlink()
+    with pytest.raises(SemblanceError, match="is missing"):
+        runs.train([str(out)], run)
+    (out / "dataset.json").unlink()
+    with pytest.raises(SemblanceError, match="no finished build"):
+        runs.train([str(out)], run)
+    assert not run.exists()
+
+
+def test_a_resumption_that_would_be_another_run_is_refused(
+    ffpp: Path, dfdc: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    with pytest.raises(UsageError, match="is not empty"):
+        runs.train([str(ffpp)], run, *EVERYTHING)
+    with pytest.raises(SemblanceError, match=r"another recipe .*optimiser.lr: 0.01 -> 0.02"):
+        runs.train([str(ffpp)], run, *EVERYTHING, "optimiser.lr=0.02", resume=True)
+    with pytest.raises(SemblanceError, match=r"dfdc.* has the fingerprint dfdc-4-3, which .*last.ckpt does not know"):
+        runs.train([str(dfdc)], run, *EVERYTHING, resume=True)
+    out = tmp_path / "out"
+    shutil.copytree(ffpp, out)
+    description = json.loads((out / "dataset.json").read_text())
+    (out / "dataset.json").write_text(json.dumps(description | {"fingerprint": "another"}))
+    with pytest.raises(SemblanceError, match="has the fingerprint another"):
+        runs.train([str(out)], run, *EVERYTHING, resume=True)
+    with pytest.raises(UsageError, match="holds no run"):
+        runs.train([str(ffpp)], tmp_path / "nothing", resume=True)
+
+
+def test_every_damaged_byte_of_a_checkpoint_is_found(undisturbed: Path, tmp_path: Path) -> None:
+    file = tmp_path / "last.ckpt"
+    whole = RunDir(undisturbed).last.read_bytes()
+    for harm in (whole[: len(whole) // 2], whole[:-9], b"", b"nonsense" * 99):
+        file.write_bytes(harm)
+        with pytest.raises(SemblanceError, match="is damaged"):
+            checkpoint.load(file)
+    found, original = 0, checkpoint.load(RunDir(undisturbed).last)
+    for place in range(64, len(whole), len(whole) // 24):
+        flipped = bytearray(whole)
+        flipped[place] ^= 4
+        file.write_bytes(flipped)
+        try:
+            state = checkpoint.load(file)
+        except SemblanceError:
+            found += 1
+        else:  # a byte of padding, which says nothing
+            assert same(state, original)
+    assert found > 12
+    torch.save({"format": 99}, file)
+    with pytest.raises(SemblanceError, match="not of a form"):
+        checkpoint.load(file)
+    with pytest.raises(SemblanceError, match="There is no checkpoint"):
+        checkpoint.load(tmp_path / "none.ckpt")
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    file = tmp_path / "last.ckpt"
+    checkpoint.save(file, {"step": 1})
+    (tmp_path / ".last.ckpt.tmp").mkdir()
+    with pytest.raises(SemblanceError, match="cannot be written"):
+        checkpoint.save(file, {"step": 2})
+    assert torch.load(file, weights_only=True)["step"] == 1
+
+
+@given(rows=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.floats(-9, 9)), min_size=1, max_size=50))
+@settings(max_examples=30)
+def test_scores_of_tracks_and_videos(rows: list[tuple[int, int, float]]) -> None:
+    table = pl.DataFrame(
+        [(f"v{video}", track, logit) for video, track, logit in rows],
+        schema={"video_id": pl.String, "track": pl.Int16, "logit": pl.Float64},
+        orient="row",
+    )
+    groups: dict[str, dict[int, list[float]]] = {}
+    for video, track, logit in rows:
+        groups.setdefault(f"v{video}", {}).setdefault(track, []).append(logit)
+    expected = {video: max(float(np.mean(part)) for part in parts.values()) for video, parts in groups.items()}
+    assert dict(aggregate.videos(table).select("video_id", "logit").iter_rows()) == pytest.approx(expected)
+    assert aggregate.tracks(table)["pictures"].sum() == len(rows)
+
+
+def test_auc_is_sklearns_and_nothing_with_one_class() -> None:
+    labels, values = pl.Series([0, 1, None, 1, 0]), pl.Series([0.1, 0.4, 0.9, 0.3, 0.35])
+    assert aggregate.auc(labels, values) == roc_auc_score([0, 1, 1, 0], [0.1, 0.4, 0.3, 0.35])
+    assert aggregate.auc(pl.Series([1, 1, None]), pl.Series([0.1, 0.2, 0.3])) is None
+
+
+def test_the_command(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the recipe to MLflow's store, and everything that a user may type wrong."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    torch.set_num_threads(1)
+    run = tmp_path / "run"
+    words = ["fit", "--data", str(ffpp), "--recipe", "resnet50_small", "--run", str(run), "--workers", "0"]
+    few = ["model.arch=test_resnet", "augment.size=32", "data.draws=24", "epochs=2", "data.batch_size=8"]
+    for setting in few:
+        words += ["--set", setting]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "is finished: 2 epochs, 6 steps; best val AUC by video" in done.output
+    done = CliRunner().invoke(app, ["fit", "--run", str(run), "--resume"])
+    assert "was finished already: 2 epochs" in done.output
+    store = sqlite3.connect(run / "mlflow.db")
+    try:
+        steps = store.execute("SELECT step, value FROM metrics WHERE key = 'train/loss' ORDER BY step").fetchall()
+        tags = dict(store.execute("SELECT key, value FROM tags").fetchall())
+        parameters = dict(store.execute("SELECT key, value FROM params").fetchall())
+    finally:
+        store.close()
+    assert steps == [(line["step"], line["loss"]) for line in lines(run)]
+    assert tags["fingerprint/ffpp"] == json.loads((ffpp / "dataset.json").read_text())["fingerprint"]
+    assert parameters["model.arch"] == "test_resnet"
+    for wrong, code, sentence in (
+        (["--run", str(run)], 2, "Name a --recipe"),
+        (["--run", str(run), "--recipe", "resnet50"], 2, "Name at least one build"),
+        (["--run", str(run), "--recipe", "nope", "--data", str(ffpp)], 2, "There is no recipe 'nope'"),
+        (["--run", str(run), "--resume", "--set", "epochs=9"], 2, "its own recipe"),
+        (["--run", str(tmp_path / "no"), "--resume"], 2, "holds no run"),
+        (["--run", str(run), "--recipe", "resnet50_small", "--data", str(ffpp)], 2, "is not empty"),
+    ):
+        done = CliRunner().invoke(app, ["fit", *wrong])
+        assert (done.exit_code, sentence in done.output) == (code, True), done.output
+        assert done.output.count("\n") == 1
+
+
+def test_weights_and_biases_offline(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is installed, its file holds every loss; else the run is refused before anything is made."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run, few = tmp_path / "run", ("epochs=2", "data.draws=16")
+    if importlib.util.find_spec("wandb") is None:
+        with pytest.raises(UsageError, match="needs the package wandb"):
+            runs.train([str(ffpp)], run, *few, tracking="wandb")
+        assert not run.exists()
+        return
+    runs.train([str(ffpp)], run, *few, tracking="wandb")
+    (file,) = (run / "wandb").glob("offline-run-*/*.wandb")
+    written = file.read_bytes()
+    assert json.loads((run / "run.json").read_text())["wandb_run"] in file.name
+    for name in ("train/loss", "val/auc_video", "optimiser.lr", "fingerprint/ffpp"):
+        assert name.encode() in written
+    assert all(str(line["loss"]).encode() in written for line in lines(run))
+
+
+def test_a_keeper_remembers(tmp_path: Path) -> None:
+    keeper = Keeper(RunDir(tmp_path), every=1, say=print)
+    keeper.restore({"best": [0.9, -0.1], "best_epoch": 3, "stopped": True})
+    assert (keeper.best, keeper.best_epoch, keeper.stopped) == ((0.9, -0.1), 3, True)

@@ -1,0 +1,144 @@
+"""What holds for every model, and where weights come from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from lightning.fabric.utilities import move_data_to_device
+from timm.layers import DropPath
+
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training import models
+from semblance.training.models import EfficientNetConfig, ModelConfig, ResNetConfig, efficientnet, resnet, weights
+from semblance.training.records import Batch
+
+SMALL = (ResNetConfig(arch="resnet10t.c3_in1k"), EfficientNetConfig(arch="tf_efficientnet_b0.ap_in1k"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("config", [ResNetConfig(), EfficientNetConfig()])
+def test_the_plans_models_answer_and_learn(config: ModelConfig) -> None:
+    model = models.build(config).train()
+    output = model(torch.rand(2, 3, 64, 64))
+    assert output.logit_B.shape == (2,)
+    assert output.embedding_BD.shape == (2, model.embedding_dim)
+    assert model.embedding_dim == {"resnet": 2048, "efficientnet": 1792}[config.kind]
+    assert output.frequency_BD is model.frequency_dim is None
+    output.logit_B.square().sum().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    ("config", "mean", "std"),
+    [(SMALL[0], resnet.IMAGENET_MEAN, resnet.IMAGENET_STD), (SMALL[1], efficientnet.HALF, efficientnet.HALF)],
+)
+def test_normalisation_is_the_weights_own_and_inside(config: ModelConfig, mean: tuple, std: tuple) -> None:
+    model, image = models.build(config).eval(), torch.rand(2, 3, 48, 48)
+    published = timm.get_pretrained_cfg(config.arch)
+    assert (published.mean, published.std) == (mean, std)
+    normalised = (image - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    with torch.inference_mode():
+        assert torch.allclose(model(image).embedding_BD, model.backbone(normalised), atol=1e-5)
+    assert not any("normalise" in name for name in model.state_dict())
+
+
+def test_the_plans_weights_are_the_recipes() -> None:
+    assert timm.get_pretrained_cfg(ResNetConfig().arch).mean == resnet.IMAGENET_MEAN
+    adversarial = timm.get_pretrained_cfg(EfficientNetConfig().arch)
+    assert adversarial.tag == "ap_in1k"
+    assert adversarial.mean == adversarial.std == efficientnet.HALF
+    assert timm.get_pretrained_cfg("legacy_xception.tf_in1k").mean == efficientnet.HALF
+
+
+def test_dropout_stands_before_the_head_and_drop_path_in_the_branches() -> None:
+    model = models.build(ResNetConfig(arch="resnet10t.c3_in1k", dropout=0.5))
+    assert [part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)] == [0.5]
+    model = models.build(EfficientNetConfig(arch="tf_efficientnet_b0.ap_in1k", drop_path=0.2))
+    rates = [part.drop_prob for part in model.modules() if isinstance(part, DropPath) and part.drop_prob]
+    assert rates == sorted(rates)  # the deeper the more often
+    assert 0.15 < rates[-1] < 0.2
+    image = torch.rand(8, 3, 48, 48)
+    model.eval()
+    with torch.inference_mode():
+        still = model(image).embedding_BD
+        assert torch.equal(still, model(image).embedding_BD)
+        for part in model.modules():
+            part.train(isinstance(part, DropPath))
+        moving = model(image).embedding_BD
+    assert not torch.equal(still, moving)
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    source = timm.create_model("resnet10t")
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    model = models.build(ResNetConfig(arch="resnet10t.c3_in1k", pretrained=str(tmp_path / "weights.pth")))
+    state = model.backbone.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in source.state_dict().items() if name in state)
+    assert len(state) > 50
+    assert model.origin == f"the weights in {tmp_path / 'weights.pth'}"
+    unloaded = models.build(ResNetConfig(arch="resnet10t.c3_in1k", pretrained="missing.pth"), pretrained=False)
+    assert unloaded.embedding_dim == model.embedding_dim
+    assert unloaded.origin == "random weights"
+
+
+def test_weights_that_do_not_fit_or_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'nowhere\.pth': that is no file"):
+        models.build(ResNetConfig(pretrained="nowhere.pth"))
+    (tmp_path / "torn.pth").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(SemblanceError, match="do not fit resnet10t"):
+        models.build(ResNetConfig(arch="resnet10t.c3_in1k", pretrained=str(tmp_path / "torn.pth")))
+    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "other.pth")
+    with pytest.raises(SemblanceError, match="do not fit resnet18"):
+        models.build(ResNetConfig(arch="resnet18.a1_in1k", pretrained=str(tmp_path / "other.pth")))
+    with pytest.raises(UsageError, match="no model 'resnet5000'"):
+        models.build(ResNetConfig(arch="resnet5000"))
+
+
+def test_weights_out_of_reach_are_one_sentence_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "_cached", lambda _: None)
+    monkeypatch.setattr(weights, "_address", lambda _: "http://127.0.0.1:9/weights")  # nobody listens there
+    began = time.process_time()
+    with pytest.raises(SemblanceError, match=r"model\.pretrained=none") as caught:
+        models.build(ResNetConfig(pretrained="imagenet"))
+    assert "\n" not in str(caught.value)
+    assert "resnet50.a1_in1k" in str(caught.value)
+    assert time.process_time() - began < 10
+
+
+def test_where_weights_would_come_from() -> None:
+    hub, url = (timm.get_pretrained_cfg(arch) for arch in ("resnet50.a1_in1k", "legacy_xception.tf_in1k"))
+    assert weights._address(hub).endswith("timm/resnet50.a1_in1k/resolve/main/model.safetensors")
+    assert weights._address(url).endswith(".pth")
+    with pytest.raises(UsageError, match=r"no weights 'resnet50\.mine'"):
+        models.build(ResNetConfig(arch="resnet50.mine"))
+    with pytest.raises(UsageError, match=r"no pretrained weights for 'resnet50t\.untrained'"):
+        models.build(ResNetConfig(arch="resnet50t.untrained", pretrained="imagenet"))
+
+
+def test_a_batch_moves_as_lightning_moves_it() -> None:
+    batch = Batch(
+        image_BCHW=torch.zeros(2, 3, 4, 4),
+        target_B=torch.zeros(2),
+        mixed_with_B=torch.ones(2),
+        sample_ids=("a", "b"),
+        video_ids=("a", "b"),
+        tracks=(0, 0),
+    )
+    moved = move_data_to_device(batch, torch.device("meta"))
+    assert moved.image_BCHW.device.type == moved.target_B.device.type == moved.mixed_with_B.device.type == "meta"
+    assert moved.lam_B is None
+    assert replace(moved, image_BCHW=batch.image_BCHW).sample_ids == ("a", "b")

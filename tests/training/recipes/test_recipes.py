@@ -1,0 +1,245 @@
+"""The recipes against the plan's table, line by line, and how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semblance.manifests import config
+from semblance.manifests.errors import UsageError
+from semblance.training import losses, models, recipes
+from semblance.training.recipes import efficientnet_b4, f3net, resnet50
+
+# The plan's table. A key ends a path into the recipe; None is "not there".
+TABLE: dict[str, dict[str, Any]] = {
+    "resnet50": {
+        "model.kind": "resnet",
+        "model.arch": "resnet50.a1_in1k",
+        "model.pretrained": "imagenet",
+        "optimiser.kind": "adamw",
+        "optimiser.lr": 1e-4,
+        "optimiser.weight_decay": 1e-4,
+        "schedule.kind": "cosine",
+        "schedule.warmup_epochs": 5,
+        "data.batch_size": 32,
+        "accumulate": 1,
+        "epochs": 50,
+        "precision": "32-true",
+        "loss.bce.weight": 0.8,
+        "loss.focal.weight": 0.2,
+        "loss.focal.alpha": 0.7,
+        "loss.focal.gamma": 2.0,
+        "loss.arcface.weight": 0,
+        "loss.centre.weight": 0,
+        "model.dropout": 0.5,
+        "loss.bce.smoothing": 0.1,
+        "augment.mixup.p": 0.3,
+        "augment.mixup.alpha": 0.2,
+        "augment.cutmix.p": 0.3,
+        "augment.cutmix.alpha": 1.0,
+        "data.mix.ffpp": 0.60,
+        "data.mix.dfdc": 0.25,
+        "data.mix.celebdf": 0.15,
+        "data.balanced_per_method": True,
+        "clip_norm": 1.0,
+        "early_stop": 10,
+        "ema_decay": None,
+        "tta": "none",
+    },
+    "efficientnet_b4": {
+        "model.kind": "efficientnet",
+        "model.arch": "tf_efficientnet_b4.ap_in1k",
+        "model.pretrained": "imagenet",
+        "optimiser.kind": "rmsprop_tf",
+        "optimiser.lr": 0.016,
+        "optimiser.momentum": 0.9,
+        "optimiser.weight_decay": 1e-5,
+        "optimiser.alpha": 0.9,
+        "optimiser.eps": 1e-3,
+        "schedule.kind": "exponential",
+        "schedule.gamma": 0.97,
+        "data.batch_size": 16,
+        "accumulate": 2,
+        "epochs": 60,
+        "precision": "16-mixed",
+        "loss.bce.weight": 0.7,
+        "loss.bce.smoothing": 0,
+        "loss.focal.weight": 0,
+        "loss.arcface.weight": 0.3,
+        "loss.arcface.margin": 0.5,
+        "loss.arcface.scale": 16,
+        "loss.centre.weight": 0,
+        "model.drop_path": 0.2,
+        "ema_decay": 0.9999,
+        "data.mix.ffpp": 0.50,
+        "data.mix.dfdc": 0.30,
+        "data.mix.celebdf": 0.20,
+        "tta": "mirror",
+        "clip_norm": None,
+        "early_stop": None,
+    },
+    "f3net": {
+        "model.kind": "f3net",
+        "model.mode": "mix",
+        "model.pretrained": "none",
+        "model.width": 1.0,
+        "optimiser.kind": "adam",
+        "optimiser.lr": 5e-4,
+        "optimiser.betas": [0.9, 0.999],
+        "optimiser.weight_decay": 0,
+        "schedule.kind": "plateau",
+        "schedule.patience": 5,
+        "data.batch_size": 24,
+        "accumulate": 1,
+        "epochs": 80,
+        "loss.bce.weight": 1.0,
+        "loss.bce.smoothing": 0,
+        "loss.focal.weight": 0,
+        "loss.arcface.weight": 0,
+        "loss.centre.weight": 0.3,
+        "loss.centre.margin": 0.3,
+        "model.spatial_dropout": 0.3,
+        "model.frequency_dropout": 0.2,
+        "model.spectral_norm": True,
+        "data.mix": None,
+        "clip_norm": None,
+        "early_stop": None,
+        "ema_decay": None,
+        "tta": "none",
+    },
+}
+# The plan's augmentation, which all three share.
+AUGMENT = {
+    "p": 0.7,
+    "size": 224,
+    "flip": 0.5,
+    "rotation.degrees": 15,
+    "crop.scale": [0.8, 1.0],
+    "jitter.brightness": 0.2,
+    "jitter.contrast": 0.2,
+    "jitter.saturation": 0.2,
+    "jitter.hue": 0.1,
+    "gridmask.cells": 3,
+    "gridmask.p": 0.2,
+    "jpeg.quality": [70, 95],
+}
+LINES = [(name, key, value) for name, lines in TABLE.items() for key, value in lines.items()]
+LINES += [(name, f"augment.{key}", value) for name in TABLE for key, value in AUGMENT.items()]
+
+
+def at(name: str, key: str) -> Any:
+    value: Any = recipes.load(name).model_dump(mode="json")
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+@pytest.mark.parametrize(("name", "key", "value"), LINES)
+def test_table(name: str, key: str, value: Any) -> None:
+    assert at(name, key) == value
+
+
+def test_emphasis() -> None:
+    """What the table says in words: more of it than in the plain augmentation, and where it belongs."""
+    plain, advanced, frequency = (recipes.load(name).augment for name in TABLE)
+    for words in (advanced, frequency):
+        assert words.jpeg.p > plain.jpeg.p
+        assert words.compression.p > plain.compression.p
+        assert words.frequency.p > plain.frequency.p
+    assert frequency.frequency.start > plain.frequency.start
+    assert advanced.policy.p > 0
+    assert advanced.self_blend.p > 0
+    assert frequency.cutmix.p == frequency.mixup.p == 0
+
+
+@pytest.mark.parametrize("plan", [resnet50, efficientnet_b4, f3net])
+def test_variants_change_what_they_list_and_nothing_else(plan: Any) -> None:
+    for name, changes in plan.VARIANTS.items():
+        variant = recipes.load(name)
+        assert variant.base == plan.RECIPE.name
+        said = {line.partition(":")[0] for line in recipes.changes(variant)}
+        assert {key for key in said if not key.startswith("data.mix.")} == set(changes)
+        for key, value in changes.items():
+            assert at(name, key) == value
+        assert all(at(plan.RECIPE.name, key) != value for key, value in changes.items())
+
+
+def test_second_recipes() -> None:
+    assert {"efficientnet_b4_scaled", "f3net_pretrained"} < set(recipes.NAMED)
+    assert at("efficientnet_b4_scaled", "optimiser.lr") == 0.002 == 0.016 * 32 / 256
+    assert at("f3net_pretrained", "model.pretrained") == "imagenet"
+
+
+def test_readings_follow_the_base(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: efficientnet_b4_scaled\n")
+    for one in (recipes.load("efficientnet_b4"), recipes.load("efficientnet_b4_small"), recipes.load(str(file))):
+        assert recipes.readings(one) == efficientnet_b4.READINGS
+    assert recipes.readings(f3net.RECIPE) == f3net.READINGS != resnet50.READINGS
+
+
+@pytest.mark.parametrize("name", recipes.NAMED)
+def test_every_recipe_can_be_built_and_written_down(name: str) -> None:
+    one = recipes.load(name)
+    assert one == recipes.NAMED[name] == config.parse(recipes.TrainingRecipe, one.model_dump(mode="json"), name)
+    if name.endswith("_small"):
+        model = models.build(one.model)
+        assert losses.build(one.loss, model).config == one.loss
+
+
+def test_a_file_says_only_what_it_changes(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: resnet50\nepochs: 9\nschedule: {kind: plateau, patience: 2}\nmodel: {dropout: 0.1}\n")
+    mine = recipes.load(str(file), ["data.batch_size=8"])
+    assert (mine.name, mine.base, mine.epochs) == ("mine", "resnet50", 9)
+    assert mine.schedule.model_dump() == {"kind": "plateau", "patience": 2, "factor": 0.1}
+    assert mine.model == resnet50.RECIPE.model.model_copy(update={"dropout": 0.1})
+    assert mine.loss == resnet50.RECIPE.loss
+    assert "data.batch_size: 32 -> 8" in recipes.changes(mine)
+    assert recipes.changes(resnet50.RECIPE) == []
+
+
+def test_settings() -> None:
+    mine = recipes.load("f3net", ["model.mode=lfs", "optimiser.kind=rmsprop_tf", "optimiser.lr=0.1"])
+    assert mine.model.mode == "lfs"
+    assert mine.optimiser.model_dump() == {
+        "kind": "rmsprop_tf",
+        "lr": 0.1,
+        "alpha": 0.9,
+        "eps": 1e-3,
+        "momentum": 0.9,
+        "weight_decay": 1e-5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["model.kin=resnet"], "unknown key 'model.kin'"),
+        (["model.kind=vit"], "'vit' found"),
+        (["optimiser.momentum=0.9"], "unknown key 'optimiser.momentum'; known keys here are betas, kind, lr"),
+        (["loss.bce.smoothing=2"], "wrong value for 'loss.bce.smoothing'"),
+        (["epochs=5"], "warmup_epochs"),
+        (["epochs"], "no value"),
+        (["augment.cutmix.p=0.6", "augment.mixup.p=0.6"], "more than 1"),
+    ],
+)
+def test_faults_are_one_sentence(settings: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        recipes.load("resnet50", settings)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no recipe 'resnet51'.*resnet50"):
+        recipes.load("resnet51")
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: resnet51\n")
+    with pytest.raises(UsageError, match="unknown base 'resnet51'"):
+        recipes.load(str(file))
+    file.write_text("epochs: 3\n")
+    with pytest.raises(UsageError, match="'model'"):
+        recipes.load(str(file))

@@ -1,0 +1,1 @@
+"""Ensembles of trained runs, and calibration."""

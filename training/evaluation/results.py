@@ -1,0 +1,141 @@
+"""The lines of an evaluation: every model at every level, over all, by dataset, compression and method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import polars as pl
+
+from semblance.training.evaluation import predictions
+from semblance.training.inference.predictor import Predictor
+from semblance.training.metrics import bootstrap, classification
+from semblance.training.metrics.bootstrap import Estimate
+
+Level = Literal["frame", "video", "video (mean)"]
+LEVELS: Final[tuple[Level, ...]] = ("frame", "video", "video (mean)")
+Mark = Literal["seen", "unseen method", "unseen dataset"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A model's figures over one part of the data.
+
+    None for dataset, compression or method stands for all. ``scored`` of ``listed`` videos had a kept face; ``filled``
+    has the figures with the others at probability 0.5. ``unlabelled``: pictures left out of frame figures, since it is
+    unknown whether their face was altered.
+    """
+
+    model: str
+    level: Level
+    dataset: str | None
+    compression: str | None
+    method: str | None
+    mark: Mark
+    reals: int
+    fakes: int
+    scored: int
+    listed: int
+    unlabelled: int
+    threshold: float
+    figures: Mapping[str, Estimate]
+    filled: Mapping[str, Estimate]
+
+
+Part = tuple[str | None, str | None, str | None]  # dataset, compression, method
+
+
+def parts(videos: pl.DataFrame) -> Iterator[tuple[Part, pl.Expr]]:
+    """All; each dataset; each compression of it; each method with the reals of the same compression."""
+    datasets = videos["dataset"].unique().sort().to_list()
+    if len(datasets) > 1:
+        yield (None, None, None), pl.lit(True)
+    for dataset in datasets:
+        here = pl.col("dataset") == dataset
+        yield (dataset, None, None), here
+        inside = videos.filter(here)
+        compressions = inside["compression"].unique().sort().to_list()
+        for compression in compressions:
+            same = here & pl.col("compression").eq_missing(pl.lit(compression, pl.String))
+            if len(compressions) > 1:
+                yield (dataset, compression or "unknown", None), same
+            fakes = inside.filter(same & (pl.col("label") == 1))
+            for method in fakes["method"].drop_nulls().unique().sort():
+                kept = same & ((pl.col("label") == 0) | pl.col("method").eq_missing(pl.lit(method)))
+                yield (dataset, compression, method), kept
+
+
+def evaluate(
+    one: Predictor,
+    model: str,
+    pictures: pl.DataFrame,
+    videos: pl.DataFrame,
+    thresholds: Mapping[Level, float],
+    *,
+    draws: int,
+    seed: int,
+) -> list[Row]:
+    """All rows of one model. ``pictures``: its predictions; ``videos``: those that the split lists."""
+    tables: dict[Level, pl.DataFrame] = {
+        "frame": pictures,
+        "video": predictions.of_videos(videos, pictures, one),
+        "video (mean)": predictions.of_videos(videos, pictures, one, "mean"),
+    }
+    found = []
+    for part, kept in parts(videos):
+        inside = videos.filter(kept)
+        for level, table in tables.items():
+            rows = table.filter(kept)
+            label = "face_label" if level == "frame" else "label"
+            unlabelled = int(rows[label].null_count())
+            known = rows.filter(pl.col(label).is_not_null() & pl.col("logit").is_not_null())
+            filled = rows.with_columns(pl.col("logit").fill_null(0.0), pl.col("score").fill_null(0.5))
+            limit = thresholds[level]
+            found.append(
+                Row(
+                    model=model,
+                    level=level,
+                    dataset=part[0],
+                    compression=part[1],
+                    method=part[2],
+                    mark=mark(one.datasets, inside),
+                    reals=int((known[label] == 0).sum()),
+                    fakes=int((known[label] == 1).sum()),
+                    scored=tables["video"].filter(kept & pl.col("logit").is_not_null()).height,
+                    listed=inside.height,
+                    unlabelled=unlabelled,
+                    threshold=limit,
+                    figures=_figures(known, label, limit, draws, seed),
+                    filled={} if level == "frame" else _figures(filled, label, limit, draws, seed),
+                )
+            )
+    return found
+
+
+def _figures(rows: pl.DataFrame, label: str, threshold: float, draws: int, seed: int) -> dict[str, Estimate]:
+    if rows.is_empty():
+        return {name: Estimate(value=None) for name in classification.NAMES}
+    judged = predictions.judged(rows, label)
+    return bootstrap.estimate(
+        lambda weight_DN: classification.figures(judged, threshold, weight_DN),
+        predictions.groups(rows).to_numpy(),
+        draws=draws,
+        seed=seed,
+    )
+
+
+def mark(trained: Sequence[Mapping[str, Any]], videos: pl.DataFrame) -> Mark:
+    """Whether the model knows what it is judged on: ``unseen dataset`` where none of the datasets was trained on,
+    ``unseen method`` where the datasets were, but none of the fakes' methods; else ``seen``.
+
+    Datasets are told by their name, which a repacked build shares with its source, though not the fingerprint.
+    """
+    known = [one for one in trained if one["role"] == "train" and one["dataset"] in set(videos["dataset"])]
+    if not known:
+        return "unseen dataset"
+    methods = {name for one in known for name in one["methods"]}
+    fakes = videos.filter(pl.col("label") == 1)
+    named = set(fakes["method"].drop_nulls())
+    nameless = fakes["method"].null_count() and any(one["unnamed_methods"] for one in known)
+    return "seen" if not fakes.height or named & methods or nameless else "unseen method"

@@ -1,0 +1,1 @@
+"""Metrics of classification, aggregation to tracks and videos, confidence intervals."""

@@ -1,0 +1,57 @@
+"""How sure a figure is: the same figure over many draws of whole groups, people where known, else families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semblance.training.metrics.classification import Floats
+
+DRAWS: Final = 2000
+_CELLS: Final = 2_000_000  # of weights held at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A figure with the middle 95 % of its draws; None where it does not exist (one class alone)."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+Figures = Callable[[Floats | None], dict[str, Floats]]  # weights (D, N), or None for ones, to (D,) each
+
+
+def estimate(
+    figures: Figures, group_N: Sequence[str] | NDArray[np.str_], *, draws: int, seed: int
+) -> dict[str, Estimate]:
+    """Every figure of ``figures`` with its interval, over ``draws`` draws, with replacement, of as many groups as
+    there are. The same groups and seed give the same draws, so that models are compared over the same ones.
+    """
+    points = figures(None)
+    names, place_N = np.unique(np.asarray(group_N), return_inverse=True)
+    found: dict[str, list[Floats]] = {name: [] for name in points}
+    rng = np.random.default_rng(seed)
+    even = np.full(len(names), 1 / len(names))
+    size = max(_CELLS // len(place_N), 1)
+    for first in range(0, draws if len(names) > 1 else 0, size):  # one group alone has no spread to tell
+        times_DG = rng.multinomial(len(names), even, size=min(size, draws - first))
+        for name, values in figures(times_DG[:, place_N].astype(np.float64)).items():
+            found[name].append(values)
+    return {name: _estimate(float(points[name][0]), found[name]) for name in points}
+
+
+def _estimate(value: float, parts: list[Floats]) -> Estimate:
+    drawn = np.concatenate(parts) if parts else np.zeros(0)
+    drawn = drawn[np.isfinite(drawn)]  # a draw without one class has no AUC
+    if not np.isfinite(value):
+        return Estimate(value=None)
+    if not len(drawn):
+        return Estimate(value=value)
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return Estimate(value=value, low=float(low), high=float(high))
