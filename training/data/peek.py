@@ -30,7 +30,7 @@ def peek(out: str, split: str) -> Seen:
 
     Raises UsageError for an unknown split, SemblanceError where it is empty, or where tar and manifest do not agree.
     """
-    chosen = query.choose([out], split, QueryConfig(verdicts="all"), unlabelled=True)
+    chosen = query.select([out], split, QueryConfig(verdicts="all"), unlabelled=True)
     labels: Counter[object] = Counter()
     sizes: set[str] = set()
     known = dict(chosen.pictures.select("sample_id", "target").iter_rows())

@@ -104,7 +104,7 @@ class Selection:
         return self.pictures.height // max(self.units.height, 1)
 
 
-def choose(
+def select(
     outs: Sequence[str],
     side: str,
     query: QueryConfig | None = None,
