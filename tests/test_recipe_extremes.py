@@ -64,6 +64,7 @@ KNOWN = (
     ["gates.blur=-1", "gates.confidence=null"],
     ["gates.confidence=1000000"],
     ["split.fractions=[0,0,1]", "gates.mode=mark", "gates.blur=1000000"],
+    ["limit=1"],
 )
 
 
@@ -115,11 +116,13 @@ def every_command(out: Path, to: Path) -> None:
 @example(KNOWN[2])
 @example(KNOWN[3])
 @example(KNOWN[4])
+@example(KNOWN[5])
 def test_every_command_survives_every_recipe(collection: Path, drawn: list[str]) -> None:
     survives_recipe(collection, drawn)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(RECIPES)
 def test_every_command_survives_many_recipes(collection: Path, drawn: list[str]) -> None:
