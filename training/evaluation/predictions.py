@@ -29,7 +29,7 @@ MIRROR: Final = "+mirror"  # after a model's name: the mean logit of image and m
 
 def pick(outs: Sequence[str], side: str, split_column: str) -> Selection:
     """All kept pictures of one side, those without a face label too; a sample in two builds is refused."""
-    chosen = choose(outs, side, QueryConfig(split_column=split_column), unlabelled=True)
+    chosen = select(outs, side, QueryConfig(split_column=split_column), unlabelled=True)
     if chosen.pictures["sample_id"].n_unique() < chosen.pictures.height:
         raise UsageError(
             f"The builds {', '.join(outs)} hold the same pictures; evaluate one of them, and name the other with "
