@@ -12,7 +12,7 @@ import polars as pl
 from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.text import worded
-from semblance.training.data.query import QueryConfig, Selection, choose
+from semblance.training.data.query import QueryConfig, Selection, select
 from semblance.training.data.worker import Transform
 from semblance.training.inference import predictor as judges_of
 from semblance.training.inference.predictor import Predictor
