@@ -12,8 +12,10 @@ from torch import nn
 
 import semblance
 
+STEPS = 20
 
-def main(out: str = "out/demo-dfdc", steps: str = "20") -> None:
+
+def main(out: str = "out/demo-dfdc") -> None:
     """Train on the train split and print the loss of every step."""
     torch.manual_seed(0)
     chosen = semblance.select([out], "train")
@@ -25,7 +27,7 @@ def main(out: str = "out/demo-dfdc", steps: str = "20") -> None:
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 1),
     )  # fmt: skip
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
-    for step, batch in zip(range(int(steps)), loader, strict=False):
+    for step, batch in zip(range(STEPS), loader, strict=False):
         logit_B = network(batch.image_BCHW - 0.5)[:, 0]  # pictures are float32 in [0, 1]
         loss = nn.functional.binary_cross_entropy_with_logits(logit_B, batch.target_B)
         optimiser.zero_grad()
