@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from semblance.ingest import recipe as build_recipes
 from semblance.ingest.sources import SOURCES
+from semblance.manifests.errors import UsageError
 from semblance.manifests.records import Status
 from semblance.manifests.splits import SplitConfig
 from semblance.training import recipes as training_recipes
@@ -50,6 +54,33 @@ def test_settings_are_accepted() -> None:
             assert build_recipes.load("plan", settings), where
         elif settings:
             assert training_recipes.load("resnet50", settings), where
+
+
+def test_settings_named_in_text_are_accepted() -> None:
+    """A setting without its command belongs to a recipe of either kind."""
+    named = {
+        match for page in pages.PAGES for span in pages.spans(page) for match in re.findall(r"^--set (\S+=\S+)", span)
+    }
+    for setting in named - {"key=value"}:
+        for_builds = _accepted(build_recipes.load, "plan", setting)
+        assert for_builds or _accepted(training_recipes.load, "resnet50", setting), setting
+
+
+def _accepted(load: Callable[[str, Sequence[str]], object], name: str, setting: str) -> bool:
+    try:
+        load(name, [setting])
+    except UsageError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("command", _OPTIONS)
+def test_every_command_has_help(command: str) -> None:
+    package, name = command.split()
+    app = importlib.import_module(f"semblance.{package}.cli").app
+    done = CliRunner().invoke(app, [name, "--help"])
+    assert done.exit_code == 0
+    assert "Usage" in done.output
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=pages.name_of)
