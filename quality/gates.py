@@ -10,18 +10,16 @@ from pydantic import create_model, model_validator
 from semblance.manifests.config import Config
 from semblance.manifests.records import Face, Measures, Verdict
 from semblance.quality.measures import registry
-from semblance.quality.measures.measure import Failure, Gate
+from semblance.quality.measures.measure import Failure
 
 
-def _field(gate: Gate) -> tuple[Any, Any]:
-    """Type and default of a gate's recipe key."""
-    both = len(gate.reasons) == 2
-    return (tuple[float, float] | None if both else float | None), gate.default
+def _keys() -> dict[str, Any]:
+    """Recipe key -> type and default of each gate: confidence, min_face, brightness, ..."""
+    kinds: dict[int, Any] = {1: float | None, 2: tuple[float, float] | None}
+    return {gate.key: (kinds[len(gate.reasons)], gate.default) for _, gate in registry.GATED}
 
 
-_Limits: Any = create_model(
-    "_Limits", __base__=Config, **{gate.key: _field(gate) for _, gate in registry.GATED}
-)  # a key for every gate of the registry: confidence, min_face, brightness, ...
+_Limits: Any = create_model("_Limits", __base__=Config, **_keys())
 
 
 class GatesConfig(_Limits):  # type: ignore[misc]  # its keys are known at run time

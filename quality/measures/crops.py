@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def _ita(view: CropView) -> float | None:
     return None if view.landmarks is None else ita(view.image, view.landmarks)
 
 
-def _values(view: CropView) -> dict[str, float | int | None]:
+def _values(view: CropView) -> dict[str, Any]:
     return {measure.name: measure.function(view) for measure in MEASURES}
 
 

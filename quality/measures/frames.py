@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,8 @@ def measure_frame(image_HWC: Image, faces: Sequence[Geometry]) -> Measures:
     free = [tile for tile in _tiles(height, width) if not any(_touches(tile, face) for face in faces)]
     tiles = [pixels.grey(image_HWC[tile]) for tile in free] if len(free) >= _LEAST_TILES else None
     view = FrameView(image=image_HWC, tiles=tiles, outside=None if tiles is None else np.vstack(tiles))
-    return Measures(**{measure.name: measure.function(view) for measure in MEASURES})
+    found: dict[str, Any] = {measure.name: measure.function(view) for measure in MEASURES}
+    return Measures(**found)
 
 
 def _tiles(height: int, width: int) -> list[tuple[slice, slice]]:

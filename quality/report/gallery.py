@@ -134,7 +134,7 @@ def worst(album: Gallery) -> list[Sheet]:
     sheets = []
     for measure, gate in registry.GATED:
         name = measure.name
-        order = {"by": [name, "sample_id"], "descending": [gate.below is None, False]}
+        order: dict[str, Any] = {"by": [name, "sample_id"], "descending": [gate.below is None, False]}
         value = pl.sql_expr(measure.expression).alias(name)
         ranked = scan(album.out).filter(pl.col("verdict") == "keep").select(*_COLUMNS, "family_id", value)
         ranked = ranked.drop_nulls(name).sort(**order)
