@@ -96,7 +96,7 @@ def test_it_is_audited_and_reported(older: Path, run: Run, tmp_path: Path) -> No
 
 def test_it_is_trained_from(older: Path) -> None:
     assert shards.describe(str(older))["dataset"] == "folder"
-    chosen = query.choose([str(older)], "train")
+    chosen = query.select([str(older)], "train")
     pictures = list(peek.images(chosen))
     assert len(pictures) == manifests.scan(str(older)).filter(pl.col("split") == "train").collect().height
 

@@ -12,8 +12,7 @@ import pytest
 from semblance import manifests
 from semblance.manifests import tables
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.training.data import query
-from semblance.training.data import shards
+from semblance.training.data import query, shards
 from semblance.training.data.query import QueryConfig
 from semblance.training.data.units import ClipConfig, UnitConfig
 from tests.training import builds
@@ -119,7 +118,7 @@ def test_pairs_are_a_fake_and_its_original(ffpp: Path, dfdc: Path) -> None:
 
 
 def test_what_cannot_be_chosen_is_said_in_a_sentence(ffpp: Path, tmp_path: Path) -> None:
-    for side, query, words in (
+    for side, condition, words in (
         ("nope", QueryConfig(), "no split 'nope'"),
         ("train", QueryConfig(split_column="nope"), "no split column 'nope'"),
         ("train", QueryConfig(query="blur >"), "is no SQL expression"),
@@ -127,7 +126,7 @@ def test_what_cannot_be_chosen_is_said_in_a_sentence(ffpp: Path, tmp_path: Path)
         ("train", QueryConfig(query="blur + 1"), "cannot be used"),
     ):
         with pytest.raises(UsageError, match=words):
-            query.select([str(ffpp)], side, query)
+            query.select([str(ffpp)], side, condition)
     with pytest.raises(UsageError, match="named twice"):
         query.select([str(ffpp), f"{ffpp}/"], "train")
     with pytest.raises(SemblanceError, match=r"train side .* is empty under column split_identity"):
