@@ -301,9 +301,9 @@ def _summary_table(out: str) -> Table:
     from rich.table import Table
 
     from semblance.ingest.run.describe import by_split_and_method
-    from semblance.manifests import tables as store
+    from semblance.manifests import build_files
 
-    table = Table(title=_cell(f"{out}{_marked(store.description(out).get('synthetic'))}", 200))
+    table = Table(title=_cell(f"{out}{_marked(build_files.description(out).get('synthetic'))}", 200))
     for column in ("split", "label", "method", "videos", "failed", "faces", "kept", "rejected", "why rejected"):
         table.add_column(
             column, justify="right" if column in ("videos", "failed", "faces", "kept", "rejected") else "left"

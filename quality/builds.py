@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from semblance.manifests import leaks, scan, tables
+from semblance.manifests import build_files, leaks, scan, tables
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import FAILURES
 from semblance.manifests.splits.balance import SIDES
@@ -52,7 +52,7 @@ def _read_one(name: str, *, plan: bool) -> Audited:
     rows = tables.read_plan(name)
     if not rows.height:
         raise SemblanceError(f"{name} plans no video; there is nothing to audit.")
-    described = {} if name.endswith(".parquet") else tables.description(name)
+    described = {} if name.endswith(".parquet") else build_files.description(name)
     split = described.get("recipe", {}).get("split", {})
     protocol = described.get("split") or leaks.protocol_of(rows)
     known = protocol == "official_clean" or protocol in leaks.PROMISES

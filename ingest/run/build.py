@@ -11,6 +11,7 @@ from semblance.ingest.plan import Plan
 from semblance.ingest.run import describe, retry, tasks
 from semblance.ingest.run.dask import Cluster, connect
 from semblance.ingest.run.schedule import Driver, Observer
+from semblance.manifests import build_files
 from semblance.manifests.errors import SemblanceError
 from semblance.shards import build_folder, lock
 from semblance.shards.card import card
@@ -45,7 +46,7 @@ def build(
     Raises SemblanceError for all that the user can mend; what is committed stays committed.
     """
     resumed = build_folder.belongs(plan, out)
-    description = build_folder.read(out, build_folder.DATASET)
+    description = build_files.read(out)
     if again is None and description is not None and not _pending(plan, out, {}):
         return Built(out=out, resumed=resumed, worked=0, description=description)
     with lock.held(out) as ours:

@@ -10,7 +10,9 @@ import polars as pl
 from semblance.manifests import leaks, scan, storage, tables
 from semblance.manifests.errors import UsageError
 from semblance.manifests.splits.balance import SIDES
+from semblance.manifests.storage.retry import reason
 from semblance.manifests.text import worded
+from semblance.manifests.user_tables import SUFFIXES, read_user_table
 from semblance.quality.builds import Audited
 
 LEAKS: Final[dict[str, type[pl.DataType]]] = {
@@ -30,7 +32,8 @@ LEAKS: Final[dict[str, type[pl.DataType]]] = {
     "allowed": pl.Boolean,
 }
 ALWAYS: Final = ("video", "family", "bytes", "near_duplicate")  # what may never cross from one build's test to another
-_TABLES: Final = (".csv", ".parquet", ".txt")
+_TABLES: Final = (*SUFFIXES, ".txt")
+_ACCEPTED: Final = "The list of accepted leaks"
 
 
 def inside(build: Audited) -> pl.DataFrame:
@@ -169,20 +172,17 @@ def write(table: pl.DataFrame, to: str) -> None:
 def _listed(given: str) -> list[str]:
     if not given.endswith(_TABLES):
         return [given]
-    try:
-        if given.endswith(".txt"):
+    if given.endswith(".txt"):
+        try:
             return [line.strip() for line in storage.read_bytes(given).decode().splitlines() if line.strip()]
-        with storage.local_copy(given) as path:
-            frame = pl.read_parquet(path) if given.endswith(".parquet") else pl.read_csv(path, infer_schema=False)
-        if "kind" in frame.columns:
-            return frame.select(worded("{}:{}", "kind", "id")).to_series().drop_nulls().to_list()
-        return frame["id"].cast(pl.String).drop_nulls().to_list()
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"The list of accepted leaks {given} cannot be read ({reason}); give a text with one id a line, or a "
-            "table with a column id, such as `quality audit --to` writes."
-        ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{_ACCEPTED} {given} cannot be read ({reason(error)}); give a text with one id a line, or a table "
+                "with a column id, such as `quality audit --to` writes."
+            ) from error
+    frame = read_user_table(given, _ACCEPTED, {"id": str}, error=UsageError)
+    names = frame.select(worded("{}:{}", "kind", "id")).to_series() if "kind" in frame.columns else frame["id"]
+    return names.drop_nulls().to_list()
 
 
 def _names(build: Audited, values: pl.Series) -> pl.DataFrame:

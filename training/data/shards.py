@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from semblance.manifests import storage, scan
+from semblance.manifests import build_files, scan, storage
 from semblance.manifests.errors import SemblanceError
 
 
@@ -30,23 +29,6 @@ class Shard:
         return storage.join(self.out, self.path)
 
 
-def describe(out: str) -> dict[str, Any]:
-    """A build's dataset.json: its name, fingerprint, recipe, versions and counts.
-
-    Raises SemblanceError where the build is not finished or no build.
-    """
-    where = storage.join(out, "dataset.json")
-    try:
-        value: dict[str, Any] = json.loads(storage.read_bytes(where))
-    except FileNotFoundError as error:
-        raise SemblanceError(
-            f"{out} holds no finished build (no dataset.json); run `ingest build` to its end."
-        ) from error
-    except ValueError as error:
-        raise SemblanceError(f"{where} is damaged; run the same `ingest build` again.") from error
-    return value
-
-
 def find(outs: Sequence[str], pictures: pl.DataFrame) -> tuple[tuple[Shard, ...], pl.DataFrame]:
     """The shards that hold the pictures of the builds (column ``source`` numbers these), and the pictures with the
     index of theirs in place of its path.
@@ -54,7 +36,7 @@ def find(outs: Sequence[str], pictures: pl.DataFrame) -> tuple[tuple[Shard, ...]
     shards: list[Shard] = []
     for source, out in enumerate(outs):
         used = pictures.filter(pl.col("source") == source)["shard"].unique().sort()
-        upright = describe(out).get("recipe", {}).get("crop", {}).get("kind", "box") == "box"
+        upright = build_files.finished(out).get("recipe", {}).get("crop", {}).get("kind", "box") == "box"
         members = (
             scan(out)
             .filter(pl.col("shard").is_in(used.to_list()))

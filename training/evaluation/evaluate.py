@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from semblance.manifests import storage
+from semblance.manifests import build_files, storage
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.data import shards
 from semblance.training.data.query import Selection
@@ -139,7 +139,7 @@ def _val_outs(one: Predictor, outs: tuple[str, ...], column: str) -> tuple[tuple
     they are still there; with what there is to say of it."""
     trained = [record for record in one.datasets if record["role"] == "train"]
     try:
-        same = all(shards.describe(record["out"])["fingerprint"] == record["fingerprint"] for record in trained)
+        same = all(build_files.finished(record["out"])["fingerprint"] == record["fingerprint"] for record in trained)
     except SemblanceError:
         same = False
     if same:
