@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -18,6 +17,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from semblance.manifests.records import Image
 from semblance.manifests.errors import SemblanceError
+from semblance.quality.resize import to_square
 from semblance.training.data import order, sampling, reader
 from semblance.training.data.query import Selection
 from semblance.training.data.order import BatchCut, Index, EpochPlan, ShuffleConfig
@@ -79,9 +79,8 @@ class SampleTransform:
             image, target = (image, target) if forged is None else (forged, 1.0)
         if self.transform is not None:
             image = self.transform(image, points, key)
-        if self.size is not None and image.shape[:2] != (self.size, self.size):
-            kind = cv2.INTER_AREA if self.size < min(image.shape[:2]) else cv2.INTER_CUBIC
-            image = cv2.resize(image, (self.size, self.size), interpolation=kind)  # type: ignore[assignment]
+        if self.size is not None:
+            image = to_square(image, self.size)
         return image, target
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import cv2
 import polars as pl
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Image
-from semblance.quality import codec
+from semblance.quality import codec, resize
 from semblance.training.data.query import QueryConfig, choose
 from semblance.training.data.worker import Transform
 from semblance.training.evaluation import predictions
@@ -51,11 +50,7 @@ def jpeg(image_HWC: Image, _points: Any, _key: str, *, quality: int) -> Image:
 
 def shrink(image_HWC: Image, _points: Any, _key: str, *, scale: float) -> Image:
     """Area averaging down, cubic up to the side that it had."""
-    height, width = image_HWC.shape[:2]
-    small = cv2.resize(
-        image_HWC, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA
-    )
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+    return resize.shrink(image_HWC, scale, "area", "cubic")
 
 
 def disturbances() -> list[tuple[str, float, Transform]]:
