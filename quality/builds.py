@@ -10,8 +10,7 @@ import polars as pl
 
 from semblance.manifests import build_files, leaks, scan, tables
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import FAILURES
-from semblance.manifests.splits.balance import SIDES
+from semblance.manifests.records import FAILURES, SPLITS
 
 SIDE_COLUMNS: Final = leaks.COLUMNS_AUDITED
 _PLANNED: Final = ["dataset", "video_id", "label", "family_id", "target_id", "donor_id", "shard", *SIDE_COLUMNS]
@@ -152,5 +151,5 @@ def coverage(build: Audited, numbered: pl.DataFrame, hashed: pl.DataFrame | None
         pl.col("family_id").n_unique().alias("families"),
         (pl.col("named") & there).sum().alias("named"),
     )
-    order = {side: place for place, side in enumerate((*SIDES, "unassigned"))}
+    order = {side: place for place, side in enumerate(SPLITS)}
     return sorted(counted.to_dicts(), key=lambda row: order.get(row["split"], len(order)))

@@ -13,7 +13,7 @@ from semblance.manifests import build_files, storage
 from semblance.manifests import tables as store
 from semblance.manifests.build_files import CLAIM, DATASET
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import SPLIT_COLUMNS
+from semblance.manifests.records import SPLIT_COLUMNS, TRAIN_VAL_TEST
 from semblance.shards import layout, tar
 from semblance.shards.layout import Receipt
 from semblance.shards.lock import LOCK
@@ -266,7 +266,7 @@ def _check_isolation(plan: list[dict[str, Any]], dataset: Mapping[str, Any], rep
     for kind, columns in kinds.items():
         sides: dict[str, set[str]] = {}
         for row in plan:
-            if row["split"] in ("train", "val", "test"):
+            if row["split"] in TRAIN_VAL_TEST:
                 for name in {row[column] for column in columns} - {None}:
                     sides.setdefault(name, set()).add(row["split"])
         for name, found in sorted(sides.items()):

@@ -14,7 +14,7 @@ from semblance.ingest.sources.entries import bad_row, short
 from semblance.ingest.sources.lists import below
 from semblance.manifests import storage, user_tables
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import PRISTINE, SourceFinding
+from semblance.manifests.records import PRISTINE, TRAIN_VAL_TEST, SourceFinding
 from semblance.manifests.splits.protocols import parse_date
 from semblance.manifests.storage.retry import reason
 
@@ -148,7 +148,7 @@ def _row(path: str, cells: Cells, notes: list[str]) -> Row | None:
         notes.append(f"label {short(cells.get('label'))} is none of 0, 1, real and fake, so its video is unlabelled")
         return None
     side = texts["split"].lower()
-    if side not in ("", "train", "val", "test"):
+    if side not in ("", *TRAIN_VAL_TEST):
         notes.append(f"split {short(texts['split'])} is none of train, val and test, so it is unknown")
         side = ""
     date = texts["date"]

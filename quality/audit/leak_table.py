@@ -9,7 +9,7 @@ import polars as pl
 
 from semblance.manifests import leaks, scan, storage, tables
 from semblance.manifests.errors import UsageError
-from semblance.manifests.splits.balance import SIDES
+from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.manifests.storage.retry import reason
 from semblance.manifests.text import worded
 from semblance.manifests.user_tables import SUFFIXES, read_user_table
@@ -63,12 +63,12 @@ def equal_inside(
     repeated = crops.filter(pl.col("bytes").is_duplicated())
     parts, counts = [], {}
     for column in leaks.COLUMNS_AUDITED:
-        standing = int(crops[column].is_in(SIDES).sum())
+        standing = int(crops[column].is_in(TRAIN_VAL_TEST).sum())
         found = repeated.group_by("bytes", "dataset").agg(
-            (pl.col(column) == side).sum().cast(pl.Int64).alias(side) for side in SIDES
+            (pl.col(column) == side).sum().cast(pl.Int64).alias(side) for side in TRAIN_VAL_TEST
         )
-        several = found.filter(pl.sum_horizontal(pl.col(side) > 0 for side in SIDES) > 1)
-        counts[column] = standing, int(several.select(pl.sum_horizontal(SIDES).sum()).item() or 0)
+        several = found.filter(pl.sum_horizontal(pl.col(side) > 0 for side in TRAIN_VAL_TEST) > 1)
+        counts[column] = standing, int(several.select(pl.sum_horizontal(TRAIN_VAL_TEST).sum()).item() or 0)
         named = several.join(_names(build, several["bytes"]), on="bytes")
         breaks = pl.lit(value=column == "split")
         parts.append(_rows(named.with_columns(kind=pl.lit("bytes"), breaks=breaks), build, column))
@@ -80,7 +80,8 @@ def equal_between(
 ) -> pl.DataFrame:
     """Equal pictures of two builds in the form of ``leaks.between``."""
     sided = hashed.select("number", "bytes").join(
-        numbered.filter(pl.col("split").is_in(SIDES)).select("number", "build", "dataset", side="split"), on="number"
+        numbered.filter(pl.col("split").is_in(TRAIN_VAL_TEST)).select("number", "build", "dataset", side="split"),
+        on="number",
     )
     counted = [
         sided.filter(pl.col("build") == place).group_by("bytes", "dataset", "side").agg(pl.len().alias("videos"))
@@ -123,8 +124,10 @@ def near_pairs(builds: Sequence[Audited], numbered: pl.DataFrame, pairs: pl.Data
         own = both.filter((pl.col("build") == place) & (pl.col("build_b") == place))
         for column in leaks.COLUMNS_AUDITED:
             sides = pl.col(column), pl.col(f"{column}_b")
-            across = own.filter(sides[0].is_in(SIDES) & sides[1].is_in(SIDES) & (sides[0] != sides[1]))
-            counts = {side: sum((one == side).cast(pl.Int64) for one in sides) for side in SIDES}
+            across = own.filter(
+                sides[0].is_in(TRAIN_VAL_TEST) & sides[1].is_in(TRAIN_VAL_TEST) & (sides[0] != sides[1])
+            )
+            counts = {side: sum((one == side).cast(pl.Int64) for one in sides) for side in TRAIN_VAL_TEST}
             parts.append(_rows(across.with_columns(**counts, breaks=pl.lit(value=column == "split")), build, column))
     for one in range(len(builds)):
         for other in range(one + 1, len(builds)):
@@ -204,7 +207,7 @@ def _names(build: Audited, values: pl.Series) -> pl.DataFrame:
 
 def _crossing(rows: pl.DataFrame) -> pl.DataFrame:
     """One side is test, the other train or val."""
-    there = pl.col("side").is_in(SIDES) & pl.col("other_side").is_in(SIDES)
+    there = pl.col("side").is_in(TRAIN_VAL_TEST) & pl.col("other_side").is_in(TRAIN_VAL_TEST)
     return leaks.crossing(rows.filter(there))
 
 
