@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from semblance.manifests.records import Image
 from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import Image
 from semblance.training.data import query, reader
-from semblance.training.data.query import Selection, QueryConfig
+from semblance.training.data.query import QueryConfig, Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

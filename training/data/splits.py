@@ -9,8 +9,8 @@ from typing import Any
 from semblance.manifests import build_files
 from semblance.manifests.errors import SemblanceError
 from semblance.training.data import query, sampling, shards
-from semblance.training.data.query import Selection
 from semblance.training.data.loader import DataConfig
+from semblance.training.data.query import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

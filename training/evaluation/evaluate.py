@@ -11,6 +11,7 @@ import polars as pl
 
 from semblance.manifests import build_files, storage
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.quality.statistics import bootstrap
 from semblance.training.data import shards
 from semblance.training.data.query import Selection
 from semblance.training.evaluation import leaks, predictions
@@ -18,7 +19,7 @@ from semblance.training.evaluation import results as rows
 from semblance.training.evaluation.results import LEVELS, Level, Row
 from semblance.training.inference import predictor as judges_of
 from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import bootstrap, classification
+from semblance.training.metrics import classification
 
 PREDICTIONS: Final = "predictions.parquet"
 UNCERTAINTY: Final = "uncertainty.parquet"

@@ -11,10 +11,11 @@ import polars as pl
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.user_tables import read_user_table
+from semblance.quality.statistics import bootstrap
+from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
-from semblance.training.metrics import bootstrap, classification
-from semblance.training.metrics.bootstrap import Estimate
+from semblance.training.metrics import classification
 from semblance.training.metrics.classification import Floats, Judged
 
 NAMES: Final = ("auc", "fpr", "fnr", "positive", "base")

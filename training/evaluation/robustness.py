@@ -12,13 +12,14 @@ import polars as pl
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Image
 from semblance.quality import codec, resize
+from semblance.quality.statistics import bootstrap
+from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.data.query import QueryConfig, choose
 from semblance.training.data.worker import Transform
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import bootstrap, classification
-from semblance.training.metrics.bootstrap import Estimate
+from semblance.training.metrics import classification
 from semblance.training.metrics.classification import Floats
 
 JPEG: Final = (90, 70, 50, 30)  # qualities, colours at half resolution as in cameras and messengers
