@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from semblance.manifests import storage
-from semblance.manifests.config import canonical_json
+from semblance.manifests.config import readable_json
 from semblance.manifests.errors import SemblanceError
 
 CLAIM: Final = "build.json"  # fingerprint and its parts
@@ -60,6 +60,4 @@ def finished(out: str) -> dict[str, Any]:
 
 def write(out: str, name: File, value: Mapping[str, Any]) -> None:
     """Write ``name`` of the build folder ``out`` atomically; equal values give equal bytes."""
-    plain = json.loads(canonical_json(value))
-    text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    storage.write_bytes(storage.join(out, name), text.encode())
+    storage.write_bytes(storage.join(out, name), readable_json(dict(value), indent=2).encode())

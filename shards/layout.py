@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from semblance.manifests import storage
-from semblance.manifests.config import canonical_json
+from semblance.manifests.config import readable_json
 
 PARTS: Final = ("samples", "rejects", "videos")
 
@@ -74,7 +74,7 @@ class Receipt:
     times: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps(json.loads(canonical_json(asdict(self))), indent=1, sort_keys=True) + "\n"
+        return readable_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Receipt:

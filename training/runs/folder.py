@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from semblance.manifests import storage
-from semblance.manifests.config import canonical_json, differences
+from semblance.manifests.config import canonical_json, differences, readable_json
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.recipes.base import TrainingRecipe
 
@@ -120,7 +120,7 @@ def read_json(file: Path) -> Any:
 
 def write_json(file: Path, value: Any) -> None:
     """Make ``file`` appear as a whole."""
-    _write(file, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    _write(file, readable_json(value))
 
 
 def versions() -> dict[str, str]:
