@@ -321,7 +321,7 @@ def test_bad_input_is_said_before_anything_is_made(ffpp: Path, tmp_path: Path) -
     with pytest.raises(SemblanceError, match="is missing"):
         runs.train([str(out)], run)
     (out / "dataset.json").unlink()
-    with pytest.raises(SemblanceError, match="no finished build"):
+    with pytest.raises(SemblanceError, match="is not finished"):
         runs.train([str(out)], run)
     assert not run.exists()
 
