@@ -74,7 +74,7 @@ def summary_table(out: str) -> Table:
     from rich.table import Table
 
     from semblance.ingest.run.describe import by_split_and_method
-    from semblance.manifests.tables import description
+    from semblance.manifests.build_files import description
 
     table = Table(title=_cell(f"{out}{_marked(description(out).get('synthetic'))}", 200))
     for column in ("split", "label", "method", "videos", "failed", "faces", "kept", "rejected", "why rejected"):

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import polars as pl
-
 from semblance.ingest import dates
 from semblance.ingest.detector.door import weights
 from semblance.ingest.recipe import Recipe
@@ -17,6 +15,7 @@ from semblance.manifests import schema, splits, storage
 from semblance.manifests.config import canonical_json, fingerprint
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import SourceFinding, Video, digest
+from semblance.manifests.user_tables import read_user_table
 from semblance.shards import plan as shard_plan
 
 _REFERENCE_SIDE: Final = 224  # px: the crop size that ShardConfig.bytes_per_crop speaks of
@@ -164,15 +163,8 @@ def _limited(videos: Sequence[Video], limit: int | None) -> Sequence[Video]:
 def _listed(table: str | None, videos: Sequence[Video]) -> dict[str, tuple[int, ...]]:
     if table is None:
         return {}
-    try:
-        with storage.local_copy(table) as path:
-            frame = pl.read_parquet(path) if table.endswith(".parquet") else pl.read_csv(path)
-        rows = frame.select(pl.col("video_id").cast(pl.String), pl.col("frame_index").cast(pl.Int64))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise SemblanceError(
-            f"The frame list {table} cannot be read ({error}); give a CSV or Parquet table with the columns "
-            "video_id and frame_index."
-        ) from error
+    columns: dict[str, type[str] | type[int]] = {"video_id": str, "frame_index": int}
+    rows = read_user_table(table, "The frame list", columns).select(*columns)
     grouped = rows.unique().sort("video_id", "frame_index").group_by("video_id", maintain_order=True).agg("frame_index")
     wanted = {video_id: tuple(indices) for video_id, indices in grouped.iter_rows()}
     if unknown := wanted.keys() - {video.video_id for video in videos}:

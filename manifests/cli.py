@@ -95,6 +95,7 @@ def leave_one_out(
     from rich.text import Text
 
     from semblance.manifests import splits, tables
+    from semblance.manifests.records import SPLITS, TRAIN_VAL_TEST
 
     plan = tables.read_plan(out)
     methods = splits.methods_of(plan)
@@ -103,12 +104,12 @@ def leave_one_out(
     each = [splits.hold_out(plan, [name]).with_columns(held_out=pl.lit(name)) for name in methods]
     rows = pl.concat(each).select("held_out", "video_id", "split_method", "split_note")
     table = Table(title="videos (real + fake) with one method held out for test")
-    for column in ("held out", "train", "val", "test", "unassigned"):
+    for column in ("held out", *SPLITS):
         table.add_column(column, justify="left" if column == "held out" else "right")
     sides = rows.join(plan.select("video_id", "label", "fault"), on="video_id").filter(pl.col("fault").is_null())
     for name in methods:
         cells = []
-        for side in ("train", "val", "test", None):
+        for side in (*TRAIN_VAL_TEST, None):
             labels = sides.filter((pl.col("held_out") == name) & pl.col("split_method").eq_missing(side))["label"]
             cells.append(f"{(labels == 0).sum()} + {(labels == 1).sum()}")
         table.add_row(Text(plain(name)), *cells)

@@ -30,6 +30,12 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def readable_json(value: Any, indent: int = 1) -> str:
+    """``value`` over several lines for a file that people open: sorted keys, UTF-8 as it is, a line end at the end."""
+    plain = json.loads(canonical_json(value))  # keys that are numbers are sorted as the texts that they become
+    return json.dumps(plain, sort_keys=True, indent=indent, ensure_ascii=False) + "\n"
+
+
 def fingerprint(parts: Mapping[str, Any]) -> str:
     """SHA-256 in hex of the canonical JSON of ``parts``."""
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

@@ -8,9 +8,8 @@ from typing import Final
 
 import polars as pl
 
-from semblance.manifests.records import SPLIT_COLUMNS
+from semblance.manifests.records import SPLIT_COLUMNS, TRAIN_VAL_TEST
 from semblance.manifests.splits import COLUMNS
-from semblance.manifests.splits.balance import SIDES
 
 COLUMNS_AUDITED: Final = tuple(name for name in SPLIT_COLUMNS if name != "split_note")  # the laid-out split first
 KINDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -73,9 +72,9 @@ def protocol_of(plan: pl.DataFrame) -> str:
 def standing(plan: pl.DataFrame, column: str) -> pl.DataFrame:
     """The videos that stand on a side of ``column``, with their ids and ``side``; what is not there counts nowhere."""
     ids = sorted({name for names in KINDS.values() for name in names})
-    return plan.filter(pl.col(column).is_in(SIDES) & pl.col("label").is_not_null() & pl.col("fault").is_null()).select(
-        "dataset", "video_id", "label", "method", *ids, side=pl.col(column)
-    )
+    return plan.filter(
+        pl.col(column).is_in(TRAIN_VAL_TEST) & pl.col("label").is_not_null() & pl.col("fault").is_null()
+    ).select("dataset", "video_id", "label", "method", *ids, side=pl.col(column))
 
 
 def holders(rows: pl.DataFrame, kinds: Sequence[str] = tuple(KINDS)) -> pl.DataFrame:
@@ -101,9 +100,9 @@ def shared(plan: pl.DataFrame, column: str, kinds: Sequence[str] = tuple(KINDS))
     counted = (
         holders(standing(plan, column), kinds)
         .group_by(_KEYS)
-        .agg((pl.col("side") == side).sum().cast(pl.Int64).alias(side) for side in SIDES)
+        .agg((pl.col("side") == side).sum().cast(pl.Int64).alias(side) for side in TRAIN_VAL_TEST)
     )
-    several = pl.sum_horizontal(pl.col(side) > 0 for side in SIDES) > 1
+    several = pl.sum_horizontal(pl.col(side) > 0 for side in TRAIN_VAL_TEST) > 1
     return counted.filter(several).sort(_KEYS)
 
 
@@ -127,8 +126,8 @@ def figures(plan: pl.DataFrame, column: str, kinds: Sequence[str] = tuple(KINDS)
     if plan["split_family"].null_count() == plan.height:
         kinds = [kind for kind in kinds if kind != "family"]
     held = holders(rows, kinds)
-    where = held.group_by(_KEYS).agg((pl.col("side") == side).any().alias(side) for side in SIDES)
-    train, val, test = (pl.col(side) for side in SIDES)
+    where = held.group_by(_KEYS).agg((pl.col("side") == side).any().alias(side) for side in TRAIN_VAL_TEST)
+    train, val, test = (pl.col(side) for side in TRAIN_VAL_TEST)
     ids = where.group_by("kind").agg(
         pl.len().alias("known"),
         ((train & val) | (train & test) | (val & test)).sum().alias("shared"),

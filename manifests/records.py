@@ -19,7 +19,8 @@ Image = NDArray[np.uint8]  # (H, W, 3), RGB
 Mask = NDArray[np.uint8]  # (H, W), what was manipulated, in the dataset's own values
 
 Split = Literal["train", "val", "test", "unassigned"]
-SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test", "unassigned")
+TRAIN_VAL_TEST: Final[tuple[Split, ...]] = ("train", "val", "test")  # what a protocol keeps apart
+SPLITS: Final[tuple[Split, ...]] = (*TRAIN_VAL_TEST, "unassigned")
 SPLIT_COLUMNS: Final = (
     "split",
     "split_official",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -129,15 +128,6 @@ def read_plan(where: str) -> pl.DataFrame:
             f"{where} is no plan (it has no column {min(missing)!r}); write one with `ingest plan --to`."
         )
     return frame
-
-
-def description(out: str) -> dict[str, Any]:
-    """What dataset.json says of a finished build; empty where there is none that can be read."""
-    try:
-        value = json.loads(storage.read_bytes(storage.join(out, "dataset.json")))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _empty(table: str) -> pl.LazyFrame:

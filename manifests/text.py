@@ -1,10 +1,12 @@
-"""Columns put together as words."""
+"""Columns made from others: put together as words, or hashed into an order."""
 
 from __future__ import annotations
 
 from functools import reduce
 
 import polars as pl
+
+from semblance.manifests.records import digest
 
 
 def worded(template: str, *columns: str | pl.Expr) -> pl.Expr:
@@ -20,3 +22,10 @@ def worded(template: str, *columns: str | pl.Expr) -> pl.Expr:
         expression = pl.col(column) if isinstance(column, str) else column
         parts += [expression.cast(pl.String), pl.lit(text)]
     return reduce(lambda one, other: one + other, parts)
+
+
+def seeded_order(seed: object, column: str) -> pl.Expr:
+    """The first 64 bits of ``digest(seed, value)`` of each value: an order by hash that every version of Polars gives,
+    unlike ``pl.Expr.hash``.
+    """
+    return pl.col(column).map_elements(lambda value: int(digest(seed, value)[:16], 16), return_dtype=pl.UInt64)

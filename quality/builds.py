@@ -8,10 +8,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from semblance.manifests import leaks, scan, tables
+from semblance.manifests import build_files, leaks, scan, tables
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import FAILURES
-from semblance.manifests.splits.balance import SIDES
+from semblance.manifests.records import FAILURES, SPLITS
 
 SIDE_COLUMNS: Final = leaks.COLUMNS_AUDITED
 _PLANNED: Final = ["dataset", "video_id", "label", "family_id", "target_id", "donor_id", "shard", *SIDE_COLUMNS]
@@ -52,7 +51,7 @@ def _read_one(name: str, *, plan: bool) -> Audited:
     rows = tables.read_plan(name)
     if not rows.height:
         raise SemblanceError(f"{name} plans no video; there is nothing to audit.")
-    described = {} if name.endswith(".parquet") else tables.description(name)
+    described = {} if name.endswith(".parquet") else build_files.description(name)
     split = described.get("recipe", {}).get("split", {})
     protocol = described.get("split") or leaks.protocol_of(rows)
     known = protocol == "official_clean" or protocol in leaks.PROMISES
@@ -152,5 +151,5 @@ def coverage(build: Audited, numbered: pl.DataFrame, hashed: pl.DataFrame | None
         pl.col("family_id").n_unique().alias("families"),
         (pl.col("named") & there).sum().alias("named"),
     )
-    order = {side: place for place, side in enumerate((*SIDES, "unassigned"))}
+    order = {side: place for place, side in enumerate(SPLITS)}
     return sorted(counted.to_dicts(), key=lambda row: order.get(row["split"], len(order)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,14 +10,12 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from semblance.manifests import schema, storage, tables
-from semblance.manifests.config import canonical_json, differences
+from semblance.manifests import build_files, schema, storage, tables
+from semblance.manifests.config import differences
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import SourceFinding
 from semblance.shards.lock import LOCK
 
-CLAIM: Final = "build.json"  # written first: whose folder this is
-DATASET: Final = "dataset.json"  # written last: it is done
 INPUTS: Final = "inputs.parquet"  # every input file's size and version, for a readable refusal
 _TOLD: Final = (
     "synthetic",
@@ -62,7 +59,7 @@ def belongs(plan: Claimant, out: str, *, flag: str = "--out") -> bool:
 
     Raises SemblanceError where ``out`` holds anything else, naming the differences and the command's ``flag``.
     """
-    known = read(out, CLAIM)
+    known = build_files.read(out, build_files.CLAIM)
     if known is not None and known.get("fingerprint") != plan.fingerprint:
         raise SemblanceError(_refusal(plan, out, known, flag))
     found = storage.list_names(out)
@@ -78,35 +75,17 @@ def belongs(plan: Claimant, out: str, *, flag: str = "--out") -> bool:
 def take(plan: Claimant, out: str, *, flag: str = "--out") -> None:
     """Make ``out``, which is free or this plan's own, this plan's own, and unfinished."""
     belongs(plan, out, flag=flag)  # still, now that nobody else writes there
-    storage.remove(storage.join(out, DATASET))
-    if not storage.exists(storage.join(out, CLAIM)):
-        claimed = {"fingerprint": plan.fingerprint, "parts": dict(plan.parts)}
-        storage.write_bytes(storage.join(out, CLAIM), _json(claimed))
+    storage.remove(storage.join(out, build_files.DATASET))
+    if not storage.exists(storage.join(out, build_files.CLAIM)):
+        build_files.write(out, build_files.CLAIM, {"fingerprint": plan.fingerprint, "parts": dict(plan.parts)})
     _write_tables(plan, out)
-
-
-def read(out: str, name: str) -> dict[str, Any] | None:
-    """A JSON object at the top of a build; None where it is absent.
-
-    Raises SemblanceError where it cannot be read.
-    """
-    url = storage.join(out, name)
-    if not storage.exists(url):
-        return None
-    try:
-        value = json.loads(storage.read_bytes(url))
-    except ValueError as error:
-        raise SemblanceError(f"{url} is damaged ({error}); restore it, or build into another --out.") from error
-    if not isinstance(value, dict):
-        raise SemblanceError(f"{url} is damaged (no JSON object); restore it, or build into another --out.")
-    return value
 
 
 def finish(out: str, description: Mapping[str, Any], card: str) -> None:
     """Write the card and, last of all, dataset.json; what a killed run left half-written goes."""
     storage.sweep(out)
     storage.write_bytes(storage.join(out, "CARD.md"), card.encode())
-    storage.write_bytes(storage.join(out, DATASET), _json(description))
+    build_files.write(out, build_files.DATASET, description)
 
 
 def finished(out: str) -> dict[str, Any]:
@@ -115,11 +94,7 @@ def finished(out: str) -> dict[str, Any]:
     Raises SemblanceError where it is unfinished, or of a schema version that cannot be copied whole: another major
     version, or a newer minor one, whose columns would be dropped. An older minor version lacks columns, which are null.
     """
-    if not storage.exists(storage.join(out, "plan.parquet")):
-        raise SemblanceError(f"{out} holds no build (no plan.parquet); name the --out of an `ingest build`.")
-    description = read(out, DATASET)
-    if description is None:
-        raise SemblanceError(f"{out} is not finished (no dataset.json); run the command that builds it again first.")
+    description = build_files.finished(out)
     _check_version(out, description.get("versions", {}).get("schema"))
     if missing := [name for name in _TOLD if name not in description]:
         raise SemblanceError(
@@ -195,7 +170,3 @@ def _input_differences(plan: Claimant, out: str) -> list[str]:
         elif before[path] != now[path]:
             lines.append(f"input {path}: touched since (another modification time, etag or hash)")
     return lines
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(json.loads(canonical_json(value)), indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from semblance.manifests.config import canonical_json
+from semblance.manifests import storage
+from semblance.manifests.config import readable_json
 
 PARTS: Final = ("samples", "rejects", "videos")
 
@@ -73,7 +74,7 @@ class Receipt:
     times: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps(json.loads(canonical_json(asdict(self))), indent=1, sort_keys=True) + "\n"
+        return readable_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Receipt:
@@ -97,3 +98,15 @@ class Receipt:
         )
         tar = () if self.shard is None else (Stored(path=self.shard, bytes=self.bytes, sha256=self.sha256 or ""),)
         return (*tar, *self.files, videos)
+
+
+def read_receipt(out: str, key: str) -> Receipt | None:
+    """The receipt of the shard ``key`` in the build folder ``out``; None where there is none.
+
+    Raises ValueError where it is torn.
+    """
+    try:
+        data = storage.read_bytes(storage.join(out, receipt_path(key)))
+    except FileNotFoundError:
+        return None
+    return Receipt.from_json(data.decode())

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from semblance.manifests import storage
+from semblance.manifests import build_files, storage
 from semblance.manifests import tables as store
+from semblance.manifests.build_files import CLAIM, DATASET
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import SPLIT_COLUMNS
+from semblance.manifests.records import SPLIT_COLUMNS, TRAIN_VAL_TEST
 from semblance.shards import layout, tar
 from semblance.shards.layout import Receipt
 from semblance.shards.lock import LOCK
@@ -61,7 +62,7 @@ def verify(out: str, *, deep: bool, isolation: bool = True) -> Report:
     planned: dict[str, list[dict[str, Any]]] = {}
     for row in plan:
         planned.setdefault(row["shard"], []).append(row)
-    expected = {"plan.parquet", "dataset.json", "build.json", "inputs.parquet", "CARD.md", "manifests/findings.parquet"}
+    expected = {"plan.parquet", DATASET, CLAIM, "inputs.parquet", "CARD.md", "manifests/findings.parquet"}
     expected |= {LOCK}  # a build is running, or was killed
     for shard, rows in planned.items():
         receipt = _receipt(out, layout.key_of(shard), dataset, report)
@@ -78,27 +79,27 @@ def verify(out: str, *, deep: bool, isolation: bool = True) -> Report:
 
 def _dataset(out: str, report: Report) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(storage.read_bytes(storage.join(out, "dataset.json")))
-    except FileNotFoundError:
-        report.add("is not there: the build is not finished", "dataset.json", "run the same build again to finish it")
+        value = build_files.read(out)
+    except SemblanceError:
+        report.add("is damaged", DATASET, "remove it and run the same build again")
         return {}
-    except ValueError:
-        report.add("is damaged", "dataset.json", "run the same build again")
-        return {}
-    return value
+    if value is None:
+        report.add("is not there: the build is not finished", DATASET, "run the same build again to finish it")
+    return value or {}
 
 
 def _receipt(out: str, key: str, dataset: Mapping[str, Any], report: Report) -> Receipt | None:
     path = layout.receipt_path(key)
     try:
-        receipt = Receipt.from_json(storage.read_bytes(storage.join(out, path)).decode())
-    except FileNotFoundError:
-        report.add("there is no receipt, so this shard is not done", path)
+        receipt = layout.read_receipt(out, key)
     except ValueError:
         report.add("the receipt is torn", path)
+        return None
+    if receipt is None:
+        report.add("there is no receipt, so this shard is not done", path)
+    elif not dataset or receipt.fingerprint == dataset.get("fingerprint"):
+        return receipt
     else:
-        if not dataset or receipt.fingerprint == dataset.get("fingerprint"):
-            return receipt
         report.add("the receipt is another build's", path)
     return None
 
@@ -265,7 +266,7 @@ def _check_isolation(plan: list[dict[str, Any]], dataset: Mapping[str, Any], rep
     for kind, columns in kinds.items():
         sides: dict[str, set[str]] = {}
         for row in plan:
-            if row["split"] in ("train", "val", "test"):
+            if row["split"] in TRAIN_VAL_TEST:
                 for name in {row[column] for column in columns} - {None}:
                     sides.setdefault(name, set()).add(row["split"])
         for name, found in sorted(sides.items()):

@@ -119,11 +119,12 @@ def is_done(out: str, key: str, fingerprint: str, *, thorough: bool) -> bool:
 def committed(out: str, key: str, fingerprint: str, *, thorough: bool) -> Receipt | None:
     """The receipt of a shard that is done; None where there is none, another build's, or files that do not fit it."""
     try:
-        receipt = Receipt.from_json(storage.read_bytes(storage.join(out, layout.receipt_path(key))).decode())
-    except (FileNotFoundError, ValueError):
+        receipt = layout.read_receipt(out, key)
+    except ValueError:
         return None
-    ours = receipt.fingerprint == fingerprint and receipt.key == key
-    return receipt if ours and all(fits(out, stored, thorough=thorough) for stored in receipt.stored()) else None
+    if receipt is None or (receipt.fingerprint, receipt.key) != (fingerprint, key):
+        return None
+    return receipt if all(fits(out, stored, thorough=thorough) for stored in receipt.stored()) else None
 
 
 def fits(out: str, stored: Stored, *, thorough: bool) -> bool:

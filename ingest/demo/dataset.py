@@ -13,6 +13,7 @@ import yaml
 
 from semblance.ingest.demo import people as persons
 from semblance.ingest.sources.base import SYNTHETIC
+from semblance.manifests import storage
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Image, digest
 from semblance.quality import video
@@ -219,6 +220,4 @@ def _clear(target: Path, made: dict[str, Any]) -> None:
 
 def _mark(target: Path, value: dict[str, Any]) -> None:
     """Write the marker whole or not at all."""
-    draft = target / f"{SYNTHETIC}.part"
-    draft.write_text(json.dumps(value), "utf-8")
-    draft.replace(target / SYNTHETIC)
+    storage.write_bytes(str(target / SYNTHETIC), json.dumps(value).encode())

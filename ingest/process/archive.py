@@ -20,6 +20,7 @@ from semblance.manifests.records import Image, Outcome, Properties, Verdict, Vid
 from semblance.manifests.storage.retry import reason
 from semblance.quality import codec, gates
 from semblance.quality import measures as meters
+from semblance.quality.resize import to_square
 from semblance.shards import tar
 
 DECODER: Final = "opencv"
@@ -169,12 +170,12 @@ def _decode(sequence: _Sequence, failures: dict[int, Verdict]) -> Iterator[tuple
 
 def _judge(index: int, image: Image, recipe: Recipe) -> Seen:
     """A picture as the face that it is: measured as every crop is, at no more than 224 px, stored at the recipe's."""
-    probe = crops.resize(image, min(image.shape[0], crops.PROBE))
+    probe = to_square(image, min(image.shape[0], crops.PROBE))
     measures = meters.measure_picture(probe)
     return Seen(
         frame_index=index,
         time_s=None,
-        image=crops.resize(image, recipe.crop.size),
+        image=to_square(image, recipe.crop.size),
         measures=measures,
         verdict=gates.judge(None, measures, recipe.gates),
         stage="gate",

@@ -12,6 +12,7 @@ from semblance.ingest.run import describe, retry, tasks
 from semblance.ingest.run.dask import Cluster, connect
 from semblance.ingest.run.log import ObserverGroup
 from semblance.ingest.run.schedule import Driver, Observer
+from semblance.manifests import build_files
 from semblance.manifests.errors import SemblanceError
 from semblance.shards import build_folder, lock
 from semblance.shards.card import card
@@ -50,7 +51,7 @@ def build(
     """
     observer = observer or ObserverGroup(())
     resumed = build_folder.belongs(plan, out)
-    description = build_folder.read(out, build_folder.DATASET)
+    description = build_files.read(out)
     if again is None and description is not None and not _pending(plan, out, {}):
         return Built(out=out, resumed=resumed, worked=0, description=description)
     with lock.held(out) as ours:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from semblance.manifests import storage, tables
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import FAILURES
-from semblance.shards.layout import Receipt, key_of, receipt_path
+from semblance.shards.layout import Receipt, key_of, read_receipt
 from semblance.shards.lock import Owner, owner
 
 
@@ -70,6 +70,6 @@ def _told(by: Owner) -> str:
 
 def _receipt(out: str, shard: str) -> Receipt | None:
     try:
-        return Receipt.from_json(storage.read_bytes(storage.join(out, receipt_path(key_of(shard)))).decode())
-    except (FileNotFoundError, ValueError):
+        return read_receipt(out, key_of(shard))
+    except ValueError:
         return None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +10,13 @@ from dataclasses import dataclass
 from posixpath import basename, normpath
 from typing import Final
 
-import polars as pl
-
 from semblance.ingest.sources.entries import bad_row, short
 from semblance.ingest.sources.lists import below
-from semblance.manifests import storage
+from semblance.manifests import storage, user_tables
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import PRISTINE, SourceFinding
+from semblance.manifests.records import PRISTINE, TRAIN_VAL_TEST, SourceFinding
 from semblance.manifests.splits.protocols import parse_date
+from semblance.manifests.storage.retry import reason
 
 COLUMNS: Final = (
     "path",
@@ -88,11 +85,10 @@ def read_table(root: str, table: str) -> Table:
     place = below(root, url)
     path = place or table
     try:
-        names, lines = _parquet(data) if table.lower().endswith((".parquet", ".pq")) else _csv(data)
-    except (ValueError, csv.Error, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        why = str(error).partition("\n")[0]
+        names, lines = user_tables.read_cells(data, table)
+    except user_tables.UNREADABLE as error:
         raise SemblanceError(
-            f"The table {table} cannot be read ({why}); make it a UTF-8 CSV or a Parquet file with the columns path "
+            f"The table {table} cannot be read ({reason(error)}); give {user_tables.FORMATS}, with the columns path "
             "and label."
         ) from error
     heads = [name.strip().lower() for name in names]
@@ -105,8 +101,8 @@ def read_table(root: str, table: str) -> Table:
         raise SemblanceError(f"The table {table} has the column {doubled[0]} twice; leave one of them.")
     findings = [SourceFinding(path=path, kind="metadata", reason="read: the table of the videos")]
     for head in sorted(set(heads) - set(COLUMNS)):
-        reason = f"column {short(head)} is not used; known columns are {', '.join(COLUMNS)}"
-        findings.append(SourceFinding(path=path, kind="unknown_column", reason=reason))
+        unused = f"column {short(head)} is not used; known columns are {', '.join(COLUMNS)}"
+        findings.append(SourceFinding(path=path, kind="unknown_column", reason=unused))
     rows = _rows(path, heads, lines, findings)
     return Table(
         rows=rows,
@@ -115,19 +111,6 @@ def read_table(root: str, table: str) -> Table:
         sha256=hashlib.sha256(data).hexdigest(),
         place=place,
     )
-
-
-def _csv(data: bytes) -> tuple[list[str], Sequence[Sequence[str | None]]]:
-    lines = [line for line in csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True) if line]
-    return (lines[0], lines[1:]) if lines else ([], [])
-
-
-def _parquet(data: bytes) -> tuple[list[str], Sequence[Sequence[str | None]]]:
-    """Every value as text; a column of lists or records is an error."""
-    frame = pl.read_parquet(io.BytesIO(data))
-    if nested := [name for name, kind in frame.schema.items() if kind.is_nested()]:
-        raise ValueError(f"column {short(nested[0])} holds lists or records")
-    return frame.columns, frame.select(pl.all().cast(pl.String)).rows()
 
 
 def _rows(
@@ -139,8 +122,8 @@ def _rows(
         cells = dict(zip(heads, line, strict=False))
         where = relative(cells.get("path"))
         if where is None:
-            reason = f"row {number}: path {short(cells.get('path'))} is no path below the root"
-            findings.append(SourceFinding(path=path, kind="bad_row", reason=reason))
+            fault = f"row {number}: path {short(cells.get('path'))} is no path below the root"
+            findings.append(SourceFinding(path=path, kind="bad_row", reason=fault))
             continue
         notes = [f"has {len(line)} values for {len(heads)} columns"] if len(line) != len(heads) else []
         found[where].append(_row(where, cells, notes))
@@ -165,7 +148,7 @@ def _row(path: str, cells: Cells, notes: list[str]) -> Row | None:
         notes.append(f"label {short(cells.get('label'))} is none of 0, 1, real and fake, so its video is unlabelled")
         return None
     side = texts["split"].lower()
-    if side not in ("", "train", "val", "test"):
+    if side not in ("", *TRAIN_VAL_TEST):
         notes.append(f"split {short(texts['split'])} is none of train, val and test, so it is unknown")
         side = ""
     date = texts["date"]

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from semblance.manifests.config import Config
 from semblance.manifests.records import Box, Crop, Face, Frame, Geometry, Image, Mask
+from semblance.quality.resize import to_square
 
 PROBE: Final = 224  # px: the measures never see more, and never invented pixels
 
@@ -45,13 +46,13 @@ def cut(frame: Frame, face: Face, config: CropConfig) -> Crop:
     height, width = frame.image.shape[:2]
     geometry = square(face.box, config.margin, width, height)
     native = _native(frame.image, geometry)
-    probe = resize(native, min(geometry.side, PROBE))
+    probe = to_square(native, min(geometry.side, PROBE))
     scale = probe.shape[0] / geometry.side
     origin = (geometry.x0, geometry.y0)
     return Crop(
         face=face,
         geometry=geometry,
-        image=probe if probe.shape[0] == config.size else resize(native, config.size),
+        image=probe if probe.shape[0] == config.size else to_square(native, config.size),
         probe=probe,
         box_in_probe=_box([(value - origin[i % 2]) * scale for i, value in enumerate(face.box)]),
         landmarks_in_probe=tuple((value - origin[i % 2]) * scale for i, value in enumerate(face.landmarks)),
@@ -105,15 +106,6 @@ def square(box: Box, margin: float, width: int, height: int) -> Geometry:
     return Geometry(x0=x0, y0=y0, side=side)
 
 
-def resize(image_HWC: Image, side: int) -> Image:
-    """A square image at another side: area averaging down, cubic up."""
-    before = image_HWC.shape[0]
-    if before == side:
-        return np.ascontiguousarray(image_HWC)
-    kind = cv2.INTER_AREA if side < before else cv2.INTER_CUBIC
-    return cv2.resize(image_HWC, (side, side), interpolation=kind)  # type: ignore[return-value]
-
-
 def similarity(source_N2: NDArray[np.float64], target_N2: NDArray[np.float64]) -> NDArray[np.float64]:
     """The (2, 3) rotation, scale and shift that lays ``source`` on ``target`` with least squares."""
     x, y = source_N2[:, 0], source_N2[:, 1]
@@ -165,7 +157,7 @@ def _warp(image: Image, matrix: NDArray[np.float64], side: int) -> Image:
     large = cv2.warpAffine(
         image, drawn, (side * times, side * times), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    return resize(large, side)  # type: ignore[arg-type]
+    return to_square(large, side)  # type: ignore[arg-type]
 
 
 def _between_indices(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

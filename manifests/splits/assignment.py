@@ -13,9 +13,8 @@ from pydantic import Field, model_validator
 from semblance.manifests import schema
 from semblance.manifests.config import Config
 from semblance.manifests.errors import UsageError
-from semblance.manifests.records import Video
+from semblance.manifests.records import TRAIN_VAL_TEST, Video
 from semblance.manifests.splits import protocols, releases
-from semblance.manifests.splits.balance import SIDES
 from semblance.manifests.splits.identity_graph import Row
 from semblance.manifests.splits.protocols import Against, Basis, Notes, Outcome, Sides
 
@@ -251,12 +250,12 @@ def _usable(rows: Sequence[Row], sides: Sides) -> bool:
     for row in rows:
         if protocols.counts(row):
             labels.setdefault(sides.get(row["video_id"]), set()).add(row["label"])
-    return all(len(found) == 2 for side, found in labels.items() if side in SIDES)
+    return all(len(found) == 2 for side, found in labels.items() if side in TRAIN_VAL_TEST)
 
 
 def _balance(rows: Sequence[Row], sides: Sides, protocol: str) -> list[str]:
     """A sentence where a side lacks reals or fakes, or has them in quite another proportion than the whole."""
-    counts = {side: [0, 0] for side in SIDES}
+    counts = {side: [0, 0] for side in TRAIN_VAL_TEST}
     for row in rows:
         side = sides.get(row["video_id"])
         if side in counts and protocols.counts(row):

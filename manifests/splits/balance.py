@@ -9,9 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from semblance.manifests.records import Split
+from semblance.manifests.records import TRAIN_VAL_TEST, Split
 
-SIDES: Final[tuple[Split, ...]] = ("train", "val", "test")
 Group = tuple[int, int]  # index, weight
 _STEPS: Final = 100_000  # of the joint search: a second or two
 
@@ -26,7 +25,7 @@ def divide(sizes: Sequence[int], fractions: Sequence[float]) -> list[Split]:
     other; exact for both together too, unless the search is too long (more than about a dozen heavy groups,
     whose sums then lie close).
     """
-    shares = [(side, Fraction(str(share))) for side, share in zip(SIDES, fractions, strict=True) if share > 0]
+    shares = [(side, Fraction(str(share))) for side, share in zip(TRAIN_VAL_TEST, fractions, strict=True) if share > 0]
     sides: list[Split] = [shares[0][0]] * len(sizes)
     groups = [(index, size) for index, size in enumerate(sizes) if size > 0]
     total = sum(sizes)

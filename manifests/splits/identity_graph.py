@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from semblance.manifests.records import digest
-from semblance.manifests.splits.balance import SIDES, divide, outside_and_far
+from semblance.manifests.records import TRAIN_VAL_TEST, digest
+from semblance.manifests.splits.balance import divide, outside_and_far
 from semblance.manifests.splits.partition import partition
 
 Row = Mapping[str, Any]  # of the plan, labelled
@@ -43,7 +43,11 @@ def place(rows: Sequence[Row], shares: Sequence[float], seed: int) -> Placement:
     heavy = sorted(groups, key=lambda group: -_weight(group, weights, edges))
     sizes = [_weight(group, weights, edges) for group in groups]
     sides = divide(sizes, shares)
-    wishes = [(side, Fraction(str(share)) * sum(sizes)) for side, share in zip(SIDES, shares, strict=True) if share > 0]
+    wishes = [
+        (side, Fraction(str(share)) * sum(sizes))
+        for side, share in zip(TRAIN_VAL_TEST, shares, strict=True)
+        if share > 0
+    ]
     best = {name: str(side) for group, side in zip(groups, sides, strict=True) for name in group}
     if _fits(sizes, sides, wishes[1:]):
         return Placement(nodes=nodes, sides=best, bound=0)

@@ -13,8 +13,8 @@ from fractions import Fraction
 from typing import Final, Literal
 
 from semblance.manifests.errors import UsageError
-from semblance.manifests.records import PRISTINE, digest
-from semblance.manifests.splits.balance import SIDES, divide
+from semblance.manifests.records import PRISTINE, TRAIN_VAL_TEST, digest
+from semblance.manifests.splits.balance import divide
 from semblance.manifests.splits.identity_graph import Row, place
 
 Against = Literal["recording", "family", "person"]
@@ -309,7 +309,7 @@ def parse_date(text: str | None) -> datetime | None:
 
 def _along(sizes: Sequence[tuple[datetime, int]], shares: Sequence[float]) -> dict[datetime, str]:
     """Dates in order cut into runs, one for each side with a share, nearest to the shares; none empty."""
-    sides = [(side, Fraction(str(share))) for side, share in zip(SIDES, shares, strict=True) if share > 0]
+    sides = [(side, Fraction(str(share))) for side, share in zip(TRAIN_VAL_TEST, shares, strict=True) if share > 0]
     total = sum(size for _, size in sizes)
     sums = [0]
     for _, size in sizes:

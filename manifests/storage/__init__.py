@@ -2,6 +2,7 @@
 
 from semblance.manifests.storage.objects import (
     Stat,
+    appear,
     create,
     exists,
     is_draft,
@@ -20,10 +21,12 @@ from semblance.manifests.storage.objects import (
     unwritable,
     walk,
     write_bytes,
+    writing,
 )
 
 __all__ = [
     "Stat",
+    "appear",
     "create",
     "exists",
     "is_draft",
@@ -42,4 +45,5 @@ __all__ = [
     "unwritable",
     "walk",
     "write_bytes",
+    "writing",
 ]

@@ -18,6 +18,7 @@ from semblance.manifests.storage import ranges
 from semblance.manifests.storage.retry import patiently, reason
 
 T = TypeVar("T")
+REMEDY: Final = "choose another output, then run again"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
@@ -182,21 +183,57 @@ def _upload(fs: Any, local: str, path: str) -> None:
 
 
 def _replace(local: str, target: Path) -> None:
+    with _draft(target) as out, open(local, "rb") as source:
+        while block := source.read(1 << 20):
+            out.write(block)
+
+
+@contextmanager
+def writing(url: str, remedy: str = REMEDY) -> Iterator[IO[bytes]]:
+    """A file to write that appears whole under ``url`` when the block ends; where it ends badly, what was there stays.
+
+    Raises StorageError, with ``remedy`` as what to do, where the place cannot be written.
+    """
+    try:
+        if is_remote(url):
+            with spool() as folder:
+                local = folder / "part"
+                with local.open("wb") as out:
+                    yield out
+                publish(str(local), url)
+        else:
+            with _draft(Path(url.removeprefix("file://"))) as out:
+                yield out
+    except OSError as error:
+        raise unwritable(url, error, remedy) from error
+
+
+@contextmanager
+def _draft(target: Path) -> Iterator[IO[bytes]]:
+    """A new file beside ``target`` that takes its name when the block ends well, and goes when it does not."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")  # is_draft
     try:
-        with os.fdopen(handle, "wb") as out, open(local, "rb") as source:
-            while block := source.read(1 << 20):
-                out.write(block)
+        with os.fdopen(handle, "wb") as out:
+            yield out
             out.flush()
             os.fsync(out.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
+        appear(Path(temporary), target)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    _sync_folder(target.parent)
+
+
+def appear(draft: Path, target: Path) -> None:
+    """Give a written file or folder its name, in one step that outlives a power cut."""
+    os.replace(draft, target)
+    handle = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_bytes(url: str, data: bytes) -> None:
@@ -252,15 +289,7 @@ def is_draft(path: str) -> bool:
     return name.startswith(".") and name.endswith(".tmp")
 
 
-def unwritable(url: str, error: OSError) -> StorageError:
+def unwritable(url: str, error: OSError, remedy: str = REMEDY) -> StorageError:
     """What to tell a user whose output cannot be written."""
     full = "free space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return StorageError(f"{url} cannot be written ({reason(error)}); {full}choose another output, then run again.")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return StorageError(f"{url} cannot be written ({reason(error)}); {full}{remedy}.")

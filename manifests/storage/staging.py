@@ -94,7 +94,7 @@ class NewFolder:
         try:
             self._staging.mkdir(parents=True, exist_ok=True)  # where no file was given
             os.sync()
-            os.replace(self._staging, self._target)
+            storage.appear(self._staging, self._target)
         except OSError as error:
             raise storage.unwritable(self._url, error) from error
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from semblance.manifests.console import plain
+from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.quality.audit.run import Audit, BuildAudit
 from semblance.quality.audit.text import EXAMPLES, MANY, examples, near_sentences, same, sentences, verdict
 
@@ -114,14 +115,14 @@ def _pixel_cells(kind: str, rows: pl.DataFrame, one: BuildAudit, column: str) ->
         shared = several
     else:
         percent = ""
-    train, val, test = (pl.col(side) > 0 for side in ("train", "val", "test"))
+    train, val, test = (pl.col(side) > 0 for side in TRAIN_VAL_TEST)
     pairs = [rows.filter(both).height for both in (train & val, train & test, val & test, test & (train | val))]
     return [MANY[kind], known, f"{shared:,}", percent, *(f"{count:,}" for count in pairs), "", ""]
 
 
 def _between_table(first: str, second: str, rows: pl.DataFrame) -> Table:
     table = Table(title=Text(plain(f"shared by A = {first} and B = {second}")))
-    sides = ("train", "val", "test")
+    sides = TRAIN_VAL_TEST
     table.add_column("what")
     for one in sides:
         for other in sides:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import polars as pl
 
 from semblance.manifests import scan
-from semblance.manifests.records import FAILURES
+from semblance.manifests.records import FAILURES, TRAIN_VAL_TEST
 from semblance.quality.checks import filter_fairness, label_noise, shortcuts
 from semblance.quality.checks.filter_fairness import Group
 from semblance.quality.checks.shortcuts import Comparison
@@ -19,7 +19,6 @@ from semblance.shards.verify import verify
 Level = Literal["wrong", "warning", "note"]
 BUDGET: Final = 0.01  # of the planned videos may fail
 _ISOLATING: Final = ("family", "identity", "method", "temporal")
-_SIDES: Final = ("train", "val", "test")
 _NAMED: Final = 3  # examples in a sentence
 
 
@@ -131,7 +130,7 @@ _STAND: Final = {"families": ("family stands", "families stand"), "people": ("pe
 def _sides(out: str, description: Mapping[str, Any]) -> list[Finding]:
     """Families and people on two of train, val and test: people are a leak where the protocol keeps them apart."""
     protocol = str(description.get("split"))
-    plan = scan(out, "plan").filter(pl.col("split").is_in(_SIDES))
+    plan = scan(out, "plan").filter(pl.col("split").is_in(TRAIN_VAL_TEST))
     asked = {"families": ["family_id"], "people": ["target_id", "donor_id"]}
     found = []
     for kind, columns in asked.items():
@@ -277,13 +276,13 @@ def _failures(out: str) -> list[Finding]:
 
 
 def _empty(out: str) -> list[Finding]:
-    sided = scan(out, "videos").filter(pl.col("split").is_in(_SIDES))
+    sided = scan(out, "videos").filter(pl.col("split").is_in(TRAIN_VAL_TEST))
     counted = sided.group_by("split", "label", "method", "compression").agg(
         videos=pl.len(), used=(pl.col("crops_kept") > 0).sum()
     )
     rows = counted.collect()
     bare, thin = [], []
-    for split in _SIDES:
+    for split in TRAIN_VAL_TEST:
         own = rows.filter(split=split)
         used = own.filter(pl.col("used") > 0)
         lacks = [kind for label, kind in ((0, "reals"), (1, "fakes")) if used.filter(label=label).is_empty()]

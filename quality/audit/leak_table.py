@@ -9,8 +9,10 @@ import polars as pl
 
 from semblance.manifests import leaks, scan, storage, tables
 from semblance.manifests.errors import UsageError
-from semblance.manifests.splits.balance import SIDES
+from semblance.manifests.records import TRAIN_VAL_TEST
+from semblance.manifests.storage.retry import reason
 from semblance.manifests.text import worded
+from semblance.manifests.user_tables import SUFFIXES, read_user_table
 from semblance.quality.builds import Audited
 
 LEAKS: Final[dict[str, type[pl.DataType]]] = {
@@ -30,7 +32,8 @@ LEAKS: Final[dict[str, type[pl.DataType]]] = {
     "allowed": pl.Boolean,
 }
 ALWAYS: Final = ("video", "family", "bytes", "near_duplicate")  # what may never cross from one build's test to another
-_TABLES: Final = (".csv", ".parquet", ".txt")
+_TABLES: Final = (*SUFFIXES, ".txt")
+_ACCEPTED: Final = "The list of accepted leaks"
 
 
 def inside(build: Audited) -> pl.DataFrame:
@@ -60,12 +63,12 @@ def equal_inside(
     repeated = crops.filter(pl.col("bytes").is_duplicated())
     parts, counts = [], {}
     for column in leaks.COLUMNS_AUDITED:
-        standing = int(crops[column].is_in(SIDES).sum())
+        standing = int(crops[column].is_in(TRAIN_VAL_TEST).sum())
         found = repeated.group_by("bytes", "dataset").agg(
-            (pl.col(column) == side).sum().cast(pl.Int64).alias(side) for side in SIDES
+            (pl.col(column) == side).sum().cast(pl.Int64).alias(side) for side in TRAIN_VAL_TEST
         )
-        several = found.filter(pl.sum_horizontal(pl.col(side) > 0 for side in SIDES) > 1)
-        counts[column] = standing, int(several.select(pl.sum_horizontal(SIDES).sum()).item() or 0)
+        several = found.filter(pl.sum_horizontal(pl.col(side) > 0 for side in TRAIN_VAL_TEST) > 1)
+        counts[column] = standing, int(several.select(pl.sum_horizontal(TRAIN_VAL_TEST).sum()).item() or 0)
         named = several.join(_names(build, several["bytes"]), on="bytes")
         breaks = pl.lit(value=column == "split")
         parts.append(_rows(named.with_columns(kind=pl.lit("bytes"), breaks=breaks), build, column))
@@ -77,7 +80,8 @@ def equal_between(
 ) -> pl.DataFrame:
     """Equal pictures of two builds in the form of ``leaks.between``."""
     sided = hashed.select("number", "bytes").join(
-        numbered.filter(pl.col("split").is_in(SIDES)).select("number", "build", "dataset", side="split"), on="number"
+        numbered.filter(pl.col("split").is_in(TRAIN_VAL_TEST)).select("number", "build", "dataset", side="split"),
+        on="number",
     )
     counted = [
         sided.filter(pl.col("build") == place).group_by("bytes", "dataset", "side").agg(pl.len().alias("videos"))
@@ -120,8 +124,10 @@ def near_pairs(builds: Sequence[Audited], numbered: pl.DataFrame, pairs: pl.Data
         own = both.filter((pl.col("build") == place) & (pl.col("build_b") == place))
         for column in leaks.COLUMNS_AUDITED:
             sides = pl.col(column), pl.col(f"{column}_b")
-            across = own.filter(sides[0].is_in(SIDES) & sides[1].is_in(SIDES) & (sides[0] != sides[1]))
-            counts = {side: sum((one == side).cast(pl.Int64) for one in sides) for side in SIDES}
+            across = own.filter(
+                sides[0].is_in(TRAIN_VAL_TEST) & sides[1].is_in(TRAIN_VAL_TEST) & (sides[0] != sides[1])
+            )
+            counts = {side: sum((one == side).cast(pl.Int64) for one in sides) for side in TRAIN_VAL_TEST}
             parts.append(_rows(across.with_columns(**counts, breaks=pl.lit(value=column == "split")), build, column))
     for one in range(len(builds)):
         for other in range(one + 1, len(builds)):
@@ -169,20 +175,17 @@ def write(table: pl.DataFrame, to: str) -> None:
 def _listed(given: str) -> list[str]:
     if not given.endswith(_TABLES):
         return [given]
-    try:
-        if given.endswith(".txt"):
+    if given.endswith(".txt"):
+        try:
             return [line.strip() for line in storage.read_bytes(given).decode().splitlines() if line.strip()]
-        with storage.local_copy(given) as path:
-            frame = pl.read_parquet(path) if given.endswith(".parquet") else pl.read_csv(path, infer_schema=False)
-        if "kind" in frame.columns:
-            return frame.select(worded("{}:{}", "kind", "id")).to_series().drop_nulls().to_list()
-        return frame["id"].cast(pl.String).drop_nulls().to_list()
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"The list of accepted leaks {given} cannot be read ({reason}); give a text with one id a line, or a "
-            "table with a column id, such as `quality audit --to` writes."
-        ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{_ACCEPTED} {given} cannot be read ({reason(error)}); give a text with one id a line, or a table "
+                "with a column id, such as `quality audit --to` writes."
+            ) from error
+    frame = read_user_table(given, _ACCEPTED, {"id": str}, error=UsageError)
+    names = frame.select(worded("{}:{}", "kind", "id")).to_series() if "kind" in frame.columns else frame["id"]
+    return names.drop_nulls().to_list()
 
 
 def _names(build: Audited, values: pl.Series) -> pl.DataFrame:
@@ -204,7 +207,7 @@ def _names(build: Audited, values: pl.Series) -> pl.DataFrame:
 
 def _crossing(rows: pl.DataFrame) -> pl.DataFrame:
     """One side is test, the other train or val."""
-    there = pl.col("side").is_in(SIDES) & pl.col("other_side").is_in(SIDES)
+    there = pl.col("side").is_in(TRAIN_VAL_TEST) & pl.col("other_side").is_in(TRAIN_VAL_TEST)
     return leaks.crossing(rows.filter(there))
 
 

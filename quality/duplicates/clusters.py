@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from semblance.manifests import scan
+from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.quality import builds as audited
 from semblance.quality.duplicates.search import near
 from semblance.quality.duplicates.sequences import DuplicateConfig
@@ -161,7 +162,7 @@ def _pairs(rows: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
 
 def across(found: pl.DataFrame) -> pl.DataFrame:
     """Those on two of train, val and test."""
-    sides = ["train", "val", "test"]
+    sides = TRAIN_VAL_TEST
     return found.filter(
         (pl.col("split") != pl.col("other_split")) & pl.col("split").is_in(sides) & pl.col("other_split").is_in(sides)
     )

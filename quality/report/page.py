@@ -11,7 +11,7 @@ import jinja2
 import polars as pl
 from markupsafe import Markup, escape
 
-from semblance.manifests import scan, storage, tables
+from semblance.manifests import build_files, scan, storage
 from semblance.manifests.config import flatten
 from semblance.manifests.console import plain
 from semblance.manifests.errors import SemblanceError
@@ -47,7 +47,7 @@ def write(out: str, *, compare: str | None = None, share: bool = False, attribut
     Raises SemblanceError where ``out`` (or ``compare``) holds no build, or cannot be written.
     """
     scan(out, "videos")  # refuse before any work
-    description = tables.description(out)
+    description = build_files.description(out)
     judgement = findings.judge(out, description, attributes, compare)
     page = render(out, description, judgement, compare=compare, share=share).encode()
     if len(page) > MOST:
@@ -149,7 +149,7 @@ def _flagged(out: str) -> list[dict[str, Any]]:
 
 
 def _compared(out: str, other: str, copied: pl.DataFrame | None, *, share: bool) -> dict[str, Any]:
-    name = tables.description(other).get("dataset", "the other build") if share else other
+    name = build_files.description(other).get("dataset", "the other build") if share else other
     found = [] if copied is None else copies.bipartite(copied)
     ours, theirs = (gallery.Gallery(one, left=gallery.BUDGET // 20) for one in (out, other))
     return {

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from semblance.manifests import scan
-from semblance.manifests.records import FAILURES, SPLITS, digest
+from semblance.manifests.records import FAILURES, SPLITS, TRAIN_VAL_TEST, digest
 from semblance.quality.measures import registry
 from semblance.quality.measures.measure import Measure
 
@@ -253,7 +253,7 @@ def families(out: str) -> dict[str, Any]:
         ]
     )
     held = people.drop_nulls("person").unique().sort("person", "split", "family_id").collect()
-    several = held.filter(pl.col("split").is_in(["train", "val", "test"])).group_by("person")
+    several = held.filter(pl.col("split").is_in(TRAIN_VAL_TEST)).group_by("person")
     crossing = several.agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
     lines: list[tuple[tuple[str, str], tuple[str, str], bool]] = []
     shown = [row for row in held.iter_rows() if (row[0], row[1]) in drawn]

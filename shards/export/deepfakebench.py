@@ -15,10 +15,9 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from semblance.manifests.records import make_video_id
+from semblance.manifests.records import TRAIN_VAL_TEST, make_video_id
 from semblance.shards.card import title
 
-MODES: Final = ("train", "val", "test")
 REAL, FAKE = 0, 1
 # Dataset -> label of reals, label of fakes by method; None: of every other fake.
 _LABELS: Final[dict[str, tuple[str, dict[str | None, str]]]] = {
@@ -63,7 +62,7 @@ class DeepfakeBench:
         video = make_video_id(row["video_id"])
         number = f"{row['frame_index']:06d}{row['track'] or 0:02d}"
         path = f"rgb/{name}/{label}/frames/{video}/{number}.{suffix}"
-        sides = self._found.setdefault(name, {}).setdefault(label, {mode: {} for mode in MODES})
+        sides = self._found.setdefault(name, {}).setdefault(label, {mode: {} for mode in TRAIN_VAL_TEST})
         sides.setdefault(row["split"], {}).setdefault(video, []).append(f"./datasets/{path}")
         return path
 

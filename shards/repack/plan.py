@@ -21,7 +21,7 @@ from semblance.shards.layout import Receipt, key_of
 from semblance.shards.plan import ShardConfig, assign_shards
 from semblance.shards.repack.restore import spans
 from semblance.shards.repack.subset import Keep
-from semblance.shards.write import fits, sha256_of
+from semblance.shards.write import committed, sha256_of
 
 _TABLES: Final = ("plan.parquet", "manifests/findings.parquet")
 
@@ -121,12 +121,8 @@ def plan(out: str, wish: RepackRequest) -> Repack:
 
 
 def _receipt(out: str, key: str, build: str) -> Receipt:
-    try:
-        receipt = Receipt.from_json(storage.read_bytes(storage.join(out, layout.receipt_path(key))).decode())
-        if receipt.fingerprint == build and all(fits(out, stored, thorough=False) for stored in receipt.stored()):
-            return receipt
-    except (FileNotFoundError, ValueError):
-        pass
+    if (receipt := committed(out, key, build, thorough=False)) is not None:
+        return receipt
     raise SemblanceError(f"Shard {key} of {out} is not whole; `shards verify {out}` says what is wrong with it.")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from semblance.manifests import schema, storage
+from semblance.manifests import build_files, schema, storage
 from semblance.manifests.records import SPLIT_COLUMNS, Outcome, Rejection, Sample
 from semblance.shards import build_folder, card, lock
 from semblance.shards.layout import Receipt, key_of
@@ -37,7 +37,7 @@ def run(repack: Repack, to: str, watch: Watch = lambda *_: None) -> Repacked:
     for row in repack.rows:
         shards.setdefault(row["shard"], []).append(row)
     pending = [shard for shard in shards if not is_done(to, key_of(shard), repack.fingerprint, thorough=False)]
-    description = build_folder.read(to, build_folder.DATASET)
+    description = build_files.read(to)
     if not pending and description is not None:
         return Repacked(description=description, worked=0)
     with lock.held(to) as ours:

@@ -6,11 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import polars as pl
-
-from semblance.manifests import schema, storage
+from semblance.manifests import schema
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Rejection, digest
+from semblance.manifests.user_tables import read_user_table
 
 REASON: Final = "not_kept"
 _COLUMNS: Final = ("sample_id", "video_id")
@@ -49,17 +48,11 @@ def read(source: str) -> Keep:
 
     Raises SemblanceError where it cannot be read, has no such column, an empty cell in it, or no row.
     """
-    try:
-        with storage.local_copy(source) as path:
-            parquet = source.lower().endswith((".parquet", ".pq"))
-            frame = pl.read_parquet(path) if parquet else pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SemblanceError(f"The list {source} cannot be read ({reason}); give a Parquet or CSV file.") from error
+    frame = read_user_table(source, "The list")
     column = next((name for name in _COLUMNS if name in frame.columns), None)
     if column is None:
         raise SemblanceError(f"The list {source} has neither a column sample_id nor a column video_id; name one so.")
-    ids = frame[column].cast(pl.String)
+    ids = frame[column]
     if ids.null_count():
         raise SemblanceError(f"The list {source} has {ids.null_count()} rows without a {column}; fill or remove them.")
     if ids.is_empty():

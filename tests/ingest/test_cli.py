@@ -43,7 +43,7 @@ def test_a_frame_list_that_does_not_fit_is_refused(demo: Path, run: Run, tmp_pat
     words = ("--set", "sampling.mode=list", "--set", f"sampling.table={table}")
     table.write_text("video,frame\na,1\n")
     said = run("ingest", "plan", "--dataset", "dfdc", "--root", demo, *words, expect=1).stderr
-    assert "columns video_id and frame_index" in said
+    assert "no column video_id and no column frame_index; it has video, frame" in said
     table.write_text("video_id,frame_index\ndfdc-nobody,1\n")
     said = run("ingest", "plan", "--dataset", "dfdc", "--root", demo, *words, expect=1).stderr
     assert "dfdc-nobody; ids look like dfdc-" in said

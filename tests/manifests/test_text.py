@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from semblance.manifests.text import worded
+from semblance.manifests.records import digest
+from semblance.manifests.text import seeded_order, worded
 
 
 def test_as_plain_lines_say() -> None:
@@ -25,3 +26,15 @@ def test_as_plain_lines_say() -> None:
 def test_places_and_columns_agree() -> None:
     with pytest.raises(ValueError, match="2 places for 1 columns"):
         worded("{} {}", "a")
+
+
+def test_a_seeded_order_is_that_of_the_digest_in_any_version() -> None:
+    """Of the values alone: in any order of rows, lazily, in chunks; known numbers guard against another hash."""
+    names = [f"clip-{number}" for number in range(50)]
+    expected = sorted(names, key=lambda name: digest("draw", name))
+    for frame in (pl.DataFrame({"id": names}), pl.DataFrame({"id": names[::-1]})):
+        assert frame.sort(seeded_order("draw", "id"))["id"].to_list() == expected
+        assert frame.lazy().sort(seeded_order("draw", "id")).collect()["id"].to_list() == expected
+    known = pl.DataFrame({"id": ["a", None]}).select(seeded_order(0, "id")).to_series()
+    assert known.to_list() == [int(digest(0, "a")[:16], 16), None]
+    assert digest(0, "a").startswith("251d18b6d42bee65")

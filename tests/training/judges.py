@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from semblance.manifests import build_files
 from semblance.training import models, recipes
-from semblance.training.data import shards
 from semblance.training.models import Model
 from semblance.training.recipes import TrainingRecipe
 from semblance.training.runs import checkpoint
@@ -59,7 +59,7 @@ def model(folder: Path) -> Model:
 
 
 def trained(out: Path) -> dict[str, object]:
-    described = shards.describe(str(out))
+    described = build_files.finished(str(out))
     named = described["dataset"] == "ffpp"
     return {
         "name": described["dataset"],

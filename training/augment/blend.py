@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from semblance.manifests.records import Image, digest
+from semblance.quality.resize import shrink
 from semblance.training.augment import operations as do
 from semblance.training.augment.config import AugmentConfig
 
@@ -106,7 +107,7 @@ def _recoloured(image: Image, rng: np.random.Generator) -> Image:
     image = do.fade(image, float(rng.uniform(0.7, 1.3)))
     image = do.gamma(image, float(2 ** rng.uniform(-0.3, 0.3)))
     if rng.random() < 0.5:
-        return do.shrink(image, float(rng.choice([0.25, 0.5])), "nearest" if rng.random() < 0.5 else "area")
+        return shrink(image, float(rng.choice([0.25, 0.5])), "nearest" if rng.random() < 0.5 else "area")
     return do.sharpen(image, float(rng.uniform(0.5, 1.5)))
 
 

@@ -6,7 +6,7 @@ All take and give (H, W, 3) uint8 RGB.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,14 +17,6 @@ from semblance.manifests.records import Image
 from semblance.quality import codec
 
 Floats = NDArray[np.float32]
-
-
-def fit(image_HWC: Image, side: int) -> Image:
-    """A square of ``side`` px: area averaging down, cubic up."""
-    if image_HWC.shape[:2] == (side, side):
-        return image_HWC
-    kind = cv2.INTER_AREA if side < min(image_HWC.shape[:2]) else cv2.INTER_CUBIC
-    return _image(cv2.resize(image_HWC, (side, side), interpolation=kind))
 
 
 def gridmask(image_HWC: Image, cells: int, ratio: float, shift: tuple[float, float]) -> Image:
@@ -58,14 +50,6 @@ def encode_twice(image_HWC: Image, first: int, second: int, shift: tuple[int, in
     wide = cv2.copyMakeBorder(image_HWC, down, 8, right, 8, cv2.BORDER_REFLECT_101)
     once = codec.degrade(_image(wide), first)[down : down + height, right : right + width]
     return codec.degrade(np.ascontiguousarray(once), second)
-
-
-def shrink(image_HWC: Image, scale: float, kind: Literal["area", "linear", "nearest"]) -> Image:
-    """Made smaller by ``scale`` and larger again, to the same size."""
-    height, width = image_HWC.shape[:2]
-    down = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST}[kind]
-    small = cv2.resize(image_HWC, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=down)
-    return _image(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def blur(image_HWC: Image, sigma: float) -> Image:

@@ -14,6 +14,7 @@ import numpy as np
 
 from semblance.manifests.records import Image, digest
 from semblance.quality import codec
+from semblance.quality.resize import shrink, to_square
 from semblance.training.augment import operations as do
 from semblance.training.augment import policy
 from semblance.training.augment.config import AugmentConfig
@@ -38,7 +39,7 @@ class Augment:
         self._steps.set_random_state(np.random.default_rng(seed), random.Random(seed))
         points = None if landmarks is None else np.asarray(landmarks, np.float32).reshape(5, 2)
         changed: Image = self._steps(image=image, landmarks=points)["image"]
-        return np.ascontiguousarray(do.fit(changed, self.config.size))
+        return to_square(changed, self.config.size)
 
 
 def build(config: AugmentConfig) -> Augment:
@@ -117,7 +118,7 @@ class _Compression(_Step):
             case 1:
                 return codec.degrade(img, int(rng.integers(*config.quality, endpoint=True)), "webp")
             case _:
-                return do.shrink(img, float(rng.uniform(*config.scale)), "area" if rng.random() < 0.5 else "linear")
+                return shrink(img, float(rng.uniform(*config.scale)), "area" if rng.random() < 0.5 else "linear")
 
 
 class _Jpeg(_Step):

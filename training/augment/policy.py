@@ -9,6 +9,7 @@ import numpy as np
 
 from semblance.manifests.records import Image
 from semblance.quality import codec
+from semblance.quality.resize import shrink
 from semblance.training.augment import operations as do
 
 Rng = np.random.Generator
@@ -58,7 +59,7 @@ def _webp(image: Image, magnitude: float, _: Points | None, __: Rng) -> Image:
 
 def _resize(image: Image, magnitude: float, _: Points | None, rng: Rng) -> Image:
     kinds: tuple[Literal["area", "linear", "nearest"], ...] = ("area", "linear", "nearest")
-    return do.shrink(image, 1 - 0.7 * magnitude, kinds[rng.integers(len(kinds))])
+    return shrink(image, 1 - 0.7 * magnitude, kinds[rng.integers(len(kinds))])
 
 
 def _blur(image: Image, magnitude: float, _: Points | None, __: Rng) -> Image:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from semblance.manifests.config import fingerprint
@@ -186,5 +187,9 @@ class Loader:
 
 def as_floats(batch: Batch) -> Batch:
     """The batch with its uint8 pictures as float32 in [0, 1], on the device where they are."""
-    floats = batch.image_BCHW.to(torch.float32, memory_format=torch.contiguous_format)
-    return replace(batch, image_BCHW=floats.div_(255))
+    return replace(batch, image_BCHW=floats(batch.image_BCHW))
+
+
+def floats(bytes_BCHW: Tensor) -> Tensor:
+    """uint8 pictures as contiguous float32 in [0, 1], on the device where they are."""
+    return bytes_BCHW.to(torch.float32, memory_format=torch.contiguous_format).div_(255)

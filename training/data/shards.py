@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
-from semblance.manifests import scan, schema, storage
+from semblance.manifests import build_files, scan, storage
 from semblance.manifests.errors import SemblanceError
 
 
@@ -30,25 +28,6 @@ class Shard:
         return storage.join(self.out, self.path)
 
 
-def describe(out: str) -> dict[str, Any]:
-    """A build's dataset.json: its name, fingerprint, recipe, versions and counts.
-
-    Raises SemblanceError where the build is not finished or no build, or its schema is of another major version.
-    """
-    where = storage.join(out, "dataset.json")
-    try:
-        value: dict[str, Any] = json.loads(storage.read_bytes(where))
-    except FileNotFoundError as error:
-        raise SemblanceError(
-            f"{out} holds no finished build (no dataset.json); run `ingest build` to its end."
-        ) from error
-    except ValueError as error:
-        raise SemblanceError(f"{where} is damaged; run the same `ingest build` again.") from error
-    if (version := value.get("versions", {}).get("schema")) is not None:
-        schema.check_major(out, version)
-    return value
-
-
 def find(outs: Sequence[str], pictures: pl.DataFrame) -> tuple[tuple[Shard, ...], pl.DataFrame]:
     """The shards that hold the pictures of the builds (column ``source`` numbers these), and the pictures with the
     index of theirs in place of its path.
@@ -56,7 +35,7 @@ def find(outs: Sequence[str], pictures: pl.DataFrame) -> tuple[tuple[Shard, ...]
     shards: list[Shard] = []
     for source, out in enumerate(outs):
         used = pictures.filter(pl.col("source") == source)["shard"].unique().sort()
-        upright = describe(out).get("recipe", {}).get("crop", {}).get("kind", "box") == "box"
+        upright = build_files.finished(out).get("recipe", {}).get("crop", {}).get("kind", "box") == "box"
         members = (
             scan(out)
             .filter(pl.col("shard").is_in(used.to_list()))

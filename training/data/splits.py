@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from semblance.manifests import build_files
 from semblance.manifests.errors import SemblanceError
 from semblance.training.data import query, sampling, shards
 from semblance.training.data.loader import DataConfig
@@ -34,7 +35,7 @@ def gather(outs: Sequence[str], others: Sequence[str], config: DataConfig) -> Ma
     train = query.select(outs, "train", config, config, weight=config.weight)
     query.check_classes(train)
     sampling.draw(train.units, config, seed=0, epoch=0)  # a mix or balance that cannot be had is said now
-    described = {out: shards.describe(out) for out in (*outs, *others)}
+    described = {out: build_files.finished(out) for out in (*outs, *others)}
     names = _names(described)
     val = {names[out]: _judged(out, config) for out in outs}
     if len({label for side in val.values() for label in side.pictures["label"].unique()}) < 2:

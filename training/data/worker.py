@@ -18,6 +18,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Image
+from semblance.quality.resize import to_square
 from semblance.training.data import order, reader, sampling
 from semblance.training.data.order import BatchCut, EpochPlan, Index, ShuffleConfig
 from semblance.training.data.query import Selection
@@ -79,9 +80,8 @@ class SampleTransform:
             image, target = (image, target) if forged is None else (forged, 1.0)
         if self.transform is not None:
             image = self.transform(image, points, key)
-        if self.size is not None and image.shape[:2] != (self.size, self.size):
-            kind = cv2.INTER_AREA if self.size < min(image.shape[:2]) else cv2.INTER_CUBIC
-            image = cv2.resize(image, (self.size, self.size), interpolation=kind)  # type: ignore[assignment]
+        if self.size is not None:
+            image = to_square(image, self.size)
         return image, target
 
 

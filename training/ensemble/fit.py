@@ -12,8 +12,6 @@ N: pictures, M: members.
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ import polars as pl
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from semblance.manifests import storage
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import digest
 from semblance.training.data import shards
@@ -164,7 +163,7 @@ def _write(
     members: list[dict[str, Any]] = []
     for number, (one, weight) in enumerate(zip(draft.members, draft.weights, strict=True)):
         file = Path("members") / f"{number}-{one.name}.ckpt"
-        _copy(one.file, to / file)
+        storage.publish(str(one.file), str(to / file))
         members.append({"name": one.name, "file": str(file), "sha256": one.key, "weight": weight})
     folder.write_json(to / "datasets.json", draft.datasets)
     folder.write_json(
@@ -177,13 +176,3 @@ def _write(
             "families": {"weights": sorted(set(families) - apart), "temperature": sorted(apart)},
         },
     )
-
-
-def _copy(file: Path, to: Path) -> None:
-    part = to.with_name(f".{to.name}.tmp")
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, part)
-        os.replace(part, to)
-    except OSError as error:
-        raise SemblanceError(f"{to} cannot be written ({error.strerror or error}); choose another --to.") from error

@@ -9,8 +9,9 @@ from typing import Final
 
 import polars as pl
 
-from semblance.manifests import storage
+from semblance.manifests import build_files, storage
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.quality.statistics import bootstrap
 from semblance.training.data import shards
 from semblance.training.data.query import Selection
 from semblance.training.evaluation import leaks, predictions
@@ -18,7 +19,7 @@ from semblance.training.evaluation import results as rows
 from semblance.training.evaluation.results import LEVELS, Level, Row
 from semblance.training.inference import predictor as judges_of
 from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import bootstrap, classification
+from semblance.training.metrics import classification
 
 PREDICTIONS: Final = "predictions.parquet"
 UNCERTAINTY: Final = "uncertainty.parquet"
@@ -139,7 +140,7 @@ def _val_outs(one: Predictor, outs: tuple[str, ...], column: str) -> tuple[tuple
     they are still there; with what there is to say of it."""
     trained = [record for record in one.datasets if record["role"] == "train"]
     try:
-        same = all(shards.describe(record["out"])["fingerprint"] == record["fingerprint"] for record in trained)
+        same = all(build_files.finished(record["out"])["fingerprint"] == record["fingerprint"] for record in trained)
     except SemblanceError:
         same = False
     if same:

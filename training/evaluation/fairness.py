@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import polars as pl
 
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.manifests.user_tables import read_user_table
+from semblance.quality.statistics import bootstrap
+from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
-from semblance.training.metrics import bootstrap, classification
-from semblance.training.metrics.bootstrap import Estimate
+from semblance.training.metrics import classification
 from semblance.training.metrics.classification import Floats, Judged
 
 NAMES: Final = ("auc", "fpr", "fnr", "positive", "base")
@@ -47,20 +48,15 @@ class Fairness:
 
 
 def read(file: str) -> pl.DataFrame:
-    """A table (CSV or Parquet) with ``group`` and either ``video_id`` or ``target_id``, each named once.
+    """A user's table with ``group`` and either ``video_id`` or ``target_id``, each named once.
 
     Raises UsageError where it has another form.
     """
-    path = Path(file)
-    try:
-        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"The groups in {file} cannot be read ({reason}); give a CSV or Parquet table.") from error
+    table = read_user_table(file, "The groups in", error=UsageError)
     keys = [name for name in ("video_id", "target_id") if name in table.columns]
     if len(keys) != 1 or "group" not in table.columns:
         raise UsageError(f"{file} needs the columns group and either video_id or target_id.")
-    table = table.select(pl.col(keys[0]).cast(pl.String), pl.col("group").cast(pl.String)).drop_nulls().unique()
+    table = table.select(keys[0], "group").drop_nulls().unique()
     if table[keys[0]].n_unique() < table.height:
         twice = table.filter(pl.col(keys[0]).is_duplicated())[keys[0]].sort()[0]
         raise UsageError(f"{file} puts {keys[0]} {twice} into two groups; name it once.")

@@ -8,9 +8,8 @@ from typing import Final
 
 import polars as pl
 
-from semblance.manifests import leaks, scan
+from semblance.manifests import build_files, leaks, scan
 from semblance.manifests.errors import SemblanceError
-from semblance.training.data import shards
 from semblance.training.inference.predictor import Predictor
 
 # what may not be shared, in the words of manifests.leaks; ids are compared within a dataset
@@ -51,7 +50,7 @@ def find(judges: Sequence[Predictor], outs: Sequence[str], side: str, split_colu
         if record["role"] != "train":
             continue
         try:
-            same = shards.describe(out)["fingerprint"] == record["fingerprint"]
+            same = build_files.finished(out)["fingerprint"] == record["fingerprint"]
             before = _plan(out, column, "train") if same else None
         except SemblanceError:
             before = None

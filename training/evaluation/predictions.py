@@ -9,8 +9,8 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
-from semblance.manifests import scan
-from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.manifests import scan, storage
+from semblance.manifests.errors import UsageError
 from semblance.manifests.text import worded
 from semblance.training.data.query import QueryConfig, Selection, select
 from semblance.training.data.worker import Transform
@@ -100,14 +100,9 @@ def groups(rows: pl.DataFrame) -> pl.Series:
 
 
 def write(file: Path, rows: pl.DataFrame) -> None:
-    """The table as Parquet, under its name as a whole; raises SemblanceError where it cannot be written."""
-    part = file.with_name(f".{file.name}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        rows.write_parquet(part)
-        part.replace(file)
-    except OSError as error:
-        raise SemblanceError(f"{file} cannot be written ({error.strerror or error}); choose another --to.") from error
+    """The table as Parquet, under its name as a whole; raises StorageError where it cannot be written."""
+    with storage.writing(str(file)) as out:
+        rows.write_parquet(out)
 
 
 def by_model(rows: pl.DataFrame) -> Mapping[str, pl.DataFrame]:

@@ -8,10 +8,11 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
+from semblance.quality.statistics import bootstrap
+from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.evaluation import predictions
 from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import bootstrap, classification
-from semblance.training.metrics.bootstrap import Estimate
+from semblance.training.metrics import classification
 
 Level = Literal["frame", "video", "video (mean)"]
 LEVELS: Final[tuple[Level, ...]] = ("frame", "video", "video (mean)")

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import cv2
 import polars as pl
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Image
-from semblance.quality import codec
+from semblance.quality import codec, resize
+from semblance.quality.statistics import bootstrap
+from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.data.query import QueryConfig, select
 from semblance.training.data.worker import Transform
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import bootstrap, classification
-from semblance.training.metrics.bootstrap import Estimate
+from semblance.training.metrics import classification
 from semblance.training.metrics.classification import Floats
 
 JPEG: Final = (90, 70, 50, 30)  # qualities, colours at half resolution as in cameras and messengers
@@ -51,11 +51,7 @@ def jpeg(image_HWC: Image, _points: Any, _key: str, *, quality: int) -> Image:
 
 def shrink(image_HWC: Image, _points: Any, _key: str, *, scale: float) -> Image:
     """Area averaging down, cubic up to the side that it had."""
-    height, width = image_HWC.shape[:2]
-    small = cv2.resize(
-        image_HWC, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA
-    )
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+    return resize.shrink(image_HWC, scale, "area", "cubic")
 
 
 def disturbances() -> list[tuple[str, float, Transform]]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import polars as pl
 import torch
@@ -20,7 +19,8 @@ from torch import Tensor
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Image
-from semblance.training.data.loader import Loader, World, as_floats
+from semblance.quality.resize import to_square
+from semblance.training.data.loader import Loader, World, as_floats, floats
 from semblance.training.data.query import Selection
 from semblance.training.data.worker import Transform
 from semblance.training.records import Batch
@@ -213,13 +213,5 @@ def _rows(member: Member, pictures: Batch, columns: Mapping[str, Tensor]) -> pl.
 def batches(images: Sequence[Image], size: int, batch: int = 32) -> Iterator[Tensor]:
     """Crops (S, S, 3) as float batches (B, 3, size, size) in [0, 1], resized as the loader does."""
     for first in range(0, len(images), batch):
-        resized = [resize(image, size) for image in images[first : first + batch]]
-        yield torch.from_numpy(np.stack(resized).transpose(0, 3, 1, 2).copy()).float().div_(255)
-
-
-def resize(image_HWC: Image, size: int) -> Image:
-    """A square picture at another side: area averaging down, cubic up."""
-    if image_HWC.shape[:2] == (size, size):
-        return image_HWC
-    kind = cv2.INTER_AREA if size < min(image_HWC.shape[:2]) else cv2.INTER_CUBIC
-    return cv2.resize(image_HWC, (size, size), interpolation=kind)  # type: ignore[return-value]
+        resized = np.stack([to_square(image, size) for image in images[first : first + batch]])
+        yield floats(torch.from_numpy(resized).permute(0, 3, 1, 2))

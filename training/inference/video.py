@@ -23,6 +23,7 @@ from semblance.manifests.config import lay_over
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Image, Outcome, Video, make_video_id
 from semblance.quality import codec
+from semblance.quality.resize import to_square
 from semblance.training.inference import mc_dropout as uncertainty
 from semblance.training.inference import predictor as judges_of
 from semblance.training.inference.mc_dropout import PASSES, UNCERTAIN
@@ -223,7 +224,7 @@ def sheet(prediction: Prediction, columns: int = 8, most: int = 64) -> Image:
     _write(canvas, f"video: {whole.verdict}, probability of fake {whole.probability:.3f}{spread}", 4, 15)
     for cell, row in enumerate(rows.iter_rows(named=True)):
         y, x = _BANNER + cell // columns * (CELL + _CAPTION), cell % columns * CELL
-        canvas[y : y + CELL, x : x + CELL] = judges_of.resize(prediction.images[row["place"]], CELL)
+        canvas[y : y + CELL, x : x + CELL] = to_square(prediction.images[row["place"]], CELL)
         time = "" if row["time_s"] is None else f" {row['time_s']:.1f} s"
         _write(canvas, f"face {row['track']}{time}", x + 2, y + CELL + 11)
         _write(canvas, f"p {row['score']:.3f}", x + 2, y + CELL + 23)

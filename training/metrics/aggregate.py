@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from semblance.manifests.text import worded
+from semblance.quality.statistics import roc
 
 
 def tracks(pictures: pl.DataFrame) -> pl.DataFrame:
@@ -32,13 +35,16 @@ def videos(pictures: pl.DataFrame, how: Literal["max", "mean"] = "max") -> pl.Da
 
 
 def auc(labels: pl.Series, scores: pl.Series) -> float | None:
-    """The area under the ROC curve (scikit-learn's); rows without a label are left out. None with one class alone."""
-    from sklearn.metrics import roc_auc_score  # takes a second to import
+    """The area under the ROC curve; rows without a label are left out. None with one class alone.
 
+    Raises ValueError where a score is not a finite number.
+    """
     known = labels.is_not_null()
-    if labels.filter(known).n_unique() < 2:
-        return None
-    return float(roc_auc_score(labels.filter(known).to_numpy(), scores.filter(known).to_numpy()))
+    label_N, score_N = labels.filter(known).to_numpy(), scores.filter(known).to_numpy()
+    if not np.isfinite(score_N).all():
+        raise ValueError("a score is not a finite number")
+    area = float(roc.auc(label_N, score_N)[0])
+    return None if math.isnan(area) else area
 
 
 def figures(sides: Mapping[str, pl.DataFrame]) -> dict[str, float | None]:

@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from semblance.quality.statistics.roc import Roc, roc
+
 Floats = NDArray[np.float64]
 
 NAMES: Final = ("auc", "ap", "accuracy", "balanced_accuracy", "eer", "log_loss", "ece", "prevalence")
@@ -32,17 +34,6 @@ class Judged:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Roc:
-    """Shares of reals (``fpr_DK``) and of fakes (``tpr_DK``) at or above each score, from none to all; NaN where a
-    draw lacks a class.
-    """
-
-    fpr_DK: Floats
-    tpr_DK: Floats
-    precision_DK: Floats
-
-
 def figures(rows: Judged, threshold: float, weight_DN: Floats | None = None) -> dict[str, Floats]:
     """Each of ``NAMES`` as (D,): for weights of one, or for every set of weights.
 
@@ -52,19 +43,19 @@ def figures(rows: Judged, threshold: float, weight_DN: Floats | None = None) -> 
     difference between mean probability and share of fakes.
     """
     weight_DN = np.ones((1, len(rows.label_N))) if weight_DN is None else weight_DN
-    curve = roc(rows, weight_DN)
-    step_DK, rise_DK = np.diff(curve.fpr_DK, axis=1), np.diff(curve.tpr_DK, axis=1)
+    found = curve(rows, weight_DN)
+    rise_DK = np.diff(found.tpr_DK, axis=1)
     fake_N, called_N = rows.label_N == 1, rows.score_N >= threshold
     total_D = weight_DN.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
         tpr_D = weight_DN @ (fake_N & called_N) / (weight_DN @ fake_N)
         tnr_D = weight_DN @ (~fake_N & ~called_N) / (weight_DN @ ~fake_N)
         return {
-            "auc": (step_DK * (curve.tpr_DK[:, 1:] + curve.tpr_DK[:, :-1])).sum(1) / 2,
-            "ap": (rise_DK * curve.precision_DK[:, 1:]).sum(1),
+            "auc": found.auc_D,
+            "ap": (rise_DK * found.precision_DK[:, 1:]).sum(1),
             "accuracy": weight_DN @ (fake_N == called_N) / total_D,
             "balanced_accuracy": (tpr_D + tnr_D) / 2,
-            "eer": _equal_error(curve),
+            "eer": _equal_error(found),
             "log_loss": weight_DN @ _loss(rows) / total_D,
             "ece": _calibration_error(rows, weight_DN),
             "prevalence": weight_DN @ fake_N / total_D,
@@ -83,20 +74,9 @@ def rates(rows: Judged, threshold: float, weight_DN: Floats | None = None) -> di
         }
 
 
-def roc(rows: Judged, weight_DN: Floats | None = None) -> Roc:
-    """The weighted ROC; equal scores are one point of it."""
-    weight_DN = np.ones((1, len(rows.label_N))) if weight_DN is None else weight_DN
-    order_N = np.argsort(-rows.score_N, kind="stable")
-    score_N, fake_N = rows.score_N[order_N], rows.label_N[order_N] == 1
-    last_K = np.flatnonzero(np.append(score_N[1:] != score_N[:-1], True))
-    sorted_DN = weight_DN[:, order_N]
-    none_D1 = np.zeros((len(weight_DN), 1))
-    hit_DK = np.hstack([none_D1, np.cumsum(sorted_DN * fake_N, axis=1)[:, last_K]])
-    false_DK = np.hstack([none_D1, np.cumsum(sorted_DN * ~fake_N, axis=1)[:, last_K]])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        called_DK = hit_DK + false_DK
-        precision_DK = np.where(called_DK > 0, hit_DK / called_DK, 1.0)
-        return Roc(fpr_DK=false_DK / false_DK[:, -1:], tpr_DK=hit_DK / hit_DK[:, -1:], precision_DK=precision_DK)
+def curve(rows: Judged, weight_DN: Floats | None = None) -> Roc:
+    """The weighted ROC of the rows."""
+    return roc(rows.label_N, rows.score_N, weight_DN)
 
 
 def threshold(rows: Judged) -> float:
@@ -104,8 +84,8 @@ def threshold(rows: Judged) -> float:
 
     Of equal ones the highest. Raises ValueError where a class lacks.
     """
-    curve = roc(rows)
-    gain_K = (curve.tpr_DK - curve.fpr_DK)[0, 1:]
+    found = curve(rows)
+    gain_K = (found.tpr_DK - found.fpr_DK)[0, 1:]
     if not np.isfinite(gain_K).all():
         raise ValueError("a threshold needs rows of both classes")
     score_K = np.unique(rows.score_N)[::-1]
@@ -145,13 +125,13 @@ def risk_coverage(wrong_N: NDArray[np.bool_], uncertainty_N: Floats) -> list[tup
     ]
 
 
-def _equal_error(curve: Roc) -> Floats:
-    over_DK = curve.fpr_DK + curve.tpr_DK - 1  # FPR - FNR, from -1 to 1
+def _equal_error(found: Roc) -> Floats:
+    over_DK = found.fpr_DK + found.tpr_DK - 1  # FPR - FNR, from -1 to 1
     after_D = np.maximum(np.argmax(over_DK >= 0, axis=1), 1)
     rows_D = np.arange(len(over_DK))
     low_D, high_D = over_DK[rows_D, after_D - 1], over_DK[rows_D, after_D]
     share_D = -low_D / (high_D - low_D)
-    fpr_D, next_D = curve.fpr_DK[rows_D, after_D - 1], curve.fpr_DK[rows_D, after_D]
+    fpr_D, next_D = found.fpr_DK[rows_D, after_D - 1], found.fpr_DK[rows_D, after_D]
     return np.asarray(fpr_D + share_D * (next_D - fpr_D))
 
 

@@ -8,23 +8,23 @@ average), ``place`` (of the loader, inside an epoch too) and ``progress`` (the b
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from semblance.manifests import storage
 from semblance.manifests.errors import SemblanceError
 from semblance.training import models
 from semblance.training.models import Model
 from semblance.training.recipes.base import TrainingRecipe
 
 FORMAT: Final = 1
+_REMEDY: Final = "make the folder writable, then go on with --resume"
 _NEEDED: Final = ("recipe", "datasets", "model", "loss", "average")
 
 
@@ -33,20 +33,11 @@ def save(file: Path, state: Mapping[str, Any]) -> None:
 
     Raises SemblanceError where it cannot be written; the one before stays.
     """
-    part = file.with_name(f".{file.name}.tmp")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as out:
+        with storage.writing(str(file), _REMEDY) as out:
             torch.save({"format": FORMAT} | dict(state), out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, file)
-    except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            part.unlink()
-        raise SemblanceError(
-            f"The checkpoint {file} cannot be written ({error}); free space, then go on with --resume."
-        ) from error
+    except RuntimeError as error:  # what torch makes of a write that fails
+        raise SemblanceError(f"{file} cannot be written ({error}); free space or {_REMEDY}.") from error
 
 
 def load(file: Path) -> dict[str, Any]:

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from semblance.manifests.config import canonical_json, differences
+from semblance.manifests import storage
+from semblance.manifests.config import canonical_json, differences, readable_json
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.recipes.base import TrainingRecipe
 
@@ -81,13 +81,16 @@ class RunDir:
             )
 
     def begin(self, recipe: TrainingRecipe, datasets: Sequence[Mapping[str, Any]], step: int) -> None:
-        """Write down what the run is, and forget metrics after ``step``, from which it goes on."""
+        """Write down what the run is, and forget metrics after ``step``, from which it goes on; half-written files of a
+        killed run go.
+        """
+        storage.sweep(str(self.path))
         write_json(self.recipe_file, recipe.model_dump(mode="json"))
         write_json(self.path / "datasets.json", list(datasets))
         for table in (self.steps, self.epochs):
             kept = [row for row in read_lines(table) if row["step"] <= step]
             if table.exists():
-                _replace(table, "".join(canonical_json(row) + "\n" for row in kept))
+                _write(table, "".join(canonical_json(row) + "\n" for row in kept))
 
     def log(self, table: Path, row: Mapping[str, Any]) -> None:
         """Add one line to a table of metrics."""
@@ -117,7 +120,7 @@ def read_json(file: Path) -> Any:
 
 def write_json(file: Path, value: Any) -> None:
     """Make ``file`` appear as a whole."""
-    _replace(file, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    _write(file, readable_json(value))
 
 
 def versions() -> dict[str, str]:
@@ -131,14 +134,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _replace(file: Path, text: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{file.name}.tmp")
-        with part.open("w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, file)
-    except OSError as error:
-        raise SemblanceError(f"{file} cannot be written ({error.strerror or error}); choose another --run.") from error
+def _write(file: Path, text: str) -> None:
+    with storage.writing(str(file), "choose another folder, then run again") as out:
+        out.write(text.encode())

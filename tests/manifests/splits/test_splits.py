@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from semblance.manifests import schema, splits
-from semblance.manifests.records import Video
+from semblance.manifests.records import TRAIN_VAL_TEST, Video
 from semblance.manifests.splits import SplitConfig
-from semblance.manifests.splits.balance import SIDES, divide
+from semblance.manifests.splits.balance import divide
 
 SHARES = st.sampled_from([(0.8, 0.1, 0.1), (0.7, 0.15, 0.15), (0.5, 0.25, 0.25), (0.6, 0.4, 0.0), (0.0, 0.5, 0.5)])
 KINDS = st.sampled_from(["real", "fake", "missing", "unlabelled"])
@@ -40,7 +40,7 @@ def collections(draw: st.DrawFn) -> list[Video]:
 
 
 def weights(sizes: Sequence[int], sides: Sequence[str]) -> dict[str, int]:
-    return {side: sum(size for size, own in zip(sizes, sides, strict=True) if own == side) for side in SIDES}
+    return {side: sum(size for size, own in zip(sizes, sides, strict=True) if own == side) for side in TRAIN_VAL_TEST}
 
 
 def test_a_plan_frame_has_the_columns_and_types_of_the_plan_and_comes_back() -> None:
@@ -70,7 +70,7 @@ def test_no_family_on_two_sides_in_any_order(
             assert (row["split"], row["split_family"]) == ("unassigned", None)
             assert row["split_note"] == "unlabelled: no usable metadata"
         else:
-            assert row["split"] == row["split_family"] in SIDES
+            assert row["split"] == row["split_family"] in TRAIN_VAL_TEST
             assert row["split_note"] is None
     stand = done.filter(pl.col("split") != "unassigned").group_by("family_id").agg(pl.col("split").n_unique())
     assert set(stand["split"]) <= {1}
@@ -82,7 +82,7 @@ def test_no_family_on_two_sides_in_any_order(
 def rank(sizes: Sequence[int], sides: Sequence[str], shares: Sequence[float]) -> tuple[object, ...]:
     """The promise of ``divide``, written down again."""
     held, total = weights(sizes, sides), sum(sizes)
-    wanted = {side: Fraction(str(share)) * total for side, share in zip(SIDES, shares, strict=True) if share}
+    wanted = {side: Fraction(str(share)) * total for side, share in zip(TRAIN_VAL_TEST, shares, strict=True) if share}
     first, *others = wanted
     outside = sum(max(Fraction(0), wanted[side] / 2 - held[side], held[side] - 2 * wanted[side]) for side in others)
     far = sum(abs(held[side] - wanted[side]) for side in others)
@@ -93,7 +93,7 @@ def rank(sizes: Sequence[int], sides: Sequence[str], shares: Sequence[float]) ->
 @settings(deadline=None, max_examples=80)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), SHARES)
 def test_a_division_is_the_best_of_all(sizes: list[int], shares: tuple[float, float, float]) -> None:
-    allowed = [side for side, share in zip(SIDES, shares, strict=True) if share]
+    allowed = [side for side, share in zip(TRAIN_VAL_TEST, shares, strict=True) if share]
     best = min(rank(sizes, sides, shares) for sides in itertools.product(allowed, repeat=len(sizes)))
     assert rank(sizes, divide(sizes, shares), shares) == best
 
@@ -105,8 +105,8 @@ def test_every_side_with_a_share_gets_a_group(sizes: list[int], shares: tuple[fl
     held = weights(sizes, sides)
     assert len(sides) == len(sizes)
     if sum(size > 0 for size in sizes) >= 3:
-        assert all((held[side] > 0) == (share > 0) for side, share in zip(SIDES, shares, strict=True))
-    assert all(held[side] == 0 for side, share in zip(SIDES, shares, strict=True) if share == 0)
+        assert all((held[side] > 0) == (share > 0) for side, share in zip(TRAIN_VAL_TEST, shares, strict=True))
+    assert all(held[side] == 0 for side, share in zip(TRAIN_VAL_TEST, shares, strict=True) if share == 0)
 
 
 @pytest.mark.parametrize(

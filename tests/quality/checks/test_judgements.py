@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from semblance import manifests
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.manifests.user_tables import read_user_table
 from semblance.quality.checks import drift, filter_fairness, label_noise
 from semblance.quality.duplicates import clusters
 from tests.conftest import Run
@@ -118,7 +119,7 @@ def test_a_third_partys_list(few: Path, run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.shared
 def test_dfdcs_list_of_altered_sound_can_be_read(shared: Path) -> None:
-    frame = label_noise._read_list(str(shared / "realmeta/dfdc/train_audio_altered.csv"))
+    frame = read_user_table(str(shared / "realmeta/dfdc/train_audio_altered.csv"))
     assert frame.filter(pl.col("audio_altered").str.to_lowercase() == "true").height > 1000
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from semblance import manifests
-from semblance.manifests import tables
+from semblance.manifests import build_files
 from semblance.quality.audit import findings
 from semblance.quality.measures import registry
 from semblance.quality.report import page as report
@@ -153,11 +153,12 @@ def test_a_page_to_share_has_no_picture_path_or_id(tmp_path: Path) -> None:
 def test_a_broken_law_stands_on_the_first_screen(tmp_path: Path) -> None:
     out = tmp_path / "out"
     planted.build(out, 6)
-    sound_one = findings.judge(str(out), tables.description(str(out)))
+    described = build_files.description(str(out))
+    sound_one = findings.judge(str(out), described)
     assert not [one for one in sound_one.alarms if one.level == "wrong"]
     tar = next(out.glob("shards/train/*.tar"))
     tar.write_bytes(tar.read_bytes()[:-10240])
-    (broken,) = (one for one in findings.judge(str(out), tables.description(str(out))).alarms if one.level == "wrong")
+    (broken,) = (one for one in findings.judge(str(out), described).alarms if one.level == "wrong")
     assert broken.what.startswith("Broken laws: 1 fault")
     assert tar.name in broken.private
 
@@ -170,7 +171,7 @@ def test_the_figures_add_up(faulty: Path) -> None:
     steps = statistics.funnel(str(faulty))
     for row in steps:
         assert row["faces"] == row["kept"] + sum(count for unit, _, count in row["reasons"] if unit == "face")
-    gates = tables.description(str(faulty))["recipe"]["gates"]
+    gates = build_files.description(str(faulty))["recipe"]["gates"]
     for one in statistics.distributions(str(faulty), gates):
         assert list(one.edges) == sorted(set(one.edges))
         assert {one.low, one.high} - {None} <= set(one.edges)
@@ -180,7 +181,7 @@ def test_the_figures_add_up(faulty: Path) -> None:
 def test_people_on_two_sides_are_told_where_no_split_keeps_them_apart(tmp_path: Path) -> None:
     """Under ``family`` a note, under ``identity`` a leak."""
     planted.build(tmp_path / "out", 8)
-    described = tables.description(str(tmp_path / "out"))
+    described = build_files.description(str(tmp_path / "out"))
     plan = pl.read_parquet(tmp_path / "out/plan.parquet")
     assert not [one for one in findings._sides(str(tmp_path / "out"), described) if "stand" in one.what]
     plan.with_columns(target_id=pl.lit("ann")).write_parquet(tmp_path / "out/plan.parquet")
@@ -194,7 +195,7 @@ def test_what_the_gates_emptied_is_told(tmp_path: Path) -> None:
     """A compression, and a method, without one crop on a side that has others; an empty side; a side without reals."""
     out = tmp_path / "out"
     planted.build(out, 12)
-    described = tables.description(str(out))
+    described = build_files.description(str(out))
     said = " ".join(one.what for one in findings._empty(str(out)))
     assert said == ""
     for part in (out / "manifests/videos").rglob("*.parquet"):
@@ -238,7 +239,7 @@ def test_copies_of_what_is_tested_can_be_left_out(tmp_path: Path, run: Run) -> N
 
 def test_a_clean_build_raises_no_alarm(tmp_path: Path) -> None:
     planted.build(tmp_path / "out", 40)
-    judged = findings.judge(str(tmp_path / "out"), tables.description(str(tmp_path / "out")))
+    judged = findings.judge(str(tmp_path / "out"), build_files.description(str(tmp_path / "out")))
     assert [one for one in judged.alarms if one.level != "note"] == []
     assert judged.verdict == "Nothing wrong was found"
 

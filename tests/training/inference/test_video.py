@@ -18,6 +18,7 @@ from semblance.ingest import recipe as recipes
 from semblance.ingest.detector.door import Detector
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.quality import codec, video
+from semblance.quality.resize import to_square
 from semblance.training import models
 from semblance.training.cli import app
 from semblance.training.inference import overlay, predictor
@@ -49,7 +50,7 @@ def test_a_video_is_judged_as_its_crops_are(one: predictor.Predictor, demo: Path
     model = one.members[0].trained.model
     with torch.inference_mode():
         for image, logit in zip(found.images, found.pictures["logit"], strict=True):
-            picture = torch.from_numpy(predictor.resize(image, 32).transpose(2, 0, 1).copy())[None].float() / 255
+            picture = torch.from_numpy(to_square(image, 32).transpose(2, 0, 1).copy())[None].float() / 255
             assert logit == pytest.approx(float(model(picture).logit_B), abs=1e-4)
     by_track = found.pictures.group_by("track").agg(pl.col("logit").mean()).sort("track")["logit"].to_list()
     assert [track.score.logit for track in found.tracks] == pytest.approx(by_track)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
+from semblance.quality.statistics import bootstrap
 from semblance.training.inference.predictor import sigmoid
-from semblance.training.metrics import bootstrap, classification
+from semblance.training.metrics import classification
 from semblance.training.metrics.classification import Judged
 
 

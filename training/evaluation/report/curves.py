@@ -75,6 +75,6 @@ def degradation(changes: Sequence[Change]) -> list[str]:
 def _roc(title: str, judged: Mapping[str, Judged]) -> str:
     lines = {}
     for model, rows in judged.items():
-        curve = classification.roc(rows)
+        curve = classification.curve(rows)
         lines[model] = list(zip(curve.fpr_DK[0].tolist(), curve.tpr_DK[0].tolist(), strict=True))
     return svg.plot(title, "false positive rate", "true positive rate", lines, diagonal=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.evaluation.cost import Cost
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.evaluation.fairness import PARITY, Fairness
@@ -17,7 +18,6 @@ from semblance.training.evaluation.robustness import Change
 from semblance.training.evaluation.selective import Risk
 from semblance.training.inference.mc_dropout import UNCERTAIN
 from semblance.training.metrics import classification
-from semblance.training.metrics.bootstrap import Estimate
 
 _TITLES: Final = {
     "auc": "AUC",
