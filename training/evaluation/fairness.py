@@ -13,7 +13,7 @@ import polars as pl
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
-from semblance.training.metrics import bootstrap, classification
+from semblance.training.metrics import bootstrap, classification, registry
 from semblance.training.metrics.bootstrap import Estimate
 from semblance.training.metrics.classification import Floats, Judged
 
@@ -112,5 +112,5 @@ def _judge(result: Evaluation, model: str, rows: pl.DataFrame, ungrouped: int) -
 
 
 def _figures(rows: Judged, threshold: float, weight_DN: Floats) -> dict[str, Floats]:
-    whole = classification.figures(rows, threshold, weight_DN)
+    whole = registry.figures(rows, threshold, weight_DN)
     return {"auc": whole["auc"], "base": whole["prevalence"], **classification.rates(rows, threshold, weight_DN)}

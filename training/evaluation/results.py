@@ -10,7 +10,7 @@ import polars as pl
 
 from semblance.training.evaluation import predictions
 from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import bootstrap, classification
+from semblance.training.metrics import bootstrap, registry
 from semblance.training.metrics.bootstrap import Estimate
 
 Level = Literal["frame", "video", "video (mean)"]
@@ -115,10 +115,10 @@ def evaluate(
 
 def _figures(rows: pl.DataFrame, label: str, threshold: float, draws: int, seed: int) -> dict[str, Estimate]:
     if rows.is_empty():
-        return {name: Estimate(value=None) for name in classification.NAMES}
+        return {name: Estimate(value=None) for name in registry.METRICS}
     judged = predictions.judged(rows, label)
     return bootstrap.estimate(
-        lambda weight_DN: classification.figures(judged, threshold, weight_DN),
+        lambda weight_DN: registry.figures(judged, threshold, weight_DN),
         predictions.groups(rows).to_numpy(),
         draws=draws,
         seed=seed,

@@ -13,12 +13,12 @@ import polars as pl
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Image
 from semblance.quality import codec
-from semblance.training.data.query import QueryConfig, choose
+from semblance.training.data.query import QueryConfig, select
 from semblance.training.data.worker import Transform
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import bootstrap, classification
+from semblance.training.metrics import bootstrap, registry
 from semblance.training.metrics.bootstrap import Estimate
 from semblance.training.metrics.classification import Floats
 
@@ -88,7 +88,7 @@ def builds(result: Evaluation, named: Sequence[str], *, say: Callable[[str], Non
         shared = pl.col("sample_id").is_in(result.chosen.pictures["sample_id"].implode())
         try:
             query = QueryConfig(split_column=result.split_column)
-            chosen = choose([out.rstrip("/")], side, query, condition=shared, unlabelled=True)
+            chosen = select([out.rstrip("/")], side, query, condition=shared, unlabelled=True)
         except UsageError:
             raise
         except SemblanceError as error:
@@ -115,7 +115,7 @@ def _compare(result: Evaluation, rows: pl.DataFrame, kind: str, name: str, stren
         threshold = result.thresholds[model]["video"]
 
         def figures(weight_DN: Floats | None, judged: Any = judged, threshold: float = threshold) -> dict[str, Floats]:
-            first, second = (classification.figures(part, threshold, weight_DN) for part in judged)
+            first, second = (registry.figures(part, threshold, weight_DN) for part in judged)
             return {
                 "before": first["auc"],
                 "after": second["auc"],
