@@ -37,7 +37,7 @@ class OneOf:
 
     def section(self, value: Any) -> type[Config] | None:
         """The kind of a section, None where it names none that is known."""
-        return self._kinds().get(value.get("kind")) if isinstance(value, Mapping) else None
+        return self._kinds().get(str(value.get("kind"))) if isinstance(value, Mapping) else None
 
     def validate(self, value: Any) -> Any:
         """A section made from its values, or as it is; raises ValueError where its kind is unknown."""

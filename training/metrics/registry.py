@@ -39,12 +39,12 @@ class Weighted:
     @cached_property
     def fake(self) -> NDArray[np.bool_]:
         """Which rows are fake, (N,)."""
-        return self.rows.label_N == 1
+        return np.equal(self.rows.label_N, 1)
 
     @cached_property
     def called(self) -> NDArray[np.bool_]:
         """Which rows are called fake, (N,)."""
-        return self.rows.score_N >= self.threshold
+        return np.greater_equal(self.rows.score_N, self.threshold)
 
     def mean(self, value_N: Floats | NDArray[np.bool_], of_N: NDArray[np.bool_] | None = None) -> Floats:
         """The weighted mean (D,) of a value over all rows, or over those of ``of_N``, where it is zero elsewhere."""

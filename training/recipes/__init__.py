@@ -46,7 +46,8 @@ def changes(one: TrainingRecipe) -> list[str]:
 
 def readings(one: TrainingRecipe) -> tuple[str, ...]:
     """How the plan's words were read for a recipe, or for the one that it is laid over: sentences for its page."""
-    names = (one.name, one.base, NAMED[one.base].base if one.base in NAMED else None)
+    below = NAMED.get(one.base or "")
+    names = (one.name, one.base, below and below.base)
     return next((READINGS[name] for name in names if name in READINGS), ())
 
 
