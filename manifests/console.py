@@ -40,18 +40,23 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def listing(**names: Callable[[], str]) -> type[TyperCommand]:
-    """A command whose options' help may hold ``{key}`` for what ``names[key]`` gives, asked only when help is shown.
+    """A command whose options' help may hold ``{key}`` for what ``names[key]`` gives, asked when its options are read.
 
-    What a registry holds is known once its modules are imported, and a start without ``--help`` need not wait for them.
+    What a registry holds is known once its modules are imported, and other commands need not wait for them.
     """
 
     class Listing(TyperCommand):
-        def format_help(self, ctx: Any, formatter: Any) -> None:
-            for parameter in self.params:
+        @property
+        def params(self) -> list[Any]:
+            for parameter in self._params:
                 for key, ask in names.items():
                     if f"{{{key}}}" in (text := getattr(parameter, "help", None) or ""):
-                        parameter.help = text.replace(f"{{{key}}}", ask())  # type: ignore[attr-defined]
-            super().format_help(ctx, formatter)
+                        parameter.help = text.replace(f"{{{key}}}", ask())
+            return self._params
+
+        @params.setter
+        def params(self, value: list[Any]) -> None:
+            self._params = value
 
     return Listing
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -63,3 +65,8 @@ def test_help_lists_the_formats_of_the_registry(run: Run) -> None:
     said = " ".join(run("shards", "export", "--help").stdout.replace("│", " ").split())
     for name, form in FORMATS.items():
         assert f"{name} ({form.summary})" in said
+
+
+def test_the_formats_are_not_imported_before_they_are_asked_for() -> None:
+    look = "import sys, semblance.shards.cli; assert 'semblance.shards.export' not in sys.modules"
+    subprocess.run([sys.executable, "-c", look], check=True)
