@@ -228,15 +228,16 @@ def _distribution(faces: pl.LazyFrame, measure: Measure, gates: Mapping[str, Any
 
 
 def _edges(values: NDArray[np.float64], measure: Measure, limits: list[float]) -> NDArray[np.float64]:
-    """Ascending edges that hold every value and every limit; the limits lie on edges, so that recounting is exact."""
+    """Ascending edges that enclose every value and every limit; limits are edges, so that recounting is exact."""
     if not len(values):
-        return np.array([0.0, *sorted(set(limits) - {0.0}), max([1.0, *limits]) + 1])
+        return np.array(sorted({0.0, *limits, max([1.0, *limits]) + 1}))
     low, high = float(values.min()), float(values.max())
     if measure.log:
-        base = limits[0] if limits else 1.0
+        positive = [limit for limit in limits if limit > 0]  # a limit of 0 or less rejects nothing: it has no logarithm
+        base = positive[0] if positive else 1.0
         floor = max(low, 0.01)
-        first = math.floor(math.log10(min([floor, *limits]) / base) * 24) - 1
-        last = math.ceil(math.log10(max([high, floor, *limits]) / base) * 24) + 1
+        first = math.floor(math.log10(min([floor, *positive]) / base) * 24) - 1
+        last = math.ceil(math.log10(max([high, floor, *positive]) / base) * 24) + 1
         steps = max(1, -(-(last - first) // _STEPS))
         numbers = [number for number in range(first, last + steps + 1) if number % steps == 0]
         edges = [0.0, *(float(f"{base * 10 ** (number / 24):.4g}") for number in numbers)]
