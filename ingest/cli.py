@@ -10,6 +10,7 @@ import typer
 
 from semblance.ingest import console as terminal
 from semblance.manifests.console import friendly, plain
+from semblance.manifests.datasets import DATASETS
 from semblance.manifests.errors import SemblanceError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ Dataset = Annotated[
     str,
     typer.Option(
         "--dataset",
-        help="Which dataset's layout: dfdc, dfdc-preview, ffpp, celebdf, wilddeepfake, or folder for your own.",
+        help=f"Which dataset's layout: {', '.join(sorted(DATASETS))}; folder is for your own videos.",
     ),
 ]
 Root = Annotated[
@@ -91,7 +92,7 @@ def plan(
         console.print(table)
     for sentence, count in made.discovery.facts:
         terminal.say(f"{sentence}: {count}", console)
-    for sentence in (*made.split_facts, made.source.identity_note):
+    for sentence in (*made.split_facts, made.source.info.identity_note):
         terminal.say(sentence, console)
     terminal.show_findings(console, made)
     if to is not None:

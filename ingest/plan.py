@@ -107,7 +107,7 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
     reader = source(dataset)
     recipe = recipe or Recipe()
     if recipe.split.fractions is None:
-        split = recipe.split.model_copy(update={"fractions": reader.fractions})
+        split = recipe.split.model_copy(update={"fractions": reader.info.fractions})
         recipe = recipe.model_copy(update={"split": split})
     files = storage.walk(root)
     if not files and not storage.exists(root):
@@ -122,9 +122,9 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
         )
     videos, dated = dates.dated(_limited(discovery.videos, recipe.limit), root, recipe.temporal)
     nature = splits.DatasetTraits(
-        basis=discovery.identity_basis or reader.identity_basis,
-        paired=discovery.paired,
-        val_from_train=discovery.val_from_train,
+        basis=discovery.identity_basis or reader.info.identity_basis,
+        paired=reader.info.paired,
+        val_from_train=reader.info.val_from_train,
     )
     assigned = splits.assign(splits.plan_frame(videos), recipe.split, recipe.seed, nature)
     crops = recipe.sampling.expected()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import core_schema
 
 from semblance.manifests.errors import UsageError
 
@@ -23,6 +24,39 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=Config)
+
+
+class OneOf:
+    """Marks a section that is one of several kinds, chosen by its key ``kind``: ``Annotated[Base, OneOf(kinds)]``.
+
+    ``kinds`` is asked at each validation, so that a kind registered later is known.
+    """
+
+    def __init__(self, kinds: Callable[[], Mapping[str, type[Config]]]) -> None:
+        self._kinds = kinds
+
+    def section(self, value: Any) -> type[Config] | None:
+        """The kind of a section, None where it names none that is known."""
+        return self._kinds().get(str(value.get("kind"))) if isinstance(value, Mapping) else None
+
+    def validate(self, value: Any) -> Any:
+        """A section made from its values, or as it is; raises ValueError where its kind is unknown."""
+        kinds = self._kinds()
+        if isinstance(value, tuple(kinds.values())):
+            return value
+        if (kind := self.section(value)) is not None:
+            return kind.model_validate(value)
+        if not isinstance(value, Mapping):
+            raise ValueError(f"a section with the key kind is needed, not {value!r}")
+        raise ValueError(f"kind {value.get('kind')!r} found, known kinds are {', '.join(kinds)}")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value, info: value.model_dump(mode=info.mode), info_arg=True
+            ),
+        )
 
 
 def canonical_json(value: Any) -> str:
@@ -103,7 +137,7 @@ def parse(kind: type[C], values: Mapping[str, Any], where: str) -> C:
         return kind.model_validate(values)
     except ValidationError as error:
         fault = error.errors()[0]
-        path, known = _place(kind, fault["loc"])
+        path, known = _place(kind, fault["loc"], values)
         key = ".".join(path)
         if fault["type"] == "extra_forbidden":
             raise UsageError(
@@ -127,7 +161,7 @@ def _put(values: dict[str, Any], key: str, text: str) -> None:
         raise UsageError(f"--set {key}: {text!r} is no YAML value.") from error
 
 
-def _place(kind: type[Config], location: Sequence[int | str]) -> tuple[list[str], list[str]]:
+def _place(kind: type[Config], location: Sequence[int | str], values: Any) -> tuple[list[str], list[str]]:
     """The dotted path of a fault as the user writes it, and the keys that its section does have.
 
     Where a section is one of several kinds, pydantic names the chosen kind in the location; a user does not.
@@ -143,6 +177,10 @@ def _place(kind: type[Config], location: Sequence[int | str]) -> tuple[list[str]
         if section is None or part not in section.model_fields or len(path) == len(location):
             break
         field = section.model_fields[part]
+        values = values.get(part) if isinstance(values, Mapping) else None
+        if marker := next((one for one in field.metadata if isinstance(one, OneOf)), None):
+            section = marker.section(values)
+            continue
         choices, by = _sections(field), field.discriminator
         kinds = {one.model_fields[by].default: one for one in choices} if isinstance(by, str) else {}
         section = choices[0] if choices else None

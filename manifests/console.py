@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+from typer.core import TyperCommand
 
 from semblance.manifests.errors import SemblanceError
 
@@ -35,6 +37,28 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
             raise SystemExit(1) from error
 
     return run
+
+
+def listing(**names: Callable[[], str]) -> type[TyperCommand]:
+    """A command whose options' help may hold ``{key}`` for what ``names[key]`` gives, asked when its options are read.
+
+    What a registry holds is known once its modules are imported, and other commands need not wait for them.
+    """
+
+    class Listing(TyperCommand):
+        @property
+        def params(self) -> list[Any]:
+            for parameter in self._params:
+                for key, ask in names.items():
+                    if f"{{{key}}}" in (text := getattr(parameter, "help", None) or ""):
+                        parameter.help = text.replace(f"{{{key}}}", ask())
+            return self._params
+
+        @params.setter
+        def params(self, value: list[Any]) -> None:
+            self._params = value
+
+    return Listing
 
 
 def plain(text: str, *, keep_lines: bool = False) -> str:

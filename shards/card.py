@@ -9,12 +9,12 @@ import polars as pl
 
 from semblance.manifests import leaks, scan
 from semblance.manifests.console import plain
+from semblance.manifests.datasets import DATASETS
 from semblance.manifests.splits import ProtocolNotes
 
 _MASKS: Final = (
-    "What a mask marks is the dataset's, and differs by method: in FaceForensics++ those of Deepfakes are rectangles, "
-    "those of NeuralTextures come from face tracking. Masks of two methods are not comparable, and grey levels are "
-    "those of the mask video, its compression included."
+    "What a mask marks is the dataset's, and differs by method{note}. Masks of two methods are not comparable, and "
+    "grey levels are those of the mask video, its compression included."
 )
 _SYNTHETIC: Final = (
     "`ingest demo` invented every person and video of this collection. It is no part of the dataset whose layout it "
@@ -112,7 +112,7 @@ What the rows show (`quality audit` names the ids, and looks for equal pictures 
 {found}
 ## Label noise
 {sheet["label_noise"]}
-{_masks(counted.get("masks"))}
+{_masks(counted.get("masks"), description["dataset"])}
 ## Intended use
 {sheet["intended_use"]}
 
@@ -121,15 +121,17 @@ What the rows show (`quality audit` names the ids, and looks for equal pictures 
 """
 
 
-def _masks(counted: Mapping[str, int] | None) -> str:
+def _masks(counted: Mapping[str, int] | None, dataset: str) -> str:
     """What was stored of the dataset's manipulation masks, and what they mean; empty where none were asked for."""
     if counted is None:
         return ""
+    info = DATASETS.get(dataset)
+    note = f": {info.mask_note}" if info and info.mask_note else ""
     return f"""
 ## Masks
 {counted["stored"]} crops carry a mask, beside {counted["fake_crops"]} stored crops of fakes; of {
         counted["videos_lacking"]
-    } videos some or all lack (columns masks and mask_note of the videos table). {_MASKS}
+    } videos some or all lack (columns masks and mask_note of the videos table). {_MASKS.format(note=note)}
 """
 
 

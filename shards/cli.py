@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from semblance.manifests.console import friendly, plain
+from semblance.manifests.console import friendly, listing, plain
 
 if TYPE_CHECKING:
     from semblance.shards.layout import Receipt
@@ -92,16 +92,22 @@ def _sealed(receipt: Receipt, done: int, of: int) -> None:
     print(f"sealed {receipt.key}: {receipt.samples} samples{empty}; {done} of {of} shards", flush=True)
 
 
-@app.command()
+def _formats() -> str:
+    from semblance.shards.export import FORMATS
+
+    return " or ".join(f"{name} ({form.summary})" for name, form in sorted(FORMATS.items()))
+
+
+@app.command(cls=listing(formats=_formats))
 @friendly
 def export(
     out: Annotated[str, typer.Argument(help="The --out of a finished build.")],
-    form: Annotated[str, typer.Option("--format", help="deepfakebench (its folders and JSON) or folder (and a CSV).")],
+    form: Annotated[str, typer.Option("--format", help="{formats}.")],
     to: Annotated[str, typer.Option("--to", help="New or empty folder or s3:// prefix.")],
     everything: Annotated[bool, typer.Option("--all", help="Also the videos that stand on no side.")] = False,
 ) -> None:
     """Write a build's pictures into folders, for other people's code."""
-    from semblance.shards.export.registry import export as write
+    from semblance.shards.export import export as write
 
     done = write(out, form, to, everything=everything)
     sides = ", ".join(f"{side} {count}" for side, count in sorted(done.pictures.items())) or "none"

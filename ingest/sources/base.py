@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Any, ClassVar, Final
 
 from semblance.manifests.config import Config
+from semblance.manifests.datasets import Basis, DatasetInfo
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import SourceFinding, Video
 from semblance.manifests.storage import Stat
 from semblance.shards.tar import ArchiveConfig
 
-Basis = Literal["person", "recording"]
 Picture = tuple[int, str]  # frame index, and name in the folder of its sequence
 
 
@@ -32,6 +33,10 @@ class SourceConfig(Config):
 
 SYNTHETIC: Final = ".semblance-demo.json"  # this file at the root: invented people, made by `ingest demo`
 IN_ROOT: Final = SourceConfig()  # all side tables lie below the root
+# Facts that several datasets share.
+ORIGINAL_ABSENT: Final = "fakes whose original is not on disk (they are detected on their own)"
+ORIGINAL_UNLABELLED: Final = "fakes whose original is on disk without a label (they are detected on their own)"
+ORIGINAL_UNNAMED: Final = "fakes that name no original (each is a family of its own)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +54,9 @@ class Discovery:
     sentences about what is normal and worth knowing. ``tables`` are the side tables that were read, as
     (name, content hash), wherever they lay.
 
-    Videos carry in ``split_official`` the side on which the dataset's authors published them, None where
-    they published none. ``val_from_train``: the authors published no val, so a part of train becomes it.
-    ``paired``: the layout tells which original a fake was made from. ``identity_basis`` is set where the data
-    itself, not the dataset, decides what its ids stand for. ``pictures``: of a video that is a folder inside an
-    archive, its pictures there in the order of time.
+    Videos carry in ``split_official`` the split in which the dataset's authors published them, None where they
+    published none. ``identity_basis`` is set where the data itself, not the dataset, decides what its ids stand for.
+    ``pictures``: of a video that is a folder inside an archive, its pictures there in the order of time.
     """
 
     videos: tuple[Video, ...]
@@ -61,54 +64,55 @@ class Discovery:
     facts: tuple[tuple[str, int], ...] = ()
     coverage: tuple[Coverage, ...] = ()
     tables: tuple[tuple[str, str], ...] = ()
-    val_from_train: bool = False
-    paired: bool = True
     identity_basis: Basis | None = None
     pictures: Mapping[str, tuple[Picture, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Datasheet:
-    """What a user must know of a dataset, for CARD.md."""
+class Source(ABC):
+    """A reader of one dataset's layout; ``info`` is what is known of the dataset before any file is seen."""
 
-    title: str
-    homepage: str
-    citation: str
-    terms: str
-    consent: str
-    known_leaks: str
-    label_noise: str
-    intended_use: str
-    unintended_use: str
-
-
-class Source(Protocol):
-    """A reader of one dataset's layout."""
+    info: ClassVar[DatasetInfo]
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What ``--dataset`` takes."""
+        return self.info.name
 
-    @property
-    def datasheet(self) -> Datasheet: ...
-
-    @property
-    def identity_note(self) -> str:
-        """What a split of this dataset can promise about people."""
-        ...
-
-    @property
-    def identity_basis(self) -> Basis | None:
-        """What ``target_id`` and ``donor_id`` stand for: people, recordings of people, or None for nothing."""
-        ...
-
-    @property
-    def fractions(self) -> tuple[float, float, float]:
-        """The training plan's shares of train, val and test for this dataset."""
-        ...
-
+    @abstractmethod
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
         """Plan what lies below ``root``; raises SemblanceError where nothing usable is there."""
-        ...
+
+
+def discovery(
+    videos: Iterable[Video], findings: Iterable[SourceFinding], facts: Mapping[str, int], **more: Any
+) -> Discovery:
+    """A discovery in the one order, whatever order the files came in; facts that count nothing are left out.
+
+    Raises SemblanceError where two files would get one id.
+    """
+    videos = list(videos)
+    refuse_collisions(videos)
+    return Discovery(
+        videos=tuple(sorted(videos, key=lambda video: video.video_id)),
+        findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
+        facts=tuple((sentence, count) for sentence, count in facts.items() if count),
+        **more,
+    )
+
+
+def others(paths: Iterable[str], reason: str = "not part of the layout") -> list[SourceFinding]:
+    """A finding for each file that is neither planned nor read."""
+    return [SourceFinding(path=path, kind="other", reason=reason) for path in sorted(paths)]
+
+
+def covered(info: DatasetInfo, found: Mapping[str, int]) -> tuple[Coverage, ...]:
+    """What was found against each of the full dataset's counts."""
+    return tuple(Coverage(what=what, found=found[what], full=full) for what, full in info.full.items())
+
+
+def people_in(videos: Iterable[Video]) -> set[str]:
+    """Every person who is a target or a donor."""
+    return {one for video in videos for one in (video.target_id, video.donor_id) if one}
 
 
 def refuse_collisions(videos: Iterable[Video]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from posixpath import dirname
 from typing import Final
 
-from semblance.ingest.sources.entries import Repeated, bad_row, read_entries, short
+from semblance.ingest.sources.entries import Repeated, bad_row, read_or_note, short
 from semblance.manifests.records import SourceFinding
 
 METADATA: Final = ("metadata.json", "labels.csv")
@@ -42,17 +42,10 @@ def read_parts(root: str, tables: Sequence[str]) -> dict[str, Part]:
     for path in tables:
         folder = dirname(path)
         part = parts[folder]
-        try:
-            entries = read_entries(root, path)
-        except ValueError as error:
-            reason = f"cannot be read ({error}); videos that it alone could label are unlabelled; {ADVICE}"
-            part.findings.append(SourceFinding(path=path, kind="unreadable_metadata", reason=reason))
-            continue
-        part.readable = True
-        part.findings.append(
-            SourceFinding(path=path, kind="metadata", reason="read: labels of the videos in its folder")
-        )
-        for name, value in entries:
+        entries, finding = read_or_note(root, path, "labels of the videos in its folder", ADVICE)
+        part.findings.append(finding)
+        part.readable |= entries is not None
+        for name, value in entries or ():
             row = _row(name, value, path)
             if isinstance(row, Row):
                 found[folder, row.stem].append(row)

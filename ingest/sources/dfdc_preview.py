@@ -9,17 +9,11 @@ from dataclasses import dataclass, replace
 from posixpath import basename, dirname, join
 from typing import Final
 
-from semblance.ingest.sources.base import (
-    IN_ROOT,
-    Basis,
-    Coverage,
-    Datasheet,
-    Discovery,
-    SourceConfig,
-    refuse_collisions,
-    sift,
-)
-from semblance.ingest.sources.entries import Repeated, bad_row, read_entries, short
+from semblance.ingest.sources import base
+from semblance.ingest.sources.base import IN_ROOT, Coverage, Discovery, Source, SourceConfig
+from semblance.ingest.sources.entries import Repeated, bad_row, read_or_note, short
+from semblance.ingest.sources.registry import register
+from semblance.manifests.datasets.dfdc_preview import INFO
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
 from semblance.manifests.storage import Stat
@@ -64,33 +58,11 @@ class Listed:
     findings: list[SourceFinding]
 
 
-class DfdcPreview:
+@register
+class DfdcPreview(Source):
     """The reader of the preview dataset's layout."""
 
-    name = "dfdc-preview"
-    identity_basis: Basis | None = "person"
-    fractions = (0.8, 0.1, 0.1)
-    identity_note = (
-        "DFDC preview numbers its 66 people, in metadata and names; identities are theirs. Whether one of them also "
-        "appears in the full DFDC, whose actors have no numbers, cannot be told."
-    )
-    datasheet = Datasheet(
-        title="Deepfake Detection Challenge preview dataset",
-        homepage="https://ai.meta.com/datasets/dfdc/",
-        citation=("Dolhansky et al., The Deepfake Detection Challenge (DFDC) Preview Dataset, arXiv:1910.08854, 2019."),
-        terms=(
-            "Given out by Meta under the dataset's own agreement: read it before use; assume that the videos and "
-            "pictures made from them, such as these crops, may not be passed on to others."
-        ),
-        consent="66 paid actors, who agreed to the use and manipulation of their likeness (dataset paper).",
-        known_leaks=(
-            "People are numbered, so an identity split can be proven. Actors of the preview may recur in the full "
-            "DFDC, which has no numbers: do not train on one and test on the other as if they were unrelated."
-        ),
-        label_noise="Where several people are in view, one face alone may be altered; column face_label names it.",
-        intended_use="Research on the detection of manipulated faces in video.",
-        unintended_use="Identifying people, or training generators of their likeness.",
-    )
+    info = INFO
 
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
         """Videos and findings below ``root``; a video is known by its top folder and name, at any depth.
@@ -98,7 +70,7 @@ class DfdcPreview:
         Raises SemblanceError where there is no video, no readable dataset.json, or one id for two files.
         """
         del config  # the one side table lies in the dataset
-        sizes, findings = sift(files)
+        sizes, findings = base.sift(files)
         paths = sorted(path for path in sizes if path.lower().endswith(SUFFIX))
         if not paths:
             raise SemblanceError(f"There is no mp4 file below {root}; name the folder that holds {ORIGINALS}/.")
@@ -117,16 +89,11 @@ class DfdcPreview:
             for key, place in sorted(listed.places.items())
             if key in listed.rows and key not in known
         ]
-        refuse_collisions([*there, *missing])
-        others = sorted(sizes.keys() - set(paths) - set(tables))
-        findings += listed.findings
-        findings += [SourceFinding(path=path, kind="other", reason="not part of the layout") for path in others]
-        return Discovery(
-            videos=tuple(sorted([*there, *missing], key=lambda video: video.video_id)),
-            findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
-            facts=_facts([*there, *missing], listed.rows),
+        return base.discovery(
+            [*there, *missing],
+            [*findings, *listed.findings, *base.others(sizes.keys() - set(paths) - set(tables))],
+            _facts([*there, *missing], listed.rows),
             coverage=_coverage(there),
-            val_from_train=True,
         )
 
 
@@ -135,15 +102,10 @@ def _read(root: str, tables: Iterable[str]) -> Listed:
     listed = Listed(readable=False, rows={}, places={}, findings=[])
     found: dict[Key, list[tuple[Row, str, str]]] = defaultdict(list)  # row, its table, its key
     for path in tables:
-        try:
-            entries = read_entries(root, path)
-        except ValueError as error:
-            reason = f"cannot be read ({error}); videos that it alone could label are unlabelled; {_ADVICE}"
-            listed.findings.append(SourceFinding(path=path, kind="unreadable_metadata", reason=reason))
-            continue
-        listed.readable = True
-        listed.findings.append(SourceFinding(path=path, kind="metadata", reason="read: labels, sets and people"))
-        for name, value in entries:
+        entries, finding = read_or_note(root, path, "labels, sets and people", _ADVICE)
+        listed.findings.append(finding)
+        listed.readable |= entries is not None
+        for name, value in entries or ():
             place = name if name.lower().endswith(SUFFIX) else name + SUFFIX
             if not _is_plain(place):
                 listed.findings.append(bad_row(path, name, "is no plain path of an mp4 file"))
@@ -266,7 +228,7 @@ def _video(path: str, key: Key, row: Row | None) -> Video:
     return Video(
         video_id=_id(key),
         path=path,
-        dataset=DfdcPreview.name,
+        dataset=INFO.name,
         part=top or "root",
         label=None if row is None else int(row.fake),
         method=None if row is None else method if row.fake else PRISTINE,
@@ -281,13 +243,13 @@ def _person_id(number: str | None) -> str | None:
     return make_video_id("dfdc_preview", number) if number else None
 
 
-def _facts(videos: Sequence[Video], rows: Mapping[Key, Row]) -> tuple[tuple[str, int], ...]:
+def _facts(videos: Sequence[Video], rows: Mapping[Key, Row]) -> dict[str, int]:
     there = {video.video_id: video for video in videos if video.fault != "missing"}
     fakes = [video for video in there.values() if video.label == 1]
     absent = sum(video.family_id not in there for video in fakes if video.family_id != video.video_id)
-    counts = {
-        "fakes whose original is not on disk (they are detected on their own)": absent,
-        "fakes whose original is on disk without a label (they are detected on their own)": sum(
+    return {
+        base.ORIGINAL_ABSENT: absent,
+        base.ORIGINAL_UNLABELLED: sum(
             video.family_id in there and there[video.family_id].label is None for video in fakes
         ),
         "fakes whose name tells no original (each is a family of its own)": sum(
@@ -299,15 +261,10 @@ def _facts(videos: Sequence[Video], rows: Mapping[Key, Row]) -> tuple[tuple[str,
         ),
         "listed videos that the authors degraded (column augmentations)": sum(row.augmented for row in rows.values()),
     }
-    return tuple((sentence, count) for sentence, count in counts.items() if count)
 
 
 def _coverage(there: Sequence[Video]) -> tuple[Coverage, ...]:
     """What is on disk with a label, against the full set (the dataset paper's numbers)."""
     labels = Counter(video.label for video in there)
-    people = {one for video in there for one in (video.target_id, video.donor_id) if one}
-    return (
-        Coverage(what="real videos", found=labels[0], full=1_131),
-        Coverage(what="fake videos", found=labels[1], full=4_119),
-        Coverage(what="people", found=len(people), full=66),
-    )
+    people = len(base.people_in(there))
+    return base.covered(INFO, {"real videos": labels[0], "fake videos": labels[1], "people": people})

@@ -38,6 +38,19 @@ def read_entries(root: str, path: str) -> list[Entry]:
     return label_entries(text) if path.endswith(".csv") else json_entries(text)
 
 
+def read_or_note(root: str, path: str, use: str, advice: str) -> tuple[list[Entry] | None, SourceFinding]:
+    """The entries of a metadata file, None where it is not what its name says; and the finding for it.
+
+    ``use``: what was read from it; ``advice``: what to do about a broken one. Raises SemblanceError where the file
+    cannot be fetched.
+    """
+    try:
+        return read_entries(root, path), SourceFinding(path=path, kind="metadata", reason=f"read: {use}")
+    except ValueError as error:
+        reason = f"cannot be read ({error}); videos that it alone could label are unlabelled; {advice}"
+        return None, SourceFinding(path=path, kind="unreadable_metadata", reason=reason)
+
+
 def json_entries(text: str) -> list[Entry]:
     """The pairs of one JSON object; raises ValueError for anything else.
 

@@ -8,17 +8,8 @@ from dataclasses import replace
 from posixpath import join
 from typing import Final
 
-from semblance.ingest.sources import ffpp_metadata, lists
-from semblance.ingest.sources.base import (
-    IN_ROOT,
-    Basis,
-    Coverage,
-    Datasheet,
-    Discovery,
-    SourceConfig,
-    refuse_collisions,
-    sift,
-)
+from semblance.ingest.sources import base, ffpp_metadata, lists
+from semblance.ingest.sources.base import IN_ROOT, Coverage, Discovery, Source, SourceConfig
 from semblance.ingest.sources.ffpp_metadata import (
     ACTORS,
     COMPRESSIONS,
@@ -38,57 +29,24 @@ from semblance.ingest.sources.ffpp_metadata import (
     pair_of,
     place_of,
 )
+from semblance.ingest.sources.registry import register
+from semblance.manifests.datasets import Basis
+from semblance.manifests.datasets.ffpp import INFO
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
 from semblance.manifests.storage import Stat
 
-# Videos of the full set in one compression; the authors give no masks for FaceShifter.
-_FULL: Final = {"youtube": 1_000, **dict.fromkeys(PAIRED, 1_000), "actors": 363, ACTORS: 3_068}
+_FULL: Final = INFO.full
 _OTHER: Final = "nothing that is read of the layout"
 _WHERE: Final = ("ROOT", *(f"ROOT/{folder}" for folder in FOLDERS if folder), "source.lists")
-_MASKED: Final = (*(name for name in PAIRED if name != "FaceShifter"), ACTORS)
+_MASKED: Final = (*(name for name in PAIRED if name != "FaceShifter"), ACTORS)  # the authors give none for FaceShifter
 
 
-class Ffpp:
+@register
+class Ffpp(Source):
     """The reader of FaceForensics++'s layout."""
 
-    name = "ffpp"
-    identity_basis: Basis | None = "recording"
-    fractions = (0.7, 0.15, 0.15)
-    identity_note = (
-        "FaceForensics++ names recordings, not people: its 1,000 sequences were cut from 977 YouTube videos, and a "
-        "person may appear in several of them. DeepFakeDetection numbers its 28 actors, who are people; where it is "
-        "there, the identity split keeps recordings and actors apart alike."
-    )
-    datasheet = Datasheet(
-        title="FaceForensics++, with FaceShifter and DeepFakeDetection",
-        homepage="https://github.com/ondyari/FaceForensics",
-        citation=(
-            "Rössler et al., FaceForensics++: Learning to Detect Manipulated Facial Images, ICCV 2019, "
-            "arXiv:1901.08971. FaceShifter: Li et al., CVPR 2020, arXiv:1912.13457. DeepFakeDetection: Dufour et al., "
-            "DeepFakes Detection Dataset by Google & JigSaw, September 2019."
-        ),
-        terms=(
-            "Given out on request under the FaceForensics Terms of Use (linked from the homepage): read them before "
-            "use; assume that the videos and pictures made from them, such as these crops, may not be passed on."
-        ),
-        consent=(
-            "The sequences are cut from public YouTube videos; no consent of the people shown is reported. The actors "
-            "of DeepFakeDetection were paid and consented (Google's announcement of 24 September 2019)."
-        ),
-        known_leaks=(
-            "Every fake shows two recordings: a split by the target alone puts donors of one side into another. 22 "
-            "YouTube videos gave several sequences, and seven of them stand on two sides of the published lists (five "
-            "in train and val, two in train and test). People are not named, so nobody can say who recurs."
-        ),
-        label_noise=(
-            "Fakes by FaceSwap and NeuralTextures end with the shorter of their two clips; NeuralTextures alters the "
-            "mouth alone, so little that strong compression may hide it. Masks mean different things by method: "
-            "rectangles for Deepfakes, what the tracker masked for NeuralTextures."
-        ),
-        intended_use="Research on the detection of manipulated faces in video.",
-        unintended_use="Identifying people, or training generators of their likeness.",
-    )
+    info = INFO
 
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
         """Videos and findings below ``root``; a video is known by its folders' names, at any depth.
@@ -96,7 +54,7 @@ class Ffpp:
         Raises SemblanceError where there is no video of the dataset, one id for two files, or no list where
         ``config.lists`` says.
         """
-        sizes, findings = sift(files)
+        sizes, findings = base.sift(files)
         places = {path: place_of(path) for path in sorted(sizes) if path.lower().endswith(SUFFIX)}
         if not any(places.values()):
             raise SemblanceError(
@@ -112,17 +70,16 @@ class Ffpp:
             for path, place in places.items()
             if not (place and place.mask) and SOURCES not in path.split("/")[:-1]
         ]
-        refuse_collisions(videos)
         findings += [*told.findings, *_odd_methods(places.values())]
         planned = {path for video in videos for path in (video.path, video.mask)}
         read = {table.path for table in tables if table.inside}
         for path in sorted(sizes.keys() - planned - read):
             reason = "a mask of no video that is here" if (place := places.get(path)) and place.mask else _OTHER
             findings.append(SourceFinding(path=path, kind="other", reason=reason))
-        return Discovery(
-            videos=tuple(sorted(videos, key=lambda video: video.video_id)),
-            findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
-            facts=_facts(videos, told),
+        return base.discovery(
+            videos,
+            findings,
+            _facts(videos, told),
             coverage=_coverage(videos, told),
             tables=tuple(table.hashed for table in tables),
             identity_basis=_basis(videos),
@@ -142,11 +99,11 @@ def _video(path: str, place: Place | None, told: Lists, masks: Mapping[tuple[str
     """A file on disk; one whose place and name do not tell its original has no label."""
     names = names_of(place) if place and place.group else None
     if place is None or names is None:
-        own = make_video_id(Ffpp.name, path)
+        own = make_video_id(INFO.name, path)
         return Video(
             video_id=own,
             path=path,
-            dataset=Ffpp.name,
+            dataset=INFO.name,
             part=place.group if place else None,
             family_id=own,
             fault="unlabelled",
@@ -155,15 +112,15 @@ def _video(path: str, place: Place | None, told: Lists, masks: Mapping[tuple[str
     method = place.group if place.fake else PRISTINE
     level = [place.compression] if place.compression else []
     video = Video(
-        video_id=make_video_id(Ffpp.name, *level, method or "", place.stem),
+        video_id=make_video_id(INFO.name, *level, method or "", place.stem),
         path=path,
         mask=masks.get((place.group, place.stem)) if place.fake else None,
-        dataset=Ffpp.name,
+        dataset=INFO.name,
         part="/".join([place.group or "", *level]),
         label=int(place.fake),
         method=method,
         compression=place.compression,
-        family_id=make_video_id(Ffpp.name, names.original),
+        family_id=make_video_id(INFO.name, names.original),
         split_official=_side(names, told),
     )
     return _with_people(video, names, told)
@@ -195,7 +152,7 @@ def _with_people(video: Video, names: Names, told: Lists) -> Video:
     from or, where that is not told, for itself: nothing nearer to a person is known.
     """
     if names.acted:
-        target, donor = (make_video_id(Ffpp.name, "actor", one) if one else None for one in (names.target, names.donor))
+        target, donor = (make_video_id(INFO.name, "actor", one) if one else None for one in (names.target, names.donor))
         return replace(video, target_id=target, donor_id=donor, recording_id=video.family_id)
     target, donor = (_recording(one, told) if one else None for one in (names.target, names.donor))
     return replace(video, target_id=target, donor_id=donor, recording_id=target, donor_recording_id=donor)
@@ -203,7 +160,7 @@ def _with_people(video: Video, names: Names, told: Lists) -> Video:
 
 def _recording(sequence: str, told: Lists) -> str:
     video = told.recordings.get(sequence)
-    return make_video_id(Ffpp.name, "youtube", video) if video else make_video_id(Ffpp.name, "sequence", sequence)
+    return make_video_id(INFO.name, "youtube", video) if video else make_video_id(INFO.name, "sequence", sequence)
 
 
 def _odd_methods(places: Iterable[Place | None]) -> list[SourceFinding]:
@@ -222,10 +179,10 @@ def _basis(videos: Sequence[Video]) -> Basis:
 
 
 def _acted(video: Video) -> bool:
-    return (video.target_id or "").startswith(f"{Ffpp.name}-actor-")
+    return (video.target_id or "").startswith(f"{INFO.name}-actor-")
 
 
-def _facts(videos: Sequence[Video], told: Lists) -> tuple[tuple[str, int], ...]:
+def _facts(videos: Sequence[Video], told: Lists) -> dict[str, int]:
     labelled = [video for video in videos if video.label is not None]
     there = {(video.family_id, video.compression) for video in labelled if video.label == 0}
     recordings = {one for video in labelled for one in (video.recording_id, video.donor_recording_id) if one}
@@ -236,16 +193,16 @@ def _facts(videos: Sequence[Video], told: Lists) -> tuple[tuple[str, int], ...]:
             video.label == 1 and (video.family_id, video.compression) not in there for video in labelled
         ),
         f"sequences whose recording no {RECORDINGS} tells (each counts as a recording of its own)": sum(
-            one.startswith(f"{Ffpp.name}-sequence-") for one in recordings
+            one.startswith(f"{INFO.name}-sequence-") for one in recordings
         ),
         f"actors of {ACTORS}, whose ids are people among ids of recordings": len(actors),
         f"videos of {ACTORS}, which has no published split": sum(map(_acted, labelled)),
     }
     counts[f"published split lists that are in none of {', '.join(_WHERE)}"] = len(SPLITS) - len(told.listed)
     for side in told.listed:
-        absent = sum(make_video_id(Ffpp.name, one) not in shown for one in told.listed[side])
+        absent = sum(make_video_id(INFO.name, one) not in shown for one in told.listed[side])
         counts[f"sequences of the published {side} whose original is not on disk"] = absent
-    return tuple((sentence, count) for sentence, count in counts.items() if count)
+    return counts
 
 
 def _coverage(videos: Sequence[Video], told: Lists) -> tuple[Coverage, ...]:

@@ -8,18 +8,13 @@ from dataclasses import dataclass, replace
 from posixpath import basename, splitext
 from typing import Final
 
-from semblance.ingest.sources.base import (
-    IN_ROOT,
-    Basis,
-    Datasheet,
-    Discovery,
-    SourceConfig,
-    family_roots,
-    refuse_collisions,
-    sift,
-)
+from semblance.ingest.sources import base
+from semblance.ingest.sources.base import IN_ROOT, Discovery, Source, SourceConfig
 from semblance.ingest.sources.entries import bad_row, short
 from semblance.ingest.sources.folder_table import Row, Table, read_table
+from semblance.ingest.sources.registry import register
+from semblance.manifests.datasets import Basis
+from semblance.manifests.datasets.folder import INFO
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
 from semblance.manifests.storage import Stat
@@ -37,37 +32,18 @@ class Place:
     key: str
 
 
-class Folder:
+@register
+class Folder(Source):
     """The reader of a user's own collection."""
 
-    name = "folder"
-    identity_basis: Basis | None = None  # the table decides: Discovery.identity_basis
-    fractions = (0.8, 0.1, 0.1)
-    identity_note = (
-        "Semblance knows of these videos what their folders or the table say: without the columns target and donor "
-        "(or recording and donor_recording) no split can promise anything about people."
-    )
-    datasheet = Datasheet(
-        title="A user's own videos",
-        homepage="Unknown to Semblance: the videos come from the folder of whoever built this.",
-        citation="Unknown to Semblance: cite where the videos come from.",
-        terms="Unknown to Semblance: do not pass videos or crops on without knowing the terms they came under.",
-        consent="Unknown to Semblance: whether the people shown agreed must be answered by whoever built this.",
-        known_leaks=(
-            "Labels, pairs, people and recordings are what the folders or the user's table say; nobody has checked "
-            "them. People who are not named may stand on several sides."
-        ),
-        label_noise="Unknown to Semblance.",
-        intended_use="Research on the detection of manipulated faces in video.",
-        unintended_use="Identifying people, or training generators of their likeness.",
-    )
+    info = INFO
 
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
         """Videos and findings below ``root``; with ``config.table`` the table alone says what is what.
 
         Raises SemblanceError where no video has a label, the table cannot be read, or two files get one id.
         """
-        sizes, findings = sift(files)
+        sizes, findings = base.sift(files)
         basis: Basis | None = None
         tables: tuple[tuple[str, str], ...] = ()
         if config.table is None:
@@ -82,24 +58,17 @@ class Folder:
             sizes.pop(table.place or "", None)
         if not any(video.label is not None for video in planned):
             raise SemblanceError(f"No video below {root} has a label; {_HOW}.")
-        refuse_collisions(planned)
         used = {path for video in planned for path in (video.path, video.mask)}
-        others = [SourceFinding(path=path, kind="other", reason="no video") for path in sorted(sizes.keys() - used)]
-        return Discovery(
-            videos=tuple(sorted(planned, key=lambda video: video.video_id)),
-            findings=tuple(sorted([*findings, *found, *others], key=lambda one: (one.path, one.kind, one.reason))),
-            facts=tuple((sentence, count) for sentence, count in facts.items() if count),
-            tables=tables,
-            identity_basis=basis,
-        )
+        unread = base.others(sizes.keys() - used, "no video")
+        return base.discovery(planned, [*findings, *found, *unread], facts, tables=tables, identity_basis=basis)
 
 
 def video_id(path: str) -> str:
     """``folder-fake-blend-x`` for ``fake/blend/x.mp4``; any path that would share this form ends in a hash."""
     stem, suffix = splitext(path)
     if suffix == ".mp4" and "-" not in stem:
-        return make_video_id(Folder.name, *stem.split("/"))
-    return make_video_id(Folder.name, path)
+        return make_video_id(INFO.name, *stem.split("/"))
+    return make_video_id(INFO.name, path)
 
 
 def _is_video(path: str) -> bool:
@@ -131,7 +100,7 @@ def _from_folders(sizes: Mapping[str, int]) -> tuple[list[Video], dict[str, int]
     facts: Counter[str] = Counter()
     for path, place in places.items():
         video = Video(
-            video_id=video_id(path), path=path, dataset=Folder.name, family_id=video_id(path), bytes=sizes[path]
+            video_id=video_id(path), path=path, dataset=INFO.name, family_id=video_id(path), bytes=sizes[path]
         )
         if place is None:
             note = f"it lies neither in real/ nor in fake/; {_HOW}"
@@ -186,7 +155,7 @@ def _from_table(
     for path in sorted(sizes.keys() - videos.keys() - masks - {table.place}):
         if _is_video(path):
             note = "the table has no usable row for it; add or mend its row, or move the file away"
-            video = Video(video_id=video_id(path), path=path, dataset=Folder.name, family_id=video_id(path))
+            video = Video(video_id=video_id(path), path=path, dataset=INFO.name, family_id=video_id(path))
             videos[path] = replace(video, bytes=sizes[path], fault="unlabelled", fault_note=note)
     planned, facts, more = _with_families(videos, table.rows, where)
     return planned, facts, findings + more
@@ -197,7 +166,7 @@ def _listed(row: Row, mask: str | None, size: int | None) -> Video:
     return Video(
         video_id=video_id(row.path),
         path=row.path,
-        dataset=Folder.name,
+        dataset=INFO.name,
         label=row.label,
         method=row.method,
         compression=row.compression,
@@ -216,7 +185,7 @@ def _listed(row: Row, mask: str | None, size: int | None) -> Video:
 
 
 def _named(text: str | None) -> str | None:
-    return make_video_id(Folder.name, text) if text else None
+    return make_video_id(INFO.name, text) if text else None
 
 
 def _with_families(
@@ -224,7 +193,7 @@ def _with_families(
 ) -> tuple[list[Video], dict[str, int], list[SourceFinding]]:
     """Join videos to the families of the originals that they name; a fake shows its original's people."""
     originals = {path: rows[path].original or "" for path in videos if path in rows and rows[path].original}
-    roots = family_roots(originals)
+    roots = base.family_roots(originals)
     findings = []
     facts: Counter[str] = Counter()
     planned = []
@@ -239,11 +208,11 @@ def _with_families(
             video, notes = _with_people(video, root)
             findings += [bad_row(where, path, note) for note in notes]
         if video.label == 1 and video.fault is None:
-            facts["fakes that name no original (each is a family of its own)"] += named is None
+            facts[base.ORIGINAL_UNNAMED] += named is None
             absent = named is not None and (original is None or original.fault == "missing")
-            facts["fakes whose original is not on disk (they are detected on their own)"] += absent
+            facts[base.ORIGINAL_ABSENT] += absent
             unlabelled = original is not None and original.fault == "unlabelled"
-            facts["fakes whose original is on disk without a label (they are detected on their own)"] += unlabelled
+            facts[base.ORIGINAL_UNLABELLED] += unlabelled
         planned.append(replace(video, family_id=video_id(roots.get(path, path))))
     return planned, dict(facts), findings
 

@@ -9,19 +9,12 @@ from dataclasses import dataclass, field
 from posixpath import basename, dirname, splitext
 from typing import Final
 
-from semblance.ingest.sources.base import (
-    IN_ROOT,
-    Basis,
-    Coverage,
-    Datasheet,
-    Discovery,
-    Picture,
-    SourceConfig,
-    refuse_collisions,
-    sift,
-)
+from semblance.ingest.sources import base
+from semblance.ingest.sources.base import IN_ROOT, Discovery, Picture, Source, SourceConfig
 from semblance.ingest.sources.entries import short
+from semblance.ingest.sources.registry import register
 from semblance.manifests import errors, storage
+from semblance.manifests.datasets.wilddeepfake import INFO
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
 from semblance.manifests.storage import Stat
@@ -48,36 +41,11 @@ class Listing:
         self.first.setdefault((kind, reason), name)
 
 
-class WildDeepfake:
+@register
+class WildDeepfake(Source):
     """The reader of WildDeepfake's layout."""
 
-    name = "wilddeepfake"
-    identity_basis: Basis | None = None
-    fractions = (0.8, 0.1, 0.1)
-    identity_note = (
-        "WildDeepfake publishes neither people nor which sequences come from one video (7,314 sequences were cut from "
-        "707 videos): no split can promise that train and test share no person and no video."
-    )
-    datasheet = Datasheet(
-        title="WildDeepfake",
-        homepage="https://github.com/OpenTAI/wild-deepfake",
-        citation=(
-            "Zi et al., WildDeepfake: A Challenging Real-World Dataset for Deepfake Detection, ACM Multimedia 2020, "
-            "arXiv:2101.01456."
-        ),
-        terms=(
-            "Given out by its authors after an agreement has been signed: read it before use; assume that the faces "
-            "may not be passed on to others."
-        ),
-        consent="None is told: the videos were collected from the internet.",
-        known_leaks=(
-            "Sequences are published without their videos, so train and test may share videos and people; the audit "
-            "can find shared pictures, nothing public can prove that there are none."
-        ),
-        label_noise="Labels are those of the archives' folders, given by the authors' annotators.",
-        intended_use="Research on the detection of manipulated faces in video.",
-        unintended_use="Identifying people, or training generators of their likeness.",
-    )
+    info = INFO
 
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
         """A video for every folder of pictures in every archive below ``root``, and findings.
@@ -85,7 +53,7 @@ class WildDeepfake:
         Each archive is read once from front to back, headers alone where it is not packed. Raises SemblanceError
         where there is no archive, none holds a sequence, or one id stands for two.
         """
-        sizes, findings = sift(files)
+        sizes, findings = base.sift(files)
         archives = {path: place for path in sorted(sizes) if (place := _place(path)) is not None}
         if not archives:
             raise SemblanceError(
@@ -111,16 +79,11 @@ class WildDeepfake:
         if not videos:
             why = findings[0].reason if findings else "they are empty"
             raise SemblanceError(f"No archive below {root} holds a sequence of pictures ({why}); get them again.")
-        refuse_collisions(videos)
-        others = sorted(sizes.keys() - archives.keys())
-        findings += [SourceFinding(path=path, kind="other", reason="not part of the layout") for path in others]
-        return Discovery(
-            videos=tuple(sorted(videos, key=lambda video: video.video_id)),
-            findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
-            facts=tuple((sentence, count) for sentence, count in facts.items() if count),
-            coverage=(Coverage(what="sequences", found=len(videos), full=7_314),),
-            val_from_train=True,
-            paired=False,
+        return base.discovery(
+            videos,
+            [*findings, *base.others(sizes.keys() - archives.keys())],
+            facts,
+            coverage=base.covered(INFO, {"sequences": len(videos)}),
             pictures=pictures,
         )
 
@@ -219,18 +182,18 @@ def _videos(path: str, place: Place, listing: Listing) -> list[Video]:
     """A video for every sequence; where two folders of an archive end in one name, the whole path names them."""
     label, side, shard = place
     ends = Counter(basename(folder) for folder in listing.sequences)
-    family = make_video_id(WildDeepfake.name, f"{label}_{side}", shard)
+    family = make_video_id(INFO.name, f"{label}_{side}", shard)
     return [
         Video(
             video_id=make_video_id(
-                WildDeepfake.name,
+                INFO.name,
                 f"{label}_{side}",
                 shard,
                 basename(folder) if ends[basename(folder)] == 1 else folder,
             ),
             path=path,
             member=folder,
-            dataset=WildDeepfake.name,
+            dataset=INFO.name,
             part=f"{label}_{side}",
             label=_LABELS.index(label),
             method=PRISTINE if label == "real" else None,

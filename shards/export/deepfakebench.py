@@ -12,97 +12,83 @@ above a frame for its video. The names of labels are those of ``preprocessing/re
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
+from semblance.manifests.datasets import DATASETS, Labels
 from semblance.manifests.records import TRAIN_VAL_TEST, make_video_id
+from semblance.manifests.storage.staging import NewFolder
 from semblance.shards.card import title
+from semblance.shards.export.registry import Build, Format, Picture, register
 
-REAL, FAKE = 0, 1
-# Dataset -> label of reals, label of fakes by method; None: of every other fake.
-_LABELS: Final[dict[str, tuple[str, dict[str | None, str]]]] = {
-    "ffpp": (
-        "FF-real",
-        {
-            "Deepfakes": "FF-DF",
-            "Face2Face": "FF-F2F",
-            "FaceSwap": "FF-FS",
-            "NeuralTextures": "FF-NT",
-            "FaceShifter": "FF-FH",
-            "DeepFakeDetection": "DFD_fake",
-        },
-    ),
-    "celebdf": ("CelebDFv2_real", {None: "CelebDFv2_fake"}),
-    "dfdc": ("DFDC_Real", {None: "DFDC_Fake"}),
-    "dfdc-preview": ("DFDCP_Real", {"method_A": "DFDCP_FakeA", "method_B": "DFDCP_FakeB"}),
-}
-_ACTORS_REAL: Final = "DFD_real"  # FF++'s reals of DeepFakeDetection
-Row = Mapping[str, Any]
+REAL: Final = 0
 
 
-class DeepfakeBench:
+@register
+class DeepfakeBench(Format):
     """The layout ``rgb/<name>/<label>/frames/<video>/<number>.jpg`` with ``dataset_json/<name>.json``.
 
     ``name`` is ``<dataset>-semblance``, with the compression in it where the build has several.
-    ``actors``: ids of videos in FF++'s folder of DeepFakeDetection's actors.
     """
 
-    def __init__(self, description: Mapping[str, Any], several: bool, actors: Collection[str]) -> None:
-        self._description = description
-        self._dataset: str = description["dataset"]
-        self._several = several
-        self._actors = actors
+    name = "deepfakebench"
+    summary = "its folders and JSON"
+
+    def __init__(self, build: Build) -> None:
+        self._description = build.description
+        self._dataset: str = build.description["dataset"]
+        self._several = len(build.compressions) > 1
+        info = DATASETS.get(self._dataset)
+        self._known: Labels | None = info.labels.get(self.name) if info else None
         self._found: dict[str, dict[str, dict[str, dict[str, list[str]]]]] = {}
         self._own: dict[str, int] = {}  # labels that DeepfakeBench does not know
         self._masks = False
 
-    def picture_path(self, row: Row, suffix: str) -> str:
-        """Relative to the export; called once a picture, which it takes down for the JSON."""
-        name, label = self._name(row["compression"]), self._label(row)
+    def write(self, picture: Picture, folder: NewFolder) -> None:
+        row = picture.row
+        name, label = self._name(row["compression"]), self._label(picture)
         video = make_video_id(row["video_id"])
         number = f"{row['frame_index']:06d}{row['track'] or 0:02d}"
-        path = f"rgb/{name}/{label}/frames/{video}/{number}.{suffix}"
-        sides = self._found.setdefault(name, {}).setdefault(label, {mode: {} for mode in TRAIN_VAL_TEST})
-        sides.setdefault(row["split"], {}).setdefault(video, []).append(f"./datasets/{path}")
-        return path
+        path = f"rgb/{name}/{label}/frames/{video}/{number}.{picture.suffix}"
+        modes = self._found.setdefault(name, {}).setdefault(label, {mode: {} for mode in TRAIN_VAL_TEST})
+        modes.setdefault(row["split"], {}).setdefault(video, []).append(f"./datasets/{path}")
+        folder.put(path, picture.data)
+        if picture.mask is not None:  # where their loader looks for it: a PNG under the picture's file name
+            self._masks = True
+            folder.put(path.replace("frames", "masks"), picture.mask)
 
-    def mask_path(self, picture: str) -> str:
-        """Where their loader looks for it: a PNG under the picture's file name (OpenCV goes by content)."""
-        self._masks = True
-        return picture.replace("frames", "masks")
-
-    def tables(self) -> Iterator[tuple[str, bytes]]:
-        """The JSON of each dataset, and README.md."""
+    def finish(self, folder: NewFolder) -> None:
         for name, labels in sorted(self._found.items()):
             value = {
                 label: {
-                    side: {
+                    mode: {
                         video: {"label": label, "frames": sorted(frames)} for video, frames in sorted(videos.items())
                     }
-                    for side, videos in sides.items()
+                    for mode, videos in modes.items()
                 }
-                for label, sides in sorted(labels.items())
+                for label, modes in sorted(labels.items())
             }
-            yield f"dataset_json/{name}.json", json.dumps({name: value}).encode()
-        yield "README.md", self._readme().encode()
+            folder.put(f"dataset_json/{name}.json", json.dumps({name: value}).encode(), last=True)
+        folder.put("README.md", self._readme().encode(), last=True)
 
     def _name(self, compression: str | None) -> str:
         level = [compression] if self._several and compression else []
         return make_video_id(self._dataset, *level, "semblance")
 
-    def _label(self, row: Row) -> str:
-        real, fakes = _LABELS.get(self._dataset, (f"{self._dataset}_real", {}))
+    def _label(self, picture: Picture) -> str:
+        row, known = picture.row, self._known
         if row["face_label"] == REAL:
-            label = _ACTORS_REAL if row["video_id"] in self._actors else real
+            label = known and known.of_real(picture.part)
+            own = "real"
         else:
-            known = fakes.get(row["method"]) or fakes.get(None)
-            label = known or f"{self._dataset}_{make_video_id(row['method'] or 'fake')}"
-        if label.startswith(f"{self._dataset}_"):
+            label = known and known.of_fake(row["method"])
+            own = make_video_id(row["method"] or "fake")
+        if not label:
+            label = f"{self._dataset}_{own}"
             self._own[label] = row["face_label"]
         return label
 
     def _readme(self) -> str:
-        told = self._description
+        about = self._description
         names = ", ".join(f"`{name}`" for name in sorted(self._found)) or "none (no picture was exported)"
         notes = [
             "A frame's number is its frame index with two digits for the track behind it, so the faces of one frame "
@@ -120,14 +106,14 @@ class DeepfakeBench:
                 "where one lacks, `with_mask: true` reads zeros."
             )
         return _README.format(
-            title=title(told),
+            title=title(about),
             names=names,
-            fingerprint=told["fingerprint"],
-            recipe=told["recipe"]["name"],
-            split=told["split"],
+            fingerprint=about["fingerprint"],
+            recipe=about["recipe"]["name"],
+            split=about["split"],
             notes="\n\n".join(notes),
-            terms=told["datasheet"]["terms"],
-            citation=told["datasheet"]["citation"],
+            terms=about["datasheet"]["terms"],
+            citation=about["datasheet"]["citation"],
         )
 
 

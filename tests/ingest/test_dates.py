@@ -14,6 +14,7 @@ from semblance.ingest import dates, plan
 from semblance.ingest import recipe as recipes
 from semblance.ingest.dates import TemporalConfig
 from semblance.manifests import splits
+from semblance.manifests.datasets import DATASETS
 from semblance.manifests.errors import UsageError
 from semblance.manifests.records import Video
 from semblance.manifests.splits import releases
@@ -133,12 +134,12 @@ def test_a_table_s_dates_are_never_mixed_with_others() -> None:
 
 
 def test_every_release_has_a_day_and_a_source() -> None:
-    for release in releases.RELEASES.values():
+    for release in (one for info in DATASETS.values() for one in info.releases.values()):
         assert date(2018, 1, 1) < date.fromisoformat(release.date) < date(2021, 1, 1)
         assert len(release.source) > 20
     of = releases.release_of
-    newest = max(releases.RELEASES.items(), key=lambda item: item[1].date if item[0][0] == "ffpp" else "")
-    assert newest[0] == ("ffpp", "FaceShifter")
+    newest = max(DATASETS["ffpp"].releases.items(), key=lambda item: item[1].date)
+    assert newest[0] == "FaceShifter"
     assert of("ffpp", "youtube/c23", "pristine") == of("ffpp", "Deepfakes/c40", "Deepfakes")
     assert of("ffpp", "actors/c23", "pristine") == of("ffpp", "DeepFakeDetection/c23", "DeepFakeDetection")
     assert of("dfdc", "train_07", None) == of("dfdc", None, "pristine") is not None

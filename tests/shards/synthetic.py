@@ -12,9 +12,9 @@ import polars as pl
 
 from semblance.ingest import recipe as recipes
 from semblance.ingest.run import describe
-from semblance.ingest.sources.base import Datasheet
 from semblance.manifests import schema, splits
 from semblance.manifests.config import fingerprint
+from semblance.manifests.datasets import Datasheet
 from semblance.manifests.records import Outcome, Rejection, Sample, SourceFinding, Video, make_sample_id
 from semblance.manifests.storage import Stat
 from semblance.shards import build_folder, write

@@ -16,7 +16,7 @@ from torch import Tensor
 from semblance.manifests.errors import UsageError
 from semblance.training import losses, models, recipes
 from semblance.training.losses import LossConfig
-from semblance.training.models import ResNetConfig
+from semblance.training.models.resnet import ResNetConfig
 from semblance.training.records import Batch, Output
 
 ALL: dict[str, Any] = {

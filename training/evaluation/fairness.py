@@ -15,7 +15,7 @@ from semblance.quality.statistics import bootstrap
 from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
-from semblance.training.metrics import classification
+from semblance.training.metrics import classification, registry
 from semblance.training.metrics.classification import Floats, Judged
 
 NAMES: Final = ("auc", "fpr", "fnr", "positive", "base")
@@ -108,5 +108,5 @@ def _judge(result: Evaluation, model: str, rows: pl.DataFrame, ungrouped: int) -
 
 
 def _figures(rows: Judged, threshold: float, weight_DN: Floats) -> dict[str, Floats]:
-    whole = classification.figures(rows, threshold, weight_DN)
+    whole = registry.figures(rows, threshold, weight_DN)
     return {"auc": whole["auc"], "base": whole["prevalence"], **classification.rates(rows, threshold, weight_DN)}

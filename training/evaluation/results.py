@@ -12,7 +12,7 @@ from semblance.quality.statistics import bootstrap
 from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.evaluation import predictions
 from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import classification
+from semblance.training.metrics import registry
 
 Level = Literal["frame", "video", "video (mean)"]
 LEVELS: Final[tuple[Level, ...]] = ("frame", "video", "video (mean)")
@@ -116,10 +116,10 @@ def evaluate(
 
 def _figures(rows: pl.DataFrame, label: str, threshold: float, draws: int, seed: int) -> dict[str, Estimate]:
     if rows.is_empty():
-        return {name: Estimate(value=None) for name in classification.NAMES}
+        return {name: Estimate(value=None) for name in registry.METRICS}
     judged = predictions.judged(rows, label)
     return bootstrap.estimate(
-        lambda weight_DN: classification.figures(judged, threshold, weight_DN),
+        lambda weight_DN: registry.figures(judged, threshold, weight_DN),
         predictions.groups(rows).to_numpy(),
         draws=draws,
         seed=seed,

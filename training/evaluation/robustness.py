@@ -19,7 +19,7 @@ from semblance.training.data.worker import Transform
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import classification
+from semblance.training.metrics import registry
 from semblance.training.metrics.classification import Floats
 
 JPEG: Final = (90, 70, 50, 30)  # qualities, colours at half resolution as in cameras and messengers
@@ -111,7 +111,7 @@ def _compare(result: Evaluation, rows: pl.DataFrame, kind: str, name: str, stren
         threshold = result.thresholds[model]["video"]
 
         def figures(weight_DN: Floats | None, judged: Any = judged, threshold: float = threshold) -> dict[str, Floats]:
-            first, second = (classification.figures(part, threshold, weight_DN) for part in judged)
+            first, second = (registry.figures(part, threshold, weight_DN) for part in judged)
             return {
                 "before": first["auc"],
                 "after": second["auc"],

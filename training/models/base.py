@@ -14,10 +14,11 @@ from semblance.training.records import Output
 
 class ModelConfig(Config):
     """What all models are told. ``pretrained``: ``imagenet`` (through timm, where the machine can reach
-    the weights), ``none``, or a local file of weights.
+    the weights), ``none``, or a local file of weights. ``kind``: the name of the model, a constant of each subclass.
     """
 
     pretrained: Literal["imagenet", "none"] | str = "none"
+    kind: str
 
 
 class Model(nn.Module, ABC):

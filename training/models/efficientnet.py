@@ -9,6 +9,7 @@ from torch import Tensor
 
 from semblance.training.models import weights
 from semblance.training.models.base import Head, Model, ModelConfig, Normalise
+from semblance.training.models.registry import register
 from semblance.training.records import Output
 
 HALF: Final = (0.5, 0.5, 0.5)  # mean and deviation under which the AdvProp weights were trained
@@ -28,6 +29,7 @@ class EfficientNetConfig(ModelConfig):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
+@register(EfficientNetConfig)
 class EfficientNet(Model):
     """timm's EfficientNet on pictures in [-1, 1], average pooling and one linear layer."""
 

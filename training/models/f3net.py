@@ -15,6 +15,7 @@ from semblance.training.models import xception
 from semblance.training.models.base import Model, ModelConfig
 from semblance.training.models.frequency import Fad, Lfs
 from semblance.training.models.mixblock import MixBlock
+from semblance.training.models.registry import register
 from semblance.training.models.xception import Xception
 from semblance.training.records import Output
 
@@ -40,6 +41,7 @@ class F3NetConfig(ModelConfig):
     spectral_norm: bool = True
 
 
+@register(F3NetConfig)
 class F3Net(Model):
     """Pictures in [0, 1], of [-1, 1] inside, through FAD and LFS, an Xception each, to one linear layer.
 

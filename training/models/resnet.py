@@ -9,6 +9,7 @@ from torch import Tensor
 
 from semblance.training.models import weights
 from semblance.training.models.base import Head, Model, ModelConfig, Normalise
+from semblance.training.models.registry import register
 from semblance.training.records import Output
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -23,6 +24,7 @@ class ResNetConfig(ModelConfig):
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
 
+@register(ResNetConfig)
 class ResNet(Model):
     """timm's ResNet under ImageNet's normalisation, average pooling and one linear layer."""
 

@@ -1,23 +1,17 @@
-"""The training recipes: one file for each of the plan's, with its variants."""
+"""The training recipes: one file for each, with its variants; a file in this folder that registers a recipe is one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
 from semblance.manifests import config
 from semblance.manifests.errors import UsageError
-from semblance.training.recipes import efficientnet_b4, f3net, resnet50
-from semblance.training.recipes.base import TrainingRecipe, derive
+from semblance.training.recipes.base import NAMED, READINGS, TrainingRecipe, register
 
-_PLANS: Final = (resnet50, efficientnet_b4, f3net)
-NAMED: Final[dict[str, TrainingRecipe]] = {
-    one.name: one
-    for plan in _PLANS
-    for one in (plan.RECIPE, *(derive(plan.RECIPE, name, changes) for name, changes in plan.VARIANTS.items()))
-}
+NAMED.discover(__name__, __path__)
 
 
 def load(name_or_file: str, settings: Sequence[str] = ()) -> TrainingRecipe:
@@ -52,8 +46,9 @@ def changes(one: TrainingRecipe) -> list[str]:
 
 def readings(one: TrainingRecipe) -> tuple[str, ...]:
     """How the plan's words were read for a recipe, or for the one that it is laid over: sentences for its page."""
-    names = {one.name, one.base, NAMED[one.base].base if one.base in NAMED else None}
-    return next((plan.READINGS for plan in _PLANS if plan.RECIPE.name in names), ())
+    below = NAMED.get(one.base or "")
+    names = (one.name, one.base, below and below.base)
+    return next((READINGS[name] for name in names if name in READINGS), ())
 
 
 def _over(under: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,4 +65,4 @@ def _other_kind(below: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
     return "kind" in value and value["kind"] != below.get("kind")
 
 
-__all__ = ["NAMED", "TrainingRecipe", "changes", "load", "readings"]
+__all__ = ["NAMED", "TrainingRecipe", "changes", "load", "readings", "register"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
 from semblance.manifests import config
 from semblance.manifests.config import Config
+from semblance.manifests.registry import Registry
 from semblance.training.augment.config import AugmentConfig
 from semblance.training.data.loader import DataConfig
 from semblance.training.losses import LossConfig
@@ -57,4 +58,19 @@ def derive(base: TrainingRecipe, name: str, changes: Mapping[str, Any]) -> Train
     return config.parse(TrainingRecipe, values, name)
 
 
-__all__ = ["DataConfig", "TrainingRecipe", "derive"]
+NAMED: Final[Registry[TrainingRecipe]] = Registry("recipe", "--recipe")
+READINGS: Final[dict[str, tuple[str, ...]]] = {}  # by the recipe that variants are derived from
+
+
+def register(recipe: TrainingRecipe, variants: Mapping[str, Mapping[str, Any]], readings: tuple[str, ...] = ()) -> None:
+    """Make a recipe and its variants known by name; ``readings``: how the plan's words were read, for its page.
+
+    ``variants``: name -> the values that differ, by dotted key. Raises ValueError where a name is taken.
+    """
+    NAMED.add(recipe.name, recipe)
+    for name, changes in variants.items():
+        NAMED.add(name, derive(recipe, name, changes))
+    READINGS[recipe.name] = readings
+
+
+__all__ = ["NAMED", "READINGS", "DataConfig", "TrainingRecipe", "derive", "register"]

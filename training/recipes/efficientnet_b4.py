@@ -14,9 +14,9 @@ from semblance.training.augment.config import (
     SelfBlendConfig,
 )
 from semblance.training.losses import ArcFaceConfig, BceConfig, LossConfig
-from semblance.training.models import EfficientNetConfig
+from semblance.training.models.efficientnet import EfficientNetConfig
 from semblance.training.optim import ExponentialConfig, RMSpropConfig
-from semblance.training.recipes.base import DataConfig, TrainingRecipe
+from semblance.training.recipes.base import DataConfig, TrainingRecipe, register
 
 READINGS: Final = (
     "Drop path and drop connect are one thing in EfficientNet: one rate, 0.2, carries both names.",
@@ -72,3 +72,5 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
         "precision": "32-true",
     },
 }
+
+register(RECIPE, VARIANTS, READINGS)

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from semblance.training.augment.config import AugmentConfig, CompressionConfig, FrequencyConfig, JpegConfig, MixConfig
 from semblance.training.losses import BceConfig, CentreConfig, LossConfig
-from semblance.training.models import F3NetConfig
+from semblance.training.models.f3net import F3NetConfig
 from semblance.training.optim import AdamConfig, PlateauConfig
-from semblance.training.recipes.base import DataConfig, TrainingRecipe
+from semblance.training.recipes.base import DataConfig, TrainingRecipe, register
 
 READINGS: Final = (
     "The DCT-frequency loss names no published loss: ours is the single-centre loss (Li et al., CVPR 2021) on the "
@@ -52,3 +52,5 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
         "epochs": 8,
     },
 }
+
+register(RECIPE, VARIANTS, READINGS)

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from semblance.training.augment.config import AugmentConfig, MixConfig
 from semblance.training.losses import BceConfig, FocalConfig, LossConfig
-from semblance.training.models import ResNetConfig
+from semblance.training.models.resnet import ResNetConfig
 from semblance.training.optim import AdamWConfig, CosineConfig
-from semblance.training.recipes.base import DataConfig, TrainingRecipe
+from semblance.training.recipes.base import DataConfig, TrainingRecipe, register
 
 READINGS: Final = (
     "Label smoothing 0.1 moves BCE's two targets to 0.05 and 0.95 and leaves the focal loss alone.",
@@ -44,3 +44,5 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
         "early_stop": None,
     },
 }
+
+register(RECIPE, VARIANTS, READINGS)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semblance.ingest.sources import SOURCES
 from semblance.ingest.sources.base import IN_ROOT, Discovery, SourceConfig
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.splits import DatasetTraits, SplitConfig, assign, plan_frame
@@ -52,7 +53,7 @@ def test_layout(base: str, level: str) -> None:
     assert videos[tube].target_id is None  # nobody says who that is
     assert sides(found) == {real: "train", fake: "test", tube: "test"}  # the first line and the last are data
     assert kinds(found) == [(f"{base}{LIST}", "metadata")]
-    assert found.val_from_train
+    assert SOURCES["celebdf"].info.val_from_train
     assert found.facts == ()
 
 

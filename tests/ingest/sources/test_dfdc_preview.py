@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semblance.ingest.sources import SOURCES
 from semblance.ingest.sources.base import Discovery
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.splits import DatasetTraits, SplitConfig, assign, plan_frame
@@ -57,8 +58,8 @@ def test_layout(folder: str, suffix: str) -> None:
         ("fake videos", 1, 4119),
         ("people", 2, 66),
     ]
-    assert found.val_from_train
-    assert found.paired
+    assert SOURCES["dfdc-preview"].info.val_from_train
+    assert SOURCES["dfdc-preview"].info.paired
     assert found.facts == ()
 
 
@@ -104,7 +105,7 @@ def test_full_set_is_paired_and_people_stay_apart() -> None:
             real = key.rsplit("/", 1)[1].removeprefix(f"{donor}_")
             assert real in stems
             assert video.family_id == videos[f"original_videos/{target}/{real}"].video_id
-    nature = DatasetTraits(basis="person", val_from_train=found.val_from_train)
+    nature = DatasetTraits(basis="person", val_from_train=True)
     table = assign(plan_frame(found.videos), SplitConfig(fractions=(0.8, 0.1, 0.1)), 0, nature).table
     assert set(table["split_official"]) == {"train", "val", "test"}
     sides: dict[str, set[str]] = {}

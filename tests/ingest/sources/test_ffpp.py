@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semblance.ingest.sources import SOURCES
 from semblance.ingest.sources.base import IN_ROOT, Discovery, SourceConfig
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Video
@@ -58,7 +59,7 @@ def test_layout(base: str, folder: str, compression: str, level: str) -> None:
     assert {(video.donor_id, video.donor_recording_id) for video in fakes} == {("ffpp-youtube-zz",) * 2}
     assert {video.video_id for video in fakes} == {f"ffpp-{compression}-{method}-000_003" for method in PAIRED}
     assert {kind for _, kind in kinds(found)} == {"metadata", "bad_row"}
-    assert found.paired
+    assert SOURCES["ffpp"].info.paired
     assert found.identity_basis == "recording"
 
 

@@ -188,7 +188,8 @@ def survive(dataset: str, tree: Tree, config: SourceConfig | None = None) -> Dis
     )
     for finding in found.findings:
         f"{finding.path}{finding.kind}{finding.reason}".encode()  # nothing that a table cannot hold
-    nature = DatasetTraits(basis=found.identity_basis or SOURCES[dataset].identity_basis, paired=found.paired)
+    info = SOURCES[dataset].info
+    nature = DatasetTraits(basis=found.identity_basis or info.identity_basis, paired=info.paired)
     assert assign(plan_frame(found.videos), SplitConfig(), 0, nature).table.height == len(ids)
     return found
 

@@ -52,7 +52,8 @@ def test_layout(folder: str, name: str, tmp_path: Path) -> None:
         "wilddeepfake-real_train-1-1": ((5, "5.png"),),
     }
     assert not found.findings
-    assert (found.paired, found.val_from_train) == (False, True)
+    info = source("wilddeepfake").info
+    assert (info.paired, info.val_from_train) == (False, True)
     assert dict(found.facts) == {"pictures in the sequences": 4}
 
 
@@ -242,7 +243,7 @@ def test_val_is_cut_from_train_by_whole_archives_with_both_labels() -> None:
         for shard in range(shards)
     }
     found = discover(tree)
-    nature = DatasetTraits(paired=found.paired, val_from_train=found.val_from_train)
+    nature = DatasetTraits(paired=False, val_from_train=True)
     assigned = assign(plan_frame(found.videos), SplitConfig(fractions=(0.8, 0.1, 0.1)), 0, nature)
     assert assigned.protocol == "official"
     sides: dict[str, set[str]] = {}

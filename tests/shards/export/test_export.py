@@ -23,7 +23,7 @@ from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Video
 from semblance.manifests.storage.staging import NewFolder
 from semblance.shards import read
-from semblance.shards.export.registry import export
+from semblance.shards.export import export
 from tests.conftest import Run
 from tests.ingest.run.test_build import content
 from tests.shards import synthetic
@@ -258,7 +258,7 @@ def test_an_export_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     ):
         with pytest.raises(kind, match=words):
             export(str(out), "folder", str(to))
-    with pytest.raises(UsageError, match="There is no format 'zip'"):
+    with pytest.raises(UsageError, match="Unknown format 'zip'; --format takes deepfakebench, folder"):
         export(str(out), "zip", str(tmp_path / "zip"))
     assert [file.name for file in full.iterdir()] == ["thesis.txt"]
     empty = tmp_path / "empty"

@@ -17,8 +17,8 @@ from torch.nn.utils import parametrize
 
 from semblance.manifests.errors import UsageError
 from semblance.training import models
-from semblance.training.models import F3NetConfig, dct, frequency
-from semblance.training.models.f3net import F3Net, Mode
+from semblance.training.models import dct, frequency
+from semblance.training.models.f3net import F3Net, F3NetConfig, Mode
 from semblance.training.models.frequency import Fad, Lfs
 from semblance.training.models.mixblock import MixBlock
 from semblance.training.models.xception import Xception

@@ -15,7 +15,9 @@ from timm.layers import DropPath
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training import models
-from semblance.training.models import EfficientNetConfig, ModelConfig, ResNetConfig, efficientnet, resnet, weights
+from semblance.training.models import ModelConfig, efficientnet, resnet, weights
+from semblance.training.models.efficientnet import EfficientNetConfig
+from semblance.training.models.resnet import ResNetConfig
 from semblance.training.records import Batch
 
 SMALL = (ResNetConfig(arch="resnet10t.c3_in1k"), EfficientNetConfig(arch="tf_efficientnet_b0.ap_in1k"))

@@ -17,29 +17,18 @@ from semblance.training.evaluation.results import Row
 from semblance.training.evaluation.robustness import Change
 from semblance.training.evaluation.selective import Risk
 from semblance.training.inference.mc_dropout import UNCERTAIN
-from semblance.training.metrics import classification
-
-_TITLES: Final = {
-    "auc": "AUC",
-    "ap": "AP",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced acc.",
-    "eer": "EER",
-    "log_loss": "log loss",
-    "ece": "ECE",
-    "prevalence": "fakes",
-}
+from semblance.training.metrics.registry import METRICS
 
 
 def summary(result: Evaluation) -> list[list[str]]:
     """One line a run, by video: what a terminal shows. The first line is the heading."""
-    heading = ["model", "AUC", "95 %", "AP", "balanced acc.", "EER", "log loss", "ECE", "by frame AUC", "videos"]
-    lines = [heading]
+    shown_too = [metric for name, metric in METRICS.items() if metric.summary and name != "auc"]
+    lines = [["model", "AUC", "95 %", *(metric.title for metric in shown_too), "by frame AUC", "videos"]]
     for model in (name for name in result.judges if not name.endswith(MIRROR)):
         whole = [row for row in result.rows if row.model == model and row.method is None]
         video = next(row for row in whole if row.level == "video")
         frame = next(row for row in whole if row.level == "frame")
-        values = [shown(video.figures[name]) for name in ("ap", "balanced_accuracy", "eer", "log_loss", "ece")]
+        values = [shown(video.figures[metric.name]) for metric in shown_too]
         auc = video.figures["auc"]
         lines.append(
             [model, shown(auc), interval(auc), *values, shown(frame.figures["auc"]), f"{video.scored}/{video.listed}"]
@@ -137,12 +126,12 @@ def interval(one: Estimate) -> str:
 
 def _lines(rows: Sequence[Row]) -> list[list[str]]:
     heading = ["model", "level", "dataset", "compression", "method", "mark", "reals", "fakes", "videos"]
-    heading += [_TITLES[name] for name in classification.NAMES] + ["AUC, faceless at 0.5"]
+    heading += [metric.title for metric in METRICS.values()] + ["AUC, faceless at 0.5"]
     lines = [heading]
     for row in rows:
         place = [row.dataset or "all", row.compression or "all", row.method or "all"]
         counts = [str(row.reals), str(row.fakes), f"{row.scored}/{row.listed}"]
-        cells = [_both(row.figures[name], name in ("auc", "eer", "balanced_accuracy")) for name in classification.NAMES]
+        cells = [_both(row.figures[name], metric.interval) for name, metric in METRICS.items()]
         filled = _both(row.filled["auc"], False) if row.filled else "-"
         lines.append([row.model, row.level, *place, row.mark, *counts, *cells, filled])
     return lines
@@ -258,12 +247,13 @@ def _marked(text: str) -> Any:
 
 
 def _legend(draws: int) -> str:
+    notes = " ".join(f"{metric.title}: {metric.note}." for metric in METRICS.values() if metric.note)
     return (
         "A track's score is the mean logit of its pictures, a video's the maximum over its tracks; *video (mean)* "
         "takes their mean. *videos*: with a kept face, of those that the split lists; the last column scores the "
         "others at probability 0.5. Frame figures use the face's label and leave out faces of which it is unknown. "
-        "EER: linear interpolation of the ROC. ECE: 15 bins of equal mass. Intervals: the middle 95 % of "
-        f"{draws} draws of whole groups (the person seen, where the dataset names one for every video, else families)."
+        f"{notes} Intervals: the middle 95 % of {draws} draws of whole groups (the person seen, where the dataset "
+        "names one for every video, else families)."
     )
 
 
