@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from semblance.ingest.demo import dataset
-from semblance.ingest.demo import people as persons
+from semblance.ingest.demo.people import Person, forge, make_person
 from semblance.ingest.detector.door import DetectConfig, Detector
 from semblance.ingest.steps import crops
 from semblance.manifests.records import Face, Frame, Image
@@ -69,14 +69,14 @@ def main(least: int = 16) -> None:
             faces.append(found)
         return faces
 
-    def played(people: list[persons.Person], cast: tuple[int, ...]) -> list[Image]:
+    def played(people: list[Person], cast: tuple[int, ...]) -> list[Image]:
         return [dataset.scene_frame(people, cast, index) for index in INDICES]
 
     for cast in (*PAIRS, *((one,) for one in range(400))):
         taken = {one for other in pool for one in other}
         if taken & set(cast) or (len(cast) == 2 and len(pool) == TWOSOMES):
             continue
-        images = played([persons.person(one) for one in cast], cast)
+        images = played([make_person(one) for one in cast], cast)
         faces = faces_of(images, len(cast))
         found = hashes(images, faces) if faces else []
         if found and all(distance(found, one) >= least for one in pool.values()):
@@ -87,13 +87,13 @@ def main(least: int = 16) -> None:
     for cast in seen:
         chosen: list[tuple[int, int]] = []
         own: list[int] = []
-        people = [persons.person(one) for one in cast]
+        people = [make_person(one) for one in cast]
         rivals = [one for other, one in pool.items() if other != cast]
         plain = played(people, cast)
         for number in range(2):
             place, fits = number % len(cast), []
             for donor in sorted(set(DONORS) - set(cast) - {one for _, one in chosen}):
-                forged = [*people[:place], persons.forged(people[place], persons.person(donor)), *people[place + 1 :]]
+                forged = [*people[:place], forge(people[place], make_person(donor)), *people[place + 1 :]]
                 images = played(forged, cast)
                 found = hashes(images, seen[cast])
                 if found and altered(images, plain, seen[cast]) >= ALTERED:

@@ -46,7 +46,7 @@ def test_a_frame_list_that_does_not_fit_is_refused(demo: Path, run: Run, tmp_pat
     assert "columns video_id and frame_index" in said
     table.write_text("video_id,frame_index\ndfdc-nobody,1\n")
     said = run("ingest", "plan", "--dataset", "dfdc", "--root", demo, *words, expect=1).stderr
-    assert "dfdc-nobody; ids look like dfdc-" in said
+    assert "(first: dfdc-nobody); use ids such as dfdc-" in said
 
 
 def test_a_frame_list_is_built(built: Path, demo: Path, run: Run, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_the_doctor_knows_this_machine(run: Run) -> None:
     said = run("ingest", "doctor").stdout
     for word in ("facenet-pytorch", "pyav", "decord", "opencv-python-headless", "cores", "memory", "disk", "CUDA"):
         assert word in said
-    assert "MEND" not in said
+    assert "FIX" not in said
 
 
 @pytest.mark.parametrize("command", ["ingest", "manifests", "shards", "quality", "training"])

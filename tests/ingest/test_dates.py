@@ -69,7 +69,7 @@ def test_a_probed_split_follows_the_originals(filmed: Path) -> None:
         *["test"] * 2,
     ]
     assert all(video.split == side[video.family_id] for video in made.videos)
-    assert "dates: plausible creation times are in 20 of 20 containers" in " ".join(made.split_facts)
+    assert "dates: 20 of 20 containers have a plausible creation time" in " ".join(made.split_facts)
     silent = plan.make("folder", str(filmed), recipes.load("plan"))
     assert {video.date for video in silent.videos} == {None}
     assert silent.fingerprint != made.fingerprint
@@ -103,13 +103,13 @@ def some(count: int, **more: object) -> list[Video]:
 @pytest.mark.parametrize(
     ("stamps", "words", "dated"),
     [
-        ([*STAMPS, *STAMPS], "in 20 of 20 containers; they tell", 20),
-        ([*STAMPS, *STAMPS[:9], None], "in 19 of 20 containers; they tell", 19),  # 95 %
-        ([*STAMPS, *STAMPS[:8], None, "1970-01-01"], "in 18 of 20 containers, and 95% are needed", 0),
-        ([STAMPS[0]] * 20, "20 of 20 containers were created at", 0),
-        ([STAMPS[0]] * 11 + STAMPS[1:10], "11 of 20 containers were created at", 0),
-        ([None] * 20, "in 0 of 20 containers, and 95% are needed", 0),
-        (["2040-01-01"] * 20, "in 0 of 20 containers", 0),
+        ([*STAMPS, *STAMPS], "20 of 20 containers have a plausible creation time; it is that of", 20),
+        ([*STAMPS, *STAMPS[:9], None], "19 of 20 containers have a plausible creation time; it is that of", 19),  # 95 %
+        ([*STAMPS, *STAMPS[:8], None, "1970-01-01"], "18 of 20 containers have a plausible creation time, but 95%", 0),
+        ([STAMPS[0]] * 20, "20 of 20 containers share the creation time", 0),
+        ([STAMPS[0]] * 11 + STAMPS[1:10], "11 of 20 containers share the creation time", 0),
+        ([None] * 20, "0 of 20 containers have a plausible creation time, but 95% are needed", 0),
+        (["2040-01-01"] * 20, "0 of 20 containers have", 0),
     ],
 )
 def test_when_creation_times_are_taken(
@@ -125,7 +125,7 @@ def test_a_table_s_dates_are_never_mixed_with_others() -> None:
     videos = [*some(2, date="2020-01-01"), *some(1)]
     found, facts = dates.dated(videos, "/nowhere", TemporalConfig(probe=True, releases=True))
     assert list(found) == videos
-    assert "the table's" in facts[0]
+    assert "from the table" in facts[0]
     assert dates.dated(videos, "/nowhere", TemporalConfig()) == (videos, ())
 
 

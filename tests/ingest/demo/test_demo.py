@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Pictures
 
 from semblance.ingest.demo import dataset
-from semblance.ingest.demo import people as persons
+from semblance.ingest.demo.people import forge, make_person
 from semblance.ingest.detector.door import DetectConfig, Detector
 from semblance.ingest.sources.base import SYNTHETIC
 from semblance.manifests.errors import SemblanceError
@@ -135,10 +135,10 @@ def test_every_face_is_found_and_families_are_apart(detector: Detector) -> None:
     for cast, fakes in dataset.CASTS:
         if not cast:
             continue
-        people = [persons.person(number) for number in cast]
+        people = [make_person(number) for number in cast]
         casts = [people]
         for place, donor in fakes:
-            face = persons.forged(people[place], persons.person(donor))
+            face = forge(people[place], make_person(donor))
             casts.append([*people[:place], face, *people[place + 1 :]])
         for index in INDICES:
             for players in casts:

@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.ops import nms
 
-from semblance.ingest.demo import people as persons
+from semblance.ingest.demo.people import make_person, render
 from semblance.ingest.detector import door as faces
 from semblance.ingest.detector import mtcnn, openvino
 from semblance.ingest.detector.door import DetectConfig, Detector
-from semblance.ingest.steps import sampling
 from semblance.manifests.records import Image
 from semblance.quality import video
 from tests.benchmarks.detector import Find, compare
@@ -39,15 +38,15 @@ def check(images: list[Image], detector: Detector, reference: Find, least: int) 
 
 def frames_of(path: Path, step: int) -> list[Image]:
     total = video.probe(str(path)).frames_total or 0
-    return [frame.image for frame in sampling.decode(str(path), range(0, total, step), "pyav")]
+    return [frame.image for frame in video.frames(str(path), range(0, total, step), decoder="pyav")]
 
 
 def test_the_same_faces_on_invented_people(detector: Detector, reference: Find) -> None:
     images = []
     for number in (3, 11, 13, 20, 29, 31, 110, 57):
         for time in (0.0, 0.5):
-            people = [(persons.person(number), (320.0, 185.0), 0.98)]
-            images.append(persons.frame(people, persons.person(5).ground, time, 0.0, (640, 360)))
+            people = [(make_person(number), (320.0, 185.0), 0.98)]
+            images.append(render(people, make_person(5).background, time, 0.0, (640, 360)))
     found = compare(images, detector, reference)
     assert found.recall.faces >= 16
     assert found.recall.found == found.precision.found == 1
@@ -85,7 +84,7 @@ def test_converted_networks_give_the_modules_outputs() -> None:
 
 def test_what_came_before_changes_nothing(detector: Detector) -> None:
     rng = np.random.default_rng(1)
-    face = persons.frame([(persons.person(3), (320.0, 185.0), 0.98)], persons.person(5).ground, 0.0, 0.0, (640, 360))
+    face = render([(make_person(3), (320.0, 185.0), 0.98)], make_person(5).background, 0.0, 0.0, (640, 360))
     first = detector.find(face)
     for shape in ((97, 131, 3), (360, 640, 3), (721, 405, 3)):
         detector.find(rng.integers(0, 256, shape, dtype=np.uint8))
@@ -95,11 +94,11 @@ def test_what_came_before_changes_nothing(detector: Detector) -> None:
 
 def mixed() -> list[Image]:
     """Frames of two sizes with two faces, none, one, and noise."""
-    people = [(persons.person(3), (180.0, 185.0), 0.98), (persons.person(11), (460.0, 185.0), 0.8)]
-    ground = persons.person(5).ground
+    people = [(make_person(3), (180.0, 185.0), 0.98), (make_person(11), (460.0, 185.0), 0.8)]
+    ground = make_person(5).background
     noise = np.random.default_rng(2).integers(0, 256, (360, 640, 3), dtype=np.uint8)
-    two = persons.frame(people, ground, 0.0, 0.0, (640, 360))
-    one = persons.frame(people[:1], ground, 0.5, 0.0, (640, 360))
+    two = render(people, ground, 0.0, 0.0, (640, 360))
+    one = render(people[:1], ground, 0.5, 0.0, (640, 360))
     return [two, np.full((360, 640, 3), 90, np.uint8), one, noise, np.ascontiguousarray(two[:, :401]), one[:79]]
 
 
@@ -130,7 +129,7 @@ def test_a_batch_on_a_gpu_gives_what_each_frame_gives() -> None:
 @pytest.mark.parametrize("fault", [IndexError("mask does not fit"), RuntimeError("expected a non-empty list")])
 def test_degenerate_candidates_get_a_second_look(monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
     """facenet-pytorch raises where a candidate lies wholly outside: the frame is looked at with a border."""
-    image = persons.frame([(persons.person(0), (320.0, 185.0), 0.98)], persons.person(3).ground, 0.0, 0.0, (640, 360))
+    image = render([(make_person(0), (320.0, 185.0), 0.98)], make_person(3).background, 0.0, 0.0, (640, 360))
     (plain,) = Detector(DetectConfig()).find(image)
     find, detect, shapes = faces._facenet(DetectConfig()), MTCNN.detect, []
 

@@ -250,7 +250,7 @@ def test_sequence_by_sequence_gives_the_same(tmp_path: Path, faces: dict[str, by
     lay(tmp_path, {"real_train/1.tar.gz": archive(members)})
     work = job(tmp_path, {"sampling": {"n": 4}})
     together = process(work)
-    alone = [outcome for part in work.apart() for outcome in process(part)]
+    alone = [outcome for part in work.per_sequence() for outcome in process(part)]
     for ours, theirs in zip(together, alone, strict=True):
         assert [(s.row, s.picture) for s in ours.samples] == [(s.row, s.picture) for s in theirs.samples]
         times = {"seconds_decode": 0, "seconds_detect": 0, "seconds_total": 0}

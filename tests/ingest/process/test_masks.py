@@ -182,8 +182,8 @@ BAD: dict[str, tuple[Callable[[Path], object], int, str]] = {
     "short.mp4": (lambda path: write(path, drawn(480, 360, 17, 2)), 3, "no readable frame for 3 of the sampled frames"),
     "junk.mp4": (lambda path: path.write_bytes(b"junk" * 300), 0, "cannot be read"),
     "empty.mp4": (lambda path: path.write_bytes(b""), 0, "cannot be read"),
-    "gone.mp4": (lambda path: path.unlink(missing_ok=True), 0, "not there any more"),
-    "wide.mp4": (lambda path: write(path, drawn(480, 240, FRAMES, 3)), 0, "480x240, another shape"),
+    "gone.mp4": (lambda path: path.unlink(missing_ok=True), 0, "no longer exists"),
+    "wide.mp4": (lambda path: write(path, drawn(480, 240, FRAMES, 3)), 0, "480x240, another aspect ratio"),
 }
 
 
@@ -235,7 +235,7 @@ def test_a_mask_that_kills_its_decoder_costs_its_video_nothing(
         killer.join()
     assert kills
     assert (outcome.video["status"], len(outcome.samples), outcome.video["masks"]) == ("ok", 1, 0)
-    assert outcome.video["mask_note"] == "with its mask video the video ended in crashed, so that it was read without"
+    assert outcome.video["mask_note"] == "processing stopped (crashed) with the mask video, so masks were not read"
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +255,7 @@ def test_a_build_stores_masks_and_says_what_lacks(masked: tuple[Path, str]) -> N
     samples = manifests.scan(str(out)).collect()
     counts = {path: samples.filter(pl.col("video_id").str.ends_with(path))["mask"].sum() for path in ("a", "0", "1")}
     assert counts == {"a": 0, "0": N, "1": 0}
-    assert f"masks: {N} stored beside {2 * N} crops of fakes" in said
+    assert f"masks: {N} stored with {2 * N} crops of fakes" in said
     assert "fake/1.mp4: the dataset has no mask video for it" in said
     described = json.loads((out / "dataset.json").read_text())
     assert described["counts"]["masks"] == {"stored": N, "fake_crops": 2 * N, "videos_lacking": 1}

@@ -194,7 +194,7 @@ def test_bad_words_get_one_sentence(demo: Path, run: Run, tmp_path: Path) -> Non
         (("--set", "gates.blur=soft"), 2, "wrong value for 'gates.blur'"),
         (("--set", "gates"), 2, "has no value"),
         (("--recipe", "nope"), 2, "There is no recipe 'nope'"),
-        (("--root", tmp_path / "absent"), 1, "does not exist; name the folder of the dataset"),
+        (("--root", tmp_path / "absent"), 1, "does not exist; pass the folder of the dataset"),
         (("--dataset", "nope"), 2, "--dataset takes celebdf, dfdc, "),
         (("--scheduler", "tcp://127.0.0.1:9"), 1, "No Dask scheduler answers"),
     ):

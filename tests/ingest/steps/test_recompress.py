@@ -173,7 +173,7 @@ def test_frames_that_are_lost_when_encoded_are_a_status(
     row = done(demo, family[0], detector, crf=40).outcome.video
     assert row["status"] == "decode_error"
     assert row["status"] in FAILURES
-    assert "is lost when the video is encoded once more" in row["error"]
+    assert "is missing after re-encoding the video" in row["error"]
 
 
 def test_nothing_is_left_of_the_new_video_after_its_child_is_killed(
@@ -205,9 +205,7 @@ def test_encoding_is_given_its_time() -> None:
 def test_packed_pictures_are_no_video(tmp_path: Path) -> None:
     packed = archive({f"1/real/0/{i}.png": png(face(i, 96)) for i in range(3)})
     lay(tmp_path, {"real_train/1.tar": packed, "real_test/1.tar": packed})
-    with pytest.raises(
-        UsageError, match=r"encodes whole videos, and real_test/1.tar at .* holds pictures that are none"
-    ):
+    with pytest.raises(UsageError, match=r"encodes videos, but real_test/1.tar at .* contains pictures"):
         plan.make("wilddeepfake", str(tmp_path), recipes.load("plan", ("recompress.crf=40",)))
 
 

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from semblance.ingest.steps.sampling import SamplingConfig, at_rate, runs, spread, wanted
+from semblance.ingest.steps.sampling import SamplingConfig, at_rate, clip_frames, evenly, wanted
 
 TOTAL = st.integers(0, 5000)
 
 
 @given(total=TOTAL, n=st.integers(1, 400))
-def test_spread_covers_the_whole_length_evenly(total: int, n: int) -> None:
-    found = spread(total, n)
+def test_evenly_covers_the_whole_length_evenly(total: int, n: int) -> None:
+    found = evenly(total, n)
     assert len(found) == min(n, total)
     assert found == sorted(set(found))
     assert all(0 <= index < total for index in found)
@@ -41,8 +41,8 @@ def test_at_rate_is_never_finer_than_the_video(total: int, fps: float, rate: flo
 
 
 @given(total=TOTAL, clips=st.integers(1, 10), length=st.integers(1, 40), stride=st.integers(1, 8))
-def test_runs_are_runs(total: int, clips: int, length: int, stride: int) -> None:
-    found = runs(total, clips, length, stride)
+def test_clip_frames_are_runs(total: int, clips: int, length: int, stride: int) -> None:
+    found = clip_frames(total, clips, length, stride)
     assert found == sorted(set(found))
     assert all(0 <= index < total for index in found)
     span = (length - 1) * stride + 1

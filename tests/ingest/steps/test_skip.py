@@ -37,5 +37,5 @@ def test_a_build_of_key_frames(demo: Path, tmp_path: Path, run: Run) -> None:
 
 
 def test_masks_need_exact_frames() -> None:
-    with pytest.raises(UsageError, match="masks lie on exact frames"):
+    with pytest.raises(UsageError, match="masks belong to exact frames"):
         recipe.load("plan", ["masks=true", "decode.skip=nonref"])

@@ -6,19 +6,18 @@ from collections import defaultdict
 
 import numpy as np
 
-from semblance.ingest.demo import people as persons
+from semblance.ingest.demo.people import Person, make_person, render
 from semblance.ingest.detector.door import DetectConfig, Detector, weights
 from semblance.ingest.steps.tracks import TrackConfig, link
 from semblance.manifests.records import Face, Frame, Image
 
 SIZE = (640, 360)
-Person = persons.Person
 
 
 def scene(cast: list[tuple[Person, float]]) -> Image:
     """People at these places from left to right of the list, the last in front."""
     people = [(person, (x, 185.0), 0.98) for person, x in cast]
-    return persons.frame(people, persons.person(3).ground, 0.0, 0.0, SIZE)
+    return render(people, make_person(3).background, 0.0, 0.0, SIZE)
 
 
 def tracks(detector: Detector, images: list[Image], step: float = 0.1) -> list[list[Face]]:
@@ -45,11 +44,11 @@ def test_a_small_frame_has_no_face(detector: Detector) -> None:
 
 
 def test_results_have_a_total_order_and_repeat(detector: Detector) -> None:
-    image = scene([(persons.person(114), 160), (persons.person(118), 470)])
+    image = scene([(make_person(114), 160), (make_person(118), 470)])
     found = detector.find(image)
     assert len([face for face in found if face.confidence > 0.95]) == 2
     assert found == sorted(found, key=lambda face: (-face.confidence, face.box))
-    detector.find(scene([(persons.person(0), 320)]))
+    detector.find(scene([(make_person(0), 320)]))
     assert detector.find(image) == found
 
 
@@ -59,12 +58,12 @@ def test_weights_are_hashed_without_torch() -> None:
 
 
 def test_one_person_is_one_track(detector: Detector) -> None:
-    found = tracks(detector, [scene([(persons.person(0), 250 + 6 * i)]) for i in range(10)])
+    found = tracks(detector, [scene([(make_person(0), 250 + 6 * i)]) for i in range(10)])
     assert {face.track for faces in found for face in faces} == {0}
 
 
 def test_persons_who_cross_share_no_track(detector: Detector) -> None:
-    ours, theirs = persons.person(114), persons.person(118)
+    ours, theirs = make_person(114), make_person(118)
     truth = [{"a": 140 + 18.0 * i, "b": 500 - 18.0 * i} for i in range(21)]
     images = [scene([(ours, places["a"]), (theirs, places["b"])]) for places in truth]
     seen = owners(tracks(detector, images), truth)
@@ -73,23 +72,23 @@ def test_persons_who_cross_share_no_track(detector: Detector) -> None:
 
 
 def test_one_who_leaves_and_returns_gets_a_new_track(detector: Detector) -> None:
-    there, empty = scene([(persons.person(0), 320)]), scene([])
+    there, empty = scene([(make_person(0), 320)]), scene([])
     found = tracks(detector, [there, there, empty, there, there])
     assert [[face.track for face in faces] for faces in found] == [[0], [0], [], [1], [1]]
 
 
 def test_a_hard_cut_begins_new_tracks(detector: Detector) -> None:
     """Another person at the very same place, before another ground and before the same one."""
-    before = persons.frame([(persons.person(0), (320.0, 185.0), 0.98)], persons.person(0).ground, 0, 0, SIZE)
-    after = persons.frame([(persons.person(33), (320.0, 185.0), 0.98)], persons.person(33).ground, 0, 0, SIZE)
-    swapped = persons.frame([(persons.person(33), (320.0, 185.0), 0.98)], persons.person(0).ground, 0, 0, SIZE)
+    before = render([(make_person(0), (320.0, 185.0), 0.98)], make_person(0).background, 0, 0, SIZE)
+    after = render([(make_person(33), (320.0, 185.0), 0.98)], make_person(33).background, 0, 0, SIZE)
+    swapped = render([(make_person(33), (320.0, 185.0), 0.98)], make_person(0).background, 0, 0, SIZE)
     for cut in (after, swapped):
         found = tracks(detector, [before, before, cut, cut])
         assert [[face.track for face in faces] for faces in found] == [[0], [0], [1], [1]]
 
 
 def test_a_long_gap_begins_new_tracks(detector: Detector) -> None:
-    image = scene([(persons.person(0), 320)])
+    image = scene([(make_person(0), 320)])
     found = tracks(detector, [image, image], step=60.0)
     assert [[face.track for face in faces] for faces in found] == [[0], [1]]
 
