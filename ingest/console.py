@@ -21,7 +21,7 @@ LINE: Final = 600  # characters of a printed line: names may have thousands
 
 
 def plan_tables(plan: Plan) -> list[Table]:
-    """Videos found against the full dataset (where its size is known), by part and by split."""
+    """Tables of the videos: share of the full dataset (if its size is known), by part, by split."""
     coverage = [_coverage_table(plan)] if plan.discovery.coverage else []
     return [*coverage, _parts_table(plan), _splits_table(plan)]
 

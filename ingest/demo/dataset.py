@@ -64,7 +64,7 @@ _NOTE: Final = """SYNTHETIC
 Nobody in these videos exists. `ingest demo` made them from one photograph (NASA's portrait of the astronaut
 Eileen Collins, public domain, as shipped with scikit-image) by warping, recolouring and re-lighting it into
 invented people before invented backgrounds; the forgeries blend one invented face into another's video.
-They stand in DFDC's layout to try Semblance out. They are no part of DFDC, and no basis for any claim about it.
+They use DFDC's layout so that Semblance can be tried out. They are not part of DFDC and support no claim about it.
 """
 
 

@@ -27,7 +27,7 @@ _FORM: Final = 2  # version of the cached networks: pixels in, normalisation ins
 _SIDE: Final = {"pnet": 12, "rnet": 24, "onet": 48}  # px of the traced example
 
 # One stream on one thread, not pinned (two pinned processes share core 0), and 32 bits even if the processor has
-# bfloat16. With these settings the same input gives the same bits, whatever else runs.
+# bfloat16. With these settings the same input gives the same bits under any load.
 _CPU: Final = {
     "INFERENCE_NUM_THREADS": 1,
     "NUM_STREAMS": 1,
