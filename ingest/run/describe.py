@@ -1,4 +1,4 @@
-"""What was built: dataset.json, and the tables at the end."""
+"""Description of a build: dataset.json, and the table shown at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PACKAGES: Final = (
 
 
 def versions() -> dict[str, str]:
-    """What the result depends on beside the recipe."""
+    """Versions of everything besides the recipe that affects the result; "absent" if not installed."""
     found = {"python": platform.python_version(), "schema": str(schema.VERSION)}
     for package in _PACKAGES:
         try:
@@ -41,7 +41,7 @@ def versions() -> dict[str, str]:
 
 
 def describe(plan: Plan, out: str) -> dict[str, Any]:
-    """The content of dataset.json, counted from what is on disk; CARD.md is made from it alone."""
+    """The content of dataset.json, counted from the files on disk; CARD.md is made from it."""
     return {
         "dataset": plan.source.name,
         "fingerprint": plan.fingerprint,
@@ -54,19 +54,22 @@ def describe(plan: Plan, out: str) -> dict[str, Any]:
         "datasheet": asdict(plan.source.info.datasheet),
         "identity_note": plan.source.info.identity_note,
         "facts": [f"{sentence}: {count}" for sentence, count in plan.discovery.facts] + [*plan.dated],
-        "protocols": asdict(plan.said),
+        "protocols": asdict(plan.notes),
         "leaks": found_leaks(out, plan.protocol),
     }
 
 
 def failures(description: Mapping[str, Any]) -> int:
-    """Videos whose status counts against the error budget."""
+    """The number of videos whose status counts against the error budget."""
     statuses = description["counts"]["statuses"]
     return sum(count for status, count in statuses.items() if status in FAILURES)
 
 
 def by_split_and_method(out: str) -> pl.DataFrame:
-    """One row a split, label and method: videos, failed, faces, kept, rejected, and rejects by reason."""
+    """One row per split, label and method.
+
+    Columns: videos, failed, faces, kept, rejected, and why (rejected faces by reason).
+    """
     keys = ["split", "label", "method"]
     videos = (
         scan(out, "videos")

@@ -19,7 +19,7 @@ from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Video
 from semblance.manifests.splits import DatasetTraits, SplitConfig, assign, plan_frame
 from semblance.shards.tar import ArchiveConfig
-from tests.ingest.archives import archive, bomb, entry, lay
+from tests.ingest.archives import archive, bomb, entry, write_tree
 from tests.ingest.trees import discover as discover_tree
 from tests.ingest.trees import kinds
 
@@ -39,7 +39,7 @@ ONE = archive(sequence("1/real/0", 10, 9, 0) | sequence("1/real/1", 5), packed=T
 @pytest.mark.parametrize("name", ["1.tar.gz", "1.TAR.GZ", "1.tgz", "1.tar"])
 def test_layout(folder: str, name: str, tmp_path: Path) -> None:
     """The folder's spelling and the archive's suffix tell nothing else: a .tar.gz is often a plain tar."""
-    lay(tmp_path, {f"{folder}/{name}": ONE})
+    write_tree(tmp_path, {f"{folder}/{name}": ONE})
     found = source("wilddeepfake").discover(str(tmp_path), storage.walk(str(tmp_path)))
     first, second = found.videos
     assert (first.video_id, first.path, first.member) == ("wilddeepfake-real_train-1-0", f"{folder}/{name}", "1/real/0")
