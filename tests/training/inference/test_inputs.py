@@ -1,4 +1,4 @@
-"""What training sees and what prediction sees of the same crop: the same tensor, bit for bit."""
+"""Training and prediction turn the same crop into the same tensor, bit for bit."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from semblance.training import augment
 from semblance.training.augment.config import AugmentConfig
 from semblance.training.data import query
 from semblance.training.data.loader import Loader
+from semblance.training.data.worker import SampleTransform
 from semblance.training.inference import predictor
 
 
 @pytest.mark.parametrize("side", [17, 32, 64, 75])  # smaller than the stored crops, as large, larger
 @pytest.mark.parametrize("augmented", [True, False])
 def test_training_and_prediction_see_the_same_tensors(ffpp: Path, side: int, augmented: bool) -> None:
-    chosen = query.choose([str(ffpp)], "train")
-    transform = augment.build(AugmentConfig(p=0, size=side)) if augmented else None
-    trained = list(Loader(chosen, batch=8, transform=transform, size=side))
+    selection = query.select([str(ffpp)], "train")
+    transform = SampleTransform(image=augment.build(AugmentConfig(p=0, size=side)) if augmented else None)
+    trained = list(Loader(selection, batch=8, transform=transform, size=side))
     rows = {row["sample_id"]: row for row in manifests.scan(str(ffpp)).collect().iter_rows(named=True)}
     names = [name for batch in trained for name in batch.sample_ids]
     crops = [codec.decode(read.fetch(str(ffpp), rows[name])) for name in names]

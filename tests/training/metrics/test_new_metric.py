@@ -14,7 +14,7 @@ from semblance.training.evaluation.report import page
 from semblance.training.metrics import registry
 from semblance.training.metrics.classification import Floats, Judged
 from semblance.training.metrics.registry import METRICS, Metric, Weighted
-from tests.training import judges
+from tests.training import untrained
 from tests.training.metrics.test_metrics import rows
 
 
@@ -49,13 +49,13 @@ def test_a_metric_is_one_entry(seed: int) -> None:
 
 
 def test_every_page_shows_it(ffpp: Path, tmp_path: Path) -> None:
-    run = judges.make(tmp_path / "run", [ffpp], gain=9)
+    run = untrained.make(tmp_path / "run", [ffpp], gain=9)
     with METRICS.added(TPR.name, TPR):
         result = evaluate.evaluate([str(ffpp)], [str(run)], Options(draws=20), say=lambda _: None)
         summary, markdown, html = page.summary(result), page.markdown(result), page.html(result)
     row = next(row for row in result.rows if row.level == "video" and row.method is row.compression is None)
     figure = row.figures[TPR.name]
-    rows_ = evaluate.predictions.of_videos(result.videos, result.predictions["run"], result.judges["run"])
+    rows_ = evaluate.predictions.of_videos(result.videos, result.predictions["run"], result.predictors["run"])
     fpr, tpr, _ = sk.roc_curve(*rows_.drop_nulls("logit").select("label", "logit"), drop_intermediate=False)
     assert figure.value == pytest.approx(tpr[fpr <= 0.01].max())
     assert figure.low is not None

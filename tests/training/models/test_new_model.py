@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from semblance.manifests.config import parse
 from semblance.manifests.errors import UsageError
 from semblance.training import recipes
-from semblance.training.loop.fit import Machine, fit
+from semblance.training.loop.fit import FitOptions, fit
+from semblance.training.loop.machine import Machine
 from semblance.training.models import MODELS, Model, ModelConfig, build, register
 from semblance.training.models.base import Head
 from semblance.training.recipes import NAMED, TrainingRecipe
@@ -78,7 +79,8 @@ def test_a_model_and_its_recipe_are_all_that_training_needs(dfdc: Path, tmp_path
     assert recipe.model_dump(mode="json")["model"] == {"pretrained": "none", "kind": "patch", "dim": 12}
     assert recipes.load("resnet50", ["model.kind=patch"]).model == PatchConfig()
     run = RunDir(tmp_path / "run")
-    fit([str(dfdc)], recipe, run, machine=Machine(accelerator="cpu", workers=0), tracking=None, say=lambda _: None)
+    options = FitOptions(machine=Machine(accelerator="cpu", workers=0), tracking=None)
+    fit([str(dfdc)], recipe, run, options, say=lambda _: None)
     trained = checkpoint.trained(run.best)
     assert trained.recipe == recipe
     assert isinstance(trained.model, Patch)
