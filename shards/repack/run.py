@@ -107,7 +107,7 @@ def _describe(repack: Repack, to: str) -> dict[str, Any]:
         "split": repack.assigned.protocol,
         "recipe": before["recipe"] | {"split": repack.config.model_dump(mode="json")},
         "counts": card.counts(to, masks=before["recipe"]["masks"]),
-        "leaks": card.found_leaks(to, repack.assigned.protocol),
+        "leaks": card.found_leaks(to, repack.assigned.protocol, repack.config.against),
         "protocols": asdict(repack.assigned.said),
         "repacked": [*before.get("repacked", ()), repack.step()],
     }

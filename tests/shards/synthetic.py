@@ -79,7 +79,7 @@ def build(
         "identity_note": "These people do not exist.",
         "facts": ["videos that do not exist: all"],
         "protocols": asdict(assigned.said),
-        "leaks": found_leaks(str(out), assigned.protocol),
+        "leaks": found_leaks(str(out), assigned.protocol, recipe.split.against),
     }
     build_folder.finish(str(out), description, card(description))
     return table
