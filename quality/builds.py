@@ -116,7 +116,8 @@ def sample_rows(builds: Sequence[Audited], numbered: pl.DataFrame, numbers: Sequ
             continue
         sizes = scan(build.name, "videos").select("video_id", "width", "height")
         columns = ["sample_id", "video_id", "shard", "tar_offset", "tar_bytes", "frame_index", "track"]
-        rows = scan(build.name, flags=False).select(*columns, "frame_phash", "phash", "crop_x0", "crop_y0", "crop_side")
+        columns += ["sha256", "frame_phash", "phash", "crop_x0", "crop_y0", "crop_side"]
+        rows = scan(build.name, flags=False).select(columns)
         keys = wanted["video_id"].implode()
         parts.append(
             rows.filter(pl.col("video_id").is_in(keys))
