@@ -23,18 +23,20 @@ _SHARED: Final = 2  # place of the count in a row of the table of leaks
 def show(audit: Audit, console: Console) -> None:
     """Print the verdict, then everything that it rests on."""
     _say(verdict(audit), console)
-    for one in audit.builds:
+    for build in audit.builds:
         console.print()
-        _list(one.findings, console)
-        if len(one.problems) > _NAMED:
-            _say(f"`shards verify {one.build.name}` lists all {len(one.problems):,} broken laws", console)
-        console.print(_coverage_table(one))
-        console.print(_leak_table(audit, one))
-        for sentence in sentences(audit, one):
+        _list(build.findings, console)
+        if len(build.problems) > _NAMED:
+            _say(f"`shards verify {build.build.name}` lists all {len(build.problems):,} broken laws", console)
+        console.print(_coverage_table(build))
+        console.print(_leak_table(audit, build))
+        for sentence in sentences(audit, build):
             _say(sentence, console)
-    if audit.across:
-        console.print()
-        _list(audit.across, console)
+    for (one, other), findings in audit.across.items():
+        if findings:
+            console.print()
+            _say(f"between {one} and {other}:", console)
+            _list(findings, console)
     for (first, second), rows in audit.between.items():
         if rows.height:
             console.print()

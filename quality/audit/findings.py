@@ -107,14 +107,17 @@ def of_leaks(build: Audited, table: pl.DataFrame) -> Iterator[Finding]:
 
 
 def of_two_builds(table: pl.DataFrame) -> Iterator[Finding]:
-    """What one of two builds tests and the other trains or validates with: promised or not."""
-    rows = table.drop_nulls("other").filter(pl.col("breaks") | pl.col("kind").is_in(_UNPROMISED))
-    for (one, other, kind, breaks), leaking in rows.group_by(["build", "other", "kind", "breaks"], maintain_order=True):
+    """What one of two builds tests and the other trains or validates with, promised or not.
+
+    ``table`` holds the leaks of these two that are not accepted (columns: ``leak_table.LEAKS``).
+    """
+    rows = table.filter(pl.col("breaks") | pl.col("kind").is_in(_UNPROMISED))
+    for (kind, breaks), leaking in rows.group_by(["kind", "breaks"], maintain_order=True):
         yield Finding(
             level="broken" if breaks else "warning",
             law="copies" if kind in ("bytes", "near_duplicate", "shared_recording") else leaks.LAW,
-            what=f"between {one} and {other}: {counted(leaking.height, str(kind))} in test of the one and in train or "
-            f"val of the other{'' if breaks else ', which not both protocols keep apart'}",
+            what=f"{counted(leaking.height, str(kind))} in test of one build and in train or val of another"
+            f"{'' if breaks else ', which not both protocols keep apart'}",
             remedy="Do not train on the one and test on the other: `quality audit --to FILE` lists every leak.",
             ids=tuple(leaking["id"]),
         )

@@ -48,12 +48,12 @@ class BuildAudit:
 class Audit:
     """The builds, the near-duplicates, and all ids that leak (columns: ``leak_table.LEAKS``).
 
-    ``across``: findings between builds; ``copies``: confirmed pairs between them; ``between``: what every two builds
-    share, a row a kind and pair of splits; ``idle``: names of ``allow`` that are no leak.
+    Of every two builds: ``across`` are the findings, ``copies`` the confirmed pairs, ``between`` what they share, a
+    row a kind and pair of splits. ``idle``: names of ``allow`` that are no leak.
     """
 
     builds: tuple[BuildAudit, ...]
-    across: tuple[Finding, ...]
+    across: dict[tuple[str, str], tuple[Finding, ...]]
     between: dict[tuple[str, str], pl.DataFrame]
     copies: dict[tuple[str, str], pl.DataFrame]
     near: Near | None
@@ -63,7 +63,8 @@ class Audit:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Those of all builds and between them, worst first."""
-        return judge.ordered([*(found for one in self.builds for found in one.findings), *self.across])
+        own = [found for one in self.builds for found in one.findings]
+        return judge.ordered([*own, *(found for several in self.across.values() for found in several)])
 
     def failing(self) -> pl.DataFrame:
         """The leaks that break the audit."""
@@ -124,7 +125,10 @@ def audit(
             _one(build, place, numbered, hashed, wrong, pictures[place], duplicates, attributes)
             for place, build in enumerate(builds)
         ),
-        across=tuple(judge.of_two_builds(wrong)),
+        across={
+            (one, other): judge.ordered(judge.of_two_builds(wrong.filter(build=one, other=other)))
+            for one, other in names.values()
+        },
         between={names[pair]: rows for pair, rows in counts.items()},
         copies={names[pair]: _copies(duplicates, numbered, *pair) for pair in pairs},
         near=duplicates,

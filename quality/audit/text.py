@@ -31,7 +31,12 @@ def verdict(audit: Audit) -> str:
             for one in audit.builds
             if (own := [found.what for found in one.findings if found.level == level])
         ]
-        parts += [found.what for found in audit.across if found.level == level]
+        parts += [
+            f"between {one} and {other}: {found.what}"
+            for (one, other), several in audit.across.items()
+            for found in several
+            if found.level == level
+        ]
         return f"{head}{beside}: {'; '.join(parts)}"
     builds = ", ".join(f"{one.build.name} under {one.build.protocol}" for one in audit.builds)
     if accepted:
@@ -145,7 +150,6 @@ def to_json(audit: Audit) -> dict[str, Any]:
         "verdict": verdict(audit),
         "level": judge.level(audit.findings),
         "broken": audit.broken,
-        "findings": [asdict(found) for found in audit.across],
         "builds": [
             {
                 "build": one.build.name,
@@ -159,7 +163,13 @@ def to_json(audit: Audit) -> dict[str, Any]:
             for one in audit.builds
         ],
         "between": [
-            {"build": one, "other": other, "shared": rows.to_dicts()} for (one, other), rows in audit.between.items()
+            {
+                "build": one,
+                "other": other,
+                "findings": [asdict(found) for found in audit.across[one, other]],
+                "shared": rows.to_dicts(),
+            }
+            for (one, other), rows in audit.between.items()
         ],
         "leaks": audit.leaks.group_by("build", "other", "column", "kind")
         .agg(pl.len().alias("ids"), pl.col("breaks").sum(), pl.col("allowed").sum())

@@ -66,7 +66,8 @@ def write(out: str, *, compare: str | None = None, share: bool = False, attribut
 
 def _findings(judged: Audit) -> tuple[Finding, ...]:
     """Those of the build that the page is about, and those between it and the one that it is compared with."""
-    return ordered([*judged.builds[0].findings, *judged.across])
+    between = [found for several in judged.across.values() for found in several]
+    return ordered([*judged.builds[0].findings, *between])
 
 
 def to_json(judged: Audit) -> dict[str, Any]:

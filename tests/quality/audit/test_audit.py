@@ -115,8 +115,8 @@ def test_clips_of_another_build_are_found(built: Path, planted: Path, demo: Path
     two = audit([str(planted), str(built)])
     found = two.copies[str(planted), str(built)]
     said = run("quality", "report", planted, "--compare", built).stdout
-    assert two.across
-    for one in two.across:
+    assert two.across[str(planted), str(built)]
+    for one in two.across[str(planted), str(built)]:
         assert f"{one.level}: {one.what}" in said
     page = (planted / "report/index.html").read_text()
     assert f"{found.height} pairs of videos of two families, one in each" in page
@@ -165,8 +165,9 @@ def test_what_one_build_trains_with_another_must_not_test(planted: Path, built: 
     between = found.leaks.filter(pl.col("other").is_not_null())
     promised = between["kind"] != "shared_recording"  # of recordings family promises nothing
     assert between["breaks"].equals(promised)
-    assert {one.level for one in found.across} == {"broken" if breaks else "warning" for breaks in promised}
-    assert sum(len(one.ids) for one in found.across) == between.height
+    across = found.across[str(planted), str(built)]
+    assert {one.level for one in across} == {"broken" if breaks else "warning" for breaks in promised}
+    assert sum(len(one.ids) for one in across) == between.height
     for one, other in between.select("side", "other_side").iter_rows():
         assert (one == "test") != (other == "test")
     for row in between.filter(pl.col("kind") == "near_duplicate").iter_rows(named=True):
