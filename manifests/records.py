@@ -107,6 +107,26 @@ class SourceFinding:
     reason: str
 
 
+Level = Literal["broken", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One judgement on a build, for every page that shows one.
+
+    ``broken``: a law, or what the active split promises, does not hold; ``warning``: it holds, and what is trained or
+    tested on the build may still mislead; ``note``: what could not be looked at. ``law`` is one word for what was
+    looked at. ``what`` is a phrase with its counts and without ids, ``remedy`` a sentence or empty. ``ids`` are the
+    videos, people or pictures in question, all of them: a page that is shared leaves them out.
+    """
+
+    level: Level
+    law: str
+    what: str
+    remedy: str = ""
+    ids: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Properties:
     """What a container says and its packets show; ``None`` is unknown."""

@@ -47,9 +47,9 @@ def counts(out: str, *, masks: bool) -> dict[str, Any]:
     }
 
 
-def found_leaks(out: str, protocol: str) -> list[str]:
-    """``leaks`` of dataset.json: who stands on two sides of each protocol, as far as the plan's rows tell."""
-    return leaks.sentences(scan(out, "plan").collect(), protocol)
+def found_leaks(out: str, protocol: str, against: str = "recording") -> list[str]:
+    """``leaks`` of dataset.json: the findings on the active split, and what is shared under each protocol."""
+    return leaks.sentences(scan(out, "plan").collect(), protocol, against)
 
 
 def mask_counts(out: str) -> dict[str, int]:

@@ -29,7 +29,11 @@ def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Read every byte: hashes, members, pictures, notes.")] = False,
     most: Annotated[int, typer.Option("--most", help="How many problems to print.")] = 50,
 ) -> None:
-    """Check a build against its plan and receipts; exit code 1 where anything does not fit."""
+    """Check a build against its plan and receipts, and its active split for leaks.
+
+    Exit code 1 if a file or row does not fit, or if the active split (official too) leaks families, people,
+    recordings or held-out methods that its protocol keeps apart. `quality audit` also compares the pictures.
+    """
     from semblance.shards.verify import verify as check
 
     report = check(out, deep=deep)
@@ -37,12 +41,16 @@ def verify(
         print(plain(problem), file=sys.stderr)
     if len(report.problems) > most:
         print(f"... and {len(report.problems) - most} more", file=sys.stderr)
+    for leak in report.leaks:
+        more = f" and {len(leak.ids) - 3:,} more" if len(leak.ids) > 3 else ""
+        print(f"{leak.level}: {plain(leak.what)}: {plain(', '.join(leak.ids[:3]))}{more}", file=sys.stderr)
     looked = f"{report.shards} shards, {report.videos} videos, {report.samples} samples, {report.rejects} rejects"
     how = "every byte read" if deep else "sizes and rows; --deep reads every byte"
-    if report.problems:
-        print(f"{plain(out)}: {len(report.problems)} problems in {looked} ({how})")
+    state = f"{len(report.problems)} problems" if report.problems else "bytes are whole" if report.leaking else "whole"
+    leaking = ", but the active split leaks" if report.leaking else ""
+    print(f"{plain(out)}: {state}{leaking}: {looked} ({how})")
+    if report.problems or report.leaking:
         raise SystemExit(1)
-    print(f"{plain(out)}: whole: {looked} ({how})")
 
 
 @app.command()

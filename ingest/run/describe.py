@@ -55,7 +55,7 @@ def describe(plan: Plan, out: str) -> dict[str, Any]:
         "identity_note": plan.source.info.identity_note,
         "facts": [f"{sentence}: {count}" for sentence, count in plan.discovery.facts] + [*plan.dated],
         "protocols": asdict(plan.notes),
-        "leaks": found_leaks(out, plan.protocol),
+        "leaks": found_leaks(out, plan.protocol, plan.recipe.split.against),
     }
 
 

@@ -108,7 +108,7 @@ def _describe(repack: Repack, to: str) -> dict[str, Any]:
         "versions": before["versions"] | {"schema": str(schema.VERSION)},  # the tables are written by this one
         "recipe": before["recipe"] | {"split": repack.config.model_dump(mode="json")},
         "counts": card.counts(to, masks=before["recipe"]["masks"]),
-        "leaks": card.found_leaks(to, repack.assigned.protocol),
+        "leaks": card.found_leaks(to, repack.assigned.protocol, repack.config.against),
         "protocols": asdict(repack.assigned.said),
         "repacked": [*before.get("repacked", ()), repack.step()],
     }

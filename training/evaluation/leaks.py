@@ -1,4 +1,4 @@
-"""Who stands both on the train side that a run learned from and on the side that it is evaluated on."""
+"""Videos, families, people and recordings that a run was trained on and is now evaluated on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from semblance.manifests import build_files, leaks, scan
+from semblance.manifests import build_files, leaks, overlap, scan
 from semblance.manifests.errors import SemblanceError
 from semblance.training.inference.predictor import Predictor
 
@@ -66,15 +66,13 @@ def _plan(out: str, split_column: str, side: str) -> pl.DataFrame:
 
 
 def _shared(before: pl.DataFrame, now: pl.DataFrame, trained: str, evaluated: str) -> list[Leak]:
-    both = _ids(before).join(_ids(now), on=["kind", "dataset", "id"]).sort("id")
+    """What two selections of videos share: the law between two plans, one of which trains on what the other tests."""
+    both = overlap.crossing(
+        overlap.between(before.with_columns(split=pl.lit("train")), now.with_columns(split=pl.lit("test")))
+    )
     found = []
     for kind, word in _KINDS.items():
-        shared = both.filter(pl.col("kind") == kind)["id"]
+        shared = both.filter(pl.col("kind") == kind)["id"].sort()
         if len(shared):
             found.append(Leak(kind=word, count=len(shared), example=shared[0], trained=trained, evaluated=evaluated))
     return found
-
-
-def _ids(rows: pl.DataFrame) -> pl.DataFrame:
-    sided = rows.with_columns(video="video_id", side=pl.lit(None))
-    return leaks.holders(sided, list(_KINDS)).select("kind", "dataset", "id").unique()

@@ -15,8 +15,10 @@ pytestmark = pytest.mark.shared
 SAMPLED = 4  # frames per video
 
 
-def build(dataset: str, shared: Path, run: Run, out: Path, *options: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Build a sample collection and check what holds for all; returns videos joined with their truth, and samples."""
+def build(
+    dataset: str, shared: Path, run: Run, out: Path, *options: str, leaking: bool = False
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The build's videos beside their truth, and its samples; what every set must show is checked."""
     root = shared / "data" / dataset
     run(
         "ingest",
@@ -31,7 +33,8 @@ def build(dataset: str, shared: Path, run: Run, out: Path, *options: str) -> tup
         f"sampling.n={SAMPLED}",
         *options,
     )
-    assert "whole" in run("shards", "verify", out, "--deep").stdout
+    said = run("shards", "verify", out, "--deep", expect=int(leaking)).stdout
+    assert ("bytes are whole, but the active split leaks" if leaking else ": whole") in said
     truth = pl.read_csv(root / "truth.csv").with_columns(pl.col("method").replace("original", "pristine"))
     videos = manifests.scan(str(out), "videos").collect()
     assert sorted(videos["path"]) == sorted(truth["path"])
@@ -66,7 +69,7 @@ def test_ffpp(shared: Path, run: Run, tmp_path: Path) -> None:
 
 def test_celebdf(shared: Path, run: Run, tmp_path: Path) -> None:
     options = ("--set", "split.protocol=official")
-    videos, _ = build("celebdf", shared, run, tmp_path / "out", *options)
+    videos, _ = build("celebdf", shared, run, tmp_path / "out", *options, leaking=True)  # people are in train and test
     tested = videos["split_true"] == "test"
     assert (videos.filter(tested)["split"] == "test").all()
     assert set(videos.filter(~tested)["split"]) == {"train", "val"}
