@@ -1,6 +1,6 @@
-"""Metrics of classification, aggregation to tracks and videos, confidence intervals.
+"""Classification metrics, and aggregation of scores to tracks and videos.
 
-A file in this folder that registers a metric is one.
+Modules of this folder that register a metric are found and imported.
 """
 
 from semblance.training.metrics.registry import METRICS

@@ -20,7 +20,7 @@ BINS: Final = 15  # of equal mass, for the calibration error
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Judged:
-    """Rows with what is known of them: ``label_N`` 0 or 1, ``score_N`` (higher is more fake), ``probability_N``."""
+    """Scored rows: ``label_N`` 0 or 1, ``score_N`` (higher is more fake), ``probability_N`` of fake."""
 
     label_N: Floats
     score_N: Floats
@@ -50,12 +50,12 @@ def curve(rows: Judged, weight_DN: Floats | None = None) -> Roc:
 
 
 def threshold(rows: Judged) -> float:
-    """Where TPR - FPR (Youden's J), and so the balanced accuracy, is largest; midway to the next lower score.
+    """The score with the largest TPR - FPR (Youden's J), so the best balanced accuracy; midway to the next lower score.
 
-    Of equal ones the highest. Raises ValueError where a class lacks.
+    The highest one of equals. Raises ValueError if a class is missing.
     """
-    found = curve(rows)
-    gain_K = (found.tpr_DK - found.fpr_DK)[0, 1:]
+    points = curve(rows)
+    gain_K = (points.tpr_DK - points.fpr_DK)[0, 1:]
     if not np.isfinite(gain_K).all():
         raise ValueError("a threshold needs rows of both classes")
     score_K = np.unique(rows.score_N)[::-1]
@@ -75,15 +75,15 @@ def reliability(rows: Judged, bins: int = BINS) -> list[tuple[float, float, int]
     """(mean probability, share of fakes, rows) of each bin that is not empty."""
     bin_N = bins_of(rows.probability_N, bins)
     return [
-        (float(rows.probability_N[bin_N == one].mean()), float(rows.label_N[bin_N == one].mean()), int(count))
-        for one, count in zip(*np.unique(bin_N, return_counts=True), strict=True)
+        (float(rows.probability_N[bin_N == number].mean()), float(rows.label_N[bin_N == number].mean()), int(count))
+        for number, count in zip(*np.unique(bin_N, return_counts=True), strict=True)
     ]
 
 
 def risk_coverage(wrong_N: NDArray[np.bool_], uncertainty_N: Floats) -> list[tuple[float, float]]:
-    """(coverage, share of wrong decisions among those kept) as the least certain rows are left out one by one.
+    """(coverage, share of wrong decisions among the remaining rows) as the least certain are excluded one by one.
 
-    Rows of equal uncertainty come and go together.
+    Rows of equal uncertainty are excluded together.
     """
     order_N = np.argsort(uncertainty_N, kind="stable")
     sure_N = uncertainty_N[order_N]

@@ -24,8 +24,7 @@ _TINY: Final = float(np.finfo(np.float64).eps)  # scikit-learn clips probabiliti
 class Weighted:
     """What metrics are computed from: rows, the threshold at or above which a row is called fake, and weights (D, N).
 
-    What several metrics need is computed once, when the first asks for it. A share of a class is NaN where a draw has
-    none of it.
+    Shared intermediate results are computed once, on first use. The share of a class that a draw does not hold is NaN.
     """
 
     rows: Judged
@@ -48,7 +47,7 @@ class Weighted:
         return np.greater_equal(self.rows.score_N, self.threshold)
 
     def mean(self, value_N: Floats | NDArray[np.bool_], of_N: NDArray[np.bool_] | None = None) -> Floats:
-        """The weighted mean (D,) of a value over all rows, or over those of ``of_N``, where it is zero elsewhere."""
+        """The weighted mean (D,) of a value over all rows, or over those of ``of_N`` if it is zero elsewhere."""
         total_D = self.weight_DN.sum(1) if of_N is None else self.weight_DN @ of_N
         return np.asarray(self.weight_DN @ value_N / total_D)
 
@@ -57,8 +56,8 @@ class Weighted:
 class Metric:
     """A figure of an evaluation.
 
-    ``compute`` gives it for every draw, (D,), NaN where it does not exist. ``better``: which way improves it, None for
-    a description of the data. ``thresholded``: it depends on the threshold. ``source``: who defines it. ``interval``:
+    ``compute`` returns it for every draw, (D,), NaN if undefined. ``better``: the direction of improvement, None for a
+    description of the data. ``thresholded``: it depends on the threshold. ``source``: its definition. ``interval``:
     tables show its interval. ``summary``: the terminal shows it. ``note``: how it is computed, for the page's legend.
     """
 
@@ -77,14 +76,14 @@ METRICS: Final[Registry[Metric]] = Registry("metric", "the evaluation")
 
 
 def register(metric: Metric) -> Metric:
-    """Add a metric as the last column; raises ValueError where its name is taken."""
+    """Add a metric as the last column; raises ValueError if its name is taken."""
     return METRICS.add(metric.name, metric)
 
 
 def figures(rows: Judged, threshold: float, weight_DN: Floats | None = None) -> dict[str, Floats]:
     """Each of ``METRICS`` by name as (D,): for weights of one, or for every set of weights.
 
-    ``threshold``: a row is called fake at or above it. A figure that needs both classes is NaN where one is missing.
+    ``threshold``: a row is called fake at or above it. A figure that needs both classes is NaN if one is missing.
     """
     weight_DN = np.ones((1, len(rows.label_N))) if weight_DN is None else weight_DN
     weighted = Weighted(rows=rows, threshold=threshold, weight_DN=weight_DN)

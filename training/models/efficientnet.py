@@ -18,9 +18,9 @@ HALF: Final = (0.5, 0.5, 0.5)  # mean and deviation under which the AdvProp weig
 class EfficientNetConfig(ModelConfig):
     """``arch``: timm's name; ``tf_efficientnet_b4.ap_in1k`` are the AdvProp weights.
 
-    ``drop_path`` carries both of the plan's names, stochastic depth ("drop path") and "drop connect", which in
-    EfficientNet are one thing: a residual branch left out for a sample, more often the deeper it lies. timm has
-    no ``drop_connect_rate`` any more. ``dropout`` before the head is 0: the plan names none.
+    ``drop_path`` stands for both of the plan's terms, stochastic depth ("drop path") and "drop connect". In
+    EfficientNet they are the same: a residual branch is dropped for a sample, more often in deeper layers. timm no
+    longer has a ``drop_connect_rate``. ``dropout`` before the head is 0, since the plan specifies none.
     """
 
     kind: Literal["efficientnet"] = "efficientnet"

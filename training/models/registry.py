@@ -29,7 +29,7 @@ def register(config: type[ModelConfig]) -> Callable[[M], M]:
     """Decorate a model, or a function that makes one, so that recipes may name the ``kind`` of its ``config``.
 
     It is called with the configuration and the source of its weights: ``imagenet``, ``none`` or a file. Raises
-    ValueError where the kind is taken.
+    ValueError if the kind is taken.
     """
 
     def add(make: M) -> M:
@@ -42,8 +42,8 @@ def register(config: type[ModelConfig]) -> Callable[[M], M]:
 def build(config: ModelConfig, *, pretrained: bool = True) -> Model:
     """A new model. ``pretrained=False`` leaves the configured weights out, for one that a checkpoint will fill.
 
-    Raises UsageError for an unknown architecture or a missing file of weights, SemblanceError where weights
-    cannot be reached or do not fit.
+    Raises UsageError for an unknown architecture or a missing file of weights, SemblanceError if weights cannot be
+    reached or do not match.
     """
     source = config.pretrained if pretrained else "none"
     model = MODELS.find(config.kind).make(config, source)

@@ -17,7 +17,7 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
 class ResNetConfig(ModelConfig):
-    """``arch``: timm's name. ``dropout`` stands before the head, and is what Monte-Carlo dropout draws."""
+    """``arch``: timm's name. ``dropout`` is applied before the head; Monte-Carlo dropout uses it."""
 
     kind: Literal["resnet"] = "resnet"
     arch: str = "resnet50.a1_in1k"

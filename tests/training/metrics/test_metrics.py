@@ -1,4 +1,4 @@
-"""Figures of scores against scikit-learn, and the bootstrap against a plain loop."""
+"""Metrics against scikit-learn, and the bootstrap against a plain loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rows(seed: int, count: int = 200, *, ties: bool = True) -> Judged:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(3, 120), ties=st.booleans(), weighted=st.booleans())
-def test_figures_are_scikit_learns(seed: int, count: int, ties: bool, weighted: bool) -> None:
+def test_figures_equal_those_of_scikit_learn(seed: int, count: int, ties: bool, weighted: bool) -> None:
     judged = rows(seed, count, ties=ties)
     weight_N = np.random.default_rng(seed + 1).integers(0, 4, count).astype(float) if weighted else np.ones(count)
     weight_N[:2] = 1  # both classes
@@ -43,7 +43,7 @@ def test_figures_are_scikit_learns(seed: int, count: int, ties: bool, weighted: 
 
 
 def equal_error(label_N: np.ndarray, score_N: np.ndarray, weight_N: np.ndarray) -> float:
-    """Where the line FPR + TPR = 1 cuts scikit-learn's ROC: by bisection on its linear interpolation."""
+    """The intersection of FPR + TPR = 1 with scikit-learn's ROC, by bisection on its linear interpolation."""
     fpr, tpr, _ = sk.roc_curve(label_N, score_N, sample_weight=weight_N, drop_intermediate=False)
     place = np.arange(len(fpr))
     low, high = 0.0, float(len(fpr) - 1)

@@ -1,4 +1,4 @@
-"""A metric that Semblance does not know, in one entry: against scikit-learn, and on every page; and what all keep."""
+"""A new metric, added by one entry: equal to scikit-learn and on every page; and laws of all metrics."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_every_page_shows_it(ffpp: Path, tmp_path: Path) -> None:
     assert f"<th>{TPR.title}</th>" in html
 
 
-def test_todays_columns_are_these() -> None:
+def test_the_current_columns() -> None:
     assert [metric.title for metric in METRICS.values()] == [
         *("AUC", "AP", "accuracy", "balanced acc.", "EER", "log loss", "ECE", "fakes")
     ]
@@ -75,7 +75,7 @@ def test_todays_columns_are_these() -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_direction_and_threshold_are_as_declared(name: str) -> None:
-    """A perfect answer is better than a coin's, and only what is declared so depends on the threshold."""
+    """Perfect scores beat random ones, and only metrics declared so depend on the threshold."""
     metric, chance = METRICS[name], np.random.default_rng(0)
     label_N = np.repeat([0.0, 1.0], 100)
     perfect = Judged(label_N=label_N, score_N=label_N * 20 - 10, probability_N=label_N)

@@ -1,4 +1,4 @@
-"""A model that Semblance does not know, with its recipe: trained, saved and loaded again by its kind."""
+"""A new model and its recipe: trained, saved, and loaded by its kind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from semblance.training.runs.folder import RunDir
 
 
 class PatchConfig(ModelConfig):
-    """``dim``: of the embedding."""
+    """``dim``: size of the embedding."""
 
     kind: Literal["patch"] = "patch"
     dim: int = Field(default=8, ge=1)
@@ -70,7 +70,7 @@ def patch() -> Iterator[None]:
 
 @pytest.mark.usefixtures("patch")
 def test_a_model_and_its_recipe_are_all_that_training_needs(dfdc: Path, tmp_path: Path) -> None:
-    torch.set_num_threads(1)  # many small operations: threads only wait for each other
+    torch.set_num_threads(1)  # with many small operations, threads mostly wait for each other
     recipe = recipes.load("patch_wide", ["model.dim=12"])
     assert isinstance(recipe.model, PatchConfig)
     assert recipes.changes(recipe) == ["model.dim: 8 -> 12"]
@@ -100,12 +100,12 @@ def test_a_model_and_its_recipe_are_all_that_training_needs(dfdc: Path, tmp_path
         ("model=3", "wrong value for 'model': a section with the key kind is needed, not 3"),
     ],
 )
-def test_its_faults_are_one_sentence(setting: str, words: str) -> None:
+def test_its_errors_are_one_sentence(setting: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         recipes.load("patch", [setting])
     assert words in str(caught.value)
 
 
-def test_a_model_that_is_gone_is_refused() -> None:
+def test_a_model_that_no_longer_exists_is_refused() -> None:
     with pytest.raises(UsageError, match=r"Unknown model 'patch'; model\.kind takes efficientnet, f3net, resnet\."):
         build(PatchConfig())
