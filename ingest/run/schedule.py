@@ -26,7 +26,7 @@ class Observer(Protocol):
     """Receives the events of a build: a progress bar or a log."""
 
     def started(self, videos: int, done: int, shards: int) -> None: ...
-    def video(self, told: tasks.VideoDone) -> None: ...
+    def video(self, summary: tasks.VideoDone) -> None: ...
     def sealed(self, receipt: Receipt) -> None: ...
 
 
@@ -82,15 +82,15 @@ class Driver:
                 original = originals[video.video_id].video_id
                 self.waiting[original] = self.waiting.get(original, 0) + 1
 
-    def _count(self, told: tasks.VideoDone) -> None:
+    def _count(self, summary: tasks.VideoDone) -> None:
         """Stop a build in which every video fails, since they probably share the cause."""
-        if told.planned:
+        if summary.planned:
             return
-        self.failed = self.failed + 1 if told.status in _COUNTED else 0
+        self.failed = self.failed + 1 if summary.status in _COUNTED else 0
         if self.in_a_row is not None and self.failed >= self.in_a_row:
             raise SemblanceError(
-                f"{self.failed} videos failed in a row, the last one is {told.video_id} ({told.status}: {told.error}); "
-                "fix the common cause, then run the same command with --retry failed."
+                f"{self.failed} videos failed in a row, the last one is {summary.video_id} "
+                f"({summary.status}: {summary.error}); fix the common cause, then run the same command with --retry failed."
             )
 
     def _submit(
@@ -108,8 +108,8 @@ class Driver:
                 original = originals.get(video.video_id)
                 result = self._result(video, self._guide(original) if original else None)
                 outcomes.append(submit(tasks.outcome_of, result, priority=1))
-        told = [
-            submit(tasks.tell, outcome, video.fault is not None, priority=1)
+        summaries = [
+            submit(tasks.summarise, outcome, video.fault is not None, priority=1)
             for video, outcome in zip(chosen, outcomes, strict=True)
         ]
         order = tuple(video.video_id for video in videos)
@@ -122,7 +122,7 @@ class Driver:
             keeps=None if again is None else tuple(name for name in order if name not in again),
             order=order,
         )
-        return [*told, submit(tasks.seal, outcomes, seal, priority=1)]
+        return [*summaries, submit(tasks.seal, outcomes, seal, priority=1)]
 
     def _outcomes(self, videos: list[Video]) -> list[Any]:
         """Futures of the outcomes of one archive's sequences: an archive is a single task."""

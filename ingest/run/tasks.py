@@ -144,7 +144,7 @@ def guide_of(result: Result) -> Guide | None:
     return result.guide
 
 
-def tell(outcome: Outcome, planned: bool) -> VideoDone:
+def summarise(outcome: Outcome, planned: bool) -> VideoDone:
     """Summarise a video for the driver."""
     row = outcome.video
     return VideoDone(
@@ -177,7 +177,7 @@ def tally(outcome: Outcome) -> BuildCounts:
 def seal(outcomes: Sequence[Outcome], how: Seal) -> Receipt | ShardLost:
     """Commit one shard; in a retry, only if a retried video's result has changed."""
     if how.keeps is None:
-        return _seal(outcomes, how, anew=False)
+        return _seal(outcomes, how, overwrite=False)
     receipt = write.committed(how.out, key_of(how.shard), how.fingerprint, thorough=True)
     if receipt is None:
         return ShardLost(shard=how.shard)
@@ -186,7 +186,7 @@ def seal(outcomes: Sequence[Outcome], how: Seal) -> Receipt | ShardLost:
     taken = [now[name] if name in now and not _worse(now[name], before[name]) else before[name] for name in how.order]
     if all(_known(outcome.video) == _known(before[outcome.video["video_id"]].video) for outcome in taken):
         return receipt
-    return _seal(taken, how, anew=True)
+    return _seal(taken, how, overwrite=True)
 
 
 def _worse(now: Outcome, before: Outcome) -> bool:
@@ -194,7 +194,7 @@ def _worse(now: Outcome, before: Outcome) -> bool:
     return now.video["status"] in FAILURES and not now.samples and bool(before.samples)
 
 
-def _seal(outcomes: Sequence[Outcome], how: Seal, *, anew: bool) -> Receipt:
+def _seal(outcomes: Sequence[Outcome], how: Seal, *, overwrite: bool) -> Receipt:
     return write.seal(
         how.out,
         how.shard,
@@ -202,7 +202,7 @@ def _seal(outcomes: Sequence[Outcome], how: Seal, *, anew: bool) -> Receipt:
         fingerprint=how.fingerprint,
         seed=how.seed,
         picture_extension=how.extension,
-        anew=anew,
+        overwrite=overwrite,
     )
 
 

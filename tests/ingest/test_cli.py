@@ -70,7 +70,7 @@ def test_status_of_a_finished_build_and_of_no_build(built: Path, run: Run, tmp_p
     output = run("ingest", "status", built).stdout
     assert "finished" in output
     assert "left    0 shards, 0 videos" in output
-    assert "holds no build" in run("ingest", "status", tmp_path, expect=1).stderr
+    assert "is not a build" in run("ingest", "status", tmp_path, expect=1).stderr
 
 
 def test_status_names_the_builder(built: Path, run: Run, tmp_path: Path) -> None:

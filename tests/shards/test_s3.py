@@ -61,4 +61,4 @@ def test_repacked_and_exported_on_s3_as_on_disk(s3: dict[str, str], tmp_path: Pa
     said = done.stdout.splitlines()
     assert said[0] == str(exported.pictures.total())
     assert "is not empty" in said[1]
-    assert "stays as it is" in said[2]
+    assert "a build is never changed" in said[2]

@@ -11,7 +11,7 @@ import polars as pl
 
 from semblance.manifests import scan, storage
 from semblance.manifests.errors import UsageError
-from semblance.manifests.text import worded
+from semblance.manifests.text import format_columns
 from semblance.training.data.query import QueryConfig, Selection, select
 from semblance.training.data.worker import Transform
 from semblance.training.inference import predictor as judges_of
@@ -95,7 +95,7 @@ def groups(rows: pl.DataFrame) -> pl.Series:
     """What is drawn together: the person who is seen, in datasets that name one for every video, else the family."""
     named = pl.col("target_id").is_not_null().all().over("dataset")
     return rows.select(
-        worded("{} {}", "dataset", pl.when(named).then(pl.col("target_id")).otherwise(pl.col("family_id")))
+        format_columns("{} {}", "dataset", pl.when(named).then(pl.col("target_id")).otherwise(pl.col("family_id")))
     ).to_series()
 
 

@@ -253,7 +253,7 @@ def test_nothing_usable_is_refused() -> None:
         discover({"p/metadata.json": {}})
     with pytest.raises(SemblanceError, match="readable"):
         discover({"p/a.mp4": b""})
-    with pytest.raises(UsageError, match="takes celebdf, dfdc, dfdc-preview, ffpp,"):
+    with pytest.raises(UsageError, match="accepts celebdf, dfdc, dfdc-preview, ffpp,"):
         source("imagenet")
 
 

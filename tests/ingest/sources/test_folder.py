@@ -413,7 +413,7 @@ def test_a_table_that_is_absent_or_nested_is_refused() -> None:
             discover("folder", {"a.mp4": b""}, SourceConfig(table=name))
     nested = io.BytesIO()
     pl.DataFrame({"path": [["a"]], "label": [{"x": 1}]}).write_parquet(nested)
-    with pytest.raises(SemblanceError, match="holds lists or records"):
+    with pytest.raises(SemblanceError, match="contains lists or records"):
         by_table(nested.getvalue(), ["a.mp4"], "t.parquet")
     binary = io.BytesIO()
     pl.DataFrame({"path": [b"\xff"], "label": [1]}).write_parquet(binary)

@@ -17,7 +17,7 @@ from semblance.ingest.run.log import Journal
 from semblance.ingest.sources import SOURCES, base, register
 from semblance.ingest.sources.base import IN_ROOT, Discovery, Source, SourceConfig
 from semblance.manifests import scan, splits, storage
-from semblance.manifests.datasets import DATASETS, REST, DatasetInfo, Datasheet, Labels, Release
+from semblance.manifests.datasets import DATASETS, DEFAULT, DatasetInfo, Datasheet, Labels, Release
 from semblance.manifests.errors import UsageError
 from semblance.manifests.records import PRISTINE, Video, make_video_id
 from semblance.manifests.storage import Stat
@@ -40,9 +40,9 @@ class ForgeryNet(Source):
         ),
         identity_note="Nobody is named.",
         fractions=(0.5, 0.25, 0.25),
-        releases={REST: Release(date="2021-03-09", source="arXiv:2103.05630")},
+        releases={DEFAULT: Release(date="2021-03-09", source="arXiv:2103.05630")},
         full={"videos": 221_247},
-        labels={"deepfakebench": Labels(real={REST: "FN_real"}, fake={"swap": "FN_swap"})},
+        labels={"deepfakebench": Labels(real={DEFAULT: "FN_real"}, fake={"swap": "FN_swap"})},
     )
 
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:

@@ -170,7 +170,7 @@ def test_what_is_hostile_is_passed_over_and_counted() -> None:
         ("refused_member", "1 member passed over: its name is absolute"),
         ("refused_member", "1 member passed over: its name is not UTF-8"),
         ("refused_member", "2 members passed over: it is a link"),
-        ("refused_member", "2 members passed over: its name climbs with .."),
+        ("refused_member", "2 members passed over: its name contains .."),
     ]
     assert all(len(finding.reason) < 400 and finding.reason.isprintable() for finding in found.findings)
 
@@ -178,8 +178,8 @@ def test_what_is_hostile_is_passed_over_and_counted() -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "it is no tar archive"),
-        (b"<html>please log in</html>", "it is no tar archive"),
+        (b"", "it is not a tar archive"),
+        (b"<html>please log in</html>", "it is not a tar archive"),
         (ONE[: len(ONE) // 2], "it is cut short"),
         (bomb(200), "it unpacks to more than 20 times its size"),
     ],

@@ -96,13 +96,13 @@ def test_deepfakebench_reads_what_the_manifest_has(own: Path, run: Run, tmp_path
     on_side = samples.filter(pl.col("split") != "unassigned")
     for words, count in (
         (f"{rows.height} pictures", rows.height),
-        ("faces of unknown label", on_side["face_label"].null_count()),
-        ("faces on no side", (samples["split"] == "unassigned").sum()),
+        ("faces with unknown face label", on_side["face_label"].null_count()),
+        ("faces of unassigned videos", (samples["split"] == "unassigned").sum()),
         ("faces rejected and only marked", on_side.drop_nulls("face_label").height - rows.height),
     ):
         assert count
         assert any(words in line and str(count) in line for line in said.splitlines())
-    assert "forbid passing their pictures on" in said
+    assert "prohibit redistribution" in said
     assert content(own) == before
 
 
@@ -254,11 +254,11 @@ def test_an_export_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     for to, kind, words in (
         (full, SemblanceError, "is not empty"),
         (tmp_path / "file", SemblanceError, "is not empty"),
-        (out / "export", UsageError, "stays as it is"),
+        (out / "export", UsageError, "a build is never changed"),
     ):
         with pytest.raises(kind, match=words):
             export(str(out), "folder", str(to))
-    with pytest.raises(UsageError, match="Unknown format 'zip'; --format takes deepfakebench, folder"):
+    with pytest.raises(UsageError, match="Unknown format 'zip'; --format accepts deepfakebench, folder"):
         export(str(out), "zip", str(tmp_path / "zip"))
     assert [file.name for file in full.iterdir()] == ["thesis.txt"]
     empty = tmp_path / "empty"

@@ -45,7 +45,7 @@ class Packed(Format):
 def test_a_format_is_one_class(tmp_path: Path) -> None:
     out, to = tmp_path / "out", tmp_path / "export"
     synthetic.build(out, synthetic.people(random.Random(7), 5), "split.protocol=family")
-    with pytest.raises(UsageError, match=r"Unknown format 'packed'; --format takes deepfakebench, folder\."):
+    with pytest.raises(UsageError, match=r"Unknown format 'packed'; --format accepts deepfakebench, folder\."):
         export(str(out), "packed", str(to))
     with FORMATS.added("packed", Packed):
         done = export(str(out), "packed", str(to))

@@ -131,7 +131,7 @@ def test_what_cannot_be_chosen_is_said_in_a_sentence(ffpp: Path, tmp_path: Path)
         query.select([str(ffpp), f"{ffpp}/"], "train")
     with pytest.raises(SemblanceError, match=r"train side .* is empty under column split_identity"):
         query.select([str(ffpp)], "train", QueryConfig(split_column="split_identity"))
-    with pytest.raises(SemblanceError, match="holds no build"):
+    with pytest.raises(SemblanceError, match="is not a build"):
         query.select([str(tmp_path)], "train")
     one = query.select([str(ffpp)], "train", QueryConfig(query="label = 1"))
     with pytest.raises(SemblanceError, match="no real one"):
