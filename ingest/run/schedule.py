@@ -55,7 +55,7 @@ class Driver:
         originals = self.plan.original_of()
         queue = deque((shard, self.again.get(shard)) for shard in pending)
         for shard, again in queue:
-            self._expect(_chosen(shards[shard], again), originals)
+            self._expect(_selected(shards[shard], again), originals)
         arrivals = self.cluster.arrivals()
         ahead = _AHEAD * self.cluster.threads()
         videos_in_flight = 0
@@ -63,7 +63,7 @@ class Driver:
             while queue and (videos_in_flight < ahead or not arrivals.open):
                 shard, again = queue.popleft()
                 arrivals.add(self._submit(shard, shards[shard], again, originals))
-                videos_in_flight += len(_chosen(shards[shard], again))
+                videos_in_flight += len(_selected(shards[shard], again))
             self.lease.check()
             result = arrivals.next()
             if isinstance(result, tasks.VideoDone):
@@ -90,7 +90,8 @@ class Driver:
         if self.in_a_row is not None and self.failed >= self.in_a_row:
             raise SemblanceError(
                 f"{self.failed} videos failed in a row, the last one is {summary.video_id} "
-                f"({summary.status}: {summary.error}); fix the common cause, then run the same command with --retry failed."
+                f"({summary.status}: {summary.error}); fix the common cause, then run the same command "
+                "with --retry failed."
             )
 
     def _submit(
@@ -99,8 +100,8 @@ class Driver:
         """Futures of the summaries of a shard's videos, and of its receipt."""
         submit, recipe = self.cluster.submit, self.plan.recipe
         outcomes = []
-        chosen = _chosen(videos, again)
-        for archive, inside in itertools.groupby(chosen, key=lambda video: video.path if video.member else None):
+        selected = _selected(videos, again)
+        for archive, inside in itertools.groupby(selected, key=lambda video: video.path if video.member else None):
             if archive is not None:
                 outcomes += self._outcomes(list(inside))
                 continue
@@ -110,7 +111,7 @@ class Driver:
                 outcomes.append(submit(tasks.outcome_of, result, priority=1))
         summaries = [
             submit(tasks.summarise, outcome, video.fault is not None, priority=1)
-            for video, outcome in zip(chosen, outcomes, strict=True)
+            for video, outcome in zip(selected, outcomes, strict=True)
         ]
         order = tuple(video.video_id for video in videos)
         seal = tasks.Seal(
@@ -119,7 +120,7 @@ class Driver:
             fingerprint=self.plan.fingerprint,
             seed=recipe.seed,
             extension=recipe.encoding.extension,
-            keeps=None if again is None else tuple(name for name in order if name not in again),
+            kept=None if again is None else tuple(name for name in order if name not in again),
             order=order,
         )
         return [*summaries, submit(tasks.seal, outcomes, seal, priority=1)]
@@ -166,5 +167,5 @@ class Driver:
         )
 
 
-def _chosen(videos: Sequence[Video], again: frozenset[str] | None) -> list[Video]:
+def _selected(videos: Sequence[Video], again: frozenset[str] | None) -> list[Video]:
     return [video for video in videos if again is None or video.video_id in again]

@@ -62,7 +62,7 @@ def test_the_folder_is_believed_where_the_list_says_otherwise() -> None:
     assert [video.label for video in found.videos] == [0, 0, 1]
     assert set(sides(found).values()) == {"test"}
     assert len(row_notes(found)) == 2
-    assert all("its folder says otherwise and is believed" in note for note in row_notes(found))
+    assert all("its folder says otherwise and is used" in note for note in row_notes(found))
 
 
 def test_odd_lines_are_counted() -> None:
@@ -70,7 +70,7 @@ def test_odd_lines_are_counted() -> None:
     found = discover({REAL: b"", TUBE: b"", LIST: "\n".join([*lines, f"1 {REAL}", f"1 {REAL}", f"0 {FAKE}"])})
     assert sides(found) == {REAL: "test", TUBE: "test"}  # a second blank does no harm
     assert len(row_notes(found)) == 7  # six lines, and one that stands twice
-    assert f"row '{REAL[:-4]}': stands 2 times" in row_notes(found)
+    assert f"row '{REAL[:-4]}': occurs 2 times" in row_notes(found)
     assert dict(found.facts) == {f"videos of the published test set ({LIST}) that are not on disk": 1}
 
 
@@ -78,7 +78,7 @@ def test_odd_lines_are_counted() -> None:
 def test_without_a_usable_list_nothing_is_published(content: str | bytes | None) -> None:
     found = discover({REAL: b"", FAKE: b""} | ({} if content is None else {LIST: content}))
     assert set(sides(found).values()) == {None}
-    assert dict(found.facts) == {f"videos without a published side, since no usable {LIST} is there": 2}
+    assert dict(found.facts) == {f"videos without a published split, since no usable {LIST} is there": 2}
 
 
 def test_a_list_elsewhere_is_read_and_hashed(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_list_elsewhere_is_read_and_hashed(tmp_path: Path) -> None:
         assert sides(found) == {REAL: "train", FAKE: "test"}
         assert [name for name, _ in found.tables] == [LIST]
         assert sorted(kinds(found)) == sorted([(LIST, "other"), (str(tmp_path / LIST), "metadata")])
-    with pytest.raises(SemblanceError, match="There is none of List_of_testing_videos"):
+    with pytest.raises(SemblanceError, match="has none of List_of_testing_videos"):
         discover({REAL: b""}, SourceConfig(lists=str(tmp_path / "x")))
 
 
@@ -110,7 +110,7 @@ def test_what_is_not_of_the_dataset_has_no_label(path: str, words: str) -> None:
 
 
 def test_nothing_usable_is_refused() -> None:
-    with pytest.raises(SemblanceError, match="There is no mp4 file in Celeb-real, YouTube-real or Celeb-synthesis"):
+    with pytest.raises(SemblanceError, match="No mp4 file in Celeb-real, YouTube-real or Celeb-synthesis"):
         discover({"id0_0000.mp4": b"", LIST: ""})
     with pytest.raises(SemblanceError, match="would both be video celebdf-id1_0003"):
         discover({REAL: b"", f"copy/{REAL}": b""})

@@ -133,26 +133,26 @@ def test_rows_without_files_and_files_without_rows() -> None:
 
 def test_absent_and_unlabelled_originals_are_counted() -> None:
     facts = dict(discover({"dataset.json": {FAKE_KEY: FAKE}, FAKE_KEY: b""}).facts)
-    assert facts == {"fakes whose original is not on disk (they are detected on their own)": 1}
+    assert facts == {"fakes whose original is not on disk (detected without a guide)": 1}
     facts = dict(discover({"dataset.json": {FAKE_KEY: FAKE}, FAKE_KEY: b"", f"{REAL_KEY}.mp4": b""}).facts)
-    assert facts == {"fakes whose original is on disk without a label (they are detected on their own)": 1}
+    assert facts == {"fakes whose original is on disk without a label (detected without a guide)": 1}
     facts = dict(discover({"dataset.json": {"method_A/odd.mp4": {"label": "fake"}}, "method_A/odd.mp4": b""}).facts)
     assert facts == {
-        "fakes whose name tells no original (each is a family of its own)": 1,
-        "videos whose set is not told": 1,
+        "fakes without an original in their name (each is its own family)": 1,
+        "videos without a set": 1,
     }
 
 
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (5, "holds no object"),
-        ([], "holds no object"),
+        (5, "is not an object"),
+        ([], "is not an object"),
         ({}, "has no label"),
         ({"label": "MAYBE"}, "neither real nor fake"),
         ({"label": 1}, "neither real nor fake"),
         ({"label": ["fake"]}, "neither real nor fake"),
-        (REAL, "is labelled real, but lies in method_A"),
+        (REAL, "is labelled real, but is in method_A"),
     ],
 )
 def test_bad_row_leaves_its_file_unlabelled(value: object, words: str) -> None:
@@ -165,7 +165,7 @@ def test_an_original_that_is_called_a_fake_is_not_trusted() -> None:
     found = discover({"dataset.json": {FAKE_KEY: FAKE, REAL_KEY: FAKE}, FAKE_KEY: b"", f"{REAL_KEY}.mp4": b""})
     assert by_path(found)[f"{REAL_KEY}.mp4"].fault == "unlabelled"
     assert by_path(found)[FAKE_KEY].label == 1
-    assert any("is labelled fake, but lies in original_videos" in reason for reason in row_notes(found))
+    assert any("is labelled fake, but is in original_videos" in reason for reason in row_notes(found))
 
 
 @pytest.mark.parametrize(

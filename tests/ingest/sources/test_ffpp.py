@@ -104,8 +104,8 @@ def test_a_sequence_without_a_recording_counts_as_its_own() -> None:
     assert found[REAL.format("000")].target_id == fake.donor_id
     facts = dict(discover(tree).facts)
     assert facts["sequences whose recording no conversion_dict.json tells (each counts as a recording of its own)"] == 1
-    assert facts["fakes whose original is not on disk in their compression (they are detected on their own)"] == 1
-    assert "'x y 3' is no YouTube video and index" in " ".join(row_notes(discover(tree)))
+    assert facts["fakes whose original is not on disk in their compression (detected without a guide)"] == 1
+    assert "'x y 3' is not a YouTube video and index" in " ".join(row_notes(discover(tree)))
 
 
 @pytest.mark.parametrize("place", ["", "splits/", "dataset/", "dataset/splits/", "up/", "up/splits/"])
@@ -167,7 +167,7 @@ def test_contradictions_between_lists_are_counted_and_unknown() -> None:
     notes = [(finding.path, finding.reason) for finding in found.findings if finding.kind == "bad_row"]
     for name in ("'000_001'", "'002'", "'004'"):
         assert {path for path, reason in notes if reason.startswith(f"row {name}")} == {"train.json", "test.json"}
-    assert ("train.json", "row '002_003': stands 2 times") in notes
+    assert ("train.json", "row '002_003': occurs 2 times") in notes
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_bad_pair_is_counted(item: object) -> None:
     found = discover({"train.json": [item, ["002", "003"]], REAL.format("000"): b"", REAL.format("002"): b""})
     assert {video.split_official for video in found.videos} == {None, "train"}
     assert len(row_notes(found)) == 1
-    assert "is no pair of two sequences" in row_notes(found)[0]
+    assert "is not a pair of two sequences" in row_notes(found)[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", "3", b"\xff\xfe", "[" * 200_000])
@@ -193,7 +193,7 @@ def test_recordings_that_differ_are_unknown() -> None:
     text = '{"000": "a 0", "000": "b 0", "001": "c 0", "001": "c 0", "1": "d 0", "002": 3}'
     found = discover({"conversion_dict.json": text, REAL.format("000"): b"", REAL.format("001"): b""})
     assert [video.target_id for video in found.videos] == ["ffpp-sequence-000", "ffpp-youtube-c"]
-    assert len(row_notes(found)) == 5  # differs; stands 2 times, twice; no sequence; no video
+    assert len(row_notes(found)) == 5  # differs; occurs 2 times, twice; no sequence; no video
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_what_is_no_clip_is_a_finding() -> None:
 
 def test_nothing_usable_is_refused() -> None:
     for tree in ({"train.json": []}, {"000.mp4": b""}, {"downloaded_videos/a.mp4": b""}):
-        with pytest.raises(SemblanceError, match="There is no mp4 file in original_sequences or"):
+        with pytest.raises(SemblanceError, match="No mp4 file in original_sequences or"):
             discover(tree)
     with pytest.raises(SemblanceError, match="would both be video ffpp-raw-pristine-000"):
         discover({"original_sequences/youtube/c0/000.mp4": b"", "original_sequences/youtube/raw/000.mp4": b""})

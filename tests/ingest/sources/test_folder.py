@@ -93,7 +93,7 @@ def test_folders_say_label_method_and_pair() -> None:
     assert videos["elsewhere/c.mp4"].fault == "unlabelled"
     assert videos["real/deep/b.MOV"].bytes == 2
     assert kinds(found) == [("real/notes.txt", "other")]
-    assert dict(found.facts) == {"fakes without a real of the same name (they are detected on their own)": 2}
+    assert dict(found.facts) == {"fakes without an original (detected without a guide)": 2}
     assert found.identity_basis is None
     assert found.coverage == ()
 
@@ -105,7 +105,7 @@ def test_a_name_that_several_reals_have_pairs_by_folder_alone() -> None:
     assert videos["fake/m/p1/clip.mp4"].family_id == videos["real/p1/clip.mp4"].family_id
     assert videos["fake/m/p2/clip.mp4"].family_id == videos["real/p2/clip.mp4"].family_id
     assert len({video.family_id for video in videos.values()}) == 3
-    assert found.facts == (("fakes whose name several reals have (none is taken; they are detected on their own)", 1),)
+    assert found.facts == (("fakes whose name several reals have (none is used; they are detected on their own)", 1),)
 
 
 def test_fakes_called_pristine_have_no_method() -> None:
@@ -318,14 +318,14 @@ def test_identity_official_and_temporal_splits_come_from_the_table() -> None:
         ({"date": "last year"}, "date 'last year' is no ISO 8601", {"label": 1, "date": None}),
         ({"date": "2024-13-01"}, "is no ISO 8601", {"label": 1, "date": None}),
         ({"method": "pristine"}, "its method is pristine", {"label": 1, "method": None}),
-        ({"label": "real", "method": "swap"}, "is real, but names the method", {"label": 0, "method": "pristine"}),
-        ({"label": "real", "donor": "p"}, "is real, but names a donor", {"label": 0, "donor_id": None}),
+        ({"label": "real", "method": "swap"}, "is real, but has the method", {"label": 0, "method": "pristine"}),
+        ({"label": "real", "donor": "p"}, "is real, but has a donor", {"label": 0, "donor_id": None}),
         ({"mask": "gone.mp4"}, "mask 'gone.mp4' is not there", {"mask": None}),
         ({"mask": "r.mp4"}, "or is a video itself", {"mask": None}),
-        ({"mask": "../m.mp4"}, "mask '../m.mp4' is no path below the root", {"mask": None}),
+        ({"mask": "../m.mp4"}, "mask '../m.mp4' is not a path below the root", {"mask": None}),
         ({"original": "v.mp4"}, "original 'v.mp4' is its own path", {"family_id": "folder-v"}),
         ({"original": "/r.mp4"}, "original '/r.mp4' is no path below", {"family_id": "folder-v"}),
-        ({"original": "f.mp4"}, "its original 'f.mp4' is a fake itself", {"family_id": "folder-f"}),
+        ({"original": "f.mp4"}, "its original 'f.mp4' is also a fake", {"family_id": "folder-f"}),
         ({"original": "r.mp4", "target": "q"}, "names 'folder-q', but its original 'folder-p'", {"label": 1}),
         ({"colour": "red"}, "column 'colour' is not used", {"label": 1}),
     ],
@@ -359,7 +359,7 @@ def test_rows_that_stand_twice() -> None:
     ):
         found = by_table([row, good, second], ["a.mp4", "b.mp4"])
         assert by_path(found)["a.mp4"].fault == fault
-        assert any("stands 2 times" in one or "stands twice and differs" in one for one in notes(found))
+        assert any("occurs 2 times" in one or "occurs twice with different values" in one for one in notes(found))
     assert set(by_path(by_table([row, row | {"method": "n"}, good], ["b.mp4"]))) == {"b.mp4"}  # nothing sure is there
 
 

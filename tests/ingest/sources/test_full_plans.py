@@ -103,7 +103,7 @@ def test_celebdf_loses_no_fake_to_identity(celebdf: Planned) -> None:
     assert len(people) == 59
     assert all(len(sides) == 1 for sides in people.values())
     assert lost == 0
-    assert "59 known people; 0 of 5639 fakes straddle" in celebdf.said
+    assert "59 known people; 0 of 5639 fakes join two splits" in celebdf.said
     sizes = Counter(side_of.values())
     assert all(6529 / 20 <= sizes[side] <= 6529 / 5 for side in ("val", "test"))
     fakes = Counter(side for path, side in side_of.items() if path.startswith("Celeb-synthesis"))
@@ -132,9 +132,7 @@ def test_celebdf_official_is_the_list_and_the_rest_is_for_training(shared: Path,
 def test_celebdf_cleaned_by_person_leaves_next_to_nothing_and_says_so(shared: Path) -> None:
     options = ["--set", "split.protocol=official_clean", "--set", "split.against=person"]
     done = plan("celebdf", shared, *options)
-    left = re.search(
-        r"published train next to nothing would remain by person: (\d+) reals and (\d+) fakes of", done.said
-    )
+    left = re.search(r"leaves little of the published train: (\d+) reals and (\d+) fakes of", done.said)
     test = {row["path"] for row in done.table.to_dicts() if row["split"] == "test"}
     assert len(test) == 518
     tested = {person for path in test for person in re.findall(r"id\d+", path)}
@@ -158,7 +156,7 @@ def test_ffpp_is_whole_and_isolated(ffpp: Planned) -> None:
     assert ffpp.table.height == 3 * (1_000 + 5 * 1_000 + 363 + 3_068)
     assert ffpp.table["video_id"].n_unique() == ffpp.table.height
     assert "│ c40: FaceShifter                      │  1000 │ 1000 │" in ffpp.said
-    assert "│ sequences whose YouTube video is told │  1000 │ 1000 │" in ffpp.said
+    assert "│ sequences with a known YouTube video │  1000 │ 1000 │" in ffpp.said
     check_isolation(ffpp.table)
 
 
@@ -179,7 +177,7 @@ def test_ffpp_loses_no_fake_to_identity(shared: Path, ffpp: Planned) -> None:
             stand[one].add(side)
     assert len(stand) == 977 + 28
     assert all(len(sides) == 1 for sides in stand.values())
-    assert "0 of 24204 fakes straddle" in ffpp.said
+    assert "0 of 24204 fakes join two splits" in ffpp.said
     sizes = Counter(ffpp.table["split_identity"])
     assert abs(sizes["val"] / ffpp.table.height - 0.15) < 0.01
     assert abs(sizes["test"] / ffpp.table.height - 0.15) < 0.01

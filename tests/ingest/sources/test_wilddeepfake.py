@@ -130,7 +130,7 @@ def test_pictures_stand_in_the_order_of_their_numbers(numbers: list[int], draw: 
 def test_without_numbers_of_their_own_they_are_counted_through(names: list[str], expected: list[str]) -> None:
     assert in_order(names) == tuple(enumerate(expected))
     found = discover({"real_train/1.tar.gz": archive({f"1/real/0/{name}": b"" for name in names})})
-    assert ("sequences whose pictures have no numbers of their own (counted through instead)", 1) in found.facts
+    assert ("sequences whose pictures have no numbers of their own (numbered consecutively instead)", 1) in found.facts
 
 
 HOSTILE = archive(
@@ -162,15 +162,15 @@ def test_what_is_hostile_is_passed_over_and_counted() -> None:
     assert found.pictures[video.video_id] == ((0, "0.png"), (1, "11.png"), (2, "\x1b[2J.png"))
     reasons = sorted((finding.kind, finding.reason.split("; the first is")[0]) for finding in found.findings)
     assert reasons == [
-        ("doubled_member", "2 members passed over: its name occurs before; the first counts"),
-        ("other", "2 members passed over: hidden, or a by-product of macOS"),
-        ("other", "2 members passed over: no .png file in a sequence's folder"),
-        ("refused_member", "1 member passed over: it is a device or another special file"),
-        ("refused_member", "1 member passed over: its name has more than 1000 characters"),
-        ("refused_member", "1 member passed over: its name is absolute"),
-        ("refused_member", "1 member passed over: its name is not UTF-8"),
-        ("refused_member", "2 members passed over: it is a link"),
-        ("refused_member", "2 members passed over: its name contains .."),
+        ("doubled_member", "2 members skipped: its name occurred before; the first counts"),
+        ("other", "2 members skipped: hidden, or a by-product of macOS"),
+        ("other", "2 members skipped: not a .png file in a sequence's folder"),
+        ("refused_member", "1 member skipped: it is a device or another special file"),
+        ("refused_member", "1 member skipped: its name has more than 1000 characters"),
+        ("refused_member", "1 member skipped: its name is absolute"),
+        ("refused_member", "1 member skipped: its name is not UTF-8"),
+        ("refused_member", "2 members skipped: it is a link"),
+        ("refused_member", "2 members skipped: its name contains .."),
     ]
     assert all(len(finding.reason) < 400 and finding.reason.isprintable() for finding in found.findings)
 

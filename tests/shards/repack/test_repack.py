@@ -349,10 +349,10 @@ def test_a_list_of_what_to_keep(invented: Path, run: Run, tmp_path: Path) -> Non
     for out in outs.values():
         assert set(table(out, "samples")["sample_id"]) == set(ids)
     assert content(outs["rows.parquet"]) == content(outs["samples.csv"])
-    told = json.loads((outs["videos.csv"] / "dataset.json").read_text())
+    description = json.loads((outs["videos.csv"] / "dataset.json").read_text())
     left = samples.height - len(ids)
-    assert told["repacked"][0]["keep"] == {"column": "video_id", "ids": len(videos), "left_out": left}
-    assert told["counts"]["rejects"]["not_kept"] == table(invented, "videos")["crops_kept"].sum() - (
+    assert description["repacked"][0]["keep"] == {"column": "video_id", "ids": len(videos), "left_out": left}
+    assert description["counts"]["rejects"]["not_kept"] == table(invented, "videos")["crops_kept"].sum() - (
         table(outs["videos.csv"], "videos")["crops_kept"].sum()
     )
     assert f"({left} left out)" in (outs["videos.csv"] / "CARD.md").read_text()
