@@ -126,7 +126,7 @@ def _attempt(job: Job) -> Result:
 
 
 def _supervised(job: Job | ArchiveJob) -> Any:
-    """The child's result for the job, tried once more if the child was killed from outside, which is not a fault of the file."""
+    """The child's result for the job; retried once if the child was killed, which is not the fault of a file."""
     with borrowed() as child:
         result = child.run(job, job.recipe.deadline)
         return child.run(job, job.recipe.deadline) if isinstance(result, Fault) and result.killed else result

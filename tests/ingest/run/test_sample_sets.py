@@ -31,7 +31,7 @@ def build(dataset: str, shared: Path, run: Run, out: Path, *options: str) -> tup
         f"sampling.n={SAMPLED}",
         *options,
     )
-    assert "whole" in run("shards", "verify", out, "--deep").stdout
+    assert "intact" in run("shards", "verify", out, "--deep").stdout
     truth = pl.read_csv(root / "truth.csv").with_columns(pl.col("method").replace("original", "pristine"))
     videos = manifests.scan(str(out), "videos").collect()
     assert sorted(videos["path"]) == sorted(truth["path"])

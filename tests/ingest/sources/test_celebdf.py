@@ -78,7 +78,7 @@ def test_odd_lines_are_counted() -> None:
 def test_without_a_usable_list_nothing_is_published(content: str | bytes | None) -> None:
     found = discover({REAL: b"", FAKE: b""} | ({} if content is None else {LIST: content}))
     assert set(sides(found).values()) == {None}
-    assert dict(found.facts) == {f"videos without a published split, since no usable {LIST} is there": 2}
+    assert dict(found.facts) == {f"videos without a published split, since there is no usable {LIST}": 2}
 
 
 def test_a_list_elsewhere_is_read_and_hashed(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_list_elsewhere_is_read_and_hashed(tmp_path: Path) -> None:
         ("Celeb-synthesis/id1_0000.mp4", "not of the form id0_id1_0000.mp4"),
         ("YouTube-real/a.mp4", "not of the form 00000.mp4"),
         (f"YouTube-real/{'0' * 9}{'x' * 10_000}.mp4", "not of the form 00000.mp4"),
-        ("other/id1_0000.mp4", "lies in none of Celeb-real, YouTube-real, Celeb-synthesis"),
+        ("other/id1_0000.mp4", "is in none of Celeb-real, YouTube-real, Celeb-synthesis"),
     ],
 )
 def test_what_is_not_of_the_dataset_has_no_label(path: str, words: str) -> None:

@@ -249,7 +249,7 @@ def test_one_id_for_two_files_is_refused() -> None:
 
 
 def test_nothing_usable_is_refused() -> None:
-    with pytest.raises(SemblanceError, match="no mp4"):
+    with pytest.raises(SemblanceError, match="No mp4"):
         discover({"p/metadata.json": {}})
     with pytest.raises(SemblanceError, match="readable"):
         discover({"p/a.mp4": b""})

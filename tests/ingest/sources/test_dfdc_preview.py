@@ -135,7 +135,7 @@ def test_absent_and_unlabelled_originals_are_counted() -> None:
     facts = dict(discover({"dataset.json": {FAKE_KEY: FAKE}, FAKE_KEY: b""}).facts)
     assert facts == {"fakes whose original is not on disk (detected without a guide)": 1}
     facts = dict(discover({"dataset.json": {FAKE_KEY: FAKE}, FAKE_KEY: b"", f"{REAL_KEY}.mp4": b""}).facts)
-    assert facts == {"fakes whose original is on disk without a label (detected without a guide)": 1}
+    assert facts == {"fakes whose original has no label (detected without a guide)": 1}
     facts = dict(discover({"dataset.json": {"method_A/odd.mp4": {"label": "fake"}}, "method_A/odd.mp4": b""}).facts)
     assert facts == {
         "fakes without an original in their name (each is its own family)": 1,
@@ -171,15 +171,15 @@ def test_an_original_that_is_called_a_fake_is_not_trusted() -> None:
 @pytest.mark.parametrize(
     ("change", "words", "expected"),
     [
-        ({"target_id": 7}, "'7' is not the 1003254 of its name", (None, "dfdc_preview-1255229", "train")),
-        ({"swapped_id": "7"}, "'7' is not the 1255229", ("dfdc_preview-1003254", None, "train")),
+        ({"target_id": 7}, "'7' differs from the 1003254 in its name", (None, "dfdc_preview-1255229", "train")),
+        ({"swapped_id": "7"}, "'7' differs from the 1255229", ("dfdc_preview-1003254", None, "train")),
         ({"target_id": None, "swapped_id": None}, "", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
         ({"target_id": "01003254"}, "", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
-        ({"target_id": {}}, "no number", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
-        ({"target_id": True}, "no number", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
+        ({"target_id": {}}, "not a number", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
+        ({"target_id": True}, "not a number", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
         ({"set": "val"}, "neither train nor test", ("dfdc_preview-1003254", "dfdc_preview-1255229", None)),
         ({"set": 3}, "neither train nor test", ("dfdc_preview-1003254", "dfdc_preview-1255229", None)),
-        ({"augmentations": 3}, "no list", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
+        ({"augmentations": 3}, "not a list", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
     ],
 )
 def test_what_is_odd_beside_the_label_is_said(
@@ -216,7 +216,7 @@ def test_of_two_places_of_a_missing_video_the_first_is_named() -> None:
 def test_bad_name_plans_nothing(name: str) -> None:
     found = discover({"dataset.json": {name: FAKE, FAKE_KEY: FAKE}, FAKE_KEY: b""})
     assert [video.path for video in found.videos] == [FAKE_KEY]
-    assert "is no plain path" in row_notes(found)[0]
+    assert "is not a plain path" in row_notes(found)[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", b"\xff\xfe", "[" * 200_000, '{"a":' * 100_000])
@@ -229,7 +229,7 @@ def test_unreadable_metadata(content: str | bytes) -> None:
 
 
 def test_nothing_usable_is_refused() -> None:
-    with pytest.raises(SemblanceError, match="no mp4"):
+    with pytest.raises(SemblanceError, match="No mp4"):
         discover({"dataset.json": {}})
     with pytest.raises(SemblanceError, match="is readable"):
         discover({FAKE_KEY: b""})

@@ -81,7 +81,7 @@ def test_actors_are_people_and_their_scenes_recordings() -> None:
     assert found.identity_basis == "person"
     assert discover(tree | {REAL.format("000"): b""}).identity_basis == "recording"
     facts = dict(discover(tree | {REAL.format("000"): b""}).facts)
-    assert facts["actors of DeepFakeDetection, whose ids are people among ids of recordings"] == 2
+    assert facts["actors of DeepFakeDetection (their ids are people, the other ids are recordings)"] == 2
     assert facts["videos of DeepFakeDetection, which has no published split"] == 2
 
 
@@ -103,7 +103,7 @@ def test_a_sequence_without_a_recording_counts_as_its_own() -> None:
     assert (fake.target_id, fake.donor_id) == ("ffpp-sequence-002", "ffpp-youtube--aB_9")
     assert found[REAL.format("000")].target_id == fake.donor_id
     facts = dict(discover(tree).facts)
-    assert facts["sequences whose recording no conversion_dict.json tells (each counts as a recording of its own)"] == 1
+    assert facts["sequences without an entry in conversion_dict.json (each counted as its own recording)"] == 1
     assert facts["fakes whose original is not on disk in their compression (detected without a guide)"] == 1
     assert "'x y 3' is not a YouTube video and index" in " ".join(row_notes(discover(tree)))
 
@@ -208,9 +208,9 @@ def test_recordings_that_differ_are_unknown() -> None:
         (FAKE.format("000_003 (1)"), "not of the form TTT_SSS.mp4"),
         (FAKE.format("x" * 10_000), "not of the form TTT_SSS.mp4"),
         ("original_sequences/other/c23/videos/000.mp4", "neither in original_sequences/youtube nor"),
-        ("manipulated_sequences/c23/videos/000_001.mp4", "in no folder of manipulated_sequences"),
-        ("manipulated_sequences/pristine/c23/videos/000_001.mp4", "in no folder of manipulated_sequences"),
-        ("stray.mp4", "lies neither in original_sequences"),
+        ("manipulated_sequences/c23/videos/000_001.mp4", "it is not in a folder of manipulated_sequences"),
+        ("manipulated_sequences/pristine/c23/videos/000_001.mp4", "it is not in a folder of manipulated_sequences"),
+        ("stray.mp4", "is neither in original_sequences"),
     ],
 )
 def test_what_does_not_tell_its_original_is_not_guessed(path: str, words: str) -> None:

@@ -144,4 +144,4 @@ def test_a_taken_name_and_a_forgotten_one_are_refused(root: Path) -> None:
         plan.make("forgerynet", str(root), recipes.load("plan"))
     video = Video(video_id="a", path="a", dataset="forgerynet", family_id="a")
     config = dates.TemporalConfig(releases=True)
-    assert dates.dated([video], str(root), config)[1] == ("dates: no release is known",)
+    assert dates.dated([video], str(root), config)[1] == ("dates: no release date is known",)

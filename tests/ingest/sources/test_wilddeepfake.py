@@ -98,7 +98,7 @@ def test_the_archives_folder_wins_over_the_label_inside() -> None:
     assert {video.label for video in found.videos} == {0}
     (finding,) = found.findings
     assert (finding.path, finding.kind) == ("real_train/1.tar.gz", "label_disagrees")
-    assert "2 of its sequences lie inside a folder fake" in finding.reason
+    assert "2 of its sequences are in a folder fake" in finding.reason
 
 
 def test_a_folder_without_pictures_is_an_empty_sequence() -> None:
@@ -130,7 +130,7 @@ def test_pictures_stand_in_the_order_of_their_numbers(numbers: list[int], draw: 
 def test_without_numbers_of_their_own_they_are_counted_through(names: list[str], expected: list[str]) -> None:
     assert in_order(names) == tuple(enumerate(expected))
     found = discover({"real_train/1.tar.gz": archive({f"1/real/0/{name}": b"" for name in names})})
-    assert ("sequences whose pictures have no numbers of their own (numbered consecutively instead)", 1) in found.facts
+    assert ("sequences whose pictures have no distinct numbers (numbered consecutively instead)", 1) in found.facts
 
 
 HOSTILE = archive(
@@ -208,7 +208,7 @@ def test_limits_are_the_recipes() -> None:
 
 
 def test_without_archives_or_sequences_it_refuses_in_one_sentence() -> None:
-    with pytest.raises(SemblanceError, match="leave the archives packed"):
+    with pytest.raises(SemblanceError, match="do not unpack the archives"):
         discover({"real_train/1/real/0/0.png": b"", "elsewhere/1.tar.gz": ONE})
     with pytest.raises(SemblanceError, match="holds a sequence of pictures"):
         discover({"real_train/1.tar.gz": archive({"readme.txt": b"hello"})})

@@ -76,7 +76,7 @@ def test_deepfakebench_reads_what_the_manifest_has(own: Path, run: Run, tmp_path
     lines = [line.split(":") for line in readme.split("```")[3].splitlines() if line]
     own_labels = {name.strip(): int(value) for name, value in lines}
     assert "81 landmarks" in readme
-    assert "only when this was built by the recipe `deepfakebench`" in readme
+    assert "only if the build used the recipe `deepfakebench`" in readme
     rows = usable(own)
     assert {1, 0} == set(rows["face_label"])
     for mode in ("train", "val", "test"):

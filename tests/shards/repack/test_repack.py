@@ -216,10 +216,10 @@ def test_what_cannot_be_repacked_gets_one_sentence(own: Path, tmp_path: Path) ->
     out = str(own)
     for request, words in (
         (RepackRequest(split="nope"), "Unknown protocol 'nope'"),
-        (RepackRequest(split="family", held_out=["swap"]), "--held-out belongs to --split method"),
-        (RepackRequest(split="method", held_out=["nope"]), "no fake of the held-out method 'nope'"),
-        (RepackRequest(split="family", against="person"), "--against belongs to --split official_clean"),
-        (RepackRequest(split="official_clean", against="nobody"), "--against takes recording"),
+        (RepackRequest(split="family", held_out=["swap"]), "--held-out is only for --split method"),
+        (RepackRequest(split="method", held_out=["nope"]), "No fake has the held-out method 'nope'"),
+        (RepackRequest(split="family", against="person"), "--against is only for --split official_clean"),
+        (RepackRequest(split="official_clean", against="nobody"), "--against accepts recording"),
     ):
         with pytest.raises(UsageError, match=words):
             repack_plan.plan(out, request)
@@ -357,17 +357,17 @@ def test_a_list_of_what_to_keep(invented: Path, run: Run, tmp_path: Path) -> Non
     )
     assert f"({left} left out)" in (outs["videos.csv"] / "CARD.md").read_text()
     for text, words in (
-        ("sample_id\nfolder-zz-000000-00\nfolder-aa-000000-00\n", "names the sample_id folder-aa-000000-00 and 1 more"),
-        ("video_id\nnope\n", "names the video_id nope, which the build does not have"),
-        ("id\nnope\n", "neither a column sample_id nor a column video_id"),
+        ("sample_id\nfolder-zz-000000-00\nfolder-aa-000000-00\n", "has the sample_id folder-aa-000000-00 and 1 more"),
+        ("video_id\nnope\n", "has the video_id nope, which the build does not have"),
+        ("id\nnope\n", "neither a column sample_id nor video_id"),
         ("sample_id,x\n,1\n", "1 rows without a sample_id"),
-        ("sample_id\n", "names nothing to keep"),
+        ("sample_id\n", "is empty, so nothing would be kept"),
         ("", "cannot be read"),
     ):
         (tmp_path / "bad.csv").write_text(text)
         to = tmp_path / "bad"
         command = ("shards", "repack", invented, "--split", "family", "--keep", tmp_path / "bad.csv", "--to", to)
-        if words.startswith("names the sample_id"):
+        if words.startswith("has the sample_id"):
             assert words in run(*command, expect=1).stderr
             assert not to.exists()
         else:
