@@ -129,8 +129,8 @@ def test_the_query_command(built: Path, run: Run, tmp_path: Path) -> None:
     run("manifests", "query", built, sql, "--format", "parquet", "--to", tmp_path / "a.parquet")
     assert pl.read_parquet(tmp_path / "a.parquet").height == expected.height
     assert "split" in run("manifests", "query", built, sql).stdout
-    said = run("manifests", "query", built, "SELECT nope FROM samples", expect=2).stderr
-    assert "cannot be run" in said
+    output = run("manifests", "query", built, "SELECT nope FROM samples", expect=2).stderr
+    assert "cannot be run" in output
     assert "cannot be printed" in run("manifests", "query", built, sql, "--format", "parquet", expect=2).stderr
     listed = run("manifests", "schema", "samples").stdout
     assert all(name in listed for name in schema.SAMPLES.names)

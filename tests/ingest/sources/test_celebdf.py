@@ -25,7 +25,7 @@ def discover(tree: Mapping[str, object], config: SourceConfig = IN_ROOT) -> Disc
     return discover_tree("celebdf", tree, config)
 
 
-def sides(found: Discovery) -> dict[str, str | None]:
+def assigned(found: Discovery) -> dict[str, str | None]:
     return {path: video.split_official for path, video in by_path(found).items()}
 
 
@@ -50,8 +50,8 @@ def test_layout(base: str, level: str) -> None:
     assert (videos[fake].target_id, videos[fake].donor_id) == ("celebdf-id1", "celebdf-id16")
     assert (videos[real].target_id, videos[real].donor_id) == ("celebdf-id1", None)
     assert videos[fake].recording_id == videos[real].recording_id
-    assert videos[tube].target_id is None  # nobody says who that is
-    assert sides(found) == {real: "train", fake: "test", tube: "test"}  # the first line and the last are data
+    assert videos[tube].target_id is None  # unknown person
+    assert assigned(found) == {real: "train", fake: "test", tube: "test"}  # the first line and the last are data
     assert kinds(found) == [(f"{base}{LIST}", "metadata")]
     assert SOURCES["celebdf"].info.val_from_train
     assert found.facts == ()
@@ -60,7 +60,7 @@ def test_layout(base: str, level: str) -> None:
 def test_the_folder_is_believed_where_the_list_says_otherwise() -> None:
     found = discover({REAL: b"", FAKE: b"", TUBE: b"", LIST: f"0 {REAL}\n1 {FAKE}\r\n1 {TUBE}\n"})
     assert [video.label for video in found.videos] == [0, 0, 1]
-    assert set(sides(found).values()) == {"test"}
+    assert set(assigned(found).values()) == {"test"}
     assert len(row_notes(found)) == 2
     assert all("its folder says otherwise and is used" in note for note in row_notes(found))
 
@@ -68,8 +68,8 @@ def test_the_folder_is_believed_where_the_list_says_otherwise() -> None:
 def test_odd_lines_are_counted() -> None:
     lines = ["", "2 " + REAL, REAL, "1 ../x.mp4", "1 YouTube-real/x.mp4", f"1  {TUBE}", f"1 {TUBE} more", "x" * 10_000]
     found = discover({REAL: b"", TUBE: b"", LIST: "\n".join([*lines, f"1 {REAL}", f"1 {REAL}", f"0 {FAKE}"])})
-    assert sides(found) == {REAL: "test", TUBE: "test"}  # a second blank does no harm
-    assert len(row_notes(found)) == 7  # six lines, and one that stands twice
+    assert assigned(found) == {REAL: "test", TUBE: "test"}  # a second blank does no harm
+    assert len(row_notes(found)) == 7  # six lines, and one that occurs twice
     assert f"row '{REAL[:-4]}': occurs 2 times" in row_notes(found)
     assert dict(found.facts) == {f"videos of the published test set ({LIST}) that are not on disk": 1}
 
@@ -77,7 +77,7 @@ def test_odd_lines_are_counted() -> None:
 @pytest.mark.parametrize("content", [None, "", "\n\n", b"\xff\xfe", "label path\n"])
 def test_without_a_usable_list_nothing_is_published(content: str | bytes | None) -> None:
     found = discover({REAL: b"", FAKE: b""} | ({} if content is None else {LIST: content}))
-    assert set(sides(found).values()) == {None}
+    assert set(assigned(found).values()) == {None}
     assert dict(found.facts) == {f"videos without a published split, since there is no usable {LIST}": 2}
 
 
@@ -85,7 +85,7 @@ def test_a_list_elsewhere_is_read_and_hashed(tmp_path: Path) -> None:
     (tmp_path / LIST).write_text(f"0 {FAKE}")
     for lists in (tmp_path, tmp_path / LIST):
         found = discover({REAL: b"", FAKE: b"", LIST: f"1 {REAL}"}, SourceConfig(lists=str(lists)))
-        assert sides(found) == {REAL: "train", FAKE: "test"}
+        assert assigned(found) == {REAL: "train", FAKE: "test"}
         assert [name for name, _ in found.tables] == [LIST]
         assert sorted(kinds(found)) == sorted([(LIST, "other"), (str(tmp_path / LIST), "metadata")])
     with pytest.raises(SemblanceError, match="has none of List_of_testing_videos"):

@@ -67,7 +67,7 @@ def full_set(seed: int) -> tuple[dict[str, dict[str, object]], dict[str, tuple[s
     """Invented rows in the full set's numbers, and key -> (target, donor) as they were drawn."""
     rng = random.Random(seed)
     people = rng.sample(range(100_000, 2_000_000), 66)
-    side = {one: "test" if place < 12 else "train" for place, one in enumerate(people)}
+    split = {one: "test" if place < 12 else "train" for place, one in enumerate(people)}
     rows: dict[str, dict[str, object]] = {}
     truth: dict[str, tuple[str, str]] = {}
     reals = []
@@ -75,15 +75,15 @@ def full_set(seed: int) -> tuple[dict[str, dict[str, object]], dict[str, tuple[s
         one = people[number % 66]
         stem = f"{one}_{'ABC'[number % 3]}_{number:03d}"
         reals.append((one, stem))
-        rows[f"original_videos/{one}/{stem}.mp4"] = REAL | {"target_id": one, "set": side[one]}
+        rows[f"original_videos/{one}/{stem}.mp4"] = REAL | {"target_id": one, "set": split[one]}
         truth[f"original_videos/{one}/{stem}.mp4"] = (str(one), "")
     number = 0
     while len(rows) < 1131 + 4119:
         target, stem = reals[number % 1131]
-        donor = rng.choice([one for one in people if side[one] == side[target] and one != target])
+        donor = rng.choice([one for one in people if split[one] == split[target] and one != target])
         number += 1
         key = f"method_{'AB'[number % 2]}/{target}/{stem.rsplit('_', 1)[0]}/{donor}_{stem}.mp4"
-        rows[key] = FAKE | {"target_id": target, "swapped_id": donor, "set": side[target]}
+        rows[key] = FAKE | {"target_id": target, "swapped_id": donor, "set": split[target]}
         truth[key] = (str(target), str(donor))
     return rows, truth
 
@@ -105,16 +105,16 @@ def test_full_set_is_paired_and_people_stay_apart() -> None:
             real = key.rsplit("/", 1)[1].removeprefix(f"{donor}_")
             assert real in stems
             assert video.family_id == videos[f"original_videos/{target}/{real}"].video_id
-    nature = DatasetTraits(basis="person", val_from_train=True)
-    table = assign(plan_frame(found.videos), SplitConfig(fractions=(0.8, 0.1, 0.1)), 0, nature).table
+    traits = DatasetTraits(basis="person", val_from_train=True)
+    table = assign(plan_frame(found.videos), SplitConfig(fractions=(0.8, 0.1, 0.1)), 0, traits).table
     assert set(table["split_official"]) == {"train", "val", "test"}
-    sides: dict[str, set[str]] = {}
-    for target, donor, side in table.select("target_id", "donor_id", "split_identity").iter_rows():
+    assigned: dict[str, set[str]] = {}
+    for target, donor, split in table.select("target_id", "donor_id", "split_identity").iter_rows():
         for person in (target, donor):
-            if person and side:
-                sides.setdefault(person, set()).add(side)
-    assert len(sides) == 66
-    assert all(len(one) == 1 for one in sides.values())
+            if person and split:
+                assigned.setdefault(person, set()).add(split)
+    assert len(assigned) == 66
+    assert all(len(one) == 1 for one in assigned.values())
 
 
 def test_rows_without_files_and_files_without_rows() -> None:

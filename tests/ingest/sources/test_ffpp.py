@@ -140,8 +140,8 @@ def test_lists_elsewhere_are_read_and_hashed(tmp_path: Path) -> None:
 
 def test_a_fake_of_no_listed_pair_has_no_side() -> None:
     tree = {"train.json": [["000", "001"], ["002", "003"]], FAKE.format("000_002"): b"", FAKE.format("003_002"): b""}
-    sides = {path: video.split_official for path, video in by_path(discover(tree)).items()}
-    assert sides == {FAKE.format("000_002"): None, FAKE.format("003_002"): "train"}
+    assigned = {path: video.split_official for path, video in by_path(discover(tree)).items()}
+    assert assigned == {FAKE.format("000_002"): None, FAKE.format("003_002"): "train"}
 
 
 def test_contradictions_between_lists_are_counted_and_unknown() -> None:
@@ -150,8 +150,8 @@ def test_contradictions_between_lists_are_counted_and_unknown() -> None:
     tree["train.json"] = [["000", "001"], ["002", "003"], ["003", "002"], ["005", "004"]]
     tree["test.json"] = [["001", "000"], ["002", "004"]]
     found = discover(tree)
-    sides = {path.rsplit("/", 1)[1][:-4]: video.split_official for path, video in by_path(found).items()}
-    assert sides == {
+    assigned = {path.rsplit("/", 1)[1][:-4]: video.split_official for path, video in by_path(found).items()}
+    assert assigned == {
         "000": None,
         "001": None,
         "002": None,  # in both, with different partners

@@ -174,7 +174,7 @@ def test_law_every_file_has_one_place(files: set[str], rng: random.Random) -> No
     found = discover("folder", tree)
     counts = places(found)
     assert {path: counts.pop(path) for path in map(escaped, tree)} == dict.fromkeys(map(escaped, tree), 1)
-    assert all(path.endswith("/pristine/") for path in counts)  # what is said of a folder
+    assert all(path.endswith("/pristine/") for path in counts)  # findings about a folder
     assert len({video.video_id for video in found.videos}) == len(found.videos)
     shuffled = list(tree)
     rng.shuffle(shuffled)
@@ -282,29 +282,29 @@ def test_basis_is_what_the_table_names() -> None:
 
 
 def test_identity_official_and_temporal_splits_come_from_the_table() -> None:
-    """Forty people, a fake of each with the next one's face; sides and days as the table gives them."""
+    """Forty people, a fake of each with the next one's face; splits and dates from the table."""
     rows = []
     for one in range(40):
         day = f"2024-01-{one % 28 + 1:02d}"
-        side = ("train", "val", "test")[one % 3]
-        rows.append({"path": f"r{one}.mp4", "label": 0, "target": one, "donor": None, "split": side, "date": day})
+        split = ("train", "val", "test")[one % 3]
+        rows.append({"path": f"r{one}.mp4", "label": 0, "target": one, "donor": None, "split": split, "date": day})
         fake = {"path": f"f{one}.mp4", "label": 1, "target": None, "donor": (one + 1) % 4 + one // 4 * 4}
-        rows.append(fake | {"split": side, "date": day, "original": f"r{one}.mp4"})
+        rows.append(fake | {"split": split, "date": day, "original": f"r{one}.mp4"})
     found = by_table(rows, [str(row["path"]) for row in rows])
     assert found.identity_basis == "person"
     table_ = assign(plan_frame(found.videos), SplitConfig(), 0, DatasetTraits(basis=found.identity_basis)).table
     given = {row["path"]: row["split"] for row in rows}
-    assert all(given[path] == side for path, side in table_.select("path", "split_official").iter_rows())
-    sides: dict[str, set[str]] = {}
-    for target, donor, side in table_.select("target_id", "donor_id", "split_identity").iter_rows():
+    assert all(given[path] == split for path, split in table_.select("path", "split_official").iter_rows())
+    assigned: dict[str, set[str]] = {}
+    for target, donor, split in table_.select("target_id", "donor_id", "split_identity").iter_rows():
         for person in filter(None, (target, donor)):
-            sides.setdefault(person, set()).add(side)
-    assert len(sides) == 40
-    assert all(len(one) == 1 for one in sides.values())
+            assigned.setdefault(person, set()).add(split)
+    assert len(assigned) == 40
+    assert all(len(one) == 1 for one in assigned.values())
     ends = table_.group_by("split_temporal").agg(
         pl.col("date").min().alias("first"), pl.col("date").max().alias("last")
     )
-    spans = {side: (first, last) for side, first, last in ends.iter_rows()}
+    spans = {split: (first, last) for split, first, last in ends.iter_rows()}
     assert spans["train"][1] < spans["val"][0] <= spans["val"][1] < spans["test"][0]
 
 
@@ -466,7 +466,7 @@ def test_law_every_file_has_one_place_by_table(files: set[str], rows: Cells, rng
     found = discover("folder", tree, config)
     counts = places(found)
     assert {path for path in counts if path != "t.csv"} == set(map(escaped, tree)) - {"t.csv"}
-    assert all(count == 1 for path, count in counts.items() if path != "t.csv")  # what is said of rows is said there
+    assert all(count == 1 for path, count in counts.items() if path != "t.csv")  # findings about rows are at the table
     assert not {video.path for video in found.videos if video.fault == "missing"} & tree.keys()
     assert len({video.video_id for video in found.videos}) == len(found.videos)
     mixed = list(rows)
@@ -478,12 +478,12 @@ def test_law_every_file_has_one_place_by_table(files: set[str], rows: Cells, rng
     assert again.facts == found.facts
     assert len(again.findings) == len(found.findings)
     labels = {"0": 0, "real": 0, "1": 1, "FAKE": 1}
-    said: dict[str, set[int | None]] = {}
+    labels_of: dict[str, set[int | None]] = {}
     for row in rows:  # the referee: a path's label is the one that all of its rows give
-        said.setdefault(str(row["path"]).removeprefix("./"), set()).add(labels.get(str(row["label"])))
+        labels_of.setdefault(str(row["path"]).removeprefix("./"), set()).add(labels.get(str(row["label"])))
     for video in found.videos:
         if video.label is not None:
-            assert said[video.path] == {video.label}
+            assert labels_of[video.path] == {video.label}
 
 
 # the real thing -----------------------------------------------------------------------------------------------

@@ -117,8 +117,8 @@ def test_one_file_is_a_dataset(root: Path, tmp_path: Path) -> None:
     labels = json.loads((to / "dataset_json" / "forgerynet-semblance.json").read_text())["forgerynet-semblance"]
     assert set(labels) == {"FN_real", "FN_swap"}
     assert "label_dict" not in (to / "README.md").read_text()
-    _, said = splits.over_time([splits.plan_frame(_dated(made.videos))], (0.5, 0.25, 0.25))
-    assert "forgerynet was released 2021-03-09 (arXiv:2103.05630)" in said
+    _, facts = splits.over_time([splits.plan_frame(_dated(made.videos))], (0.5, 0.25, 0.25))
+    assert "forgerynet was released 2021-03-09 (arXiv:2103.05630)" in facts
 
 
 def _dated(videos: Sequence[Video]) -> list[Video]:

@@ -70,9 +70,9 @@ def test_members_may_begin_in_several_ways_and_folders_may_have_entries(start: s
 
 def test_shard_and_sequence_numbers_repeat_in_the_four_folders() -> None:
     tree = {
-        f"{label}_{side}/{shard}.tar.gz": archive(sequence(f"{shard}/{label}/0", 1))
+        f"{label}_{split}/{shard}.tar.gz": archive(sequence(f"{shard}/{label}/0", 1))
         for label in ("real", "fake")
-        for side in ("train", "test")
+        for split in ("train", "test")
         for shard in (0, 1)
     }
     found = discover(tree)
@@ -210,7 +210,7 @@ def test_limits_are_the_recipes() -> None:
 def test_without_archives_or_sequences_it_refuses_in_one_sentence() -> None:
     with pytest.raises(SemblanceError, match="do not unpack the archives"):
         discover({"real_train/1/real/0/0.png": b"", "elsewhere/1.tar.gz": ONE})
-    with pytest.raises(SemblanceError, match="holds a sequence of pictures"):
+    with pytest.raises(SemblanceError, match="has a sequence of pictures"):
         discover({"real_train/1.tar.gz": archive({"readme.txt": b"hello"})})
 
 
@@ -235,25 +235,25 @@ def test_order_of_files_changes_nothing_and_every_file_has_its_place(draw: rando
 def test_val_is_cut_from_train_by_whole_archives_with_both_labels() -> None:
     draw = random.Random(4)
     tree = {
-        f"{label}_{side}/{shard}.tar.gz": archive(
+        f"{label}_{split}/{shard}.tar.gz": archive(
             {name: b"" for number in range(draw.randint(1, 6)) for name in sequence(f"{shard}/{label}/{number}", 1)}
         )
         for label in ("real", "fake")
-        for side, shards in (("train", 7), ("test", 2))
+        for split, shards in (("train", 7), ("test", 2))
         for shard in range(shards)
     }
     found = discover(tree)
-    nature = DatasetTraits(paired=False, val_from_train=True)
-    assigned = assign(plan_frame(found.videos), SplitConfig(fractions=(0.8, 0.1, 0.1)), 0, nature)
+    traits = DatasetTraits(paired=False, val_from_train=True)
+    assigned = assign(plan_frame(found.videos), SplitConfig(fractions=(0.8, 0.1, 0.1)), 0, traits)
     assert assigned.protocol == "official"
-    sides: dict[str, set[str]] = {}
+    splits_of: dict[str, set[str]] = {}
     labels: dict[str, set[int]] = {}
     published: dict[str, Video] = {video.video_id: video for video in found.videos}
     for row in assigned.table.iter_rows(named=True):
-        sides.setdefault(row["path"], set()).add(row["split"])
+        splits_of.setdefault(row["path"], set()).add(row["split"])
         labels.setdefault(row["split"], set()).add(row["label"])
         was = published[row["video_id"]].split_official
         assert (row["split"] == "test") == (was == "test")
         assert row["split_family"] is row["split_identity"] is row["split_method"] is None
-    assert all(len(found) == 1 for found in sides.values())
+    assert all(len(splits) == 1 for splits in splits_of.values())
     assert labels == {"train": {0, 1}, "val": {0, 1}, "test": {0, 1}}

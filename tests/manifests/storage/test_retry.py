@@ -74,7 +74,7 @@ def test_unavailable_storage_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
     [(500, "InternalError", True), (503, "SlowDown", True), (400, "IncompleteBody", True), (400, "InvalidUri", False)],
 )
 def test_the_response_of_the_server_decides(status: int, code: str, transient: bool) -> None:
-    error = OSError(errno.EINVAL, "said the server")
+    error = OSError(errno.EINVAL, "error of the server")
     error.__cause__ = ValueError()
     error.__cause__.response = {"ResponseMetadata": {"HTTPStatusCode": status}, "Error": {"Code": code}}  # type: ignore[attr-defined]
     assert retry.is_transient(error) is transient

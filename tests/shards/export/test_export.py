@@ -68,9 +68,9 @@ def usable(out: Path, *, sides: tuple[str, ...] = ("train", "val", "test")) -> p
 
 
 def test_deepfakebench_reads_what_the_manifest_has(own: Path, run: Run, tmp_path: Path) -> None:
-    """Paths, labels, videos and pixels through a copy of their way of reading; the rest is left out aloud."""
+    """Paths, labels, videos and pixels through a copy of their way of reading; the rest is excluded and counted."""
     before = content(own)
-    said = run("shards", "export", own, "--format", "deepfakebench", "--to", tmp_path / "export").stdout
+    output = run("shards", "export", own, "--format", "deepfakebench", "--to", tmp_path / "export").stdout
     bench = installed(tmp_path / "export", tmp_path / "bench")
     readme = (tmp_path / "export" / "README.md").read_text()
     lines = [line.split(":") for line in readme.split("```")[3].splitlines() if line]
@@ -101,8 +101,8 @@ def test_deepfakebench_reads_what_the_manifest_has(own: Path, run: Run, tmp_path
         ("faces rejected and only marked", on_side.drop_nulls("face_label").height - rows.height),
     ):
         assert count
-        assert any(words in line and str(count) in line for line in said.splitlines())
-    assert "prohibit redistribution" in said
+        assert any(words in line and str(count) in line for line in output.splitlines())
+    assert "prohibit redistribution" in output
     assert content(own) == before
 
 
@@ -140,7 +140,7 @@ def ffpp(chance: random.Random) -> list[Video]:
     for compression in ("c23", "c40"):
         for number in range(12):
             acted = number > 8
-            # "frames": their loader replaces that word wherever it stands in a path
+            # "frames": their loader replaces that word anywhere in a path
             real = f"ffpp-{compression}-{'actors' if acted else 'frames'}-{number:03d}"
             base = Video(
                 video_id=real,

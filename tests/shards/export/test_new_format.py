@@ -62,9 +62,9 @@ def test_a_format_is_one_class(tmp_path: Path) -> None:
 
 
 def test_help_lists_the_formats_of_the_registry(run: Run) -> None:
-    said = " ".join(run("shards", "export", "--help").stdout.replace("│", " ").split())
+    output = " ".join(run("shards", "export", "--help").stdout.replace("│", " ").split())
     for name, form in FORMATS.items():
-        assert f"{name} ({form.summary})" in said
+        assert f"{name} ({form.summary})" in output
 
 
 def test_the_formats_are_not_imported_before_they_are_asked_for() -> None:
