@@ -19,7 +19,9 @@ from semblance.ingest.demo import dataset as demo_maker
 from semblance.ingest.detector.door import DetectConfig, Detector
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGES = ("ingest", "manifests", "quality", "shards", "training")  # folders of the repository
 BIN = Path(sys.executable).parent
+HANG = 1500.0  # seconds after which a command counts as hanging, on any machine; under pytest's own limit
 Run = Callable[..., subprocess.CompletedProcess[str]]
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1"}
 
@@ -44,7 +46,7 @@ def run() -> Run:
 
     def call(command: str, *arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [str(BIN / command), *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False
+            [str(BIN / command), *map(str, arguments)], capture_output=True, text=True, timeout=HANG, check=False
         )
         assert done.returncode == expect, f"{command} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr

@@ -18,7 +18,7 @@ import pytest
 
 from semblance import manifests
 from semblance.manifests import schema
-from tests.conftest import BIN, Run
+from tests.conftest import BIN, HANG, Run
 
 
 def content(out: Path) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def test_a_running_cluster_gives_the_same(
     finally:
         for process in reversed(started):
             process.terminate()
-            process.wait(30)
+            process.wait(HANG)
     assert content(tmp_path / "out") == content(built)
 
 
@@ -148,7 +148,7 @@ def test_resume(
     while first.poll() is None and not list(out.glob("receipts/*.json")):
         time.sleep(0.02)
     first.send_signal(how)
-    _, said = first.communicate(timeout=120)
+    _, said = first.communicate(timeout=HANG)
     assert first.returncode == code
     assert not (out / "dataset.json").exists()
     if how is signal.SIGINT:

@@ -15,7 +15,7 @@ from semblance.manifests import tables
 from semblance.quality.audit import findings
 from semblance.quality.report import page as report
 from semblance.quality.report import statistics
-from tests.conftest import REPOSITORY, Run
+from tests.conftest import HANG, REPOSITORY, Run
 from tests.quality import planted
 from tests.quality.browser import Seen, opened
 from tests.quality.planted import MARKUP, Faults
@@ -283,7 +283,7 @@ def test_a_page_of_a_build_on_s3_is_that_of_the_same_on_disk(s3: dict[str, str],
     out, back = tmp_path / "out", tmp_path / "back.html"
     planted.build(out, 4)
     command = [sys.executable, "-c", THERE, str(out), str(back)]
-    done = subprocess.run(command, cwd=REPOSITORY, env=s3, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, env=s3, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     written = report.write(str(out))
     here = Path(written.url).read_text().replace(str(out), "s3://bucket/report")

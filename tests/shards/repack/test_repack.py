@@ -33,7 +33,7 @@ from semblance.shards.repack import plan as replan
 from semblance.shards.repack import run as repack
 from semblance.shards.repack import subset
 from semblance.shards.repack.plan import RepackRequest
-from tests.conftest import REPOSITORY, Run
+from tests.conftest import HANG, REPOSITORY, Run
 from tests.ingest.run.test_build import content
 from tests.shards import synthetic
 from tests.shards.conftest import SETTINGS
@@ -414,7 +414,7 @@ def test_killed_anywhere_and_run_again(invented: Path, tmp_path: Path) -> None:
     files = sum(file.is_file() for file in whole.rglob("*"))
     for before in (0, 3, 9, files - 12):  # of the claim, the tables, in a shard, near the end
         command = [sys.executable, "-c", KILLED, str(invented), str(torn), str(before)]
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=HANG, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert not (torn / "dataset.json").exists()
         assert list(torn.rglob(".*.tmp"))

@@ -30,7 +30,7 @@ from semblance.training.data.query import Selection
 from semblance.training.data.sampling import SamplingConfig
 from semblance.training.data.units import ClipConfig, UnitConfig
 from semblance.training.records import Batch
-from tests.conftest import BIN, Run
+from tests.conftest import BIN, HANG, Run
 
 # torch 2.15 warns of more workers than cores: here they are two or three on any machine
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning:torch.utils.data.dataloader")
@@ -284,7 +284,7 @@ def test_object_storage_gives_the_same(dfdc: Path, s3: dict[str, str]) -> None:
         "except Exception as error: print(error)\n"
     )
     words = [str(BIN / "python"), "-c", script, str(dfdc), "s3://bucket/loader"]
-    done = subprocess.run(words, env=s3, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(words, env=s3, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stderr
     assert "s3://bucket/loader/shards/train/dfdc-train-000000.tar is missing" in done.stdout
 

@@ -31,7 +31,7 @@ from semblance.training.metrics import aggregate
 from semblance.training.runs import checkpoint
 from semblance.training.runs import folder as rundir
 from semblance.training.runs.folder import RunDir
-from tests.conftest import REPOSITORY
+from tests.conftest import HANG, REPOSITORY
 from tests.training import builds, runs
 
 pytestmark = [
@@ -67,7 +67,7 @@ def child(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     if sys.dont_write_bytecode:  # three processes would each compile some 5,000 files
         environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache)}
     command = [sys.executable, "-W", "ignore", "-m", "tests.training.runs", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
 
 
 # Accumulation, an average of the weights, a schedule by step, clipping, mixing: all that has a state.
