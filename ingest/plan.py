@@ -99,13 +99,14 @@ class Plan:
         return {video_id: original for video_id, original in found if original is not None}
 
 
-def make(dataset: str, root: str, recipe: Recipe) -> Plan:
-    """Discover, split and lay out the dataset below ``root``.
+def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
+    """Discover, split and lay out the dataset below ``root``, by the default recipe where none is given.
 
     Raises SemblanceError where nothing usable is there, UsageError for an unknown dataset, and where packed pictures
     shall be encoded as a video.
     """
     reader = source(dataset)
+    recipe = recipe or Recipe()
     if recipe.split.fractions is None:
         split = recipe.split.model_copy(update={"fractions": reader.fractions})
         recipe = recipe.model_copy(update={"split": split})

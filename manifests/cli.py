@@ -56,18 +56,26 @@ def query(
 @app.command()
 @friendly
 def schema(
-    table: Annotated[str | None, typer.Argument(help="One table; all where left out.")] = None,
+    table: Annotated[str | None, typer.Argument(help="One table; without it, all of them.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as in docs/schema.md.")] = False,
 ) -> None:
-    """List the tables with their columns and types."""
+    """List the tables with their columns: type, unit, meaning, and what null means."""
+    from rich.console import Console
+
+    from semblance.manifests import reference
     from semblance.manifests.schema import TABLES, VERSION
 
     if table is not None and table not in TABLES:
-        raise UsageError(f"There is no table {plain(table)!r}; choose one of {', '.join(TABLES)}.")
-    print(f"schema version {VERSION}")
-    for name in [table] if table else TABLES:
-        print(f"\n{name}")
-        for field in TABLES[name]:
-            print(f"  {field.name:20} {field.type}")
+        raise UsageError(f"Unknown table {plain(table)!r}; choose one of {', '.join(TABLES)}.")
+    names = [table] if table else list(TABLES)
+    if markdown:
+        print(reference.markdown(names), end="")
+        return
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(f"schema version {VERSION}")
+    for name in names:
+        console.print()
+        console.print(reference.terminal(name))
 
 
 @app.command("leave-one-out")

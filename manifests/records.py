@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -46,6 +46,13 @@ FAILURES: Final[frozenset[str]] = frozenset(
     {"missing", "unlabelled", "partial", "empty", "decode_error", "crashed", "timeout", "oom"}
 )
 GuideReason = Literal["original", "no_original", "size", "fps", "longer", "content"]
+
+PURE: Final = "1"  # the unit of a pure number
+_FRAME_ROW: Final = "a row of a frame, without a face"
+_NO_BOX: Final = f"{_FRAME_ROW}, or a face that its dataset's authors cut out"
+_NO_TILES: Final = "fewer than four tiles of the frame are free of crops, the frame is unknown, or an older build"
+_NO_PARTNER: Final = "a real video, or a fake without a guide"
+_NO_CHEEKS: Final = "patches too small, light too dark, burnt out or blue, cheeks that differ, or no landmarks"
 
 PRISTINE: Final = "pristine"  # the method of every real video
 MAX_ID: Final = 72  # characters; a USTAR name holds 100 with frame, track and suffix
@@ -159,23 +166,45 @@ class Crop:
     landmarks_in_probe: Landmarks
 
 
+def measured(unit: str, meaning: str, null: str) -> Any:
+    """A field of ``Measures`` and so a column of samples and rejects: its unit, formula, and what null means there."""
+    return field(default=None, metadata={"unit": unit, "meaning": meaning, "null": null})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measures:
-    """What the meters say of one crop; ``None`` is unknown and is never judged."""
+    """What was measured of one crop; ``None`` is unknown and is never judged. Each field is a column, in this order:
+    ``float`` is stored with 32 bits, ``int`` holds the 64 bits of a hash. ``quality.measures`` computes them.
+    """
 
-    blur: float | None = None
-    blur_face: float | None = None
-    brightness: float | None = None
-    contrast: float | None = None
-    blur_outside: float | None = None  # of the frame, far from every face
-    brightness_outside: float | None = None
-    contrast_outside: float | None = None
-    face_ratio: float | None = None
-    change: float | None = None
-    change_peak: float | None = None
-    ita: float | None = None  # degrees
-    phash: int | None = None
-    frame_phash: int | None = None
+    blur: float | None = measured(
+        "grey levels²", "variance of the Laplacian of the grey crop at no more than 224 px: high is sharp", _FRAME_ROW
+    )
+    blur_face: float | None = measured("grey levels²", "blur inside the face box", _NO_BOX)
+    brightness: float | None = measured(PURE, "mean grey of the crop, 0 to 1", _FRAME_ROW)
+    contrast: float | None = measured(PURE, "standard deviation of the crop's grey, 0 to 0.5", _FRAME_ROW)
+    blur_outside: float | None = measured(
+        "grey levels²", "mean blur of native tiles of the frame that touch no crop", _NO_TILES
+    )
+    brightness_outside: float | None = measured(PURE, "mean grey of these tiles, 0 to 1", _NO_TILES)
+    contrast_outside: float | None = measured(PURE, "standard deviation of these tiles' grey, 0 to 0.5", _NO_TILES)
+    face_ratio: float | None = measured(
+        PURE, "sqrt(box area inside the frame) / (1.3 x the longer side of the box): 0.67 for a typical face", _NO_BOX
+    )
+    change: float | None = measured(
+        "grey levels", "mean absolute RGB difference from the original's crop inside the face box", _NO_PARTNER
+    )
+    change_peak: float | None = measured(
+        PURE,
+        "95th percentile of the 12 px block means of that difference in the face box, over the median of its 16 px "
+        "block means in the crop: about 2 for re-encoding, above 3 for a forgery",
+        _NO_PARTNER,
+    )
+    ita: float | None = measured(
+        "degrees", "individual typology angle of two cheek patches: brightness of skin, an estimate", _NO_CHEEKS
+    )
+    phash: int | None = measured("64 bits", "perceptual hash of the crop", _FRAME_ROW)
+    frame_phash: int | None = measured("64 bits", "perceptual hash of the whole frame", _NO_BOX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

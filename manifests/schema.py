@@ -1,172 +1,113 @@
-"""Arrow schemas of every table, and their version."""
+"""Arrow schemas of every table, and the version of all of them."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
-VERSION: Final = 5  # enters the fingerprint: a build made under another version is not resumed
+from semblance.manifests import columns
+from semblance.manifests.columns import Column
+from semblance.manifests.errors import SemblanceError
 
-_TEXT, _REAL, _WHOLE = pa.string(), pa.float32(), pa.int32()
 
-_IDENTITY: Final = [
-    ("video_id", _TEXT),
-    ("dataset", _TEXT),
-    ("label", pa.int8()),
-    ("face_label", pa.int8()),
-    ("method", _TEXT),
-    ("compression", _TEXT),
-    ("family_id", _TEXT),
-    ("target_id", _TEXT),
-    ("donor_id", _TEXT),
-    ("recording_id", _TEXT),
-]
-_SPLITS: Final = [
-    (name, _TEXT)
-    for name in (
-        "split",
-        "split_official",
-        "split_family",
-        "split_identity",
-        "split_method",
-        "split_temporal",
-        "split_note",
+class Version(NamedTuple):
+    """A schema version: a minor one only adds columns, so that any build of the same major version can be read."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}" if self.minor > 0 else str(self.major)
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """The version that ``text``, from dataset.json or a table's metadata, names; raises ValueError for no version.
+
+        Versions up to 5 were single numbers. 5 only added columns to 4, which so counts as a minor version before 5.0.
+        """
+        if text in _SINGLE:
+            return _SINGLE[text]
+        major, _, minor = text.partition(".")
+        return cls(int(major), int(minor or 0))
+
+
+_SINGLE: Final = {"4": Version(5, -1)}
+CURRENT: Final = Version(5, 0)  # a new column: one more minor version; a changed or removed one: a new major version
+# As it enters fingerprints, so that a build resumes only under its own version; as text it enters the tables and
+# dataset.json.
+VERSION: Final[int | str] = CURRENT.major if not CURRENT.minor else str(CURRENT)
+
+
+def check_major(out: str, text: object) -> Version:
+    """The schema version ``text`` of the build ``out``; raises SemblanceError for another major version, or none."""
+    try:
+        version = Version.parse(str(text))
+    except ValueError:
+        version = None
+    if version is None or version.major != CURRENT.major:
+        raise SemblanceError(
+            f"{out} was built by another version of Semblance (schema {text}, here {CURRENT}); build it again."
+        )
+    return version
+
+
+COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
+    "samples": (
+        columns.SAMPLE_ID,
+        *columns.IDENTITY,
+        *columns.SPLITS,
+        *columns.PLACE,
+        *columns.FACE,
+        columns.VERDICT,
+        *columns.MEASURES,
+        *columns.SAMPLE_END,
+    ),
+    "rejects": (
+        columns.REJECT_ID,
+        *columns.IDENTITY,
+        *columns.SPLITS,
+        *columns.REJECTS_PLACE,
+        *columns.FACE,
+        *columns.MEASURES,
+        *columns.REJECTION,
+    ),
+    "videos": (*columns.PLANNED, columns.VIDEO_SHARD, *columns.OUTCOME, columns.BYTES),
+    "plan": (*columns.PLANNED, columns.PLAN_SHARD, *columns.PLAN_END),
+    "findings": columns.FINDING,
+    "flags": columns.FLAG,
+}
+
+
+def _arrow(table: str) -> pa.Schema:
+    return pa.schema([(column.name, column.type) for column in COLUMNS[table]])
+
+
+def described(table: str) -> pa.Schema:
+    """The schema of a table with unit, meaning and what null means as metadata of its fields.
+
+    Tables on disk do not carry it: what a column means may be said better without changing a byte of a build.
+    """
+    return pa.schema(
+        [
+            pa.field(
+                column.name,
+                column.type,
+                nullable=bool(column.null),
+                metadata={"meaning": column.meaning, "unit": column.unit, "null": column.null or "never"},
+            )
+            for column in COLUMNS[table]
+        ]
     )
-]
-_PLACE: Final = [("shard", _TEXT), ("tar_offset", pa.int64()), ("tar_bytes", pa.int64())]
-_FACE: Final = [
-    ("frame_index", _WHOLE),
-    ("time_s", pa.float64()),
-    ("track", pa.int16()),
-    ("box_x0", _REAL),
-    ("box_y0", _REAL),
-    ("box_x1", _REAL),
-    ("box_y1", _REAL),
-    ("landmarks", pa.list_(_REAL)),  # ten, or null: pyarrow 25 cannot read a null of fixed size back
-    ("confidence", _REAL),
-    ("crop_x0", _WHOLE),
-    ("crop_y0", _WHOLE),
-    ("crop_side", _WHOLE),
-    ("guide", _TEXT),
-]
-_MEASURES: Final = [
-    ("blur", _REAL),
-    ("blur_face", _REAL),
-    ("brightness", _REAL),
-    ("contrast", _REAL),
-    ("blur_outside", _REAL),
-    ("brightness_outside", _REAL),
-    ("contrast_outside", _REAL),
-    ("face_ratio", _REAL),
-    ("change", _REAL),
-    ("change_peak", _REAL),
-    ("ita", _REAL),
-    ("phash", pa.uint64()),
-    ("frame_phash", pa.uint64()),
-]
 
-SAMPLES: Final = pa.schema(
-    [
-        ("sample_id", _TEXT),
-        *_IDENTITY,
-        *_SPLITS,
-        *_PLACE,
-        *_FACE,
-        ("verdict", _TEXT),
-        *_MEASURES,
-        ("mask", pa.bool_()),
-        ("encoded_bytes", pa.int64()),
-        ("sha256", _TEXT),
-    ]
-)
-REJECTS: Final = pa.schema(
-    [
-        ("sample_id", _TEXT),
-        *_IDENTITY,
-        *_SPLITS,
-        *_PLACE,
-        *_FACE,
-        *_MEASURES,
-        ("unit", _TEXT),
-        ("stage", _TEXT),
-        ("reasons", pa.list_(_TEXT)),
-        ("reason", _TEXT),
-        ("measured", pa.float64()),
-        ("limit", pa.float64()),
-    ]
-)
-_VIDEO: Final = [
-    ("video_id", _TEXT),
-    ("path", _TEXT),
-    ("member", _TEXT),
-    ("dataset", _TEXT),
-    ("part", _TEXT),
-    ("label", pa.int8()),
-    ("method", _TEXT),
-    ("compression", _TEXT),
-    ("family_id", _TEXT),
-    ("target_id", _TEXT),
-    ("donor_id", _TEXT),
-    ("recording_id", _TEXT),
-    ("donor_recording_id", _TEXT),
-    *_SPLITS,
-    ("shard", _TEXT),
-]
-VIDEOS: Final = pa.schema(
-    [
-        *_VIDEO,
-        ("status", _TEXT),
-        ("error", _TEXT),
-        ("guide", _TEXT),
-        ("decoder", _TEXT),
-        ("codec", _TEXT),
-        ("encoder", _TEXT),
-        ("bit_rate", pa.int64()),
-        ("gop", _WHOLE),
-        ("created", _TEXT),
-        ("has_audio", pa.bool_()),
-        ("width", _WHOLE),
-        ("height", _WHOLE),
-        ("rotation", _WHOLE),
-        ("fps", pa.float64()),
-        ("frames_total", _WHOLE),
-        ("duration_s", pa.float64()),
-        ("frames_sampled", _WHOLE),
-        ("frames_failed", _WHOLE),
-        ("faces_seen", _WHOLE),
-        ("crops_kept", _WHOLE),
-        ("crops_rejected", _WHOLE),
-        ("masks", _WHOLE),
-        ("mask_note", _TEXT),
-        ("seconds_decode", pa.float64()),
-        ("seconds_detect", pa.float64()),
-        ("seconds_total", pa.float64()),
-        ("bytes", pa.int64()),
-    ]
-)
-PLAN: Final = pa.schema(
-    [
-        *_VIDEO,
-        ("mask", _TEXT),
-        ("date", _TEXT),
-        ("fault", _TEXT),
-        ("fault_note", _TEXT),
-        ("bytes", pa.int64()),
-        ("order", pa.int64()),
-    ]
-)
-FINDINGS: Final = pa.schema([("path", _TEXT), ("kind", _TEXT), ("reason", _TEXT)])
-FLAGS: Final = pa.schema(
-    [
-        ("sample_id", _TEXT),
-        ("video_id", _TEXT),
-        ("flag", _TEXT),
-        ("value", pa.float64()),
-        ("limit", pa.float64()),
-        ("by", _TEXT),
-    ]
-)
+
+SAMPLES: Final = _arrow("samples")
+REJECTS: Final = _arrow("rejects")
+VIDEOS: Final = _arrow("videos")
+PLAN: Final = _arrow("plan")
+FINDINGS: Final = _arrow("findings")
+FLAGS: Final = _arrow("flags")
 
 TABLES: Final[dict[str, pa.Schema]] = {
     "samples": SAMPLES,

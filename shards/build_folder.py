@@ -110,18 +110,31 @@ def finish(out: str, description: Mapping[str, Any], card: str) -> None:
 
 
 def finished(out: str) -> dict[str, Any]:
-    """The dataset.json of the build at ``out``; raises SemblanceError where it is unfinished or of another version."""
+    """The dataset.json of the build at ``out``, which is about to be copied into another form.
+
+    Raises SemblanceError where it is unfinished, or of a schema version that cannot be copied whole: another major
+    version, or a newer minor one, whose columns would be dropped. An older minor version lacks columns, which are null.
+    """
     if not storage.exists(storage.join(out, "plan.parquet")):
         raise SemblanceError(f"{out} holds no build (no plan.parquet); name the --out of an `ingest build`.")
     description = read(out, DATASET)
     if description is None:
         raise SemblanceError(f"{out} is not finished (no dataset.json); run the command that builds it again first.")
-    version = description.get("versions", {}).get("schema")
-    if version != str(schema.VERSION) or not all(name in description for name in _TOLD):
+    _check_version(out, description.get("versions", {}).get("schema"))
+    if missing := [name for name in _TOLD if name not in description]:
         raise SemblanceError(
-            f"{out} was built by another version of Semblance (schema {version}, here {schema.VERSION}); build it anew."
+            f"{out} was built by another version of Semblance (its dataset.json has no {missing[0]!r}); build it again."
         )
     return description
+
+
+def _check_version(out: str, text: object) -> None:
+    """Raise SemblanceError where a build of this schema version cannot be copied whole."""
+    if schema.check_major(out, text) > schema.CURRENT:
+        raise SemblanceError(
+            f"{out} was built by a newer version of Semblance (schema {text}, here {schema.CURRENT}), and its new "
+            "columns would be dropped; update Semblance."
+        )
 
 
 def refuse_inside(out: str, to: str, *, flag: str = "--to") -> None:

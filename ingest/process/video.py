@@ -204,10 +204,10 @@ def _measure(
             measures = meters.measure(crop, whole, width, height)
             if partners is not None:
                 partner = partners.of(frame.index, crop.face.track)
-                change, peak, outside = meters.compare(crop, partner.image)
-                if outside > recipe.guide.outside:
+                compared = meters.compare(crop, partner.image)
+                if compared.outside > recipe.guide.outside:
                     raise errors.ContentDiffersError
-                measures = replace(measures, change=change, change_peak=peak)
+                measures = replace(measures, **compared.measures)
             measured.append((crop, measures))
         yield frame, measured
 
@@ -249,7 +249,7 @@ def _largest(faces: list[Face], recipe: Recipe) -> Face | None:
 
 
 def _confident(face: Face, recipe: Recipe) -> bool:
-    limit = recipe.gates.confidence
+    limit: float | None = recipe.gates.confidence
     return limit is None or face.confidence >= limit
 
 

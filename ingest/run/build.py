@@ -10,6 +10,7 @@ from semblance.ingest.detector import door
 from semblance.ingest.plan import Plan
 from semblance.ingest.run import describe, retry, tasks
 from semblance.ingest.run.dask import Cluster, connect
+from semblance.ingest.run.log import ObserverGroup
 from semblance.ingest.run.schedule import Driver, Observer
 from semblance.manifests.errors import SemblanceError
 from semblance.shards import build_folder, lock
@@ -31,19 +32,23 @@ class Built:
 def build(
     plan: Plan,
     out: str,
-    observer: Observer,
+    observer: Observer | None = None,
     *,
     workers: int | None = None,
     scheduler: str | None = None,
     again: retry.Again | None = None,
     in_a_row: int | None = None,
 ) -> Built:
-    """Build ``plan`` into ``out``, going on where an earlier run of the same plan stopped.
+    """Build ``plan`` into ``out``, resuming where an earlier run of the same plan stopped.
 
-    ``again``: process failed videos once more and seal their shards anew where they gave something else, or make
-    shards anew that are not what was committed. ``in_a_row``: so many failures one after another end the build.
-    Raises SemblanceError for all that the user can mend; what is committed stays committed.
+    ``observer`` is told of every video and shard. ``workers``: local processes (default: one a core), or
+    ``scheduler``: the address of a running Dask cluster. ``again``: process failed videos once more and seal their
+    shards again where the result differs, or rebuild shards whose bytes are not those that were committed.
+    ``in_a_row``: that many failures in a row end the build.
+
+    Raises SemblanceError for everything that the user can fix; what is committed stays committed.
     """
+    observer = observer or ObserverGroup(())
     resumed = build_folder.belongs(plan, out)
     description = build_folder.read(out, build_folder.DATASET)
     if again is None and description is not None and not _pending(plan, out, {}):

@@ -72,6 +72,5 @@ def _cut(frame: Frame, seen: Sequence[Seen], config: CropConfig) -> Iterator[See
         assert one.face is not None
         crop = crops.cut(frame, one.face, config)
         known = one.measures or Measures()
-        measures = meters.measure(crop, whole, width, height)
-        measures = replace(measures, change=known.change, change_peak=known.change_peak)
+        measures = replace(meters.measure(crop, whole, width, height), **meters.of_pair(known))
         yield replace(one, image=crop.image, measures=measures)

@@ -11,6 +11,8 @@ import polars as pl
 
 from semblance.manifests import scan, storage
 from semblance.manifests.errors import SemblanceError
+from semblance.quality.measures import faces as face_measures
+from semblance.quality.measures import registry
 
 # Individual typology angle in degrees: Chardon et al. 1991, six bands as in Del Bino and Bernerd 2013.
 ITA_BANDS: Final = (
@@ -63,7 +65,7 @@ def wilson(rate: float, count: float) -> tuple[float, float]:
 
 def faces(out: str) -> pl.LazyFrame:
     """Every face seen once, kept or rejected: ids, label, method, ita, longer box side, reason (null where kept)."""
-    side = pl.max_horizontal(pl.col("box_x1") - pl.col("box_x0"), pl.col("box_y1") - pl.col("box_y0")).alias("side")
+    side = pl.sql_expr(face_measures.SIDE).alias("side")
     columns = [*map(pl.col, ("video_id", "family_id", "dataset", "label", "method", "ita")), side]
     kept = scan(out).filter(pl.col("verdict") == "keep").select(*columns, reason=pl.lit(None, pl.String))
     gone = scan(out, "rejects").filter((pl.col("unit") == "face") & (pl.col("stage") == "gate"))
@@ -170,9 +172,7 @@ def warnings(found: list[Group]) -> list[str]:
     said = []
     for one in found:
         if one.warning:
-            gate = {"dark": "gates.brightness", "bright": "gates.brightness", "small": "gates.min_face"}.get(
-                one.reason or "", f"gates.{one.reason}"
-            )
+            gate = registry.recipe_key(one.reason) or "gates"
             said.append(
                 f"Unequal filter, {one.by}: {one.rate:.0%} of the faces in group {one.group!r} are rejected (95 % "
                 f"{one.low:.0%}-{one.high:.0%}), mostly as {one.reason}; loosen {gate} in the recipe, or set "

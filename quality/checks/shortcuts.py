@@ -11,13 +11,15 @@ import polars as pl
 from semblance.manifests import scan
 from semblance.quality.checks import separability
 from semblance.quality.checks.separability import Separability
+from semblance.quality.measures import registry
 
 Verdict = Literal["even", "shortcut", "too few to tell", "nothing known", "baseline"]
 
 ALARM: Final = 0.6  # of the lower 95 % bound
 
-# Of the frame, away from every face.
-OUTSIDE: Final = ("blur_outside", "brightness_outside", "contrast_outside")
+# What is measured of the frame away from every face.
+OUTSIDE: Final = registry.with_role("acquisition")
+_OF_CROPS: Final = registry.with_role("face")
 # How a video was recorded, stored and framed. A label that these tell was given away by whoever collected the videos.
 ACQUISITION: Final = (
     "width",
@@ -39,23 +41,19 @@ ACQUISITION: Final = (
     *OUTSIDE,
 )
 # Statistics of the crop, face included: they may be evidence of the forgery, so they are a baseline and no alarm.
-FACE: Final = ("blur", "blur_face", "brightness", "contrast", "encoded_bytes", "bytes_per_pixel")
-# There because of the label, or a name for it: no classifier may see them (null patterns neither, see ``telling``).
+FACE: Final = (*_OF_CROPS, "encoded_bytes", "bytes_per_pixel")
+# There because of the label, or a name for it: no classifier may see them (null patterns neither, see
+# ``separability``).
 BARRED: Final = (
-    "change",
-    "change_peak",
+    *registry.with_role("label", "identity"),
     "guide",
     "method",
     "face_label",
     "mask",
-    "confidence",  # a guided face's is its original's
-    "phash",
-    "frame_phash",
     "sha256",
     "path",
     "part",
     "created",
-    "ita",  # never used of a person
 )
 REMEDY: Final = (
     "encode reals and fakes alike, or keep a subset matched on these columns: `quality match OUT --to keep.parquet`, "
@@ -97,10 +95,7 @@ def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame) -> pl.DataFrame:
         samples.filter(pl.col("verdict") == "keep")
         .select(
             "video_id",
-            "blur",
-            "blur_face",
-            "brightness",
-            "contrast",
+            *_OF_CROPS,
             *OUTSIDE,
             "encoded_bytes",
             bytes_per_pixel=pl.col("encoded_bytes") / pl.col("crop_side").cast(pl.Float64).pow(2),

@@ -15,7 +15,7 @@ from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import SPLITS, Image
 from semblance.quality import codec
-from semblance.quality.report.statistics import SIDE
+from semblance.quality.measures import registry
 from semblance.shards import read
 
 SIDE_PX: Final = 96
@@ -130,20 +130,17 @@ def rejected(album: Gallery) -> list[Sheet]:
 
 
 def worst(album: Gallery) -> list[Sheet]:
-    """The kept faces nearest to being rejected: softest, darkest, smallest, least sure, most cut off."""
+    """A sheet a gate of the kept faces nearest to being rejected: softest, darkest, smallest, ..."""
     sheets = []
-    for column, title in (
-        ("blur", "softest"),
-        ("brightness", "darkest"),
-        ("side", "smallest"),
-        ("confidence", "least confident"),
-        ("face_ratio", "most cut off"),
-    ):
-        frame = scan(album.out).filter(pl.col("verdict") == "keep").with_columns(side=SIDE)
-        ranked = frame.select(*_COLUMNS, "family_id", column).drop_nulls(column).sort(column, "sample_id")
+    for measure, gate in registry.GATED:
+        name = measure.name
+        order: dict[str, Any] = {"by": [name, "sample_id"], "descending": [gate.below is None, False]}
+        value = pl.sql_expr(measure.expression).alias(name)
+        ranked = scan(album.out).filter(pl.col("verdict") == "keep").select(*_COLUMNS, "family_id", value)
+        ranked = ranked.drop_nulls(name).sort(**order)
         rows = ranked.group_by("family_id", maintain_order=True).first().head(_EACH).collect()
         if rows.height:
-            sheets.append(album.sheet(f"{title} ({column})", rows.sort(column, "sample_id").to_dicts(), column))
+            sheets.append(album.sheet(f"{gate.extreme} ({name})", rows.sort(**order).to_dicts(), name))
     return sheets
 
 

@@ -14,37 +14,12 @@ from numpy.typing import NDArray
 
 from semblance.manifests import scan
 from semblance.manifests.records import FAILURES, SPLITS, digest
+from semblance.quality.measures import registry
+from semblance.quality.measures.measure import Measure
 
 _STEPS: Final = 120  # bins of one distribution, about
 _SHOWN: Final = 240  # families drawn on one side
 _LINES: Final = 240  # lines between them
-
-SIDE: Final = pl.max_horizontal(pl.col("box_x1") - pl.col("box_x0"), pl.col("box_y1") - pl.col("box_y0"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """A column with a distribution: ``gate`` is the reason it rejects by, ``key`` the recipe's limit of it."""
-
-    name: str
-    title: str
-    unit: str = ""
-    gate: tuple[str, ...] = ()
-    key: str | None = None
-    log: bool = False
-    step: float = 0.01  # of a linear axis
-
-
-MEASURES: Final = (
-    Measure(name="blur", title="Sharpness (blur)", gate=("blur",), key="blur", log=True),
-    Measure(name="brightness", title="Brightness", gate=("dark", "bright"), key="brightness"),
-    Measure(name="side", title="Face size", unit="px", gate=("small",), key="min_face", log=True),
-    Measure(name="confidence", title="Confidence", gate=("confidence",), key="confidence", step=0.0025),
-    Measure(name="face_ratio", title="Face ratio", gate=("face_ratio",), key="face_ratio", step=0.005),
-    Measure(name="contrast", title="Contrast", step=0.005),
-    Measure(name="change", title="Change from the original, mean", log=True),
-    Measure(name="change_peak", title="Change from the original, peak", log=True),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,20 +166,18 @@ def stages(out: str) -> list[dict[str, Any]]:
 
 def distributions(out: str, gates: Mapping[str, Any]) -> list[Distribution]:
     """The distribution of every measure over the faces that no other gate rejects, real and fake."""
-    columns = [measure.name for measure in MEASURES if measure.name != "side"]
-    both = [pl.col("label"), *map(pl.col, columns), SIDE.alias("side")]
+    both = [pl.col("label"), *(pl.sql_expr(measure.expression).alias(measure.name) for measure in registry.DRAWN)]
     kept = scan(out).filter(pl.col("verdict") == "keep").select(*both, reasons=pl.lit([], pl.List(pl.String)))
     gone = scan(out, "rejects").filter((pl.col("unit") == "face") & (pl.col("stage") == "gate"))
     faces = pl.concat([kept, gone.select(*both, pl.col("reasons"))]).filter(pl.col("label").is_not_null())
-    return [_distribution(faces, measure, gates) for measure in MEASURES]
+    return [_distribution(faces, measure, gates) for measure in registry.DRAWN]
 
 
-def _distribution(faces: pl.LazyFrame, measure: Measure, gates: Mapping[str, Any]) -> Distribution:
+def _distribution(faces: pl.LazyFrame, measure: Measure[Any], gates: Mapping[str, Any]) -> Distribution:
     """Guided fakes whose only other reason is their original's verdict (``pair``) count: by their own value."""
-    others = pl.col("reasons").list.set_difference([*measure.gate, "pair"]).list.len() == 0
+    others = pl.col("reasons").list.set_difference([*measure.reasons, registry.PAIR]).list.len() == 0
     frame = faces.filter(others).select("label", pl.col(measure.name).cast(pl.Float64)).collect()
-    given = gates.get(measure.key) if measure.key else None
-    low, high = given if isinstance(given, list | tuple) else (given, None)
+    low, high = measure.limits(gates)
     known = frame[measure.name].drop_nulls().to_numpy()
     edges = _edges(known, measure, [one for one in (low, high) if one is not None])
     tallies = []
@@ -215,7 +188,7 @@ def _distribution(faces: pl.LazyFrame, measure: Measure, gates: Mapping[str, Any
         tallies.append((tuple(int(count) for count in binned), values.null_count()))
     return Distribution(
         name=measure.name,
-        title=measure.title,
+        title=measure.title or measure.name,
         unit=measure.unit,
         edges=tuple(float(edge) for edge in edges),
         real=tallies[0][0],
@@ -227,16 +200,17 @@ def _distribution(faces: pl.LazyFrame, measure: Measure, gates: Mapping[str, Any
     )
 
 
-def _edges(values: NDArray[np.float64], measure: Measure, limits: list[float]) -> NDArray[np.float64]:
-    """Ascending edges that hold every value and every limit; the limits lie on edges, so that recounting is exact."""
+def _edges(values: NDArray[np.float64], measure: Measure[Any], limits: list[float]) -> NDArray[np.float64]:
+    """Ascending edges that enclose every value and every limit; limits are edges, so that recounting is exact."""
     if not len(values):
-        return np.array([0.0, *sorted(set(limits) - {0.0}), max([1.0, *limits]) + 1])
+        return np.array(sorted({0.0, *limits, max([1.0, *limits]) + 1}))
     low, high = float(values.min()), float(values.max())
-    if measure.log:
-        base = limits[0] if limits else 1.0
+    if measure.logarithmic:
+        positive = [limit for limit in limits if limit > 0]  # a limit of 0 or less rejects nothing: it has no logarithm
+        base = positive[0] if positive else 1.0
         floor = max(low, 0.01)
-        first = math.floor(math.log10(min([floor, *limits]) / base) * 24) - 1
-        last = math.ceil(math.log10(max([high, floor, *limits]) / base) * 24) + 1
+        first = math.floor(math.log10(min([floor, *positive]) / base) * 24) - 1
+        last = math.ceil(math.log10(max([high, floor, *positive]) / base) * 24) + 1
         steps = max(1, -(-(last - first) // _STEPS))
         numbers = [number for number in range(first, last + steps + 1) if number % steps == 0]
         edges = [0.0, *(float(f"{base * 10 ** (number / 24):.4g}") for number in numbers)]

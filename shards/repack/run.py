@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from semblance.manifests import storage
+from semblance.manifests import schema, storage
 from semblance.manifests.records import SPLIT_COLUMNS, Outcome, Rejection, Sample
 from semblance.shards import build_folder, card, lock
 from semblance.shards.layout import Receipt, key_of
@@ -105,6 +105,7 @@ def _describe(repack: Repack, to: str) -> dict[str, Any]:
     return before | {
         "fingerprint": repack.fingerprint,
         "split": repack.assigned.protocol,
+        "versions": before["versions"] | {"schema": str(schema.VERSION)},  # the tables are written by this one
         "recipe": before["recipe"] | {"split": repack.config.model_dump(mode="json")},
         "counts": card.counts(to, masks=before["recipe"]["masks"]),
         "leaks": card.found_leaks(to, repack.assigned.protocol),

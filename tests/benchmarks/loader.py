@@ -53,7 +53,7 @@ def bare(urls: list[str], workers: int) -> Iterator[list[Any]]:
 def compare(out: str, workers: int, rounds: int = ROUNDS) -> tuple[float, float]:
     """Pictures a second of the loader and of the bare loop over the train side of a build."""
     cv2.setNumThreads(0)
-    chosen = query.choose([out], "train")
+    chosen = query.select([out], "train")
     loader = data.Loader(chosen, batch=BATCH, workers=workers, as_bytes=True)
     urls = [shard.url for shard in chosen.shards]
     ours, theirs = [], []

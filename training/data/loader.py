@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader
 
 from semblance.manifests.config import fingerprint
 from semblance.manifests.errors import SemblanceError
-from semblance.training.data import worker, order, sampling
-from semblance.training.data.query import Selection, QueryConfig
+from semblance.training.data import order, sampling, worker
 from semblance.training.data.order import EpochPlan, ShuffleConfig
-from semblance.training.records import Batch
+from semblance.training.data.query import QueryConfig, Selection
 from semblance.training.data.sampling import SamplingConfig
 from semblance.training.data.units import UnitConfig
+from semblance.training.records import Batch
 
 
 class DataConfig(QueryConfig, UnitConfig, SamplingConfig):

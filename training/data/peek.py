@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from semblance.manifests.records import Image
 from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import Image
 from semblance.training.data import query, reader
-from semblance.training.data.query import Selection, QueryConfig
+from semblance.training.data.query import QueryConfig, Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ def peek(out: str, split: str) -> Seen:
 
     Raises UsageError for an unknown split, SemblanceError where it is empty, or where tar and manifest do not agree.
     """
-    chosen = query.choose([out], split, QueryConfig(verdicts="all"), unlabelled=True)
+    chosen = query.select([out], split, QueryConfig(verdicts="all"), unlabelled=True)
     labels: Counter[object] = Counter()
     sizes: set[str] = set()
     known = dict(chosen.pictures.select("sample_id", "target").iter_rows())

@@ -10,9 +10,10 @@ import polars as pl
 
 from semblance.manifests import scan
 from semblance.manifests.config import Config
-from semblance.manifests.records import SPLIT_COLUMNS, SPLITS
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.training.data import shards as shardlist, units
+from semblance.manifests.records import SPLIT_COLUMNS, SPLITS
+from semblance.training.data import shards as shardlist
+from semblance.training.data import units
 from semblance.training.data.shards import Shard
 from semblance.training.data.units import UnitConfig
 
@@ -104,7 +105,7 @@ class Selection:
         return self.pictures.height // max(self.units.height, 1)
 
 
-def choose(
+def select(
     outs: Sequence[str],
     side: str,
     query: QueryConfig | None = None,

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.manifests import storage
-from semblance.manifests.records import Image
 from semblance.manifests.errors import SemblanceError
+from semblance.manifests.records import Image
 from semblance.quality import codec
 from semblance.training.data.shards import Shard
 

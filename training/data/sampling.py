@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from semblance.manifests.config import Config
-from semblance.manifests.records import digest
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.manifests.records import digest
 from semblance.manifests.text import worded
 
 Counts_U = NDArray[np.int32]  # how often each of the U units is drawn

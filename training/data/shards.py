@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from semblance.manifests import storage, scan
+from semblance.manifests import scan, schema, storage
 from semblance.manifests.errors import SemblanceError
 
 
@@ -33,7 +33,7 @@ class Shard:
 def describe(out: str) -> dict[str, Any]:
     """A build's dataset.json: its name, fingerprint, recipe, versions and counts.
 
-    Raises SemblanceError where the build is not finished or no build.
+    Raises SemblanceError where the build is not finished or no build, or its schema is of another major version.
     """
     where = storage.join(out, "dataset.json")
     try:
@@ -44,6 +44,8 @@ def describe(out: str) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise SemblanceError(f"{where} is damaged; run the same `ingest build` again.") from error
+    if (version := value.get("versions", {}).get("schema")) is not None:
+        schema.check_major(out, version)
     return value
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from semblance.manifests.errors import SemblanceError
 from semblance.training.data import query, sampling, shards
-from semblance.training.data.query import Selection
 from semblance.training.data.loader import DataConfig
+from semblance.training.data.query import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,7 +31,7 @@ def gather(outs: Sequence[str], others: Sequence[str], config: DataConfig) -> Ma
     Raises UsageError for a wrong query, SemblanceError for a side that is empty or of one class, and for a shard that
     is missing or cut short.
     """
-    train = query.choose(outs, "train", config, config, weight=config.weight)
+    train = query.select(outs, "train", config, config, weight=config.weight)
     query.check_classes(train)
     sampling.draw(train.units, config, seed=0, epoch=0)  # a mix or balance that cannot be had is said now
     described = {out: shards.describe(out) for out in (*outs, *others)}
@@ -81,7 +81,7 @@ def check_same(datasets: Sequence[Mapping[str, Any]], before: Sequence[Mapping[s
 
 
 def _judged(out: str, config: DataConfig) -> Selection:
-    return query.choose([out], "val", config, unlabelled=True)
+    return query.select([out], "val", config, unlabelled=True)
 
 
 def _names(described: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

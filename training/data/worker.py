@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from semblance.manifests.records import Image
 from semblance.manifests.errors import SemblanceError
-from semblance.training.data import order, sampling, reader
+from semblance.manifests.records import Image
+from semblance.training.data import order, reader, sampling
+from semblance.training.data.order import BatchCut, EpochPlan, Index, ShuffleConfig
 from semblance.training.data.query import Selection
-from semblance.training.data.order import BatchCut, Index, EpochPlan, ShuffleConfig
-from semblance.training.records import Batch
 from semblance.training.data.shards import Shard
+from semblance.training.records import Batch
 
 # (image, the ten landmarks in its pixels or None, key of this draw) -> image; the key seeds what is random
 Transform = Callable[[Image, NDArray[np.float32] | None, str], Image]

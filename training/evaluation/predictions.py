@@ -12,7 +12,7 @@ import polars as pl
 from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.text import worded
-from semblance.training.data.query import QueryConfig, Selection, choose
+from semblance.training.data.query import QueryConfig, Selection, select
 from semblance.training.data.worker import Transform
 from semblance.training.inference import predictor as judges_of
 from semblance.training.inference.predictor import Predictor
@@ -29,7 +29,7 @@ MIRROR: Final = "+mirror"  # after a model's name: the mean logit of image and m
 
 def pick(outs: Sequence[str], side: str, split_column: str) -> Selection:
     """All kept pictures of one side, those without a face label too; a sample in two builds is refused."""
-    chosen = choose(outs, side, QueryConfig(split_column=split_column), unlabelled=True)
+    chosen = select(outs, side, QueryConfig(split_column=split_column), unlabelled=True)
     if chosen.pictures["sample_id"].n_unique() < chosen.pictures.height:
         raise UsageError(
             f"The builds {', '.join(outs)} hold the same pictures; evaluate one of them, and name the other with "

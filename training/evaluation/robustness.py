@@ -13,7 +13,7 @@ import polars as pl
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Image
 from semblance.quality import codec
-from semblance.training.data.query import QueryConfig, choose
+from semblance.training.data.query import QueryConfig, select
 from semblance.training.data.worker import Transform
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
@@ -88,7 +88,7 @@ def builds(result: Evaluation, named: Sequence[str], *, say: Callable[[str], Non
         shared = pl.col("sample_id").is_in(result.chosen.pictures["sample_id"].implode())
         try:
             query = QueryConfig(split_column=result.split_column)
-            chosen = choose([out.rstrip("/")], side, query, condition=shared, unlabelled=True)
+            chosen = select([out.rstrip("/")], side, query, condition=shared, unlabelled=True)
         except UsageError:
             raise
         except SemblanceError as error:

@@ -13,6 +13,7 @@ import pytest
 from semblance import manifests
 from semblance.manifests import tables
 from semblance.quality.audit import findings
+from semblance.quality.measures import registry
 from semblance.quality.report import page as report
 from semblance.quality.report import statistics
 from tests.conftest import HANG, REPOSITORY, Run
@@ -65,14 +66,13 @@ def test_the_judge_of_pages_sees_faults(tmp_path: Path) -> None:
 
 def recounts(seen: Seen, out: Path) -> int:
     """Every slider against Polars at several places; returns how many places were tried."""
-    columns = {"side": statistics.SIDE}
     kept = manifests.scan(str(out)).filter(pl.col("verdict") == "keep")
     gone = manifests.scan(str(out), "rejects").filter((pl.col("unit") == "face") & (pl.col("stage") == "gate"))
-    own = {one.name: one for one in statistics.MEASURES}
+    own = {one.name: one for one in registry.DRAWN}
     tried = 0
     for one in seen.page.evaluate("() => JSON.parse(document.getElementById('bins').textContent)"):
-        column = columns.get(one["name"], pl.col(one["name"])).cast(pl.Float64)
-        alone = pl.col("reasons").list.eval(~pl.element().is_in([*own[one["name"]].gate, "pair"])).list.any().not_()
+        column = pl.sql_expr(own[one["name"]].expression).cast(pl.Float64)
+        alone = pl.col("reasons").list.eval(~pl.element().is_in([*own[one["name"]].reasons, "pair"])).list.any().not_()
         rows = pl.concat(
             [kept.select("label", value=column), gone.filter(alone).select("label", value=column)]
         ).collect()

@@ -41,7 +41,7 @@ SMALL = ShuffleConfig(buffer=7, open=2)
 
 @pytest.fixture(scope="module")
 def both(ffpp: Path, dfdc: Path) -> Selection:
-    return query.choose([str(ffpp), str(dfdc)], "train")
+    return query.select([str(ffpp), str(dfdc)], "train")
 
 
 def loader(chosen: Selection, **changes: object) -> Loader:
@@ -85,7 +85,7 @@ def test_the_same_world_repeats_exactly_and_others_do_not(both: Selection) -> No
 @pytest.mark.parametrize(("mode", "workers"), [("frames", 0), ("clips", 0), ("pairs", 0), ("frames", 2)])
 def test_a_place_inside_an_epoch_goes_on_as_if_nothing_was(ffpp: Path, mode: str, workers: int) -> None:
     unit = UnitConfig(mode=mode, clip=ClipConfig(frames=3, step=2))  # type: ignore[arg-type]
-    chosen = query.choose([str(ffpp)], "train", unit=unit)
+    chosen = query.select([str(ffpp)], "train", unit=unit)
     config = SamplingConfig(balanced_per_method=True, draws=50)
     world = World(rank=1, ranks=2)
     whole = loader(chosen, config=config, world=world, workers=workers, batch=4)
@@ -111,7 +111,7 @@ def test_a_place_is_refused_where_it_would_mean_another(both: Selection, ffpp: P
     one = loader(both, workers=0)
     next(iter(one))
     state = one.state_dict()
-    for other in (loader(both, seed=9), loader(query.choose([str(ffpp)], "train"), config=SamplingConfig())):
+    for other in (loader(both, seed=9), loader(query.select([str(ffpp)], "train"), config=SamplingConfig())):
         with pytest.raises(SemblanceError, match="not those of the saved position"):
             other.load_state_dict(state)
     for other in (loader(both, workers=2), loader(both, world=World(rank=0, ranks=2))):
@@ -158,7 +158,7 @@ def test_pictures_are_those_that_webdataset_reads(both: Selection) -> None:
 
 
 def test_sizes_targets_and_landmarks(ffpp: Path, built: Path) -> None:
-    chosen = query.choose([str(ffpp)], "val", unlabelled=True)
+    chosen = query.select([str(ffpp)], "val", unlabelled=True)
     batch = next(iter(loader(chosen, config=SamplingConfig(), size=48, batch=chosen.units.height)))
     assert batch.image_BCHW.shape[2:] == (48, 48)
     assert torch.isnan(batch.target_B).sum() == chosen.pictures["target"].null_count()
@@ -169,7 +169,7 @@ def test_sizes_targets_and_landmarks(ffpp: Path, built: Path) -> None:
         seen[key.split("-", 3)[3]] = landmarks
         return image
 
-    real = query.choose([str(built)], "train")
+    real = query.select([str(built)], "train")
     list(loader(real, config=SamplingConfig(), transform=look, landmarks=True, batch=4))
     for row in manifests.scan(str(built)).filter(pl.col("split") == "train").collect().iter_rows(named=True):
         if row["sample_id"] in seen:  # landmarks lie in the face, and that in the middle of the crop
@@ -229,7 +229,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_damage_is_an_error_that_names_the_shard(dfdc: Path, tmp_path: Path, damage: str) -> None:
     out = tmp_path / "out"
     shutil.copytree(dfdc, out)
-    chosen = query.choose([str(out)], "train")
+    chosen = query.select([str(out)], "train")
     harm, words = DAMAGE[damage]
     harm(Path(chosen.shards[0].url))
     with pytest.raises(SemblanceError, match=words) as caught:
@@ -241,7 +241,7 @@ def test_damage_is_an_error_that_names_the_shard(dfdc: Path, tmp_path: Path, dam
 def test_a_broken_picture_is_an_error_with_its_id(dfdc: Path, tmp_path: Path, workers: int) -> None:
     out = tmp_path / "out"
     shutil.copytree(dfdc, out)
-    chosen = query.choose([str(out)], "train")
+    chosen = query.select([str(out)], "train")
     broken = chosen.pictures["sample_id"][5]
     shard = Path(chosen.shards[chosen.pictures["shard"][5]].url)
     _rewrite(shard, lambda members: [(n, b"\xff\xd8no" if n == f"{broken}.png" else c) for n, c in members])
@@ -251,7 +251,7 @@ def test_a_broken_picture_is_an_error_with_its_id(dfdc: Path, tmp_path: Path, wo
 
 
 def test_pictures_of_two_sizes_need_one(ffpp: Path, built: Path) -> None:
-    chosen = query.choose([str(ffpp), str(built)], "train")
+    chosen = query.select([str(ffpp), str(built)], "train")
     with pytest.raises(SemblanceError, match="32x32"):
         list(loader(chosen, config=SamplingConfig(), batch=40))
 
@@ -273,13 +273,13 @@ def test_object_storage_gives_the_same(dfdc: Path, s3: dict[str, str]) -> None:
         "local, remote = sys.argv[1:]\n"
         "fs = fsspec.filesystem('s3'); fs.put(local + '/', remote[5:] + '/', recursive=True)\n"
         "def look(out):\n"
-        "    chosen = query.choose([out], 'train'); shards.check(chosen.shards)\n"
+        "    chosen = query.select([out], 'train'); shards.check(chosen.shards)\n"
         "    h = hashlib.sha256()\n"
         "    for batch in loader.Loader(chosen, batch=5, workers=2):\n"
         "        h.update(repr(batch.sample_ids).encode()); h.update(batch.image_BCHW.numpy().tobytes())\n"
         "    return h.hexdigest()\n"
         "assert look(local) == look(remote)\n"
-        "chosen = query.choose([remote], 'train'); fs.rm(chosen.shards[0].url)\n"
+        "chosen = query.select([remote], 'train'); fs.rm(chosen.shards[0].url)\n"
         "try: list(loader.Loader(chosen, batch=5, workers=2))\n"
         "except Exception as error: print(error)\n"
     )
@@ -293,7 +293,7 @@ def test_every_row_comes_as_its_picture(built: Path) -> None:
     rows = {row["sample_id"]: row for row in manifests.scan(str(built)).collect().iter_rows(named=True)}
     seen = []
     for split in ("train", "val", "test"):
-        chosen = query.choose([str(built)], split, unlabelled=True)
+        chosen = query.select([str(built)], split, unlabelled=True)
         shards.check(chosen.shards)
         for name, image in peek.images(chosen):
             assert rows[name]["split"] == split

@@ -12,8 +12,7 @@ import pytest
 from semblance import manifests
 from semblance.manifests import tables
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.training.data import query as choose
-from semblance.training.data import shards
+from semblance.training.data import query, shards
 from semblance.training.data.query import QueryConfig
 from semblance.training.data.units import ClipConfig, UnitConfig
 from tests.training import builds
@@ -21,14 +20,14 @@ from tests.training import builds
 
 def test_a_query_is_what_duckdb_says_it_is(ffpp: Path) -> None:
     condition = "compression = 'c23' AND blur > 4 OR method = 'FaceSwap'"
-    chosen = choose.choose([str(ffpp)], "train", QueryConfig(query=condition))
+    chosen = query.select([str(ffpp)], "train", QueryConfig(query=condition))
     theirs = duckdb.sql(
         f"SELECT sample_id, face_label FROM '{ffpp}/manifests/samples/*.parquet' "
         f"WHERE split = 'train' AND ({condition}) AND face_label IS NOT NULL"
     ).fetchall()
     assert sorted(chosen.pictures.select("sample_id", "target").rows()) == sorted(theirs)
     expression = (pl.col("compression") == "c23") & (pl.col("blur") > 4) | (pl.col("method") == "FaceSwap")
-    same = choose.choose([str(ffpp)], "train", condition=expression)
+    same = query.select([str(ffpp)], "train", condition=expression)
     assert same.pictures.equals(chosen.pictures)
     counts = chosen.counts
     left = counts.gated + counts.flagged + counts.outside + counts.unlabelled + counts.alone
@@ -38,7 +37,7 @@ def test_a_query_is_what_duckdb_says_it_is(ffpp: Path) -> None:
 
 
 def test_unlabelled_faces_stay_where_whole_videos_are_scored(ffpp: Path) -> None:
-    chosen = choose.choose([str(ffpp)], "val", unlabelled=True)
+    chosen = query.select([str(ffpp)], "val", unlabelled=True)
     assert chosen.counts.unlabelled == 0
     assert chosen.pictures["target"].null_count() > 0
     assert chosen.counts.chosen == chosen.counts.listed
@@ -59,17 +58,17 @@ def test_flags_and_verdicts_are_honoured(tmp_path: Path) -> None:
     verdict = pl.when(pl.col("sample_id") == failed).then(pl.lit("blur")).otherwise("verdict").alias("verdict")
     table.with_columns(verdict).write_parquet(part)
     everything = set(rows.filter(pl.col("face_label").is_not_null())["sample_id"])
-    some = choose.choose([str(out)], "train", QueryConfig(exclude_flags=("label_noise", "duplicate")))
+    some = query.select([str(out)], "train", QueryConfig(exclude_flags=("label_noise", "duplicate")))
     of_video = set(rows.filter(pl.col("video_id") == video)["sample_id"])
     assert set(some.pictures["sample_id"]) == everything - {noisy, failed} - of_video
     assert (some.counts.flagged, some.counts.gated) == (1 + len(of_video), 1)
-    marked = choose.choose([str(out)], "train", QueryConfig(verdicts="all", exclude_flags=("nothing",)))
+    marked = query.select([str(out)], "train", QueryConfig(verdicts="all", exclude_flags=("nothing",)))
     assert set(marked.pictures["sample_id"]) == everything
 
 
 def test_the_order_of_builds_does_not_matter(ffpp: Path, dfdc: Path) -> None:
-    a = choose.choose([str(ffpp), str(dfdc)], "train")
-    b = choose.choose([str(dfdc), str(ffpp)], "train")
+    a = query.select([str(ffpp), str(dfdc)], "train")
+    b = query.select([str(dfdc), str(ffpp)], "train")
     assert a.pictures["sample_id"].to_list() == b.pictures["sample_id"].to_list()
     assert [shard.url for shard in a.shards] != [shard.url for shard in b.shards]
     for one in (a, b):
@@ -78,17 +77,17 @@ def test_the_order_of_builds_does_not_matter(ffpp: Path, dfdc: Path) -> None:
 
 
 def test_a_weight_may_be_any_expression(ffpp: Path) -> None:
-    chosen = choose.choose([str(ffpp)], "train", weight="1.0 / count(*) OVER (PARTITION BY video_id)")
+    chosen = query.select([str(ffpp)], "train", weight="1.0 / count(*) OVER (PARTITION BY video_id)")
     per_video = chosen.pictures.group_by("video_id").agg(pl.col("weight").sum())["weight"]
     assert per_video.to_list() == pytest.approx([1.0] * len(per_video))
     for weight in ("-1", "blur - 3", "NULL::DOUBLE"):
         with pytest.raises(UsageError, match="at least 0"):
-            choose.choose([str(ffpp)], "train", weight=weight)
+            query.select([str(ffpp)], "train", weight=weight)
 
 
 def test_clips_are_tracks_in_order(ffpp: Path) -> None:
     unit = UnitConfig(mode="clips", clip=ClipConfig(frames=3, step=1))
-    chosen = choose.choose([str(ffpp)], "train", unit=unit)
+    chosen = query.select([str(ffpp)], "train", unit=unit)
     for _, clip in chosen.pictures.group_by("unit"):
         clip = clip.sort("member")
         assert clip.select("video_id", "track", "target").n_unique() == 1
@@ -97,15 +96,15 @@ def test_clips_are_tracks_in_order(ffpp: Path) -> None:
     assert chosen.units.height == 2 * tracks  # 4 frames: two windows of 3
     assert chosen.members == 3
     apart = UnitConfig(mode="clips", clip=ClipConfig(frames=2, step=1, gap=5))
-    hole = choose.choose([str(ffpp)], "train", unit=apart, condition=pl.col("frame_index") != 5)
+    hole = query.select([str(ffpp)], "train", unit=apart, condition=pl.col("frame_index") != 5)
     assert hole.units.height == tracks  # frames 0, 10, 15: one pair of neighbours
     assert hole.counts.alone == tracks
     with pytest.raises(SemblanceError, match="no clips"):
-        choose.choose([str(ffpp)], "train", unit=UnitConfig(mode="clips", clip=ClipConfig(frames=9)))
+        query.select([str(ffpp)], "train", unit=UnitConfig(mode="clips", clip=ClipConfig(frames=9)))
 
 
 def test_pairs_are_a_fake_and_its_original(ffpp: Path, dfdc: Path) -> None:
-    chosen = choose.choose([str(ffpp), str(dfdc)], "train", unit=UnitConfig(mode="pairs"))
+    chosen = query.select([str(ffpp), str(dfdc)], "train", unit=UnitConfig(mode="pairs"))
     fakes = 0
     for _, pair in chosen.pictures.group_by("unit", maintain_order=True):
         real, fake = pair.sort("member").iter_rows(named=True)
@@ -119,7 +118,7 @@ def test_pairs_are_a_fake_and_its_original(ffpp: Path, dfdc: Path) -> None:
 
 
 def test_what_cannot_be_chosen_is_said_in_a_sentence(ffpp: Path, tmp_path: Path) -> None:
-    for side, query, words in (
+    for side, condition, words in (
         ("nope", QueryConfig(), "no split 'nope'"),
         ("train", QueryConfig(split_column="nope"), "no split column 'nope'"),
         ("train", QueryConfig(query="blur >"), "is no SQL expression"),
@@ -127,22 +126,22 @@ def test_what_cannot_be_chosen_is_said_in_a_sentence(ffpp: Path, tmp_path: Path)
         ("train", QueryConfig(query="blur + 1"), "cannot be used"),
     ):
         with pytest.raises(UsageError, match=words):
-            choose.choose([str(ffpp)], side, query)
+            query.select([str(ffpp)], side, condition)
     with pytest.raises(UsageError, match="named twice"):
-        choose.choose([str(ffpp), f"{ffpp}/"], "train")
+        query.select([str(ffpp), f"{ffpp}/"], "train")
     with pytest.raises(SemblanceError, match=r"train side .* is empty under column split_identity"):
-        choose.choose([str(ffpp)], "train", QueryConfig(split_column="split_identity"))
+        query.select([str(ffpp)], "train", QueryConfig(split_column="split_identity"))
     with pytest.raises(SemblanceError, match="holds no build"):
-        choose.choose([str(tmp_path)], "train")
-    one = choose.choose([str(ffpp)], "train", QueryConfig(query="label = 1"))
+        query.select([str(tmp_path)], "train")
+    one = query.select([str(ffpp)], "train", QueryConfig(query="label = 1"))
     with pytest.raises(SemblanceError, match="no real one"):
-        choose.check_classes(one)
+        query.check_classes(one)
 
 
 def test_a_missing_or_short_shard_is_found_before_reading(ffpp: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(ffpp, out)
-    chosen = choose.choose([str(out)], "train")
+    chosen = query.select([str(out)], "train")
     shards.check(chosen.shards)
     victim = Path(chosen.shards[1].url)
     data = victim.read_bytes()

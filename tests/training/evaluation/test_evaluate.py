@@ -42,7 +42,7 @@ def row(result: Evaluation, level: str, *part: str | None, model: str = "alone")
 
 
 def test_every_picture_has_the_models_own_logit(result: Evaluation, run: Path, ffpp: Path) -> None:
-    chosen = query.choose([str(ffpp)], "test", unlabelled=True)
+    chosen = query.select([str(ffpp)], "test", unlabelled=True)
     model = judges.model(run)
     found = result.predictions["alone"].filter(pl.col("dataset") == "ffpp")
     logits = dict(found.select("sample_id", "logit").iter_rows())

@@ -208,7 +208,7 @@ def test_what_a_run_leaves(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
     model = runs.Tiny()
     model.load_state_dict(kept["average"])
     model.eval()
-    chosen = query.choose([str(ffpp)], "val", unlabelled=True)
+    chosen = query.select([str(ffpp)], "val", unlabelled=True)
     rows = []
     with torch.no_grad():
         for batch in loader.Loader(chosen, batch=16, size=32):
@@ -233,7 +233,7 @@ def test_a_trained_model_comes_back(dfdc: Path, tmp_path: Path) -> None:
     trained = checkpoint.trained(RunDir(run).best)
     assert trained.recipe == RunDir(run).recipe()
     assert not trained.model.training
-    batch = next(iter(loader.Loader(query.choose([str(dfdc)], "val"), batch=4, size=32)))
+    batch = next(iter(loader.Loader(query.select([str(dfdc)], "val"), batch=4, size=32)))
     assert trained.model(batch.image_BCHW).logit_B.shape == (len(batch.sample_ids),)
     assert trained.datasets[0]["dataset"] == "dfdc"
 

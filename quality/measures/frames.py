@@ -1,0 +1,91 @@
+"""Measures of the whole frame, which hold for all of its faces; the crops themselves are kept out of most of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semblance.manifests.records import Geometry, Image, Measures
+from semblance.quality.measures import pixels
+from semblance.quality.measures.measure import Measure
+
+_TILES: Final = 4  # by four: where a frame is looked at away from its faces
+_TILE: Final = 96  # px, the largest side of such a tile
+_LEAST_TILES: Final = 4  # free of faces; with fewer, what lies outside is unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameView:
+    """What a frame's measures see: ``image`` (H, W, 3) RGB, and ``tiles``, grey, native and free of faces, with all of
+    their pixels in one array, ``outside``; both are None where too few tiles are free.
+    """
+
+    image: Image
+    tiles: Sequence[NDArray[np.uint8]] | None
+    outside: NDArray[np.uint8] | None
+
+
+def measure_frame(image_HWC: Image, faces: Sequence[Geometry]) -> Measures:
+    """What is measured of the frame, whose ``faces`` are the squares that were cut from it.
+
+    ``*_outside``: ``blur``, ``brightness`` and ``contrast`` of native tiles of at most 96 px in the middle of a 4 x 4
+    grid's fields, without those that touch a crop: the means over the tiles, for brightness and contrast of all
+    their pixels together. None where fewer than four tiles are free.
+    """
+    height, width = image_HWC.shape[:2]
+    free = [tile for tile in _tiles(height, width) if not any(_touches(tile, face) for face in faces)]
+    tiles = [pixels.grey(image_HWC[tile]) for tile in free] if len(free) >= _LEAST_TILES else None
+    view = FrameView(image=image_HWC, tiles=tiles, outside=None if tiles is None else np.vstack(tiles))
+    found: dict[str, Any] = {measure.name: measure.function(view) for measure in MEASURES}
+    return Measures(**found)
+
+
+def _tiles(height: int, width: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of the tiles."""
+    high, wide = height // _TILES, width // _TILES
+    side = min(_TILE, high, wide)
+    starts = [
+        (place * high + (high - side) // 2, step * wide + (wide - side) // 2)
+        for place in range(_TILES)
+        for step in range(_TILES)
+    ]
+    return [(slice(y, y + side), slice(x, x + side)) for y, x in starts] if side else []
+
+
+def _touches(tile: tuple[slice, slice], crop: Geometry) -> bool:
+    rows, columns = tile
+    return bool(
+        rows.start < crop.y0 + crop.side
+        and rows.stop > crop.y0
+        and columns.start < crop.x0 + crop.side
+        and columns.stop > crop.x0
+    )
+
+
+def _blur_outside(view: FrameView) -> float | None:
+    return None if view.tiles is None else float(np.mean([pixels.blur(tile) for tile in view.tiles]))
+
+
+def _brightness_outside(view: FrameView) -> float | None:
+    return None if view.outside is None else pixels.brightness(view.outside)
+
+
+def _contrast_outside(view: FrameView) -> float | None:
+    return None if view.outside is None else pixels.contrast(view.outside)
+
+
+MEASURES: Final[tuple[Measure[FrameView], ...]] = (
+    Measure(
+        name="blur_outside",
+        function=_blur_outside,
+        source="Pech-Pacheco et al. 2000",
+        role="acquisition",
+    ),
+    Measure(name="brightness_outside", function=_brightness_outside, source="ITU-R BT.601", role="acquisition"),
+    Measure(name="contrast_outside", function=_contrast_outside, source="ITU-R BT.601", role="acquisition"),
+    Measure(name="frame_phash", function=lambda view: pixels.phash(view.image), source="Zauner 2010", role="identity"),
+)

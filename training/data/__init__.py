@@ -1,0 +1,1 @@
+"""From the shards of builds to batches of tensors."""
