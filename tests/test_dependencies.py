@@ -35,7 +35,7 @@ def imports(*folders: str) -> set[str]:
                     found |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     found.add(node.module.partition(".")[0])
-    return found - sys.stdlib_module_names - {"semblance", "tests"}
+    return found - sys.stdlib_module_names - {"semblance", "tests", *PACKAGES}  # packages of the old layout too
 
 
 def canonical(name: str) -> str:

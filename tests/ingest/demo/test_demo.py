@@ -138,8 +138,8 @@ def test_every_face_is_found_and_families_are_apart(detector: Detector) -> None:
         people = [persons.person(number) for number in cast]
         casts = [people]
         for place, donor in fakes:
-            face = persons.forged(people[place], persons.person(donor))
-            casts.append([*people[:place], face, *people[place + 1 :]])
+            forged = persons.forged(people[place], persons.person(donor))
+            casts.append([*people[:place], forged, *people[place + 1 :]])
         for index in INDICES:
             for players in casts:
                 image = dataset.scene_frame(players, cast, index)

@@ -12,12 +12,12 @@ import fsspec
 import numpy as np
 import pytest
 
-from semblance.ingest.process import archive as precut
 from semblance.ingest.process.archive import ArchiveJob, process
 from semblance.ingest.recipe import parse
 from semblance.ingest.run import tasks
 from semblance.ingest.sources import source
 from semblance.manifests import storage
+from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Outcome
 from semblance.quality import codec, measures
 from semblance.shards.write import check_conservation
@@ -181,12 +181,12 @@ def test_whole_pngs_alone_have_a_size() -> None:
     data = png(face(0, side=16))
     assert codec.png_size(data) == (16, 16)
     for cut in range(len(data)):
-        with pytest.raises(codec.SemblanceError):
+        with pytest.raises(SemblanceError):
             codec.png_size(data[:cut])
     for place in range(len(data)):
         changed = bytearray(data)
         changed[place] ^= 0x10
-        with pytest.raises(codec.SemblanceError):
+        with pytest.raises(SemblanceError):
             codec.png_size(bytes(changed))
 
 
@@ -226,7 +226,7 @@ def test_an_archive_is_opened_once_for_all_its_sequences(tmp_path: Path, monkeyp
     work = job(tmp_path)
     opened = []
     reading = storage.reading
-    monkeypatch.setattr(precut.storage, "reading", lambda url: opened.append(url) or reading(url))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(storage, "reading", lambda url: opened.append(url) or reading(url))  # type: ignore[func-returns-value]
     assert [len(outcome.samples) for outcome in process(work)] == [3] * 5
     assert len(opened) == 1
 

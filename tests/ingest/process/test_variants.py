@@ -84,13 +84,13 @@ def test_largest_keeps_one_face_a_frame_and_says_why_not_the_other(demo: Path, t
 
 
 def test_marking_gates_store_what_they_would_reject(demo: Path, one: Video, detector: Detector) -> None:
-    sharp = {"sampling": {"n": 4}, "gates": {"blur": 1e6, "brightness": (0.99, 1.0)}}
+    sharp: dict[str, Any] = {"sampling": {"n": 4}, "gates": {"blur": 1e6, "brightness": (0.99, 1.0)}}
     gone = run(demo, one, detector, sharp)
     assert (len(gone.samples), len(gone.rejections)) == (0, 4)
     assert all(len(rejection.picture or b"") > 0 for rejection in gone.rejections)
     assert all(rejection.row["reasons"] == ["dark", "blur"] for rejection in gone.rejections)
     assert all(rejection.row["reason"] == "dark" and rejection.row["limit"] == 0.99 for rejection in gone.rejections)
-    sharp["gates"]["mode"] = "mark"  # type: ignore[call-overload]
+    sharp["gates"]["mode"] = "mark"
     marked = run(demo, one, detector, sharp)
     assert [sample.row["verdict"] for sample in marked.samples] == ["dark"] * 4
     assert marked.video["crops_kept"] == 0

@@ -143,7 +143,19 @@ def test_resume(
 ) -> None:
     """Law 5: stopped after the first receipt, run again, equal to an undisturbed build."""
     out = tmp_path / "out"
-    command = [BIN / "ingest", "build", "--dataset", "dfdc", "--root", demo, "--out", out, "--workers", "1", *recipe]
+    command: list[str | Path] = [
+        BIN / "ingest",
+        "build",
+        "--dataset",
+        "dfdc",
+        "--root",
+        demo,
+        "--out",
+        out,
+        "--workers",
+        "1",
+        *recipe,
+    ]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while first.poll() is None and not list(out.glob("receipts/*.json")):
         time.sleep(0.02)

@@ -186,7 +186,7 @@ def test_ffpp_loses_no_fake_to_identity(shared: Path, ffpp: Planned) -> None:
 
 
 def test_ffpp_official_is_by_pairs(shared: Path, ffpp: Planned) -> None:
-    side_of = {}
+    side_of: dict[str, str] = {}
     for side, pairs in full_sets.ffpp_pairs(shared / "realmeta").items():
         for a, b in pairs:
             side_of |= {a: side, b: side, f"{a}_{b}": side, f"{b}_{a}": side}

@@ -57,7 +57,7 @@ def rewritten(root: Path, made: Video, folder: Path, change: object) -> Video:
     total = video.probe(path).frames_total or 0
     images = [frame.image for frame in video.frames(path, range(total), decoder="pyav")]
     fps = round(video.probe(path).fps or 30)
-    new, rate = change(images, fps)  # type: ignore[operator]
+    new, rate = change(images, fps)
     video.write_h264(str(folder / "changed.mp4"), new, rate, crf=20)
     return replace(made, path="changed.mp4")
 

@@ -51,7 +51,7 @@ def test_the_same_samples_with_other_pictures(built: Path, worse: Path) -> None:
     """The clean build's plan, frames, boxes, verdicts and labels, without the clean build at hand."""
     assert manifests.scan(str(worse), "plan").collect().equals(manifests.scan(str(built), "plan").collect())
     for table in ("samples", "rejects", "videos"):
-        before, after = (manifests.scan(str(out), table).collect() for out in (built, worse))  # type: ignore[arg-type]
+        before, after = (manifests.scan(str(out), table).collect() for out in (built, worse))
         own = [*PIXELS, *BYTES] if table != "videos" else [n for n in before.columns if n.startswith("seconds_")]
         kept = [name for name in before.columns if name not in own]
         assert after.select(kept).equals(before.select(kept)), table

@@ -141,7 +141,7 @@ def test_a_page_to_share_has_no_picture_path_or_id(tmp_path: Path) -> None:
     assert "data:image" not in text
     assert str(faulty) not in text
     for table in ("videos", "samples"):
-        for name in manifests.scan(str(faulty), table).collect()["video_id"].unique():  # type: ignore[arg-type]
+        for name in manifests.scan(str(faulty), table).collect()["video_id"].unique():
             assert name not in text
     assert ".mp4" not in text
     with opened(Path(written.url)) as seen:
@@ -201,7 +201,7 @@ def test_what_the_gates_emptied_is_told(tmp_path: Path) -> None:
         frame = pl.read_parquet(part)
         gone = (pl.col("split") == "test") & (pl.col("method") == "Puppet") | (pl.col("split") == "val")
         frame.with_columns(crops_kept=pl.when(gone).then(0).otherwise("crops_kept").cast(pl.Int64)).cast(
-            frame.schema  # type: ignore[arg-type]
+            frame.schema
         ).write_parquet(part)
     said = " ".join(one.what for one in findings._empty(str(out)))
     assert "val is empty (none of its" in said

@@ -57,7 +57,7 @@ def pictures(out: Path) -> dict[str, dict[str, bytes]]:
             for member in tar:
                 name, _, suffix = member.name.partition(".")
                 if suffix != "json":
-                    found.setdefault(name, {})[suffix] = tar.extractfile(member).read()  # type: ignore[union-attr]
+                    found.setdefault(name, {})[suffix] = tar.extractfile(member).read()
     return found
 
 
@@ -325,7 +325,7 @@ def small_pictures(out: Path) -> dict[str, bytes]:
     for file in out.glob("rejects/*.tar"):
         with tarfile.open(file) as tar:
             for member in tar:
-                found[member.name.partition(".")[0]] = tar.extractfile(member).read()  # type: ignore[union-attr]
+                found[member.name.partition(".")[0]] = tar.extractfile(member).read()
     return found
 
 

@@ -182,7 +182,7 @@ def test_sizes_targets_and_landmarks(ffpp: Path, built: Path) -> None:
 
 def _rewrite(file: Path, change: Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]]) -> None:
     with tarfile.open(file) as tar:
-        members = [(one.name, tar.extractfile(one).read()) for one in tar.getmembers()]  # type: ignore[union-attr]
+        members = [(one.name, tar.extractfile(one).read()) for one in tar.getmembers()]
     with tarfile.open(file, "w") as tar:
         for name, content in change(members):
             info = tarfile.TarInfo(name)

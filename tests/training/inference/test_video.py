@@ -57,9 +57,9 @@ def test_a_video_is_judged_as_its_crops_are(one: predictor.Predictor, demo: Path
     assert found.video.probability == pytest.approx(1 / (1 + np.exp(-max(by_track))))
     assert found.video.uncertainty is not None
     assert found.video.uncertainty > 0
-    picture = predict.sheet(found)
-    assert picture.shape[1] == 8 * predict.CELL
-    assert codec.decode(codec.encode(picture, codec.EncodingConfig(format="png"))).shape == picture.shape
+    sheet = predict.sheet(found)
+    assert sheet.shape[1] == 8 * predict.CELL
+    assert codec.decode(codec.encode(sheet, codec.EncodingConfig(format="png"))).shape == sheet.shape
 
 
 def test_uncertain_is_no_verdict() -> None:

@@ -19,6 +19,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning.pytorch import Callback
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
@@ -111,7 +112,7 @@ class StoppedError(Exception):
     """What a test stops a run with."""
 
 
-class StopBefore(runs.Callback):
+class StopBefore(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
@@ -258,7 +259,7 @@ def test_it_learns(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_the_run(ffpp: Path, tmp_path: Path) -> None:
-    class Break(runs.Callback):
+    class Break(Callback):
         def on_train_batch_start(self, _: Any, task: DetectorModule, *__: Any) -> None:  # type: ignore[override]
             if task.step == 9:
                 with torch.no_grad():
@@ -273,7 +274,7 @@ def test_a_loss_that_is_no_number_stops_the_run(ffpp: Path, tmp_path: Path) -> N
     runs.train([str(ffpp)], run, resume=True)
 
 
-class Signal(runs.Callback):
+class Signal(Callback):
     def __init__(self, step: int, number: int) -> None:
         self.step, self.number = step, number
 
