@@ -9,7 +9,7 @@ MODELS := resnet50 efficientnet_b4 f3net
 # Pairs of a fake and its original at the same frame: what differs is the forgery alone, so a short run learns something.
 SHORT := --set epochs=6 --set data.mode=pairs --set data.batch_size=12 --set data.draws=160 --tracking none
 
-.PHONY: types demo demo-train test install trainer develop lint bench faults slow lock clean
+.PHONY: types demo demo-train test install trainer develop lint wheel coverage bytes bench faults slow lock clean
 
 demo: install
 	$(BIN)/ingest demo --dataset dfdc --to $(DEMO)
@@ -27,8 +27,21 @@ demo-train: trainer
 test: develop lint
 	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
+wheel: develop
+	rm -rf build
+	$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist .
+
+# Which lines the tests reach, those of child processes too; slower than `make test`, and with a floor (pyproject.toml).
+coverage: develop
+	$(BIN)/coverage erase
+	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --cov
+
 bench: develop
 	$(BIN)/python -m tests.benchmarks
+
+# Whether this code builds the very bytes that an earlier one builds: `make bytes REVISION=v0.1.0`.
+bytes: develop
+	$(BIN)/python -m tests.golden_bytes $(REVISION)
 
 faults: develop
 	$(BIN)/python -m tests.faults
@@ -40,6 +53,7 @@ lint: develop types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 	cd .types && ../$(BIN)/lint-imports --config ../pyproject.toml --cache-dir ../.import_linter_cache
 
 # What mypy and import-linter read as the package `semblance`: folders of links to the files as they are now.
@@ -75,4 +89,4 @@ lock: | $(BIN)/uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header -c requirements-dev.txt pyproject.toml -o requirements.txt
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import importlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,12 +17,15 @@ from pathlib import Path
 
 import cv2
 import pytest
+from typer.testing import CliRunner
 
 from semblance.ingest.demo import dataset as demo_maker
 from semblance.ingest.detector.door import DetectConfig, Detector
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGES = ("ingest", "manifests", "quality", "shards", "training")  # folders of the repository
 BIN = Path(sys.executable).parent
+HANG = 1500.0  # seconds after which a command counts as hanging, on any machine; under pytest's own limit
 Run = Callable[..., subprocess.CompletedProcess[str]]
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1"}
 
@@ -40,17 +46,46 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def run() -> Run:
-    """Run one of the five commands as a user would: ``run("ingest", "plan", ...)``."""
+    """Run one of the five commands as a user would: ``run("ingest", "plan", ...)``.
+
+    A build is a process with workers of its own. All others run in this one, which has their libraries already.
+    """
 
     def call(command: str, *arguments: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [str(BIN / command), *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False
-        )
+        words = [command, *map(str, arguments)]
+        done = _started(words) if words[:2] == ["ingest", "build"] else _called(words)
         assert done.returncode == expect, f"{command} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
     return call
+
+
+def _started(words: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / words[0]), *words[1:]]
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
+
+
+def _called(words: list[str]) -> subprocess.CompletedProcess[str]:
+    app = importlib.import_module(f"semblance.{words[0]}.cli").app
+    done = CliRunner().invoke(app, words[1:], prog_name=words[0], catch_exceptions=False)
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A copy of a folder that ``make`` writes once in a run, by whichever of xdist's workers needs it first.
+
+    Each worker has a copy of its own, with the same times of change: what a test does to its copy, no other sees.
+    """
+    base = factory.getbasetemp()
+    store = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    store.mkdir(exist_ok=True)
+    with (store / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (store / f"{name}.made").exists():
+            make(store / name)
+            (store / f"{name}.made").touch()
+    return Path(shutil.copytree(store / name, factory.mktemp(name) / name))
 
 
 _MEASURE = """
@@ -74,9 +109,7 @@ def measured(command: Sequence[object], said: Path) -> tuple[int, float, int]:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first four families of the demo: one face, two faces, no face."""
-    folder = tmp_path_factory.mktemp("demo") / "dfdc"
-    demo_maker.write(str(folder), families=4)
-    return folder
+    return once(tmp_path_factory, "dfdc", lambda folder: demo_maker.write(str(folder), families=4))
 
 
 @pytest.fixture(scope="session")
@@ -88,9 +121,8 @@ def recipe() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def built(demo: Path, recipe: tuple[str, ...], run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small demo, built by two workers. Tests only read it."""
-    out = tmp_path_factory.mktemp("built") / "out"
-    run("ingest", "build", "--dataset", "dfdc", "--root", demo, "--out", out, "--workers", 2, *recipe)
-    return out
+    words = ("ingest", "build", "--dataset", "dfdc", "--root", demo, "--workers", 2, *recipe)
+    return once(tmp_path_factory, "built", lambda out: run(*words, "--out", out))
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,8 @@ from semblance.manifests.registry import Registry
 from semblance.shards import read
 from semblance.shards.export import FORMATS, export
 from semblance.training import models, recipes
-from semblance.training.metrics import METRICS, registry
+from semblance.training.metrics import registry
+from semblance.training.metrics.registry import METRICS
 from semblance.training.recipes import NAMED
 from semblance.training.recipes.base import READINGS
 from tests.conftest import REPOSITORY

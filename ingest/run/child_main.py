@@ -30,13 +30,11 @@ def main(descriptor: int) -> None:
     cv2.setNumThreads(0)
     detectors: dict[DetectConfig, Detector] = {}
     connection: Connection[Any, Any] = Connection(descriptor)
-    connection.send(("ready", None))
-    while True:
-        try:
+    # The parent may end at any moment, while this process still imports its libraries too: nobody is left to write to.
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send(("ready", None))
+        while True:
             job: Job | ArchiveJob = connection.recv()
-        except (EOFError, OSError):
-            return
-        with contextlib.suppress(BrokenPipeError):
             connection.send(_answer(job, detectors))
 
 

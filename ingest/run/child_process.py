@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class Child:
     """A long-lived child process that takes one video after another; restarted after a fault."""
 
     def __init__(self) -> None:
+        self._closing = threading.Lock()  # held while a child starts, so that none starts after `close`
+        self._closed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
         self._first: int | None = None  # resident bytes after the first job
@@ -60,6 +63,8 @@ class Child:
         Raises StorageError if the job's files could not be reached, ChildError for a programming error.
         """
         connection = self._given(job)
+        if connection is None:
+            return self._died()
         fault = self._watch(connection, limits)
         if fault is not None:
             self.stop()
@@ -75,16 +80,19 @@ class Child:
             raise ChildError(value)
         return value
 
-    def _given(self, job: object) -> Connection[Any, Any]:
-        """The connection to a child that received the job; a child that died while idle is replaced."""
-        connection = self._ready()
-        try:
-            connection.send(job)
-        except OSError:
-            self.stop()
+    def _given(self, job: object) -> Connection[Any, Any] | None:
+        """The connection to a child that has the job; one that died before it had it is replaced.
+
+        None where the machine kills each of them at once: the last one is still there to say how it died.
+        """
+        for attempt in range(_STARTS):
+            if attempt:
+                self.stop()
             connection = self._ready()
-            connection.send(job)
-        return connection
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.send(job)
+                return connection
+        return None
 
     def _recycle(self, growth: int) -> None:
         """Stop a child that uses ``growth`` bytes more than after its first job: its libraries leak memory."""
@@ -108,14 +116,17 @@ class Child:
     def _start(self) -> Connection[Any, Any]:
         self.stop()
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, self._closing:
+            if self._closed:
+                ours.close()
+                raise ChildError("no child process starts while its parent ends")
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "semblance.ingest.run.child_main", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=_KEPT_PAGES | os.environ | _ONE_THREAD,
             )
-        self._connection = Connection(ours.detach())
+            self._connection = Connection(ours.detach())
         if not self._connection.poll(_START):
             self.stop()
             raise ChildError("the child process did not start in time")
@@ -155,13 +166,21 @@ class Child:
     def stop(self) -> None:
         """Kill the child, if there is one."""
         self._first = None
+        if self._process is not None:
+            self._process.kill()  # before its connection is closed: a child that writes to a closed one complains
+            self._process.wait()
+            self._process = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+
+    def close(self) -> None:
+        """Kill the child for good: the parent ends, and a thread that still runs a job must not start another one."""
+        with self._closing:
+            self._closed = True
+            if (process := self._process) is not None:
+                process.kill()
+                process.wait()
 
 
 def _over(what: str, value: float, limit: float, unit: str) -> str:
@@ -186,7 +205,7 @@ def borrowed() -> Iterator[Child]:
         child = _idle.get_nowait()
     except queue.Empty:
         child = Child()
-        atexit.register(child.stop)
+        atexit.register(child.close)
     try:
         yield child
     finally:

@@ -25,12 +25,12 @@ from tests.faults import disk, kills, memory, objects, rig, videos
 
 TABLE: Final = REPOSITORY / "tests" / "benchmarks" / "FAULTS.md"
 FLAT: Final = 48.0  # MiB that a process may have grown by after its warm-up
-ODDS: Final[tuple[dict[str, float], ...]] = (
-    {"slow": 0.2},
-    {"_500": 0.05, "late_500": 0.05},
-    {"_503": 0.1},
-    {"cut_upload": 0.3, "cut_answer": 0.05},
-    {"slow": 0.03, "_500": 0.02, "_503": 0.02, "late_500": 0.03, "cut_upload": 0.1, "cut_answer": 0.03},
+EVERY: Final[tuple[dict[str, int], ...]] = (
+    {"slow": 5},
+    {"_500": 19, "late_500": 23},
+    {"_503": 11},
+    {"cut_upload": 3, "cut_answer": 17},
+    {"slow": 29, "_500": 43, "_503": 47, "late_500": 31, "cut_upload": 11, "cut_answer": 37},
 )
 
 
@@ -129,10 +129,10 @@ def _objects(on: Ground) -> Iterator[rig.Line]:
     with s3_server(on.folder / "server.log") as env:
         store = objects.Store(env)
         there = objects.undisturbed(store, on.root, on.folder)
-        for number, odds in enumerate(ODDS):
-            yield objects.troubled(store, on.given.seed + number, there, on.folder, **odds)[0]
-        yield objects.away(store, on.given.seed + len(ODDS), there, on.folder, seconds=8, patience=120)
-        yield objects.away(store, on.given.seed + len(ODDS) + 1, there, on.folder, seconds=None, patience=5)
+        for number, every in enumerate(EVERY):
+            yield objects.troubled(store, number, there, on.folder, **every)
+        yield objects.away(store, len(EVERY), there, on.folder, seconds=8, patience=120)
+        yield objects.away(store, len(EVERY) + 1, there, on.folder, seconds=None, patience=5)
 
 
 def _memory(on: Ground) -> Iterator[rig.Line]:

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import once
 from tests.faults import rig
 
 
 @pytest.fixture(scope="session")
 def good(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("undisturbed") / "out"
-    ended = rig.build(demo, out, "--workers", 2)
-    assert ended.code == 0, ended.said
-    return out
+    def make(out: Path) -> None:
+        ended = rig.build(demo, out, "--workers", 1)
+        assert ended.code == 0, ended.said
+
+    return once(tmp_path_factory, "undisturbed", make)
 
 
 @pytest.fixture(scope="session")

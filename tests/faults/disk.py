@@ -15,6 +15,7 @@ from pathlib import Path
 
 from semblance.manifests.errors import SemblanceError
 from semblance.shards import read, verify
+from tests.conftest import HANG
 from tests.faults import rig
 
 # In a mount namespace of its own: nothing stays mounted, whatever happens. OUT fills up, then is given room.
@@ -55,7 +56,7 @@ def full(sizes: list[str], root: Path, undisturbed: Path, folder: Path) -> rig.L
         place.mkdir(parents=True)
         back.mkdir()
         words = rig.command(root, place / "out", "--workers", 2)
-        subprocess.run(_namespace(_FULL, size, place, back, *words), check=True, timeout=2 * rig.STUCK)
+        subprocess.run(_namespace(_FULL, size, place, back, *words), check=True, timeout=HANG)
         first, said = _ended(back)
         assert first != 0, f"a disk of {size} was to be full"
         assert rig.Ended(code=first, said=said).clear, said
@@ -97,7 +98,7 @@ def read_only(root: Path, folder: Path) -> rig.Line:
     place.mkdir()
     back.mkdir()
     words = rig.command(root, place / "out", "--workers", 1)
-    subprocess.run(_namespace(_READ_ONLY, place, back, *words), check=True, timeout=rig.STUCK)
+    subprocess.run(_namespace(_READ_ONLY, place, back, *words), check=True, timeout=HANG)
     code, said = _ended(back)
     assert code == 1, said
     assert rig.Ended(code=code, said=said).clear, said

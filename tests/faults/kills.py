@@ -44,7 +44,16 @@ def cluster(
     nannies: list[subprocess.Popen[bytes]] = []
     try:
         rig.wait_until(lambda: meeting.exists() and meeting.read_text().strip().endswith("}"))
-        words = [BIN / "dask", "worker", "--scheduler-file", meeting, "--nthreads", "1", "--no-dashboard", *more]
+        words: list[str | Path] = [
+            BIN / "dask",
+            "worker",
+            "--scheduler-file",
+            meeting,
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            *more,
+        ]
         nannies = [subprocess.Popen(words, **around) for _ in range(workers)]
         address = json.loads(meeting.read_text())["address"]
         asked = f"from distributed import Client; Client('{address}').wait_for_workers({workers}, timeout=60)"
@@ -52,9 +61,9 @@ def cluster(
         yield address, scheduler, nannies
     finally:
         for process in [*nannies, scheduler]:
-            for one in [*rig.offspring(process.pid), process]:
-                with contextlib.suppress(psutil.Error, ProcessLookupError):
-                    os.kill(one.pid, signal.SIGKILL)
+            for pid in [*(child.pid for child in rig.offspring(process.pid)), process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.wait()
 
 
@@ -103,7 +112,8 @@ def _round(
     folder = out.parent
     with contextlib.ExitStack() as stack:
         more: tuple[str, ...] = ("--workers", "2")
-        scheduler, nannies = None, []
+        scheduler: subprocess.Popen[bytes] | None = None
+        nannies: list[subprocess.Popen[bytes]] = []
         if victim in ("nanny", "scheduler"):
             address, scheduler, nannies = stack.enter_context(cluster(folder / "cluster"))
             more = ("--scheduler", address)

@@ -80,17 +80,18 @@ def torn_objects(out: Path, undisturbed_: Path) -> list[str]:
     return bad
 
 
-def troubled(store: Store, seed: int, good: Path, folder: Path, **odds: float) -> tuple[rig.Line, proxy.Proxy]:
+def troubled(store: Store, number: int, good: Path, folder: Path, **every: int) -> rig.Line:
     """One build from and to a store that misbehaves now and then: it must end by itself, and be the same."""
-    name = f"faults/out-{seed}"
-    with proxy.before(store.port, seed, **odds) as way:
+    name = f"faults/out-{number}"
+    with proxy.before(store.port, **every) as way:
         env = store.through(way, 120)
         ended = rig.build("s3://bucket/faults/dfdc", f"s3://bucket/{name}", "--workers", 2, env=env)
-    out = store.get(name, folder / f"s3-{seed}")
+    out = store.get(name, folder / f"s3-{number}")
     assert ended.code in (0, None), ended.said
+    assert len(way.counted) == len(every), f"of {every} only these came up: {way.counted}"
     same = ended.code == 0 and rig.same(out, good)
     injected = ", ".join(f"{count} {fault}" for fault, count in sorted(way.counted.items()))
-    line = rig.Line(
+    return rig.Line(
         fault=f"S3: {injected}",
         rounds=way.counted.total(),
         outcome="one build, the same bytes" if same else "OTHER BYTES",
@@ -98,18 +99,17 @@ def troubled(store: Store, seed: int, good: Path, folder: Path, **odds: float) -
         wrong=int(ended.code == 0 and not same),
         stuck=int(ended.code is None),
     )
-    return line, way
 
 
-def away(store: Store, seed: int, good: Path, folder: Path, *, seconds: float | None, patience: float) -> rig.Line:
+def away(store: Store, number: int, good: Path, folder: Path, *, seconds: float | None, patience: float) -> rig.Line:
     """The store goes away in the middle of a build, for some seconds or for good.
 
     For good: a sentence, no torn object, and the next run gives the same bytes.
     """
-    name = f"faults/away-{seed}"
+    name = f"faults/away-{number}"
     words = rig.command("s3://bucket/faults/dfdc", f"s3://bucket/{name}", "--workers", 2)
     few = {} if seconds is not None else {"AWS_MAX_ATTEMPTS": "2"}  # the client's own tries, which take their time
-    with proxy.before(store.port, seed) as way, rig.started(words, store.through(way, patience) | few) as process:
+    with proxy.before(store.port) as way, rig.started(words, store.through(way, patience) | few) as process:
         assert rig.wait_until(lambda: _begun(store, name)), "the build did not begin"
         way.go()
         if seconds is not None:
@@ -121,7 +121,7 @@ def away(store: Store, seed: int, good: Path, folder: Path, *, seconds: float | 
     fault = "S3 goes away for good" if seconds is None else f"S3 goes away for {seconds:g} s"
     if ended.code is None:
         return rig.Line(fault=fault, rounds=1, outcome="STUCK", stuck=1)
-    out = store.get(name, folder / f"s3-away-{seed}")
+    out = store.get(name, folder / f"s3-away-{number}")
     torn = torn_objects(out, good)
     if seconds is not None:
         assert ended.code == 0, ended.said
@@ -132,7 +132,7 @@ def away(store: Store, seed: int, good: Path, folder: Path, *, seconds: float | 
         outcome = f"one sentence after {waited:.0f} s, no torn object, the next run gives the same bytes"
         again = rig.build("s3://bucket/faults/dfdc", f"s3://bucket/{name}", "--workers", 2, env=store.env)
         assert again.code == 0, again.said
-        out = store.get(name, folder / f"s3-away-{seed}")
+        out = store.get(name, folder / f"s3-away-{number}")
     same = rig.same(out, good)
     return rig.Line(fault=fault, rounds=1, outcome=outcome, wrong=len(torn) + (not same))
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import random
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _ERROR = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>injected</Message></Error>'
+_ANY = ("slow", "500", "503", "late 500")  # faults that can strike any request
 _HOPS = {"connection", "transfer-encoding", "keep-alive", "date", "server", "content-length"}
 
 
 class Proxy:
-    """A store behind faults. ``odds``: how often, of 1, each of ``slow``, ``500``, ``503``, ``late 500`` (after the
-    store has done it), ``cut upload``, ``cut answer`` happens; ``counted`` says how often each did.
+    """A store behind faults. ``every``: each fault strikes every so-manieth request that it can strike, so that which
+    faults come up depends on nothing but the number of requests. ``slow``, ``500``, ``503`` and ``late 500`` (after the
+    store has done it) strike any request, ``cut upload`` those with a body, ``cut answer`` those that read an object.
+    ``counted`` says how often each did.
     """
 
-    def __init__(self, port: int, seed: int, odds: dict[str, float]) -> None:
+    def __init__(self, port: int, every: Mapping[str, int]) -> None:
         self.counted: Counter[str] = Counter()
-        self.odds = odds
-        self._store, self._chance, self._lock = port, random.Random(seed), threading.Lock()
+        self._every, self._store, self._lock = every, port, threading.Lock()
+        self._seen: Counter[str] = Counter()  # fault -> requests that it could have struck
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -48,11 +50,12 @@ class Proxy:
             self._server.cut_all()
             self._server = None
 
-    def strike(self, body: bool) -> str | None:
-        """The fault of this request, if it has one."""
+    def strike(self, *faults: str) -> str | None:
+        """Which of the faults that can strike this request does; one that is due beside another one comes next time."""
         with self._lock:
-            for fault, odds in self.odds.items():
-                if (body or fault != "cut upload") and self._chance.random() < odds:
+            self._seen.update(faults)
+            for fault in faults:
+                if fault in self._every and self._seen[fault] // self._every[fault] > self.counted[fault]:
                     self.counted[fault] += 1
                     return fault
         return None
@@ -72,7 +75,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         self._open.add(request)
-        super().process_request(request, client_address)  # type: ignore[arg-type]
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
         self._open.discard(request)
@@ -93,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _any(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        fault = self.server.proxy.strike(body=self.command == "PUT")
+        fault = self.server.proxy.strike(*(("cut upload",) if self.command == "PUT" and length else ()), *_ANY)
         if fault == "slow":
             time.sleep(0.5)
         if fault == "cut upload":
@@ -107,7 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "late 500":
             self._answer(500, {}, _ERROR % b"InternalError")
             return
-        self._answer(status, headers, data, cut=fault == "cut answer" and len(data) > 1)
+        reads = fault is None and self.command == "GET" and len(data) > 1
+        self._answer(status, headers, data, cut=reads and self.server.proxy.strike("cut answer") is not None)
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _any
 
@@ -176,9 +180,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def before(port: int, seed: int, **odds: float) -> Iterator[Proxy]:
+def before(port: int, **every: int) -> Iterator[Proxy]:
     """A proxy before the store at ``port``; names of faults with "_" for a space."""
-    proxy = Proxy(port, seed, {name.strip("_").replace("_", " "): value for name, value in odds.items()})
+    proxy = Proxy(port, {name.strip("_").replace("_", " "): number for name, number in every.items()})
     proxy.come()
     try:
         yield proxy

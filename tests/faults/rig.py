@@ -18,14 +18,13 @@ import psutil
 
 from semblance.ingest.demo import dataset
 from semblance.shards import read, verify
-from tests.conftest import BIN
+from tests.conftest import BIN, HANG
 from tests.ingest.run.test_build import content
 
 RECIPE = (
     *("--set", "sampling.n=2", "--set", "shards.target_bytes=1", "--set", "split.fractions=[0.5,0.25,0.25]"),
     *("--set", "limits.cpu_seconds=3", "--set", "limits.wall_seconds=60", "--set", "limits.memory_mib=1500"),
 )
-STUCK = 240.0  # seconds after which a build of a few seconds counts as stuck
 QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -89,7 +88,7 @@ def started(words: list[str], env: Mapping[str, str] | None = None) -> Iterator[
             process.wait()
 
 
-def finish(process: subprocess.Popen[str], seconds: float = STUCK) -> Ended:
+def finish(process: subprocess.Popen[str], seconds: float = HANG) -> Ended:
     """Wait for a started command."""
     try:
         code: int | None = process.wait(seconds)
@@ -101,7 +100,7 @@ def finish(process: subprocess.Popen[str], seconds: float = STUCK) -> Ended:
 
 
 def build(
-    root: Path | str, out: Path | str, *more: object, env: Mapping[str, str] | None = None, seconds: float = STUCK
+    root: Path | str, out: Path | str, *more: object, env: Mapping[str, str] | None = None, seconds: float = HANG
 ) -> Ended:
     """Build, and wait for it."""
     with started(command(root, out, *more), env) as process:
@@ -135,7 +134,7 @@ def same(out: Path, undisturbed: Path) -> bool:
     return content(out) == content(undisturbed) and not verify.verify(str(out), deep=True).problems
 
 
-def wait_until(condition: Any, seconds: float = 60.0) -> bool:
+def wait_until(condition: Any, seconds: float = HANG) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():

@@ -27,10 +27,8 @@ from semblance.manifests.errors import SemblanceError
 from semblance.shards import verify
 from semblance.training.models import weights
 from semblance.training.runs import checkpoint
-from tests.conftest import REPOSITORY
+from tests.conftest import PACKAGES, REPOSITORY
 from tests.faults import kills, rig
-
-PACKAGES = ("ingest", "manifests", "shards", "quality", "training")
 
 
 def certificates(folder: Path) -> dict[str, Path]:

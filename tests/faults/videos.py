@@ -286,7 +286,7 @@ def _built(root: Path, out: Path, *more: str) -> dict[str, tuple[str, str | None
     words = rig.command(root, out, "--workers", 2, *FORGIVING)
     words[words.index("dfdc")] = "folder"
     with rig.started([*words, "--set", "limits.cpu_seconds=60", *more]) as process:
-        ended = rig.finish(process, 3 * rig.STUCK)
+        ended = rig.finish(process)
     assert ended.code == 0, ended.said
     assert "Traceback" not in ended.said
     plan, videos = scan(str(out), "plan").collect(), scan(str(out), "videos").collect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -24,7 +25,7 @@ def ffpp(shared: Path, protocol: str = "official") -> splits.Assigned:
         for pair in json.loads((folder / f"{split}.json").read_text()):
             for target, source in (pair, pair[::-1]):
                 recording, donor = (make_video_id("ffpp", youtube[name]) for name in (target, source))
-                real = {
+                real: dict[str, Any] = {
                     "dataset": "ffpp",
                     "compression": "c23",
                     "family_id": f"ffpp-{target}",

@@ -150,7 +150,13 @@ def test_what_a_protocol_promises() -> None:
 
 
 def test_held_out_methods_stand_in_test_alone() -> None:
-    common = {"family_id": "p", "target_id": None, "donor_id": None, "recording_id": None, "donor_recording_id": None}
+    common: dict[str, object] = {
+        "family_id": "p",
+        "target_id": None,
+        "donor_id": None,
+        "recording_id": None,
+        "donor_recording_id": None,
+    }
     rows = [common | {"label": 1, "method": method, "split": side, "fault": None} for method, side in
             [("x", "train"), ("y", "test"), ("x", "val"), ("y", "val")]]  # fmt: skip
     rows.append(common | {"label": 0, "method": "pristine", "split": "test", "fault": None})

@@ -18,7 +18,7 @@ from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.user_tables import read_cells, read_user_table
 
 TRICKY = ("007", "1e5", "true", "2020-01-01", "NaN", " a b ", 'quoted "x", y', "ärger")
-CELL = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=6)
+CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
 ROWS = st.lists(st.tuples(st.text("ab1", min_size=1, max_size=3), CELL.filter(lambda cell: cell == cell.strip())))
 
 

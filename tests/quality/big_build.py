@@ -62,7 +62,8 @@ def write(out: Path, rows: int, *, seed: int = 0, scenes: float = 0.1) -> Big:
         for number in numbers:
             if int(number) in copied:
                 ends = [
-                    [_name(family, member) for member in range(MEMBERS)] for family in (copied[int(number)], number)
+                    [_name(family, member) for member in range(MEMBERS)]
+                    for family in (copied[int(number)], int(number))
                 ]
                 copies |= {(min(a, b), max(a, b)) for a in ends[0] for b in ends[1]}
     plan = _conform(pl.concat(plans), schema.PLAN).with_columns(order=pl.int_range(pl.len()))

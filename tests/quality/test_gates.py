@@ -25,9 +25,9 @@ def test_reasons_are_ordered_and_the_first_is_explained(face: Face, measures: Me
     assert list(verdict.reasons) == [reason for reason in ORDER if reason in verdict.reasons]
     assert verdict.keep == (verdict.measured is None)
     if verdict.reason == "bright":
-        assert verdict.measured > verdict.limit  # type: ignore[operator]
+        assert verdict.measured > verdict.limit
     elif not verdict.keep:
-        assert verdict.measured < verdict.limit  # type: ignore[operator]
+        assert verdict.measured < verdict.limit
 
 
 @given(face=FACES, measures=MEASURES, looser=st.floats(0, 50))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import Run, once
 
 SETTINGS = (
     *("--set", "source.table=videos.csv", "--set", "sampling.n=3", "--set", "shards.target_bytes=150000"),
@@ -25,7 +25,10 @@ def collection(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     The published split has every first copy in train, and the second ones in train, val, test and nowhere; so
     recordings and people stand on two of its sides.
     """
-    root = tmp_path_factory.mktemp("own") / "videos"
+    return once(tmp_path_factory, "videos", lambda root: _collect(demo, root))
+
+
+def _collect(demo: Path, root: Path) -> None:
     rows = []
     scenes = {
         name: (note.get("original", name), part.parent)
@@ -60,12 +63,10 @@ def collection(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    return root
 
 
 @pytest.fixture(scope="session")
 def own(collection: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The collection, built with its identity split. Tests only read it."""
-    out = tmp_path_factory.mktemp("own-built") / "out"
-    run("ingest", "build", "--dataset", "folder", "--root", collection, "--out", out, "--workers", 1, *SETTINGS)
-    return out
+    words = ("ingest", "build", "--dataset", "folder", "--root", collection, "--workers", 1, *SETTINGS)
+    return once(tmp_path_factory, "own", lambda out: run(*words, "--out", out))

@@ -51,7 +51,7 @@ def test_what_is_in_it_comes_out_as_with_pythons_own_reader(members, pack, dotte
     found, fault = read(pack(plain))
     assert fault is None
     with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
-        theirs = [(info.name.removeprefix("./"), tar.extractfile(info).read()) for info in tar]  # type: ignore[union-attr]
+        theirs = [(info.name.removeprefix("./"), tar.extractfile(info).read()) for info in tar]
     assert [(name, content) for name, _, _, _, content in found] == theirs == list(members.items())
 
 
@@ -154,7 +154,10 @@ def test_headers_that_nest_or_swell_are_given_up() -> None:
 
 
 def test_mutations_end_in_members_or_in_one_kind_of_error() -> None:
-    honest = [(entry("./1/real/0/" + "n" * 200 + ".png"), b"7" * 700), ("1/real/0/1.png", b"8" * 90)]
+    honest: list[tuple[str | tarfile.TarInfo, bytes]] = [
+        (entry("./1/real/0/" + "n" * 200 + ".png"), b"7" * 700),
+        ("1/real/0/1.png", b"8" * 90),
+    ]
     for seed in range(400):
         draw = random.Random(seed)
         data = bytearray(archive([*honest, (entry("l", tarfile.SYMTYPE, link="x"), b"")], packed=seed % 3 == 0))

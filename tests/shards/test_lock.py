@@ -150,7 +150,6 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.timeout(30)
 @pytest.mark.parametrize("kind", ["file", "below a file", "dangling link"])
 def test_a_file_in_the_folders_place_is_said(tmp_path: Path, kind: str) -> None:
     place = tmp_path / "taken"
@@ -164,7 +163,6 @@ def test_a_file_in_the_folders_place_is_said(tmp_path: Path, kind: str) -> None:
     assert kind == "dangling link" or place.read_text() == "mine"
 
 
-@pytest.mark.timeout(30)
 def test_where_no_folder_can_be_made_it_is_said() -> None:
     with pytest.raises(SemblanceError, match="cannot be written"), lock.held("/proc/semblance"):
         pass

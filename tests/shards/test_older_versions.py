@@ -60,7 +60,7 @@ def test_the_stored_build_is_of_an_older_version_and_lacks_columns(older: Path) 
 def test_it_is_whole_and_its_new_columns_are_null(older: Path) -> None:
     assert verify.verify(str(older), deep=True).problems == []
     for table in ("samples", "rejects"):
-        rows = manifests.scan(str(older), table).collect()  # type: ignore[arg-type]
+        rows = manifests.scan(str(older), table).collect()
         assert rows.height
         assert all(rows[name].null_count() == rows.height for name in ADDED)
 

@@ -11,7 +11,7 @@ from semblance.shards import verify
 from semblance.shards.export.registry import export
 from semblance.shards.repack import plan, run
 from semblance.shards.repack.plan import RepackRequest
-from tests.conftest import REPOSITORY
+from tests.conftest import HANG, REPOSITORY
 from tests.ingest.run.test_build import content
 from tests.shards import synthetic
 
@@ -49,7 +49,7 @@ def test_repacked_and_exported_on_s3_as_on_disk(s3: dict[str, str], tmp_path: Pa
     people = synthetic.people(random.Random(6), 8)
     synthetic.build(out, people, "shards.target_bytes=60000", "split.protocol=family")
     command = [sys.executable, "-c", THERE, str(out), str(back)]
-    done = subprocess.run(command, cwd=REPOSITORY, env=s3, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, env=s3, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     run.run(plan.plan(str(out), RepackRequest(split="identity")), str(tmp_path / "out2"))
     assert verify.verify(str(tmp_path / "out2"), deep=True).problems == []

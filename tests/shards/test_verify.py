@@ -78,7 +78,7 @@ def test_webdataset_reads_the_shards(built: Path) -> None:
 
 def test_duckdb_and_polars_read_the_tables(built: Path) -> None:
     for table in ("samples", "rejects", "videos"):
-        ours = manifests.scan(str(built), table).collect()  # type: ignore[arg-type]
+        ours = manifests.scan(str(built), table).collect()
         count = duckdb.sql(f"SELECT count(*) FROM '{built}/manifests/{table}/*.parquet'").fetchall()
         assert count == [(ours.height,)]
         assert pl.read_parquet(f"{built}/manifests/{table}/*.parquet").height == ours.height

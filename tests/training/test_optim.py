@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -71,6 +72,7 @@ def rates(config: CosineConfig | ExponentialConfig | PlateauConfig, losses: list
     parameter = weight_of(1.0)
     optimiser = optim.optimiser(AdamWConfig(lr=1.0), [parameter])
     schedule = optim.schedule(config, optimiser, len(losses), 4)
+    step: Callable[..., None] = schedule.scheduler.step  # the plateau schedule takes a loss
     found = []
     for loss in losses:
         found.append(optimiser.param_groups[0]["lr"])
@@ -78,9 +80,9 @@ def rates(config: CosineConfig | ExponentialConfig | PlateauConfig, losses: list
             parameter.grad = torch.zeros(1, dtype=torch.float64)
             optimiser.step()
             if schedule.interval == "step":
-                schedule.scheduler.step()
+                step()
         if schedule.interval == "epoch":
-            schedule.scheduler.step(*([loss] if schedule.on_val_loss else []))
+            step(*([loss] if schedule.on_val_loss else []))
     return found
 
 
@@ -101,7 +103,7 @@ def test_decay(updates: int, decay: float) -> None:
 
 def test_average_is_the_recursion_for_weights_and_statistics() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = AveragedModel(net, multi_avg_fn=optim.ema_average(0.9999), use_buffers=True)
+    average = AveragedModel(net, multi_avg_fn=optim.ema_average(0.9999), use_buffers=True)  # type: ignore[arg-type]
     expected: dict[str, torch.Tensor] = {}
     for step in range(4):
         with torch.no_grad():

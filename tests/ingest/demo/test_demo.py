@@ -138,8 +138,8 @@ def test_every_face_is_found_and_families_are_distinct(detector: Detector) -> No
         people = [make_person(number) for number in cast]
         casts = [people]
         for place, donor in fakes:
-            face = forge(people[place], make_person(donor))
-            casts.append([*people[:place], face, *people[place + 1 :]])
+            forged = forge(people[place], make_person(donor))
+            casts.append([*people[:place], forged, *people[place + 1 :]])
         for index in INDICES:
             for players in casts:
                 image = dataset.scene_frame(players, cast, index)

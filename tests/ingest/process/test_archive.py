@@ -17,6 +17,7 @@ from semblance.ingest.recipe import parse
 from semblance.ingest.run import tasks
 from semblance.ingest.sources import source
 from semblance.manifests import storage
+from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Outcome
 from semblance.quality import codec, measures
 from semblance.shards.write import check_conservation
@@ -180,12 +181,12 @@ def test_only_intact_pngs_have_a_size() -> None:
     data = png(face(0, side=16))
     assert codec.png_size(data) == (16, 16)
     for cut in range(len(data)):
-        with pytest.raises(codec.SemblanceError):
+        with pytest.raises(SemblanceError):
             codec.png_size(data[:cut])
     for place in range(len(data)):
         changed = bytearray(data)
         changed[place] ^= 0x10
-        with pytest.raises(codec.SemblanceError):
+        with pytest.raises(SemblanceError):
             codec.png_size(bytes(changed))
 
 

@@ -86,7 +86,7 @@ def test_largest_keeps_one_face_per_frame_and_gives_a_reason_for_the_other(
 
 
 def test_gates_that_mark_store_what_they_would_reject(demo: Path, one_person: Video, detector: Detector) -> None:
-    sharp = {"sampling": {"n": 4}, "gates": {"blur": 1e6, "brightness": (0.99, 1.0)}}
+    sharp: dict[str, Any] = {"sampling": {"n": 4}, "gates": {"blur": 1e6, "brightness": (0.99, 1.0)}}
     rejected = run(demo, one_person, detector, sharp)
     assert (len(rejected.samples), len(rejected.rejections)) == (0, 4)
     assert all(len(rejection.picture or b"") > 0 for rejection in rejected.rejections)
@@ -94,7 +94,7 @@ def test_gates_that_mark_store_what_they_would_reject(demo: Path, one_person: Vi
     assert all(
         rejection.row["reason"] == "dark" and rejection.row["limit"] == 0.99 for rejection in rejected.rejections
     )
-    sharp["gates"]["mode"] = "mark"  # type: ignore[call-overload]
+    sharp["gates"]["mode"] = "mark"
     marked = run(demo, one_person, detector, sharp)
     assert [sample.row["verdict"] for sample in marked.samples] == ["dark"] * 4
     assert marked.video["crops_kept"] == 0

@@ -18,7 +18,7 @@ import pytest
 
 from semblance import manifests
 from semblance.manifests import schema
-from tests.conftest import BIN, Run
+from tests.conftest import BIN, HANG, Run
 
 
 def content(out: Path) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def test_a_running_cluster_gives_the_same(
     finally:
         for process in reversed(started):
             process.terminate()
-            process.wait(30)
+            process.wait(HANG)
     assert content(tmp_path / "out") == content(built)
 
 
@@ -143,12 +143,24 @@ def test_resume(
 ) -> None:
     """Law 5: a build stopped after its first receipt and run again equals an undisturbed build."""
     out = tmp_path / "out"
-    command = [BIN / "ingest", "build", "--dataset", "dfdc", "--root", demo, "--out", out, "--workers", "1", *recipe]
+    command: list[str | Path] = [
+        BIN / "ingest",
+        "build",
+        "--dataset",
+        "dfdc",
+        "--root",
+        demo,
+        "--out",
+        out,
+        "--workers",
+        "1",
+        *recipe,
+    ]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while first.poll() is None and not list(out.glob("receipts/*.json")):
         time.sleep(0.02)
     first.send_signal(how)
-    _, error = first.communicate(timeout=120)
+    _, error = first.communicate(timeout=HANG)
     assert first.returncode == code
     assert not (out / "dataset.json").exists()
     if how is signal.SIGINT:

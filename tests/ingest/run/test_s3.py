@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.conftest import BIN
+from tests.conftest import BIN, HANG
 from tests.ingest.run.test_build import content
 
 
@@ -16,7 +16,7 @@ def test_a_build_from_s3_to_s3_is_the_same(
 
     def call(command: str, *arguments: object, expect: int = 0) -> str:
         words = [str(BIN / command), *map(str, arguments)]
-        done = subprocess.run(words, env=s3, capture_output=True, text=True, timeout=250, check=False)
+        done = subprocess.run(words, env=s3, capture_output=True, text=True, timeout=HANG, check=False)
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout
 

@@ -32,8 +32,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for shard in shards:
                 members = {f"./{shard}/{label}/{s}/{7 * i}.png": faces[(s + i) % 8] for s in (0, 1) for i in range(6)}
                 tree[f"{label} {split}/{shard}.tar.gz"] = archive(members, packed=shard == 2)
-    valid = [(f"3/real/0/{i}.png", faces[i]) for i in range(4)]
-    bad = [
+    valid: list[tuple[str | tarfile.TarInfo, bytes]] = [(f"3/real/0/{i}.png", faces[i]) for i in range(4)]
+    bad: list[tuple[str | tarfile.TarInfo, bytes]] = [
         (entry("../../escaped/0.png"), faces[0]),
         (entry("/tmp/escaped/0.png"), faces[0]),
         (entry("3/real/0/9.png", tarfile.SYMTYPE, link="/etc/passwd"), b""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -242,7 +243,7 @@ STEMS = st.sampled_from(["1_A_001", "2_A_001", "2_1_A_001", "3_1_A_001", "1_2_A_
 PATHS = st.tuples(TOPS, STEMS, st.sampled_from([".mp4", ".MP4", "", ".txt"])).map(
     lambda parts: f"{parts[0]}/{parts[1]}{parts[2]}".lstrip("/")
 )
-VALUES = st.fixed_dictionaries(
+VALUES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"label": st.sampled_from(["real", "fake", "FAKE", "?", 1, None])},
     optional={
         "set": st.sampled_from(["train", "test", "val", 0, None]),

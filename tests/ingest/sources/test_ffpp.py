@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -243,7 +244,8 @@ def test_what_is_no_clip_is_a_finding() -> None:
 
 
 def test_nothing_usable_is_refused() -> None:
-    for tree in ({"train.json": []}, {"000.mp4": b""}, {"downloaded_videos/a.mp4": b""}):
+    trees: list[dict[str, Any]] = [{"train.json": []}, {"000.mp4": b""}, {"downloaded_videos/a.mp4": b""}]
+    for tree in trees:
         with pytest.raises(SemblanceError, match="No mp4 file in original_sequences or"):
             discover(tree)
     with pytest.raises(SemblanceError, match="would both be video ffpp-raw-pristine-000"):

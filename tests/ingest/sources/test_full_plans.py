@@ -184,7 +184,7 @@ def test_ffpp_loses_no_fake_to_identity(shared: Path, ffpp: Planned) -> None:
 
 
 def test_ffpp_official_is_by_pairs(shared: Path, ffpp: Planned) -> None:
-    split_of = {}
+    split_of: dict[str, str] = {}
     for split, pairs in full_sets.ffpp_pairs(shared / "realmeta").items():
         for a, b in pairs:
             split_of |= {a: split, b: split, f"{a}_{b}": split, f"{b}_{a}": split}

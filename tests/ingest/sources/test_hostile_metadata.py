@@ -23,7 +23,7 @@ from semblance.manifests.console import plain
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import MAX_ID
 from semblance.manifests.splits import DatasetTraits, SplitConfig, assign, plan_frame
-from tests.conftest import BIN
+from tests.conftest import BIN, HANG
 from tests.ingest.trees import discover, escaped, places
 
 Tree = dict[str, object]
@@ -305,7 +305,7 @@ def test_plan_prints_nothing_that_steers_a_terminal(dataset: str, tmp_path: Path
             [BIN / "ingest", "plan", "--dataset", dataset, "--root", root, *more],
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=HANG,
         )
         output = (done.stdout + done.stderr).decode()
         assert done.returncode in (0, 1), output

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -126,8 +127,10 @@ def _dated(videos: Sequence[Video]) -> list[Video]:
     found = []
     for dataset in ("forgerynet", "celebdf", "dfdc"):
         for one in videos:
-            names = {name: f"{dataset}-{getattr(one, name)}" for name in ("video_id", "family_id")}
-            fields = {name: getattr(one, name) for name in ("path", "label", "method", "shard", "split")}
+            names: dict[str, Any] = {name: f"{dataset}-{getattr(one, name)}" for name in ("video_id", "family_id")}
+            fields: dict[str, Any] = {
+                name: getattr(one, name) for name in ("path", "label", "method", "shard", "split")
+            }
             found.append(Video(dataset=dataset, **names, **fields))
     return found
 

@@ -61,7 +61,7 @@ def rewritten(root: Path, planned: Video, folder: Path, change: object) -> Video
     total = video.probe(path).frames_total or 0
     images = [frame.image for frame in video.frames(path, range(total), decoder="pyav")]
     fps = round(video.probe(path).fps or 30)
-    changed, rate = change(images, fps)  # type: ignore[operator]
+    changed, rate = change(images, fps)
     video.write_h264(str(folder / "changed.mp4"), changed, rate, crf=20)
     return replace(planned, path="changed.mp4")
 

@@ -32,7 +32,7 @@ from tests.conftest import Run
 from tests.ingest.archives import archive, face, png, write_tree
 from tests.ingest.run.test_build import build, content
 from tests.quality.video.test_video import ffmpeg, reference
-from tests.training import judges
+from tests.training import untrained
 
 PIXELS = ["blur", "blur_face", "brightness", "contrast", "ita", "phash", "frame_phash"]
 PIXELS += ["blur_outside", "brightness_outside", "contrast_outside"]
@@ -51,7 +51,7 @@ def test_the_same_samples_with_other_pictures(built: Path, recompressed: Path) -
     """Plan, frames, boxes, verdicts and labels equal those of a build without re-encoding."""
     assert manifests.scan(str(recompressed), "plan").collect().equals(manifests.scan(str(built), "plan").collect())
     for table in ("samples", "rejects", "videos"):
-        before, after = (manifests.scan(str(out), table).collect() for out in (built, recompressed))  # type: ignore[arg-type]
+        before, after = (manifests.scan(str(out), table).collect() for out in (built, recompressed))
         differing = [*PIXELS, *BYTES] if table != "videos" else [n for n in before.columns if n.startswith("seconds_")]
         equal = [name for name in before.columns if name not in differing]
         assert after.select(equal).equals(before.select(equal)), table
@@ -77,7 +77,7 @@ def test_one_worker_gives_the_same_bytes(
 
 def test_detectors_are_compared_under_the_condition(built: Path, recompressed: Path, tmp_path: Path) -> None:
     """`training evaluate --condition` reports the same for the other build as an evaluation of that build."""
-    run, page = judges.make(tmp_path / "run", [built], gain=9), tmp_path / "page"
+    run, page = untrained.make(tmp_path / "run", [built], gain=9), tmp_path / "page"
     words = ["--data", built, "--run", run, "--to", page, "--condition", f"crf40={recompressed}", "--draws", 20]
     done = CliRunner().invoke(training, ["evaluate", *map(str, words)])
     assert done.exit_code == 0, done.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -179,7 +180,12 @@ def _people() -> pl.DataFrame:
     """Four people, each with a real video and a fake that shows the next one's face."""
     videos = []
     for place, name in enumerate("abcd"):
-        own = {"dataset": "folder", "family_id": f"family-{name}", "target_id": name, "recording_id": f"clip-{name}"}
+        own: dict[str, Any] = {
+            "dataset": "folder",
+            "family_id": f"family-{name}",
+            "target_id": name,
+            "recording_id": f"clip-{name}",
+        }
         videos.append(Video(video_id=f"real-{name}", path=f"{name}.mp4", label=0, method="pristine", **own))
         donor = "abcd"[(place + 1) % 2 + place // 2 * 2]
         videos.append(Video(video_id=f"fake-{name}", path=f"f{name}.mp4", label=1, method="x", donor_id=donor, **own))
@@ -239,7 +245,7 @@ def test_the_audit_says_what_it_cannot_do(built: Path, run: Run, tmp_path: Path)
         ([built], {"plan": True, "allow": [f"{tmp_path}/none.csv"]}, UsageError, "cannot be read"),
     ):
         with pytest.raises(error, match=part):
-            audit([str(name) for name in names], **options)  # type: ignore[arg-type]
+            audit([str(name) for name in names], **options)
     done = run("quality", "audit", built, "--to", tmp_path / "leaks.xlsx", expect=2)
     assert "must end in .csv or .parquet" in done.stderr
 

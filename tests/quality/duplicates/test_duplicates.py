@@ -53,12 +53,12 @@ def test_the_finder_equals_comparing_all_pairs(seed: int, videos: int, scenes: i
     expected = []
     kept = np.array([28 <= int(value).bit_count() <= 36 for value in hashes], np.bool_)
     for a, b in combinations(range(videos), 2):
-        ends = [hashes[(numbers == one) & kept] for one in (a, b)]
+        left, right = (hashes[(numbers == one) & kept] for one in (a, b))
         shorter = min((numbers == a).sum(), (numbers == b).sum())
-        matched = _longest(*ends, distance)
+        matched = _longest(left, right, distance)
         if matched >= max(5, 0.3 * shorter):
             expected.append((a, b, matched, shorter, families[a] == families[b]))
-            assert len(chain(*ends, distance)) == matched
+            assert len(chain(left, right, distance)) == matched
     found = find(numbers, hashes, families, config)
     assert found.pairs.rows() == expected
     assert found.flat == (~kept).sum()

@@ -34,8 +34,14 @@ def seen(index: int, nose: float) -> Seen:
     found = measures.measure(crop, Measures(), 600, 400)
     verdict = gates.judge(face, found, RECIPE.gates)
     return Seen(
-        **{"frame_index": index, "time_s": 0.0, "image": crop.image, "face": face, "geometry": crop.geometry},
-        **{"measures": found, "verdict": verdict, "stage": "gate"},
+        frame_index=index,
+        time_s=0.0,
+        image=crop.image,
+        face=face,
+        geometry=crop.geometry,
+        measures=found,
+        verdict=verdict,
+        stage="gate",
     )
 
 

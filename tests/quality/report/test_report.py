@@ -18,7 +18,7 @@ from semblance.quality.audit.text import verdict
 from semblance.quality.measures import registry
 from semblance.quality.report import page as report
 from semblance.quality.report import statistics
-from tests.conftest import REPOSITORY, Run
+from tests.conftest import HANG, REPOSITORY, Run
 from tests.quality import planted
 from tests.quality.browser import Seen, opened
 from tests.quality.planted import MARKUP, Faults
@@ -143,7 +143,7 @@ def test_a_page_to_share_has_no_picture_path_or_id(tmp_path: Path) -> None:
     assert "data:image" not in text
     assert str(faulty) not in text
     for table in ("videos", "samples"):
-        for name in manifests.scan(str(faulty), table).collect()["video_id"].unique():  # type: ignore[arg-type]
+        for name in manifests.scan(str(faulty), table).collect()["video_id"].unique():
             assert name not in text
     assert ".mp4" not in text
     with opened(Path(written.url)) as seen:
@@ -204,7 +204,7 @@ def test_what_the_gates_emptied_is_reported(tmp_path: Path) -> None:
         frame = pl.read_parquet(part)
         gone = (pl.col("split") == "test") & (pl.col("method") == "Puppet") | (pl.col("split") == "val")
         frame.with_columns(crops_kept=pl.when(gone).then(0).otherwise("crops_kept").cast(pl.Int64)).cast(
-            frame.schema  # type: ignore[arg-type]
+            frame.schema
         ).write_parquet(part)
     found = [one for one in audit([str(out)]).findings if one.law == "coverage"]
     assert {one.level for one in found} == {"warning"}
@@ -288,7 +288,7 @@ def test_a_page_of_a_build_on_s3_is_that_of_the_same_on_disk(s3: dict[str, str],
     out, back = tmp_path / "out", tmp_path / "back.html"
     planted.build(out, 4)
     command = [sys.executable, "-c", THERE, str(out), str(back)]
-    done = subprocess.run(command, cwd=REPOSITORY, env=s3, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, env=s3, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     written = report.write(str(out))
     here = Path(written.url).read_text().replace(str(out), "s3://bucket/report")

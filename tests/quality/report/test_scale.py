@@ -53,7 +53,6 @@ def test_a_large_manifest(rows: int, most: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_a_page_of_four_million_crops(tmp_path: Path) -> None:
     out = tmp_path / "out"
     big = big_build.write(out, 4_000_000, scenes=0.02)

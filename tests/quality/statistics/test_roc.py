@@ -20,9 +20,9 @@ Rows = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 def rows(draw: st.DrawFn) -> Rows:
     """Labels of both kinds, scores with ties, whole weights."""
     labels = np.array([0, 1, *draw(st.lists(st.integers(0, 1), min_size=2, max_size=60))])
-    some = {"min_size": len(labels), "max_size": len(labels)}
-    scores = draw(st.lists(st.integers(0, 9), **some))
-    weights = draw(st.lists(st.integers(1, 5), **some))
+    count = len(labels)
+    scores = draw(st.lists(st.integers(0, 9), min_size=count, max_size=count))
+    weights = draw(st.lists(st.integers(1, 5), min_size=count, max_size=count))
     return labels, np.array(scores, float), np.array(weights, float)
 
 

@@ -33,7 +33,7 @@ from semblance.shards.repack import plan as repack_plan
 from semblance.shards.repack import run as repack
 from semblance.shards.repack import subset
 from semblance.shards.repack.plan import RepackRequest
-from tests.conftest import REPOSITORY, Run
+from tests.conftest import HANG, REPOSITORY, Run
 from tests.ingest.run.test_build import content
 from tests.shards import synthetic
 from tests.shards.conftest import SETTINGS
@@ -57,7 +57,7 @@ def pictures(out: Path) -> dict[str, dict[str, bytes]]:
             for member in tar:
                 name, _, suffix = member.name.partition(".")
                 if suffix != "json":
-                    found.setdefault(name, {})[suffix] = tar.extractfile(member).read()  # type: ignore[union-attr]
+                    found.setdefault(name, {})[suffix] = tar.extractfile(member).read()
     return found
 
 
@@ -323,7 +323,7 @@ def small_pictures(out: Path) -> dict[str, bytes]:
     for file in out.glob("rejects/*.tar"):
         with tarfile.open(file) as tar:
             for member in tar:
-                found[member.name.partition(".")[0]] = tar.extractfile(member).read()  # type: ignore[union-attr]
+                found[member.name.partition(".")[0]] = tar.extractfile(member).read()
     return found
 
 
@@ -414,7 +414,7 @@ def test_killed_anywhere_and_run_again(invented: Path, tmp_path: Path) -> None:
     files = sum(file.is_file() for file in whole.rglob("*"))
     for before in (0, 3, 9, files - 12):  # of the claim, the tables, in a shard, near the end
         command = [sys.executable, "-c", KILLED, str(invented), str(resumed), str(before)]
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=HANG, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert not (resumed / "dataset.json").exists()
         assert list(resumed.rglob(".*.tmp"))

@@ -18,7 +18,7 @@ from semblance.quality import codec
 from semblance.quality.resize import shrink
 from semblance.training import augment
 from semblance.training.augment import blend, operations, policy
-from semblance.training.augment.config import AugmentConfig
+from semblance.training.augment.config import AugmentConfig, PolicyConfig
 
 OFF: dict[str, Any] = {
     "p": 1.0,
@@ -57,7 +57,7 @@ def changed(transform: augment.Augment, keys: int = 300) -> np.ndarray:
 
 
 def test_equal_keys_give_equal_pictures_in_any_order_and_process() -> None:
-    config = AugmentConfig(size=48, policy={"p": 0.5})
+    config = AugmentConfig(size=48, policy=PolicyConfig(p=0.5))
     one, two = augment.build(config), pickle.loads(pickle.dumps(augment.build(config)))
     keys = [f"0-{epoch}-0-{sample}" for epoch in range(2) for sample in ("a", "b", "c", "d", "e")]
     first = {key: one(picture(), LANDMARKS, key) for key in keys}
@@ -71,7 +71,7 @@ def test_equal_keys_give_equal_pictures_in_any_order_and_process() -> None:
 def test_results_have_the_size_and_the_source_is_unchanged(side: int, width: int, key: str) -> None:
     image = picture(90)[:side, :width]
     before = image.copy()
-    answer = augment.build(AugmentConfig(size=32, p=0.9, policy={"p": 0.5}))(image, None, key)
+    answer = augment.build(AugmentConfig(size=32, p=0.9, policy=PolicyConfig(p=0.5)))(image, None, key)
     assert (answer.shape, answer.dtype) == ((32, 32, 3), np.uint8)
     assert answer.flags.c_contiguous
     assert np.array_equal(image, before)
@@ -206,7 +206,7 @@ def test_the_policys_operations(name: policy.Name, landmarks: np.ndarray | None)
 
 def test_the_policy_uses_all_operations() -> None:
     assert {name for pair in policy.POLICY for name, _, _ in pair} == set(policy.OPERATIONS)
-    hits = changed(build(policy={"p": 0.5}), 200)
+    hits = changed(build(policy=PolicyConfig(p=0.5)), 200)
     assert 0.5 * 0.5 < hits.mean() < 0.5 * 1.1
 
 
@@ -234,7 +234,7 @@ def test_self_blending_changes_the_face_with_its_probability() -> None:
     for key in range(20, 0, -1):
         once_more, before = again(image, points, str(key)), answers[key]
         assert (once_more is None) == (before is None)
-        assert once_more is None or np.array_equal(once_more, before)
+        assert once_more is None or before is None or np.array_equal(once_more, before)
     assert forge(image, None, "0") is None
     assert augment.forge(AugmentConfig())(image, points, "0") is None
 

@@ -29,7 +29,7 @@ from semblance.training.data.query import Selection
 from semblance.training.data.units import ClipConfig, UnitConfig
 from semblance.training.data.worker import SampleTransform
 from semblance.training.records import Batch
-from tests.conftest import BIN, Run
+from tests.conftest import BIN, HANG, Run
 
 # torch 2.15 warns of more workers than cores: here they are two or three on any machine
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning:torch.utils.data.dataloader")
@@ -183,7 +183,7 @@ def test_sizes_targets_and_landmarks(ffpp: Path, built: Path) -> None:
 
 def _rewrite(file: Path, change: Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]]) -> None:
     with tarfile.open(file) as tar:
-        members = [(one.name, tar.extractfile(one).read()) for one in tar.getmembers()]  # type: ignore[union-attr]
+        members = [(one.name, tar.extractfile(one).read()) for one in tar.getmembers()]
     with tarfile.open(file, "w") as tar:
         for name, content in change(members):
             info = tarfile.TarInfo(name)
@@ -285,7 +285,7 @@ def test_object_storage_gives_the_same(dfdc: Path, s3: dict[str, str]) -> None:
         "except Exception as error: print(error)\n"
     )
     words = [str(BIN / "python"), "-c", script, str(dfdc), "s3://bucket/loader"]
-    done = subprocess.run(words, env=s3, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(words, env=s3, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 0, done.stderr
     assert "s3://bucket/loader/shards/train/dfdc-train-000000.tar is missing" in done.stdout
 

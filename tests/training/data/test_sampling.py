@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -25,7 +26,7 @@ UNITS = st.lists(
 )
 
 
-def table(rows: list[tuple[str, str | None, float]]) -> pl.DataFrame:
+def table(rows: Sequence[tuple[str, str | None, float]]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "dataset": [row[0] for row in rows],

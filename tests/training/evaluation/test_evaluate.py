@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn import metrics as sk
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.data import peek, query
-from semblance.training.evaluation import evaluate, leaks, results
+from semblance.training.evaluation import evaluate, leaks, predictions, results
 from semblance.training.evaluation.evaluate import Evaluation, Options
 from semblance.training.evaluation.report import page
 from tests.training import untrained
@@ -114,7 +115,7 @@ def test_a_video_without_a_face_is_counted_and_scored_in_the_second_column(
     result = evaluate.evaluate([str(out)], [str(run)], DRAWS, say=lambda _: None)
     video = row(result, "video", "ffpp", None, None)
     assert (video.scored, video.listed) == (18, 19)
-    scored = evaluate.predictions.of_videos(result.videos, result.predictions["alone"], result.predictors["alone"])
+    scored = predictions.of_videos(result.videos, result.predictions["alone"], result.predictors["alone"])
     label, score = scored["label"], scored["score"].fill_null(0.5)
     assert video.filled["auc"].value == pytest.approx(sk.roc_auc_score(label, score))
     assert "18/19" in page.markdown(result)
@@ -146,7 +147,7 @@ def test_people_and_recordings_leak_as_well() -> None:
 
 
 def test_invalid_input_is_reported_in_one_sentence(ffpp: Path, run: Path, tmp_path: Path) -> None:
-    quiet = {"say": lambda _: None}
+    quiet: dict[str, Any] = {"say": lambda _: None}
     with pytest.raises(UsageError, match="is not a trained run"):
         evaluate.evaluate([str(ffpp)], [str(tmp_path)], **quiet)
     with pytest.raises(UsageError, match="Unknown split 'exam'"):

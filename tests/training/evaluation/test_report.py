@@ -14,7 +14,7 @@ import torch
 from sklearn import metrics as sk
 
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.training.evaluation import cost, energy, evaluate, fairness, robustness, selective
+from semblance.training.evaluation import cost, energy, evaluate, fairness, predictions, robustness, selective
 from semblance.training.evaluation.evaluate import Evaluation, Options
 from semblance.training.evaluation.report import page, svg
 from tests.training import untrained
@@ -28,7 +28,7 @@ def result(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
 
 def scored(result: Evaluation) -> pl.DataFrame:
     (model,) = result.predictors
-    return evaluate.predictions.of_videos(result.videos, result.predictions[model], result.predictors[model])
+    return predictions.of_videos(result.videos, result.predictions[model], result.predictors[model])
 
 
 def test_the_same_build_changes_nothing_and_jpeg_does(

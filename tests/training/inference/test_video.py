@@ -58,9 +58,9 @@ def test_the_score_of_a_video_follows_from_its_crops(one: predictor.Predictor, d
     assert found.video.probability == pytest.approx(1 / (1 + np.exp(-max(by_track))))
     assert found.video.uncertainty is not None
     assert found.video.uncertainty > 0
-    picture = predict.sheet(found)
-    assert picture.shape[1] == 8 * predict.CELL
-    assert codec.decode(codec.encode(picture, codec.EncodingConfig(format="png"))).shape == picture.shape
+    sheet = predict.sheet(found)
+    assert sheet.shape[1] == 8 * predict.CELL
+    assert codec.decode(codec.encode(sheet, codec.EncodingConfig(format="png"))).shape == sheet.shape
 
 
 def test_uncertain_predictions_are_neither_real_nor_fake() -> None:

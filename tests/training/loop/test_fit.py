@@ -20,6 +20,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning.pytorch import Callback
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
@@ -32,7 +33,7 @@ from semblance.training.metrics import aggregate
 from semblance.training.runs import checkpoint
 from semblance.training.runs import folder as rundir
 from semblance.training.runs.folder import RunDir
-from tests.conftest import REPOSITORY
+from tests.conftest import HANG, REPOSITORY
 from tests.training import builds, runs
 
 pytestmark = [
@@ -68,7 +69,7 @@ def child(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     if sys.dont_write_bytecode:  # three processes would each compile some 5,000 files
         environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache)}
     command = [sys.executable, "-W", "ignore", "-m", "tests.training.runs", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
 
 
 # Accumulation, an average of the weights, a schedule by step, clipping, mixing: all that has a state.
@@ -112,7 +113,7 @@ class StoppedError(Exception):
     """Raised by a test to stop a run."""
 
 
-class StopBefore(runs.Callback):
+class StopBefore(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
@@ -259,7 +260,7 @@ def test_it_learns(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(ffpp: Path, tmp_path: Path) -> None:
-    class Break(runs.Callback):
+    class Break(Callback):
         def on_train_batch_start(self, _: Any, task: DetectorModule, *__: Any) -> None:  # type: ignore[override]
             if task.step == 9:
                 with torch.no_grad():
@@ -274,7 +275,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(ffpp: Path, tmp_path: Path) -> 
     runs.train([str(ffpp)], run, resume=True)
 
 
-class Signal(runs.Callback):
+class Signal(Callback):
     def __init__(self, step: int, number: int) -> None:
         self.step, self.number = step, number
 

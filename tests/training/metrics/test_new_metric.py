@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from semblance.training.evaluation import evaluate
+from semblance.training.evaluation import evaluate, predictions
 from semblance.training.evaluation.evaluate import Options
 from semblance.training.evaluation.report import page
 from semblance.training.metrics import registry
@@ -55,7 +55,7 @@ def test_every_page_shows_it(ffpp: Path, tmp_path: Path) -> None:
         summary, markdown, html = page.summary(result), page.markdown(result), page.html(result)
     row = next(row for row in result.rows if row.level == "video" and row.method is row.compression is None)
     figure = row.figures[TPR.name]
-    rows_ = evaluate.predictions.of_videos(result.videos, result.predictions["run"], result.predictors["run"])
+    rows_ = predictions.of_videos(result.videos, result.predictions["run"], result.predictors["run"])
     fpr, tpr, _ = sk.roc_curve(*rows_.drop_nulls("logit").select("label", "logit"), drop_intermediate=False)
     assert figure.value == pytest.approx(tpr[fpr <= 0.01].max())
     assert figure.low is not None

@@ -251,9 +251,9 @@ def test_he_initialisation() -> None:
     stream = build("fad", width=0.25).fad_stream
     assert stream is not None
     for convolution in (stream.conv2, stream.block12.rep[1].pointwise, stream.conv4.conv1):
-        fan_in = convolution.weight[0].numel()
-        count = convolution.weight.numel()
-        assert convolution.weight.var().item() == pytest.approx(2 / fan_in, rel=6 / math.sqrt(count))
+        weight = convolution.get_parameter("weight")
+        fan_in, count = weight[0].numel(), weight.numel()
+        assert weight.var().item() == pytest.approx(2 / fan_in, rel=6 / math.sqrt(count))
 
 
 def test_validation_before_training_is_harmless() -> None:
@@ -287,7 +287,7 @@ def test_pretrained_xception_reaches_both_streams(tmp_path: Path, monkeypatch: p
     original = timm.create_model("legacy_xception")
     for part in original.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(part.running_mean)
+            torch.nn.init.uniform_(part.get_buffer("running_mean"))
     url = timm.get_pretrained_cfg("legacy_xception.tf_in1k").url
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cache = tmp_path / "hub" / "checkpoints"

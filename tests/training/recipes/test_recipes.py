@@ -203,7 +203,7 @@ def test_a_file_holds_only_its_changes(tmp_path: Path) -> None:
 
 def test_settings() -> None:
     mine = recipes.load("f3net", ["model.mode=lfs", "optimiser.kind=rmsprop_tf", "optimiser.lr=0.1"])
-    assert mine.model.mode == "lfs"
+    assert mine.model.model_dump()["mode"] == "lfs"
     assert mine.optimiser.model_dump() == {
         "kind": "rmsprop_tf",
         "lr": 0.1,
