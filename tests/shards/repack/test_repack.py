@@ -301,14 +301,14 @@ def check(out: Path, out2: Path, split: str, kept: set[str]) -> None:
     assert after == {name: members for name, members in before.items() if name in kept}
     plan = {row["video_id"]: row for row in table(out2, "plan").iter_rows(named=True)}
     for row in plan.values():
-        split = row[f"split_{split}"]
-        assert row["split"] == (split or "unassigned")
-        assert (row["split_note"] is None) == (split is not None)
+        expected = row[f"split_{split}"]
+        assert row["split"] == (expected or "unassigned")
+        assert (row["split_note"] is None) == (expected is not None)
     assert set(plan) == set(table(out2, "videos")["video_id"])
     samples, rejects = table(out, "samples"), table(out2, "rejects")
     gone = samples.filter(~pl.col("sample_id").is_in(list(kept)))
     named = rejects.filter(pl.col("reasons").list.contains("not_kept"))
-    assert set(named["sample_id"]) == set(gone["sample_id"])  # nothing vanishes, nothing is output twice
+    assert set(named["sample_id"]) == set(gone["sample_id"])  # nothing vanishes, nothing is listed twice
     assert named.height == gone.height
     was_kept = gone.filter(pl.col("verdict") == "keep")["sample_id"]
     assert set(named.filter(pl.col("reason") == "not_kept")["sample_id"]) == set(was_kept)
