@@ -212,9 +212,7 @@ def test_the_policy_uses_all_operations() -> None:
 
 @given(angle=st.floats(-180, 180), scale=st.floats(0.5, 2), mirrored=st.booleans(), seed=st.integers(0, 20))
 @settings(max_examples=40, deadline=None)
-def test_the_hull_contains_the_landmarks_of_any_face(
-    angle: float, scale: float, mirrored: bool, seed: int
-) -> None:
+def test_the_hull_contains_the_landmarks_of_any_face(angle: float, scale: float, mirrored: bool, seed: int) -> None:
     turn = math.radians(angle)
     points = (LANDMARKS - LANDMARKS.mean(0)) * scale * ([-1, 1] if mirrored else [1, 1])
     points = points @ np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]) + 60
