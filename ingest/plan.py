@@ -146,7 +146,7 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
         inputs=tuple(stat for stat in files if stat.path in used),
         listed=_listed(recipe.sampling.table, planned),
         protocol=assigned.protocol,
-        notes=assigned.said,
+        notes=assigned.notes,
         dated=dated,
         synthetic=any(stat.path == SYNTHETIC for stat in files),
     )

@@ -81,7 +81,7 @@ def load(name_or_file: str, settings: Sequence[str] = (), limit: int | None = No
 
     Raises UsageError for an unknown name, an unreadable file, an unknown key or a value out of range.
     """
-    values = config.lay_over(config.read(NAMED, name_or_file), settings)
+    values = config.apply_settings(config.read(NAMED, name_or_file), settings)
     if limit is not None:
         values["limit"] = limit
     return parse(values, name_or_file)

@@ -1,4 +1,4 @@
-"""What a build says of itself: build.json, written first (whose folder it is), and dataset.json, written last."""
+"""The JSON files of a build: build.json, written first, owns the folder; dataset.json, written last, describes it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from semblance.manifests import schema, storage
 from semblance.manifests.config import readable_json
 from semblance.manifests.errors import SemblanceError
 
-CLAIM: Final = "build.json"  # fingerprint and its parts
-DATASET: Final = "dataset.json"  # the build is finished: recipe, versions, counts
+CLAIM: Final = "build.json"  # the fingerprint and its parts
+DATASET: Final = "dataset.json"  # of a finished build: recipe, versions, counts
 _REMEDY: Final = {
     CLAIM: "restore it, or build into another folder",
     DATASET: "restore it, or remove it and run the command that builds it again",
@@ -21,9 +21,9 @@ File = Literal["build.json", "dataset.json"]
 
 
 def read(out: str, name: File = DATASET) -> dict[str, Any] | None:
-    """The JSON object in ``name`` of the build folder ``out`` (a path or URL); None where there is no such file.
+    """The JSON object in ``name`` of the build folder ``out`` (a path or URL); None if there is no such file.
 
-    Raises SemblanceError where the file is not a JSON object.
+    Raises SemblanceError if the file is not a JSON object.
     """
     url = storage.join(out, name)
     try:
@@ -38,7 +38,7 @@ def read(out: str, name: File = DATASET) -> dict[str, Any] | None:
 
 
 def description(out: str) -> dict[str, Any]:
-    """The ``dataset.json`` of a build in any state: empty where it is absent or damaged."""
+    """The ``dataset.json`` of a build in any state; empty if it is missing or damaged."""
     try:
         return read(out) or {}
     except SemblanceError:
@@ -48,16 +48,16 @@ def description(out: str) -> dict[str, Any]:
 def finished(out: str) -> dict[str, Any]:
     """The ``dataset.json`` of the finished build ``out``.
 
-    Raises SemblanceError where ``out`` holds no build or an unfinished one, where the file is damaged, or where the
-    build's schema is of another major version.
+    Raises SemblanceError if ``out`` has no build or an unfinished one, if the file is damaged, or if the build's schema
+    has another major version.
     """
-    found = read(out)
-    if found is not None:
-        if (version := found.get("versions", {}).get("schema")) is not None:
+    dataset = read(out)
+    if dataset is not None:
+        if (version := dataset.get("versions", {}).get("schema")) is not None:
             schema.check_major(out, version)
-        return found
+        return dataset
     if not storage.exists(storage.join(out, "plan.parquet")):
-        raise SemblanceError(f"{out} holds no build (no plan.parquet); name the output folder of an `ingest build`.")
+        raise SemblanceError(f"{out} is not a build (no plan.parquet); pass the folder that `ingest build` wrote.")
     raise SemblanceError(f"{out} is not finished (no dataset.json); run the command that builds it again first.")
 
 

@@ -1,4 +1,4 @@
-"""Tables that a user wrote: CSV, TSV, JSON lines or Parquet, local or remote, read as text."""
+"""Tables written by users: CSV, TSV, JSON lines or Parquet, local or remote, read as text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNREADABLE: Final = (
     *(OSError, ValueError, ImportError, csv.Error),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),  # a damaged Parquet file makes Polars panic
 )
-_WHOLE: Final = r"^\s*([+-]?[0-9]+)(\.0+)?\s*$"  # 12.0: a whole number in a column that has gaps elsewhere
+_WHOLE: Final = r"^\s*([+-]?[0-9]+)(\.0+)?\s*$"  # 12.0: an integer in a column with empty cells
 
 Line = Sequence[str | None]
 
@@ -37,10 +37,10 @@ def read_user_table(
 ) -> pl.DataFrame:
     """The table at ``source``, a local path or a URL, as a frame of text columns: 007 and 1e5 stay as written.
 
-    The suffix decides the format: ``.parquet`` and ``.pq``, ``.tsv``, ``.jsonl`` and ``.ndjson``, and CSV for any
-    other. An empty cell is null; columns of lists or records are left out. ``columns`` are required: each is there
-    and has no empty cell, those of ``int`` hold whole numbers and become Int64. Raises ``error`` with a sentence
-    that begins with ``subject`` and names file, row (the first below the header is 1) and column.
+    The suffix determines the format: ``.parquet`` and ``.pq``, ``.tsv``, ``.jsonl`` and ``.ndjson``, and CSV for any
+    other. Empty cells are null; columns of lists or records are omitted. ``columns`` are required and must not have
+    empty cells; those of type ``int`` must be integers and become Int64. Raises ``error`` with a sentence that begins
+    with ``subject`` and names file, row (the first below the header is 1) and column.
     """
     try:
         table = _frame(storage.read_bytes(source), source)
@@ -54,27 +54,26 @@ def read_user_table(
     for name, kind in columns.items():
         place = f"{subject} {source} has {{}} in row {{}}, column {name}"
         if table[name].null_count():
-            raise error(f"{place.format('nothing', _first(table[name].is_null()))}; fill it, or remove the row.")
+            raise error(f"{place.format('an empty cell', _first(table[name].is_null()))}; fill it, or remove the row.")
         if kind is int:
             whole = table[name].str.extract(_WHOLE).cast(pl.Int64, strict=False)
             if whole.null_count():
                 row = _first(whole.is_null())
-                raise error(f"{place.format(repr(table[name][row - 1]), row)}, where a whole number is needed.")
+                raise error(f"{place.format(repr(table[name][row - 1]), row)}, where an integer is required.")
             table = table.with_columns(whole.alias(name))
     return table
 
 
 def read_cells(data: bytes, name: str) -> tuple[list[str], Sequence[Line]]:
-    """Header and rows of a table's bytes; ``name`` decides the format, as above. Rows of a CSV are as they are: they
-    may be shorter or longer than the header, and an empty cell is an empty text.
+    """Header and rows of a table's bytes; ``name`` determines the format, as above. Rows of a CSV are unchanged: they
+    may be shorter or longer than the header, and an empty cell is an empty string.
 
-    Raises ValueError, csv.Error or one of Polars' errors where the bytes are not such a table, or hold lists or
-    records.
+    Raises ValueError, csv.Error or a Polars error if the bytes are not such a table, or contain lists or records.
     """
     if name.lower().endswith(_PARQUET):
         table = pl.read_parquet(io.BytesIO(data))
         if nested := [column for column, kind in table.schema.items() if kind.is_nested()]:
-            raise ValueError(f"column {nested[0]!r} holds lists or records")
+            raise ValueError(f"column {nested[0]!r} contains lists or records")
         return table.columns, table.select(pl.all().cast(pl.String)).rows()
     text = data.decode("utf-8-sig")
     if name.lower().endswith(_LINES):
@@ -94,8 +93,8 @@ def _frame(data: bytes, name: str) -> pl.DataFrame:
     names = [column.strip() for column in names]
     if not names:
         raise ValueError("it is empty")
-    if doubled := [column for column, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"it has the column {doubled[0]!r} twice")
+    if repeated := [column for column, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"it has the column {repeated[0]!r} twice")
     for number, line in enumerate(lines, start=1):
         if len(line) != len(names):
             raise ValueError(f"row {number} has {len(line)} values for {len(names)} columns")
@@ -104,9 +103,9 @@ def _frame(data: bytes, name: str) -> pl.DataFrame:
 
 
 def _json_lines(text: str) -> tuple[list[str], list[Line]]:
-    """Numbers as they are written; a key that a row leaves out is null."""
+    """Numbers as they are written; a key that is missing in a row is null."""
     rows: list[dict[str, object]] = []
-    for number, line in enumerate((one for one in text.split("\n") if one.strip()), start=1):
+    for number, line in enumerate(filter(str.strip, text.split("\n")), start=1):
         try:
             row = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
         except (ValueError, RecursionError) as error:
@@ -114,7 +113,7 @@ def _json_lines(text: str) -> tuple[list[str], list[Line]]:
         if not isinstance(row, dict):
             raise ValueError(f"row {number} is not a JSON object")
         if nested := [key for key, value in row.items() if isinstance(value, (list, dict))]:
-            raise ValueError(f"row {number}: column {nested[0]!r} holds lists or records")
+            raise ValueError(f"row {number}: column {nested[0]!r} contains lists or records")
         rows.append(row)
     names = list(dict.fromkeys(key for row in rows for key in row))
     return names, [[_text(row.get(name)) for name in names] for row in rows]
@@ -123,7 +122,7 @@ def _json_lines(text: str) -> tuple[list[str], list[Line]]:
 def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return str(value).lower()  # the only other values of JSON that are left: true and false
+    return str(value).lower()  # only true and false remain
 
 
 def _first(flags: Iterable[bool]) -> int:

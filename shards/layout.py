@@ -1,4 +1,4 @@
-"""Keys, names and paths of everything below OUT, and the receipt that makes a shard done."""
+"""Keys, names and paths of everything in a build folder, and the receipt of a finished shard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def shard_key(dataset: str, split: str, number: int) -> str:
 
 
 def tar_path(key: str, split: str) -> str:
-    """``shards/train/dfdc-train-000000.tar``: what column ``shard`` holds."""
+    """``shards/train/dfdc-train-000000.tar``, the value of column ``shard``."""
     return f"shards/{split}/{key}.tar"
 
 
@@ -47,7 +47,7 @@ def receipt_path(key: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A committed file: path below OUT, bytes and SHA-256."""
+    """A committed file: path in the build folder, bytes and SHA-256."""
 
     path: str
     bytes: int
@@ -56,9 +56,9 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A shard's mark "done": what was committed. ``shard`` is None where the shard has no samples.
+    """The committed files of a finished shard. ``shard`` is None if the shard has no samples.
 
-    ``times`` holds all that differs between two equal builds: the videos part carries seconds.
+    ``times`` has everything that differs between two equal builds, since the videos part contains times.
     """
 
     key: str
@@ -78,7 +78,7 @@ class Receipt:
 
     @classmethod
     def from_json(cls, text: str) -> Receipt:
-        """Raises ValueError for anything that is no whole receipt."""
+        """A receipt; raises ValueError for anything that is not a complete one."""
         try:
             value = json.loads(text)
             value["files"] = tuple(Stored(**entry) for entry in value["files"])
@@ -90,7 +90,7 @@ class Receipt:
         return receipt
 
     def stored(self) -> tuple[Stored, ...]:
-        """Every committed file but the receipt itself."""
+        """Every committed file except the receipt itself."""
         videos = Stored(
             path=manifest_path("videos", self.key),
             bytes=self.times.get("videos_bytes", -1),
@@ -101,9 +101,9 @@ class Receipt:
 
 
 def read_receipt(out: str, key: str) -> Receipt | None:
-    """The receipt of the shard ``key`` in the build folder ``out``; None where there is none.
+    """The receipt of the shard ``key`` in the build folder ``out``; None if it is missing.
 
-    Raises ValueError where it is torn.
+    Raises ValueError if it is incomplete.
     """
     try:
         data = storage.read_bytes(storage.join(out, receipt_path(key)))

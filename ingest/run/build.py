@@ -64,7 +64,7 @@ def build(
         if pending:
             _work(plan, out, pending, retried, observer, lease, workers, scheduler, in_a_row)
         lease.check()
-        build_folder.take(plan, out)
+        build_folder.claim(plan, out)
         description = describe.describe(plan, out)
         build_folder.finish(out, description, card(description))
     return Built(out=out, resumed=resumed, worked=len(pending), description=description)
@@ -95,7 +95,7 @@ def _work(
     door.prepare(plan.recipe.detect)
     with connect(workers, scheduler) as cluster:
         _check_workers(plan, cluster)
-        build_folder.take(plan, out)
+        build_folder.claim(plan, out)
         observer.started(len(plan.videos), len(plan.videos) - remaining, len(pending))
         driver = Driver(
             plan=plan, out=out, cluster=cluster, observer=observer, lease=lease, again=retried, in_a_row=in_a_row

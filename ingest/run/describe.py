@@ -13,7 +13,7 @@ import polars as pl
 from semblance.ingest.plan import Plan
 from semblance.manifests import scan, schema
 from semblance.manifests.records import FAILURES, SPLITS
-from semblance.manifests.text import worded
+from semblance.manifests.text import format_columns
 from semblance.quality import video
 from semblance.shards.card import counts, found_leaks
 
@@ -89,7 +89,7 @@ def by_split_and_method(out: str) -> pl.DataFrame:
         .group_by([*keys, "reason"])
         .len()
         .sort("len", "reason", descending=[True, False])
-        .with_columns(why=worded("{} {}", "reason", "len"))
+        .with_columns(why=format_columns("{} {}", "reason", "len"))
         .group_by(keys, maintain_order=True)
         .agg(pl.col("why").str.join(", "))
         .collect()

@@ -26,7 +26,7 @@ class Observer(Protocol):
     """Receives the events of a build: a progress bar or a log."""
 
     def started(self, videos: int, done: int, shards: int) -> None: ...
-    def video(self, told: tasks.VideoDone) -> None: ...
+    def video(self, summary: tasks.VideoDone) -> None: ...
     def sealed(self, receipt: Receipt) -> None: ...
 
 
@@ -55,7 +55,7 @@ class Driver:
         originals = self.plan.original_of()
         queue = deque((shard, self.again.get(shard)) for shard in pending)
         for shard, again in queue:
-            self._expect(_chosen(shards[shard], again), originals)
+            self._expect(_selected(shards[shard], again), originals)
         arrivals = self.cluster.arrivals()
         ahead = _AHEAD * self.cluster.threads()
         videos_in_flight = 0
@@ -63,7 +63,7 @@ class Driver:
             while queue and (videos_in_flight < ahead or not arrivals.open):
                 shard, again = queue.popleft()
                 arrivals.add(self._submit(shard, shards[shard], again, originals))
-                videos_in_flight += len(_chosen(shards[shard], again))
+                videos_in_flight += len(_selected(shards[shard], again))
             self.lease.check()
             result = arrivals.next()
             if isinstance(result, tasks.VideoDone):
@@ -82,15 +82,16 @@ class Driver:
                 original = originals[video.video_id].video_id
                 self.waiting[original] = self.waiting.get(original, 0) + 1
 
-    def _count(self, told: tasks.VideoDone) -> None:
+    def _count(self, summary: tasks.VideoDone) -> None:
         """Stop a build in which every video fails, since they probably share the cause."""
-        if told.planned:
+        if summary.planned:
             return
-        self.failed = self.failed + 1 if told.status in _COUNTED else 0
+        self.failed = self.failed + 1 if summary.status in _COUNTED else 0
         if self.in_a_row is not None and self.failed >= self.in_a_row:
             raise SemblanceError(
-                f"{self.failed} videos failed in a row, the last one is {told.video_id} ({told.status}: {told.error}); "
-                "fix the common cause, then run the same command with --retry failed."
+                f"{self.failed} videos failed in a row, the last one is {summary.video_id} "
+                f"({summary.status}: {summary.error}); fix the common cause, then run the same command "
+                "with --retry failed."
             )
 
     def _submit(
@@ -99,8 +100,8 @@ class Driver:
         """Futures of the summaries of a shard's videos, and of its receipt."""
         submit, recipe = self.cluster.submit, self.plan.recipe
         outcomes = []
-        chosen = _chosen(videos, again)
-        for archive, inside in itertools.groupby(chosen, key=lambda video: video.path if video.member else None):
+        selected = _selected(videos, again)
+        for archive, inside in itertools.groupby(selected, key=lambda video: video.path if video.member else None):
             if archive is not None:
                 outcomes += self._outcomes(list(inside))
                 continue
@@ -108,9 +109,9 @@ class Driver:
                 original = originals.get(video.video_id)
                 result = self._result(video, self._guide(original) if original else None)
                 outcomes.append(submit(tasks.outcome_of, result, priority=1))
-        told = [
-            submit(tasks.tell, outcome, video.fault is not None, priority=1)
-            for video, outcome in zip(chosen, outcomes, strict=True)
+        summaries = [
+            submit(tasks.summarise, outcome, video.fault is not None, priority=1)
+            for video, outcome in zip(selected, outcomes, strict=True)
         ]
         order = tuple(video.video_id for video in videos)
         seal = tasks.Seal(
@@ -119,10 +120,10 @@ class Driver:
             fingerprint=self.plan.fingerprint,
             seed=recipe.seed,
             extension=recipe.encoding.extension,
-            keeps=None if again is None else tuple(name for name in order if name not in again),
+            kept=None if again is None else tuple(name for name in order if name not in again),
             order=order,
         )
-        return [*told, submit(tasks.seal, outcomes, seal, priority=1)]
+        return [*summaries, submit(tasks.seal, outcomes, seal, priority=1)]
 
     def _outcomes(self, videos: list[Video]) -> list[Any]:
         """Futures of the outcomes of one archive's sequences: an archive is a single task."""
@@ -166,5 +167,5 @@ class Driver:
         )
 
 
-def _chosen(videos: Sequence[Video], again: frozenset[str] | None) -> list[Video]:
+def _selected(videos: Sequence[Video], again: frozenset[str] | None) -> list[Video]:
     return [video for video in videos if again is None or video.video_id in again]

@@ -50,7 +50,7 @@ def read(out: str) -> Status:
         plan = tables.read_rows(storage.join(out, "plan.parquet"))
     except FileNotFoundError as error:
         raise SemblanceError(
-            f"{out} holds no build (no plan.parquet); pass the folder of an `ingest build`."
+            f"{out} is not a build (no plan.parquet); pass the folder that `ingest build` wrote."
         ) from error
     planned = Counter(row["shard"] for row in plan)
     receipts = [receipt for shard in planned if (receipt := _receipt(out, shard)) is not None]

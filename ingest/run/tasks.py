@@ -69,7 +69,7 @@ class ShardLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """How a shard is sealed: ``order`` lists its videos, ``keeps`` those that keep their stored results."""
+    """How a shard is sealed: ``order`` lists its videos, ``kept`` those that keep their stored results."""
 
     out: str
     shard: str
@@ -77,7 +77,7 @@ class Seal:
     seed: int
     extension: str
     order: tuple[str, ...]
-    keeps: tuple[str, ...] | None = None
+    kept: tuple[str, ...] | None = None
 
 
 def run_video(job: Job, guide: Guide | None) -> Result:
@@ -99,9 +99,9 @@ def run_video(job: Job, guide: Guide | None) -> Result:
     ended = first.outcome.video["status"]
     if job.recipe.masks and job.video.mask is not None and job.without_masks is None and ended in _ENDED:
         note = f"processing stopped ({ended}) with the mask video, so masks were not read"
-        alone = run_video(replace(job, without_masks=note), guide)
-        if alone.outcome.video["status"] not in _ENDED:
-            return alone
+        without_masks = run_video(replace(job, without_masks=note), guide)
+        if without_masks.outcome.video["status"] not in _ENDED:
+            return without_masks
     return first
 
 
@@ -110,26 +110,26 @@ def run_archive(job: ArchiveJob) -> tuple[Outcome, ...]:
 
     Outcomes are in the job's order; raises ChildError for a programming error.
     """
-    answer: tuple[Outcome, ...] | Fault = _supervised(job)
-    if not isinstance(answer, Fault):
-        return answer
+    result: tuple[Outcome, ...] | Fault = _supervised(job)
+    if not isinstance(result, Fault):
+        return result
     if len(job.videos) > 1:
         return tuple(outcome for part in job.per_sequence() for outcome in run_archive(part))
-    return (faulty(job.videos[0], answer.status, answer.sentence, decoder=DECODER),)
+    return (faulty(job.videos[0], result.status, result.sentence, decoder=DECODER),)
 
 
 def _attempt(job: Job) -> Result:
-    answer: Result | Fault = _supervised(job)
-    if isinstance(answer, Fault):
-        return Result(outcome=faulty(job.video, answer.status, answer.sentence, decoder=job.decoder))
-    return answer
+    result: Result | Fault = _supervised(job)
+    if isinstance(result, Fault):
+        return Result(outcome=faulty(job.video, result.status, result.sentence, decoder=job.decoder))
+    return result
 
 
 def _supervised(job: Job | ArchiveJob) -> Any:
-    """The child's result for the job, tried once more if the child was killed from outside: that is no file fault."""
+    """The child's result for the job; retried once if the child was killed, which is not the fault of a file."""
     with borrowed() as child:
-        answer = child.run(job, job.recipe.deadline)
-        return child.run(job, job.recipe.deadline) if isinstance(answer, Fault) and answer.killed else answer
+        result = child.run(job, job.recipe.deadline)
+        return child.run(job, job.recipe.deadline) if isinstance(result, Fault) and result.killed else result
 
 
 def outcome_of(result: Result) -> Outcome:
@@ -144,7 +144,7 @@ def guide_of(result: Result) -> Guide | None:
     return result.guide
 
 
-def tell(outcome: Outcome, planned: bool) -> VideoDone:
+def summarise(outcome: Outcome, planned: bool) -> VideoDone:
     """Summarise a video for the driver."""
     row = outcome.video
     return VideoDone(
@@ -162,7 +162,7 @@ def tell(outcome: Outcome, planned: bool) -> VideoDone:
 def tally(outcome: Outcome) -> BuildCounts:
     """The counts for the progress line."""
     row = outcome.video
-    faces = (one.row for one in outcome.rejections if one.row["unit"] == "face")
+    faces = (rejection.row for rejection in outcome.rejections if rejection.row["unit"] == "face")
     return BuildCounts(
         videos=1,
         failures=int(row["status"] in FAILURES),
@@ -176,17 +176,19 @@ def tally(outcome: Outcome) -> BuildCounts:
 
 def seal(outcomes: Sequence[Outcome], how: Seal) -> Receipt | ShardLost:
     """Commit one shard; in a retry, only if a retried video's result has changed."""
-    if how.keeps is None:
-        return _seal(outcomes, how, anew=False)
+    if how.kept is None:
+        return _seal(outcomes, how, overwrite=False)
     receipt = write.committed(how.out, key_of(how.shard), how.fingerprint, thorough=True)
     if receipt is None:
         return ShardLost(shard=how.shard)
     before = read_back(how.out, receipt, how.order, None, how.extension)
     now = {outcome.video["video_id"]: outcome for outcome in outcomes}
-    taken = [now[name] if name in now and not _worse(now[name], before[name]) else before[name] for name in how.order]
-    if all(_known(outcome.video) == _known(before[outcome.video["video_id"]].video) for outcome in taken):
+    selected = [
+        now[name] if name in now and not _worse(now[name], before[name]) else before[name] for name in how.order
+    ]
+    if all(_comparable(outcome.video) == _comparable(before[outcome.video["video_id"]].video) for outcome in selected):
         return receipt
-    return _seal(taken, how, anew=True)
+    return _seal(selected, how, overwrite=True)
 
 
 def _worse(now: Outcome, before: Outcome) -> bool:
@@ -194,7 +196,7 @@ def _worse(now: Outcome, before: Outcome) -> bool:
     return now.video["status"] in FAILURES and not now.samples and bool(before.samples)
 
 
-def _seal(outcomes: Sequence[Outcome], how: Seal, *, anew: bool) -> Receipt:
+def _seal(outcomes: Sequence[Outcome], how: Seal, *, overwrite: bool) -> Receipt:
     return write.seal(
         how.out,
         how.shard,
@@ -202,11 +204,11 @@ def _seal(outcomes: Sequence[Outcome], how: Seal, *, anew: bool) -> Receipt:
         fingerprint=how.fingerprint,
         seed=how.seed,
         picture_extension=how.extension,
-        anew=anew,
+        overwrite=overwrite,
     )
 
 
-def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+def _comparable(row: Mapping[str, Any]) -> dict[str, Any]:
     """A video's row without times, shard (null if it has no sample) and error text, which may contain measurements."""
     stored: dict[str, Any] = (
         tables.to_arrow([row], "videos").drop_columns([*schema.TIMES, "shard", "error"]).to_pylist()[0]

@@ -1,4 +1,4 @@
-"""One reader a dataset layout, one interface for all; a file in this folder that registers a reader is one."""
+"""One reader per dataset layout; every module in this folder that registers a reader is discovered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Celeb-DF-v2: celebrities, everyone's face on many others' clips, people from YouTube, and a list of test videos."""
+"""Reader of Celeb-DF-v2: celebrities, face swaps between them, people from YouTube, and a list of test videos."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _FORMS: Final = {  # target, then donor or clip
     FAKES: re.compile(r"(id[0-9]+)_(id[0-9]+)_([0-9]+)"),
 }
 _EXAMPLES: Final = {CELEBS: "id0_0000.mp4", YOUTUBE: "00000.mp4", FAKES: "id0_id1_0000.mp4"}
-Key = tuple[str, str]  # folder and stem: what names a video, in the list as on disk
+Key = tuple[str, str]  # folder and stem of a video, in the list and on disk
 
 
 @dataclass(slots=True, kw_only=True)
 class Tested:
-    """The videos of the published test set, and what was wrong with the list; ``readable``: it names some."""
+    """The videos of the published test set, and findings about the list."""
 
     keys: set[Key] = field(default_factory=set)
     findings: list[SourceFinding] = field(default_factory=list)
@@ -48,16 +48,16 @@ class CelebDf(Source):
     info = INFO
 
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
-        """Videos and findings below ``root``; a video is known by its folder of the dataset and its name, at any depth.
+        """Videos and findings below ``root``; videos are recognised by their folder and name, at any depth.
 
-        What the test list does not name is published for training. Raises SemblanceError where there is no video
-        of the dataset, one id for two files, or no list where ``config.lists`` says.
+        Videos that are not on the test list are published for training. Raises SemblanceError if there is no video of
+        the dataset, if two files have the same id, or if ``config.lists`` has no list.
         """
         sizes, findings = base.sift(files)
         keys = {path: key_of(path) for path in sorted(sizes) if path.lower().endswith(SUFFIX)}
         if not any(keys.values()):
             raise SemblanceError(
-                f"There is no mp4 file in {CELEBS}, {YOUTUBE} or {FAKES} below {root}; name the folder that holds them."
+                f"No mp4 file in {CELEBS}, {YOUTUBE} or {FAKES} below {root}; pass the folder that contains them."
             )
         bases = {"", *(path[: path.rindex(f"{key[0]}/")] for path, key in keys.items() if key)}
         tables = lists.find(root, sizes.keys(), config.lists, [TEST_LIST], sorted(bases))
@@ -74,20 +74,20 @@ class CelebDf(Source):
 
 
 def key_of(path: str) -> Key | None:
-    """The last folder of the dataset on the way and the name; None where there is no such folder."""
+    """The last folder of the dataset in the path, and the stem; None if there is no such folder."""
     *folders, name = path.split("/")
-    folder = next((one for one in reversed(folders) if one in _FORMS), None)
+    folder = next((name for name in reversed(folders) if name in _FORMS), None)
     return (folder, name[: -len(SUFFIX)]) if folder else None
 
 
 def _read(tables: Sequence[SideTable]) -> Tested:
-    """The videos that the list names, its first line included; label and folder must agree (1 is real there)."""
+    """The videos on the list, which has no header; label and folder must agree (1 means real)."""
     tested = Tested()
     for table in tables:
         try:
             text = table.data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            reason = f"cannot be read ({error}), so no test set is published; take it from the dataset again"
+            reason = f"cannot be read ({error}), so there is no published test set; copy it from the dataset again"
             tested.findings.append(SourceFinding(path=table.path, kind="unreadable_metadata", reason=reason))
             continue
         found: Counter[Key] = Counter()
@@ -97,17 +97,15 @@ def _read(tables: Sequence[SideTable]) -> Tested:
                 continue
             key = key_of(place.strip()) if place.endswith(SUFFIX) else None
             if label not in ("0", "1") or key is None or not _FORMS[key[0]].fullmatch(key[1]):
-                reason = f"line {number}: {short(line)} is no label and video, such as '1 {YOUTUBE}/00170.mp4'"
+                reason = f"line {number}: {short(line)} is not a label and a video, such as '1 {YOUTUBE}/00170.mp4'"
                 tested.findings.append(SourceFinding(path=table.path, kind="bad_row", reason=reason))
                 continue
             if (label == "1") == (key[0] == FAKES):
-                reason = (
-                    f"is called {'real' if label == '1' else 'fake'}, but its folder says otherwise and is believed"
-                )
+                reason = f"is listed as {'real' if label == '1' else 'fake'}, but its folder says otherwise and is used"
                 tested.findings.append(bad_row(table.path, place, reason))
             found[key] += 1
         repeated = sorted(key for key, count in found.items() if count > 1)
-        tested.findings += [bad_row(table.path, "/".join(key), f"stands {found[key]} times") for key in repeated]
+        tested.findings += [bad_row(table.path, "/".join(key), f"occurs {found[key]} times") for key in repeated]
         tested.findings.append(
             SourceFinding(path=table.path, kind="metadata", reason="read: the published test videos")
         )
@@ -116,17 +114,17 @@ def _read(tables: Sequence[SideTable]) -> Tested:
 
 
 def _video(path: str, key: Key | None, tested: Tested) -> Video:
-    """A file on disk; one whose folder or name is not of the dataset has no label."""
+    """A file on disk; without a folder and name of the dataset it has no label."""
     match = _FORMS[key[0]].fullmatch(key[1]) if key else None
     if key is None or match is None:
-        own = make_video_id(INFO.name, path)
-        where = f"its name is not of the form {_EXAMPLES[key[0]]}" if key else f"it lies in none of {', '.join(_FORMS)}"
+        video_id = make_video_id(INFO.name, path)
+        where = f"its name is not of the form {_EXAMPLES[key[0]]}" if key else f"it is in none of {', '.join(_FORMS)}"
         return Video(
-            video_id=own,
+            video_id=video_id,
             path=path,
             dataset=INFO.name,
             part=key[0] if key else None,
-            family_id=own,
+            family_id=video_id,
             fault="unlabelled",
             fault_note=f"{where}; rename it or move it away",
         )
@@ -153,14 +151,14 @@ def _facts(videos: Sequence[Video], keys: set[Key], tested: Tested) -> dict[str,
     return {
         base.ORIGINAL_ABSENT: sum(video.label == 1 and video.family_id not in there for video in videos),
         f"videos of the published test set ({TEST_LIST}) that are not on disk": len(tested.keys - keys),
-        f"videos without a published side, since no usable {TEST_LIST} is there": (
+        f"videos without a published split, since there is no usable {TEST_LIST}": (
             0 if tested.keys else sum(video.label is not None for video in videos)
         ),
     }
 
 
 def _coverage(videos: Sequence[Video]) -> tuple[Coverage, ...]:
-    """What is on disk against the full set (the authors' README; 59 people by their paper)."""
+    """Videos on disk compared with the full set (README of the authors; 59 people from their paper)."""
     counts = Counter(video.part or "" for video in videos if video.fault is None)
     counts["people"] = len(base.people_in(videos))
     counts["published test videos"] = sum(video.split_official == "test" for video in videos)

@@ -1,4 +1,4 @@
-"""DFDC: train parts, the 400-video sample, validation and test, in all the spellings that people have."""
+"""Reader of DFDC: train parts, the 400-video sample, validation and test, in all common spellings."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Dfdc(Source):
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
         """Videos and findings below ``root``.
 
-        A folder with metadata.json or labels.csv is a part; its videos lie in it or in a folder ``videos``
-        in it. Raises SemblanceError where there is no video, no readable metadata, or one id for two files.
+        A folder with metadata.json or labels.csv is a part; its videos are in it or in its folder ``videos``. Raises
+        SemblanceError if there is no video or no readable metadata, or if two files have the same id.
         """
-        del config  # DFDC has no side tables but those in its folders
+        del config  # DFDC has no side tables except those in its folders
         sizes, findings = base.sift(files)
         videos = sorted(path for path in sizes if path.lower().endswith(SUFFIX))
         if not videos:
-            raise SemblanceError(f"There is no mp4 file below {root}; name the folder that holds the DFDC parts.")
+            raise SemblanceError(f"No mp4 file below {root}; pass the folder that contains the DFDC parts.")
         tables = sorted(path for path in sizes if basename(path) in METADATA)
         parts = read_parts(root, tables)
         if not any(part.readable for part in parts.values()):
@@ -61,7 +61,7 @@ class Dfdc(Source):
 
 
 def _coverage(planned: Sequence[Video]) -> tuple[Coverage, ...]:
-    """What is on disk against the full set (numbers of rows in the official metadata)."""
+    """Videos on disk compared with the full set (numbers of rows in the official metadata)."""
     there = Counter(video.split_official for video in planned if video.fault != "missing")
     parts = {video.part for video in planned if video.split_official == "train" and video.fault != "missing"}
     found = {"train parts": len(parts - {"train_sample"}), "train videos": there["train"]}
@@ -76,7 +76,7 @@ def _part_folder(path: str, parts: Mapping[str, Part]) -> str:
 
 
 def _there(path: str, size: int, parts: Mapping[str, Part]) -> Video:
-    """A file on disk, with its label or the reason why it has none."""
+    """A file on disk, with its label or the reason for a missing one."""
     folder, stem = _part_folder(path, parts), basename(path)[: -len(SUFFIX)]
     part = parts.get(folder)
     if part and (row := part.rows.get(stem)):
@@ -110,7 +110,7 @@ def _missing(there: Sequence[Video], parts: Mapping[str, Part]) -> tuple[list[Vi
             nested = join(folder, "videos")
             place = nested if nested in direct and folder not in direct and nested not in parts else folder
             video = _video(join(place, stem + SUFFIX), stem, folder, row.fake)
-            note = "listed in the metadata, but the file is not there; get it again or remove the row"
+            note = "listed in the metadata, but the file is missing; get it again or remove the row"
             known[video_id] = replace(video, fault="missing", fault_note=note)
             missing.append(known[video_id])
     return missing, findings
@@ -136,7 +136,7 @@ def _video(path: str, stem: str, folder: str, fake: bool | None, size: int | Non
 
 
 def part_name(folder: str) -> str:
-    """One spelling for a part: ``train_07``, ``train_sample``, ``validation``, ``test``, or the folder's own."""
+    """One spelling for a part: ``train_07``, ``train_sample``, ``validation``, ``test``, or the name of the folder."""
     name = basename(dirname(folder) if basename(folder) == "videos" else folder)
     if match := _TRAIN_PART.fullmatch(name):
         return f"train_{match[1]:0>2}"
@@ -146,7 +146,7 @@ def part_name(folder: str) -> str:
 def _with_families(
     videos: Sequence[Video], parts: Mapping[str, Part]
 ) -> tuple[list[Video], list[SourceFinding], dict[str, int]]:
-    """Join every fake to the family of the original that it names, there or not."""
+    """Assign every fake to the family of its original, which may be missing."""
     known = {video.video_id: video for video in videos}
     originals: dict[str, str] = {}
     findings = []
@@ -155,7 +155,7 @@ def _with_families(
             continue
         named = known.get(_id(row.original))
         if named is not None and named.label == 1:
-            reason = f"row {row.stem + SUFFIX!r}: its original {row.original + SUFFIX!r} is a fake itself"
+            reason = f"row {row.stem + SUFFIX!r}: its original {row.original + SUFFIX!r} is also a fake"
             findings.append(SourceFinding(path=row.source, kind="bad_original", reason=reason))
         originals.setdefault(_id(row.stem), _id(row.original))
     roots = base.family_roots(originals)

@@ -13,14 +13,14 @@ Reader = TypeVar("Reader", bound=type[Source])
 
 
 def register(reader: Reader) -> Reader:
-    """Decorate a reader so that ``--dataset`` takes its name, and every package knows what its ``info`` says.
+    """Decorate a reader so that ``--dataset`` accepts its name, and every package has the facts in its ``info``.
 
-    Raises ValueError where the name is taken.
+    Raises ValueError if the name is taken.
     """
-    one = reader()
-    SOURCES.add(one.name, one)
-    if DATASETS.get(one.name) is not one.info:  # a reader outside Semblance brings its facts along
-        DATASETS.add(one.name, one.info)
+    instance = reader()
+    SOURCES.add(instance.name, instance)
+    if DATASETS.get(instance.name) is not instance.info:  # a reader outside Semblance registers its own facts
+        DATASETS.add(instance.name, instance.info)
     return reader
 
 

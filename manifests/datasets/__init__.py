@@ -1,8 +1,8 @@
-"""Facts of every supported dataset, one file each; ``semblance.ingest.sources`` reads their layouts."""
+"""Facts about every supported dataset, one file each; ``semblance.ingest.sources`` reads their layouts."""
 
 from semblance.manifests.datasets.records import (
     DATASETS,
-    REST,
+    DEFAULT,
     Basis,
     DatasetInfo,
     Datasheet,
@@ -16,7 +16,7 @@ DATASETS.discover(__name__, __path__)
 
 __all__ = [
     "DATASETS",
-    "REST",
+    "DEFAULT",
     "Basis",
     "DatasetInfo",
     "Datasheet",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from semblance.manifests.datasets.records import REST, DatasetInfo, Datasheet, Labels, Release, register
+from semblance.manifests.datasets.records import DEFAULT, DatasetInfo, Datasheet, Labels, Release, register
 
 INFO: Final = DatasetInfo(
     name="dfdc-preview",
@@ -13,25 +13,27 @@ INFO: Final = DatasetInfo(
         homepage="https://ai.meta.com/datasets/dfdc/",
         citation=("Dolhansky et al., The Deepfake Detection Challenge (DFDC) Preview Dataset, arXiv:1910.08854, 2019."),
         terms=(
-            "Given out by Meta under the dataset's own agreement: read it before use; assume that the videos and "
-            "pictures made from them, such as these crops, may not be passed on to others."
+            "Released by Meta under the dataset's own agreement: read it before use. Assume that it prohibits "
+            "redistribution of the videos and of derived pictures, such as these crops."
         ),
         consent="66 paid actors, who agreed to the use and manipulation of their likeness (dataset paper).",
         known_leaks=(
-            "People are numbered, so an identity split can be proven. Actors of the preview may recur in the full "
+            "People are numbered, so an identity split can be verified. Actors of the preview may appear in the full "
             "DFDC, which has no numbers: do not train on one and test on the other as if they were unrelated."
         ),
-        label_noise="Where several people are in view, one face alone may be altered; column face_label names it.",
+        label_noise="If several people are visible, only one face may be altered; column face_label marks it.",
     ),
     identity_note=(
-        "DFDC preview numbers its 66 people, in metadata and names; identities are theirs. Whether one of them also "
-        "appears in the full DFDC, whose actors have no numbers, cannot be told."
+        "DFDC preview has the numbers of its 66 people in metadata and file names; ids of people are these. Whether "
+        "one of them also appears in the full DFDC, whose actors have no numbers, is unknown."
     ),
     identity_basis="person",
-    releases={REST: Release(date="2019-10-19", source="arXiv:1910.08854, first version, with the download")},
+    releases={DEFAULT: Release(date="2019-10-19", source="arXiv:1910.08854, first version, with the download")},
     full={"real videos": 1_131, "fake videos": 4_119, "people": 66},
     labels={
-        "deepfakebench": Labels(real={REST: "DFDCP_Real"}, fake={"method_A": "DFDCP_FakeA", "method_B": "DFDCP_FakeB"})
+        "deepfakebench": Labels(
+            real={DEFAULT: "DFDCP_Real"}, fake={"method_A": "DFDCP_FakeA", "method_B": "DFDCP_FakeB"}
+        )
     },
     val_from_train=True,
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from semblance.manifests.datasets.records import REST, DatasetInfo, Datasheet, Labels, Release, register
+from semblance.manifests.datasets.records import DEFAULT, DatasetInfo, Datasheet, Labels, Release, register
 
 _CHANGELOG: Final = "changelog in the README of github.com/ondyari/FaceForensics"
 _FIRST: Final = Release(date="2019-01-25", source=f"{_CHANGELOG}: release of FaceForensics++")
 _ACTORS: Final = Release(
-    date="2019-09-24", source="ai.googleblog.com/2019/09/contributing-data-to-deepfake-detection.html, of that day"
+    date="2019-09-24", source="ai.googleblog.com/2019/09/contributing-data-to-deepfake-detection.html, as of that day"
 )
 
 INFO: Final = DatasetInfo(
@@ -23,28 +23,28 @@ INFO: Final = DatasetInfo(
             "DeepFakes Detection Dataset by Google & JigSaw, September 2019."
         ),
         terms=(
-            "Given out on request under the FaceForensics Terms of Use (linked from the homepage): read them before "
-            "use; assume that the videos and pictures made from them, such as these crops, may not be passed on."
+            "Released on request under the FaceForensics Terms of Use (linked from the homepage): read them before "
+            "use. Assume that they prohibit redistribution of the videos and of derived pictures, such as these crops."
         ),
         consent=(
             "The sequences are cut from public YouTube videos; no consent of the people shown is reported. The actors "
             "of DeepFakeDetection were paid and consented (Google's announcement of 24 September 2019)."
         ),
         known_leaks=(
-            "Every fake shows two recordings: a split by the target alone puts donors of one side into another. 22 "
-            "YouTube videos gave several sequences, and seven of them stand on two sides of the published lists (five "
-            "in train and val, two in train and test). People are not named, so nobody can say who recurs."
+            "Every fake shows two recordings: a split by target alone mixes the donors of its parts. 22 "
+            "YouTube videos yielded several sequences, and seven of them appear in two of the published lists (five "
+            "in train and val, two in train and test). People are not named, so recurring people are unknown."
         ),
         label_noise=(
-            "Fakes by FaceSwap and NeuralTextures end with the shorter of their two clips; NeuralTextures alters the "
-            "mouth alone, so little that strong compression may hide it. Masks mean different things by method: "
+            "Fakes by FaceSwap and NeuralTextures end with the shorter of their two clips; NeuralTextures alters only "
+            "the mouth, so little that strong compression may hide it. The meaning of masks differs by method: "
             "rectangles for Deepfakes, what the tracker masked for NeuralTextures."
         ),
     ),
     identity_note=(
         "FaceForensics++ names recordings, not people: its 1,000 sequences were cut from 977 YouTube videos, and a "
-        "person may appear in several of them. DeepFakeDetection numbers its 28 actors, who are people; where it is "
-        "there, the identity split keeps recordings and actors apart alike."
+        "person may appear in several of them. DeepFakeDetection numbers its 28 actors, who are people; if it is "
+        "present, the identity split separates both recordings and actors."
     ),
     identity_basis="recording",
     fractions=(0.7, 0.15, 0.15),
@@ -70,7 +70,7 @@ INFO: Final = DatasetInfo(
     },
     labels={
         "deepfakebench": Labels(
-            real={REST: "FF-real", "actors": "DFD_real"},
+            real={DEFAULT: "FF-real", "actors": "DFD_real"},
             fake={
                 "Deepfakes": "FF-DF",
                 "Face2Face": "FF-F2F",

@@ -1,4 +1,4 @@
-"""A user's own videos, of which nothing is known beforehand."""
+"""A user's own videos; nothing is known about them in advance."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ INFO: Final = DatasetInfo(
     name="folder",
     datasheet=Datasheet(
         title="A user's own videos",
-        homepage="Unknown to Semblance: the videos come from the folder of whoever built this.",
+        homepage="Unknown to Semblance: the videos come from a folder of the person who made this build.",
         citation="Unknown to Semblance: cite where the videos come from.",
-        terms="Unknown to Semblance: do not pass videos or crops on without knowing the terms they came under.",
-        consent="Unknown to Semblance: whether the people shown agreed must be answered by whoever built this.",
+        terms="Unknown to Semblance: do not redistribute videos or crops before you know their terms.",
+        consent="Unknown to Semblance: ask the person who made this build whether the people shown agreed.",
         known_leaks=(
-            "Labels, pairs, people and recordings are what the folders or the user's table say; nobody has checked "
-            "them. People who are not named may stand on several sides."
+            "Labels, pairs, people and recordings come unchecked from the folders or the user's table. People who are "
+            "not named may appear in several splits."
         ),
         label_noise="Unknown to Semblance.",
     ),
     identity_note=(
-        "Semblance knows of these videos what their folders or the table say: without the columns target and donor "
-        "(or recording and donor_recording) no split can promise anything about people."
+        "People are unknown unless the table has the columns target and donor (or recording and donor_recording); "
+        "without them no split can guarantee anything about people."
     ),
 )
 register(INFO)

@@ -1,4 +1,4 @@
-"""What is known of a dataset before any of its files is seen: terms, people, release, size, labels."""
+"""The record type for facts about a dataset: terms, people, release, size, labels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final, Literal
 
 from semblance.manifests.registry import Registry
 
-Basis = Literal["person", "recording"]  # what ids of people stand for
+Basis = Literal["person", "recording"]  # what the ids of people identify
 Fractions = tuple[float, float, float]  # shares of train, val and test
-REST: Final = "*"  # the key for every group or method that is not named
+DEFAULT: Final = "*"  # the key for groups or methods without their own entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datasheet:
-    """What a user must know of a dataset, for CARD.md."""
+    """What a user must know about a dataset, for CARD.md."""
 
     title: str
     homepage: str
@@ -30,7 +30,7 @@ class Datasheet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """The day (ISO 8601) on which a dataset or a part of it was published, and who says so."""
+    """The day (ISO 8601) on which a dataset or a part of it was published, and the source for it."""
 
     date: str
     source: str
@@ -45,22 +45,22 @@ class Labels:
 
     def of_real(self, part: str | None) -> str | None:
         """The name for a real face of a video in ``part``."""
-        return self.real.get(group_of(part), self.real.get(REST))
+        return self.real.get(group_of(part), self.real.get(DEFAULT))
 
     def of_fake(self, method: str | None) -> str | None:
         """The name for a fake by ``method``."""
-        return self.fake.get(method or "", self.fake.get(REST))
+        return self.fake.get(method or "", self.fake.get(DEFAULT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetInfo:
     """A dataset as its authors describe it.
 
-    ``identity_basis``: what ids of people stand for; None where the dataset publishes none. ``identity_note``: what a
-    split can promise about people. ``fractions``: the default shares of train, val and test. ``val_from_train``: the
+    ``identity_basis``: what the ids of people identify; None if the dataset has none. ``identity_note``: what a split
+    can guarantee about people. ``fractions``: the default shares of train, val and test. ``val_from_train``: the
     authors published no val, so a part of train becomes it. ``paired``: the layout names a fake's original.
-    ``releases``: by group (the first folder of ``part``) or method, else ``REST``. ``full``: how many there are of
-    each thing that a reader counts. ``labels``: by export format. ``mask_note``: what its masks mark.
+    ``releases``: by group (the first folder of ``part``) or method, else ``DEFAULT``. ``full``: the full size of
+    everything that a reader counts. ``labels``: by export format. ``mask_note``: what its masks mark.
     """
 
     name: str
@@ -76,9 +76,9 @@ class DatasetInfo:
     mask_note: str | None = None
 
     def release_of(self, part: str | None, method: str | None) -> Release | None:
-        """When a video was published: with its group, else its method, else the whole; None where unknown."""
-        found = (self.releases.get(name) for name in (group_of(part), method or "", REST))
-        return next((release for release in found if release is not None), None)
+        """When a video was published: with its group, else its method, else the dataset; None if unknown."""
+        releases = (self.releases.get(name) for name in (group_of(part), method or "", DEFAULT))
+        return next((release for release in releases if release is not None), None)
 
 
 def group_of(part: str | None) -> str:
@@ -90,5 +90,5 @@ DATASETS: Final[Registry[DatasetInfo]] = Registry("dataset", "--dataset")
 
 
 def register(info: DatasetInfo) -> DatasetInfo:
-    """Make a dataset known to every package; raises ValueError where its name is taken."""
+    """Make a dataset known to every package; raises ValueError if its name is taken."""
     return DATASETS.add(info.name, info)

@@ -1,10 +1,10 @@
-"""WildDeepfake: faces cut out of videos of the internet, without their videos."""
+"""WildDeepfake: faces cut out of videos from the Internet, published without the videos."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from semblance.manifests.datasets.records import REST, DatasetInfo, Datasheet, Release, register
+from semblance.manifests.datasets.records import DEFAULT, DatasetInfo, Datasheet, Release, register
 
 INFO: Final = DatasetInfo(
     name="wilddeepfake",
@@ -16,22 +16,22 @@ INFO: Final = DatasetInfo(
             "arXiv:2101.01456."
         ),
         terms=(
-            "Given out by its authors after an agreement has been signed: read it before use; assume that the faces "
-            "may not be passed on to others."
+            "Released by its authors after an agreement has been signed: read it before use. Assume that it prohibits "
+            "redistribution of the faces."
         ),
-        consent="None is told: the videos were collected from the internet.",
+        consent="Not reported: the videos were collected from the Internet.",
         known_leaks=(
-            "Sequences are published without their videos, so train and test may share videos and people; the audit "
-            "can find shared pictures, nothing public can prove that there are none."
+            "Sequences are published without their videos, so train and test may share videos and people. The "
+            "audit can find shared pictures, but no public data can prove that there are none."
         ),
         label_noise="Labels are those of the archives' folders, given by the authors' annotators.",
     ),
     identity_note=(
         "WildDeepfake publishes neither people nor which sequences come from one video (7,314 sequences were cut from "
-        "707 videos): no split can promise that train and test share no person and no video."
+        "707 videos): no split can guarantee that train and test share no person and no video."
     ),
     releases={
-        REST: Release(
+        DEFAULT: Release(
             date="2020-10-12", source="Zi et al., ACM Multimedia 2020 (12 to 16 October), doi:10.1145/3394171.3413769"
         )
     },

@@ -1,4 +1,4 @@
-"""fsspec's one door: local paths and object stores alike, whole objects in, whole objects out."""
+"""Files on local disks and object stores through fsspec, written atomically."""
 
 from semblance.manifests.storage.objects import (
     Stat,

@@ -11,7 +11,7 @@ from semblance.manifests import leaks, overlap, scan, storage, tables
 from semblance.manifests.errors import UsageError
 from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.manifests.storage.retry import reason
-from semblance.manifests.text import worded
+from semblance.manifests.text import format_columns
 from semblance.manifests.user_tables import SUFFIXES, read_user_table
 from semblance.quality.builds import Audited
 
@@ -141,8 +141,8 @@ def _named(numbered: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """The pairs with kind, id and note, and the columns of both videos (those of the second end in _b)."""
     columns = ["number", "build", "dataset", "video_id", *overlap.COLUMNS_AUDITED]
     confirmed = pl.col("confirmed").fill_null(value=False)
-    matched = worded("{} of {} frames match", "matched", "sampled")
-    seen = worded(
+    matched = format_columns("{} of {} frames match", "matched", "sampled")
+    seen = format_columns(
         "{} of {} frames match, {} agree on pixels (correlation {})",
         "matched",
         "sampled",
@@ -158,7 +158,7 @@ def _named(numbered: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         .join(numbered.select(columns), left_on="b", right_on="number", suffix="_b")
         .with_columns(
             kind=pl.when(confirmed).then(pl.lit(PAIRS[0])).otherwise(pl.lit(PAIRS[1])),
-            id=worded("{}+{}", "video_id", "video_id_b"),
+            id=format_columns("{}+{}", "video_id", "video_id_b"),
             note=pl.when(confirmed).then(seen).when(pl.col("confirmed").is_null()).then(unseen).otherwise(other),
         )
     )
@@ -177,7 +177,7 @@ def between_builds(builds: Sequence[Audited], pair: tuple[int, int], shared: pl.
     kinds = [*ALWAYS, *(one.promise.keys() & other.promise.keys())]
     rows = _crossing(shared).with_columns(
         other=pl.lit(other.name),
-        note=worded("{} there, {} in the other", "videos", "other_videos"),
+        note=format_columns("{} there, {} in the other", "videos", "other_videos"),
         breaks=pl.col("kind").is_in(kinds),
     )
     return _rows(rows, one, "split")
@@ -191,7 +191,9 @@ def allowed(table: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, tu
     """
     wanted = [name for given in names for name in _listed(given)]
     candidates = table.select(
-        "kind", "id", names=pl.concat_list(pl.col("id"), worded("{}:{}", "kind", "id"), pl.col("id").str.split("+"))
+        "kind",
+        "id",
+        names=pl.concat_list("id", format_columns("{}:{}", "kind", "id"), pl.col("id").str.split("+")),
     )
     hit = candidates.select(pl.col("names").list.eval(pl.element().is_in(wanted)).list.any()).to_series()
     known = set(candidates["names"].explode(empty_as_null=True).drop_nulls())
@@ -235,7 +237,7 @@ def _listed(given: str) -> list[str]:
                 "with a column id, such as `quality audit --to` writes."
             ) from error
     frame = read_user_table(given, _ACCEPTED, {"id": str}, error=UsageError)
-    names = frame.select(worded("{}:{}", "kind", "id")).to_series() if "kind" in frame.columns else frame["id"]
+    names = frame.select(format_columns("{}:{}", "kind", "id")).to_series() if "kind" in frame.columns else frame["id"]
     return names.drop_nulls().to_list()
 
 
@@ -250,7 +252,7 @@ def _names(build: Audited, values: pl.Series) -> pl.DataFrame:
         .group_by("bytes")
         .agg(
             pl.col("sha256").min().alias("id"),
-            worded("{} and {}", pl.col("sample_id").min(), pl.col("sample_id").max()).alias("note"),
+            format_columns("{} and {}", pl.col("sample_id").min(), pl.col("sample_id").max()).alias("note"),
         )
         .collect(engine="streaming")
     )

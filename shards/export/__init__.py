@@ -1,4 +1,4 @@
-"""Pictures out of their shards, for other people's code; a file in this folder that registers a format is one."""
+"""Export pictures for other software; every module in this folder that registers a format is discovered."""
 
 from semblance.shards.export.registry import FORMATS, Build, Exported, Format, Picture, export, register
 

@@ -1,4 +1,4 @@
-"""Pictures in plain folders by split, label, method and video, with a table of all that is known of each."""
+"""Export format: pictures in folders by split, label, method and video, with a table of all columns."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Folders(Format):
         text = f"""# {title(about)}, pictures exported by Semblance
 
 From the build `{about["fingerprint"]}`, recipe `{about["recipe"]["name"]}`, split `{about["split"]}`.
-`<split>/<real or fake>/<method>/<video>/<frame>-<track>`; manifest.csv tells all that is known of each picture.
+`<split>/<real or fake>/<method>/<video>/<frame>-<track>`; manifest.csv has all columns of every picture.
 
 ## Terms
 {about["datasheet"]["terms"]}

@@ -63,14 +63,14 @@ def test_a_frame_list_is_built(built: Path, demo: Path, run: Run, tmp_path: Path
     counted = manifests.scan(str(out), "videos").collect()
     assert counted.height == plan.height
     assert set(counted.filter(~pl.col("video_id").is_in(videos))["frames_sampled"]) == {0}
-    assert "whole" in run("shards", "verify", out, "--deep").stdout
+    assert "intact" in run("shards", "verify", out, "--deep").stdout
 
 
 def test_status_of_a_finished_build_and_of_no_build(built: Path, run: Run, tmp_path: Path) -> None:
     output = run("ingest", "status", built).stdout
     assert "finished" in output
     assert "left    0 shards, 0 videos" in output
-    assert "holds no build" in run("ingest", "status", tmp_path, expect=1).stderr
+    assert "is not a build" in run("ingest", "status", tmp_path, expect=1).stderr
 
 
 def test_status_names_the_builder(built: Path, run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""build.json and dataset.json: one reader for builds that are whole, unfinished, damaged or absent."""
+"""build.json and dataset.json: one reader for builds that are finished, unfinished, damaged or absent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VALUES = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.tex
 
 
 @given(value=VALUES)
-def test_what_is_written_comes_back_in_the_same_bytes(
+def test_a_written_object_is_read_back_and_equal_values_give_equal_bytes(
     value: dict[str, object], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     out = tmp_path_factory.mktemp("build")
@@ -38,11 +38,11 @@ def test_a_damaged_file_is_one_sentence_and_no_description(data: bytes, tmp_path
     assert build_files.description(str(tmp_path)) == {}
 
 
-def test_no_build_and_an_unfinished_one_are_told_apart(tmp_path: Path) -> None:
+def test_no_build_and_an_unfinished_one_have_different_errors(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
         assert build_files.read(str(folder)) is None
         assert build_files.description(str(folder)) == {}
-        with pytest.raises(SemblanceError, match="holds no build"):
+        with pytest.raises(SemblanceError, match="is not a build"):
             build_files.finished(str(folder))
     (tmp_path / "plan.parquet").write_bytes(b"")
     with pytest.raises(SemblanceError, match="is not finished"):

@@ -1,4 +1,4 @@
-"""A registry: names are unique, unknown ones are one sentence, and a new file needs no list."""
+"""Registries: names are unique, unknown names are one sentence, and a new file is discovered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from semblance.manifests.registry import Registry
 
 
 @given(names=st.lists(st.text(max_size=5), unique=True))
-def test_items_are_found_by_name_in_their_order(names: list[str]) -> None:
+def test_items_are_found_by_name_and_keep_their_order(names: list[str]) -> None:
     registry: Registry[str] = Registry("thing", "--thing")
     for name in names:
         assert registry.add(name, name * 2) == name * 2
@@ -28,15 +28,15 @@ def test_items_are_found_by_name_in_their_order(names: list[str]) -> None:
         assert registry.find(name) == name * 2
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_the_error_for_an_unknown_name_lists_the_known_ones() -> None:
     registry: Registry[int] = Registry("thing", "--thing")
     registry.add("b", 1)
     registry.add("a", 2)
-    with pytest.raises(UsageError, match=r"^Unknown thing 'c'; --thing takes a, b\.$"):
+    with pytest.raises(UsageError, match=r"^Unknown thing 'c'; --thing accepts a, b\.$"):
         registry.find("c")
 
 
-def test_an_item_added_for_a_block_is_gone_after_it_however_it_ends() -> None:
+def test_an_item_added_for_a_block_is_removed_even_after_an_exception() -> None:
     registry: Registry[int] = Registry("thing", "--thing")
     with registry.added("a", 1) as item:
         assert registry["a"] == item == 1

@@ -46,7 +46,7 @@ def test_every_format_gives_the_text_that_was_written(suffix: str, tmp_path: Pat
 
 
 @given(rows=ROWS)
-def test_a_csv_comes_back(rows: list[tuple[str, str]]) -> None:
+def test_a_csv_is_read_back(rows: list[tuple[str, str]]) -> None:
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows([("id", "note"), *rows])
     names, lines = read_cells(buffer.getvalue().encode(), "x.csv")
@@ -54,8 +54,8 @@ def test_a_csv_comes_back(rows: list[tuple[str, str]]) -> None:
     assert [tuple(line) for line in lines] == rows
 
 
-def test_numbers_and_truths_are_text(tmp_path: Path) -> None:
-    """Parquet's own types and JSON's literals; whole numbers only where they are asked for."""
+def test_numbers_and_booleans_are_text(tmp_path: Path) -> None:
+    """Parquet's own types and JSON's literals; integers only where they are requested."""
     parquet, lines = tmp_path / "t.PQ", tmp_path / "t.ndjson"
     pl.DataFrame({"n": [7, None], "ok": [True, False], "more": [[1], [2]]}).write_parquet(parquet)
     lines.write_text('{"n": 7, "ok": true}\n\n{"ok": false, "x": 1e5}\n')
@@ -75,13 +75,13 @@ def test_numbers_and_truths_are_text(tmp_path: Path) -> None:
         ("id,n\na,1\nb\n", "The list FILE cannot be read (row 2 has 1 values for 2 columns)"),
         ("id,n\na,1\nb,2,3\n", "The list FILE cannot be read (row 2 has 3 values for 2 columns)"),
         ("id,n,id\na,1,b\n", "it has the column 'id' twice"),
-        ("id,n\na,1\n,2\n", "The list FILE has nothing in row 2, column id; fill it, or remove the row."),
-        ("id,n\na,1\nb,2.5\n", "The list FILE has '2.5' in row 2, column n, where a whole number is needed."),
+        ("id,n\na,1\n,2\n", "The list FILE has an empty cell in row 2, column id; fill it, or remove the row."),
+        ("id,n\na,1\nb,2.5\n", "The list FILE has '2.5' in row 2, column n, where an integer is required."),
         ("id,n\na,99999999999999999999\n", "has '99999999999999999999' in row 1, column n"),
         ('id,n\n"a,1\n', "The list FILE cannot be read (unexpected end of data)"),
     ],
 )
-def test_a_bad_table_is_one_sentence_that_says_where(text: str, words: str, tmp_path: Path) -> None:
+def test_a_bad_table_is_one_sentence_with_the_place(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "bad.csv"
     file.write_text(text)
     with pytest.raises(UsageError) as error:
@@ -102,7 +102,7 @@ def test_a_bad_table_is_one_sentence_that_says_where(text: str, words: str, tmp_
         ("t.jsonl", b"[" * 100_000),
     ],
 )
-def test_bytes_that_are_no_table_are_refused(name: str, data: bytes, tmp_path: Path) -> None:
+def test_bytes_that_are_not_a_table_are_refused(name: str, data: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(SemblanceError, match="cannot be read") as error:
         read_user_table(str(tmp_path / name))

@@ -61,7 +61,7 @@ def build(
         seed=recipe.seed,
     )
     plan = Planned(table, dataset)
-    build_folder.take(plan, str(out))
+    build_folder.claim(plan, str(out))
     for (shard,), rows in table.group_by("shard", maintain_order=True):
         outcomes = [outcome(row, frames, size) if make is None else make(row) for row in rows.iter_rows(named=True)]
         write.seal(
@@ -84,7 +84,7 @@ def build(
         "datasheet": {field.name: "Invented for a test." for field in fields(Datasheet)},
         "identity_note": "These people do not exist.",
         "facts": ["videos that do not exist: all"],
-        "protocols": asdict(assigned.said),
+        "protocols": asdict(assigned.notes),
         "leaks": found_leaks(str(out), assigned.protocol, recipe.split.against),
     }
     build_folder.finish(str(out), description, card(description))

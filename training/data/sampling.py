@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from semblance.manifests.config import Config
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import digest
-from semblance.manifests.text import worded
+from semblance.manifests.text import format_columns
 
 Counts_U = NDArray[np.int32]  # how often each of U units is drawn
 _CLASSES: Final = {0.0: "real", 1.0: "fake"}
@@ -90,7 +90,7 @@ def _balanced(prefix: str, share: float, units: pl.DataFrame, config: SamplingCo
 
 
 def _by_method(prefix: str, share: float, fakes: pl.DataFrame) -> list[Stratum]:
-    nameless = worded("{} without a published method", "dataset")
+    nameless = format_columns("{} without a published method", "dataset")
     parts = fakes.with_columns(part=pl.coalesce("method", nameless)).partition_by("part", as_dict=True)
     names = sorted(str(name) for (name,) in parts)
     return [_stratum(f"{prefix}{name}", share / len(parts), parts[name,]) for name in names]

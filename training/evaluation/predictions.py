@@ -11,7 +11,7 @@ import polars as pl
 
 from semblance.manifests import scan, storage
 from semblance.manifests.errors import UsageError
-from semblance.manifests.text import worded
+from semblance.manifests.text import format_columns
 from semblance.training.data.query import QueryConfig, Selection, select
 from semblance.training.data.worker import Transform
 from semblance.training.inference.predictor import Predictor, distinct_members, selection_outputs
@@ -97,7 +97,7 @@ def groups(rows: pl.DataFrame) -> pl.Series:
     """The bootstrap group of each row: the person seen, if the dataset names one for every video, else the family."""
     named = pl.col("target_id").is_not_null().all().over("dataset")
     return rows.select(
-        worded("{} {}", "dataset", pl.when(named).then(pl.col("target_id")).otherwise(pl.col("family_id")))
+        format_columns("{} {}", "dataset", pl.when(named).then(pl.col("target_id")).otherwise(pl.col("family_id")))
     ).to_series()
 
 

@@ -18,7 +18,7 @@ from semblance.ingest.detector.door import Detector
 from semblance.ingest.process import video as process
 from semblance.ingest.recipe import Recipe
 from semblance.ingest.steps.recompress import RecompressConfig
-from semblance.manifests.config import lay_over
+from semblance.manifests.config import apply_settings
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Image, Outcome, Video, make_video_id
 from semblance.quality import codec
@@ -100,7 +100,7 @@ def recipe_of(predictor: Predictor, name: str | None = None, settings: Sequence[
     for record in predictor.datasets:
         if record.get("recipe"):
             source = str(record["out"])
-            return recipes.parse(lay_over(record["recipe"], settings), source), source
+            return recipes.parse(apply_settings(record["recipe"], settings), source), source
     return recipes.load("plan", settings), "plan"
 
 

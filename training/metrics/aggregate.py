@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from semblance.manifests.text import worded
+from semblance.manifests.text import format_columns
 from semblance.quality.statistics import roc
 
 
@@ -54,7 +54,7 @@ def figures(selections: Mapping[str, pl.DataFrame]) -> dict[str, float | None]:
     are selected by ``val/auc_video``.
     """
     val = [
-        rows.with_columns(worded("{} {}", pl.lit(name), "video_id").alias("video_id"))
+        rows.with_columns(format_columns("{} {}", pl.lit(name), "video_id").alias("video_id"))
         for name, rows in selections.items()
         if name.startswith("val/")
     ]

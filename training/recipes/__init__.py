@@ -32,7 +32,7 @@ def load(name_or_file: str, settings: Sequence[str] = ()) -> TrainingRecipe:
         section, dot, kind = setting.partition(".kind=")
         if dot and section in values:
             values = _over(values, {section: {"kind": yaml.safe_load(kind)}})
-    return config.parse(TrainingRecipe, config.lay_over(values, settings), name_or_file)
+    return config.parse(TrainingRecipe, config.apply_settings(values, settings), name_or_file)
 
 
 def changes(recipe: TrainingRecipe) -> list[str]:

@@ -193,9 +193,9 @@ def test_invalid_options_get_one_sentence(demo: Path, run: Run, tmp_path: Path) 
         (("--set", "gates.blurr=1"), 2, "unknown key 'gates.blurr'"),
         (("--set", "gates.blur=soft"), 2, "wrong value for 'gates.blur'"),
         (("--set", "gates"), 2, "has no value"),
-        (("--recipe", "nope"), 2, "There is no recipe 'nope'"),
+        (("--recipe", "nope"), 2, "Unknown recipe 'nope'"),
         (("--root", tmp_path / "absent"), 1, "does not exist; pass the folder of the dataset"),
-        (("--dataset", "nope"), 2, "--dataset takes celebdf, dfdc, "),
+        (("--dataset", "nope"), 2, "--dataset accepts celebdf, dfdc, "),
         (("--scheduler", "tcp://127.0.0.1:9"), 1, "No Dask scheduler answers"),
     ):
         error = build(run, demo, out, *options, expect=code).stderr
@@ -204,7 +204,7 @@ def test_invalid_options_get_one_sentence(demo: Path, run: Run, tmp_path: Path) 
     assert not out.exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
-    assert "holds files that no build made" in build(run, demo, tmp_path / "full", expect=1).stderr
+    assert "has files that are not from a build" in build(run, demo, tmp_path / "full", expect=1).stderr
     assert [file.name for file in (tmp_path / "full").iterdir()] == ["thesis.txt"]
     (tmp_path / "file").write_text("")
     assert "cannot be written" in build(run, demo, tmp_path / "file" / "out", expect=1).stderr

@@ -33,7 +33,7 @@ def test_a_build_from_s3_to_s3_is_the_same(
         "s3://bucket/ingest/out",
     )
     call(*build, "--workers", 1, *recipe)
-    assert "whole" in call("shards", "verify", "s3://bucket/ingest/out", "--deep")
+    assert "intact" in call("shards", "verify", "s3://bucket/ingest/out", "--deep")
     assert "nothing to do" in call(*build, *recipe)
     assert "finished" in call("ingest", "status", "s3://bucket/ingest/out")
     assert call("quality", "audit", "s3://bucket/ingest/out").startswith("SOUND: s3://bucket/ingest/out under family")

@@ -89,7 +89,7 @@ def test_face_labels_name_the_altered_face(shared: Path, real: Path) -> None:
 
 
 def test_the_sample_build_is_complete(real: Path, run: Run) -> None:
-    assert "whole" in run("shards", "verify", real, "--deep").stdout
+    assert "intact" in run("shards", "verify", real, "--deep").stdout
     assert "pictures of" in run("training", "peek", "--data", real).stdout
 
 
@@ -131,7 +131,7 @@ def test_every_broken_file_has_a_row(shared: Path, broken: Path) -> None:
 
 
 def test_the_broken_build_is_complete(broken: Path, run: Run) -> None:
-    assert "whole" in run("shards", "verify", broken, "--deep").stdout
+    assert "intact" in run("shards", "verify", broken, "--deep").stdout
     assert json.loads((broken / "dataset.json").read_text())["complete"]
     findings = manifests.scan(str(broken), "findings").collect()
     assert ("dfdc_train_part_2/metadata.json", "unreadable_metadata") in findings.select("path", "kind").rows()

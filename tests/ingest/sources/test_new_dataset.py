@@ -17,7 +17,7 @@ from semblance.ingest.run.log import Journal
 from semblance.ingest.sources import SOURCES, base, register
 from semblance.ingest.sources.base import IN_ROOT, Discovery, Source, SourceConfig
 from semblance.manifests import scan, splits, storage
-from semblance.manifests.datasets import DATASETS, REST, DatasetInfo, Datasheet, Labels, Release
+from semblance.manifests.datasets import DATASETS, DEFAULT, DatasetInfo, Datasheet, Labels, Release
 from semblance.manifests.errors import UsageError
 from semblance.manifests.records import PRISTINE, Video, make_video_id
 from semblance.manifests.storage import Stat
@@ -40,9 +40,9 @@ class ForgeryNet(Source):
         ),
         identity_note="Nobody is named.",
         fractions=(0.5, 0.25, 0.25),
-        releases={REST: Release(date="2021-03-09", source="arXiv:2103.05630")},
+        releases={DEFAULT: Release(date="2021-03-09", source="arXiv:2103.05630")},
         full={"videos": 221_247},
-        labels={"deepfakebench": Labels(real={REST: "FN_real"}, fake={"swap": "FN_swap"})},
+        labels={"deepfakebench": Labels(real={DEFAULT: "FN_real"}, fake={"swap": "FN_swap"})},
     )
 
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
@@ -117,8 +117,8 @@ def test_one_file_is_a_dataset(root: Path, tmp_path: Path) -> None:
     labels = json.loads((to / "dataset_json" / "forgerynet-semblance.json").read_text())["forgerynet-semblance"]
     assert set(labels) == {"FN_real", "FN_swap"}
     assert "label_dict" not in (to / "README.md").read_text()
-    _, said = splits.over_time([splits.plan_frame(_dated(made.videos))], (0.5, 0.25, 0.25))
-    assert "forgerynet was released 2021-03-09 (arXiv:2103.05630)" in said
+    _, facts = splits.over_time([splits.plan_frame(_dated(made.videos))], (0.5, 0.25, 0.25))
+    assert "forgerynet was released 2021-03-09 (arXiv:2103.05630)" in facts
 
 
 def _dated(videos: Sequence[Video]) -> list[Video]:
@@ -144,4 +144,4 @@ def test_a_taken_name_and_a_forgotten_one_are_refused(root: Path) -> None:
         plan.make("forgerynet", str(root), recipes.load("plan"))
     video = Video(video_id="a", path="a", dataset="forgerynet", family_id="a")
     config = dates.TemporalConfig(releases=True)
-    assert dates.dated([video], str(root), config)[1] == ("dates: no release is known",)
+    assert dates.dated([video], str(root), config)[1] == ("dates: no release date is known",)

@@ -1,4 +1,4 @@
-"""Files that appear whole: on disk before they have their name, and not at all where writing ends badly."""
+"""Atomic writes: content reaches the disk before the name, and nothing changes after an exception."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_what_was_written_appears_when_the_block_ends(
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_where_the_block_ends_badly_what_was_there_stays(tmp_path: Path) -> None:
+def test_an_exception_leaves_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"before")
     with pytest.raises(KeyError):
@@ -42,10 +42,10 @@ def test_where_the_block_ends_badly_what_was_there_stays(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_content_is_on_disk_before_the_name_and_the_name_at_the_end(
+def test_content_is_synced_before_the_rename_and_the_rename_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The order that outlives a power cut: fsync of the file, rename, fsync of its folder."""
+    """The order that survives a power failure: fsync of the file, rename, fsync of its folder."""
     steps: list[str] = []
     real_fsync, real_replace = os.fsync, os.replace
 
@@ -72,7 +72,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         break_off(str(tmp_path / "file" / "x"), "sail on")
 
 
-def test_an_object_appears_whole_too(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_appears_completely_too(s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
     fsspec.get_filesystem_class("s3").clear_instance_cache()

@@ -233,7 +233,7 @@ def test_a_broken_law_breaks_the_audit(built: Path, tmp_path: Path) -> None:
 
 def test_the_audit_says_what_it_cannot_do(built: Path, run: Run, tmp_path: Path) -> None:
     for names, options, error, part in (
-        ([tmp_path / "nothing"], {}, SemblanceError, "holds no build"),
+        ([tmp_path / "nothing"], {}, SemblanceError, "is not a build"),
         ([tmp_path / "plan.parquet"], {}, UsageError, "audit a plan alone with --plan"),
         ([built, built], {"plan": True}, UsageError, "named twice"),
         ([built], {"plan": True, "allow": [f"{tmp_path}/none.csv"]}, UsageError, "cannot be read"),

@@ -266,7 +266,7 @@ def test_a_page_of_the_demo(built: Path) -> None:
 
 def test_no_build_no_page(run: Run, tmp_path: Path) -> None:
     said = run("quality", "report", tmp_path / "nothing", expect=1).stderr
-    assert "holds no build" in said
+    assert "is not a build" in said
     assert not (tmp_path / "nothing").exists()
 
 

@@ -45,7 +45,7 @@ class Packed(Format):
 def test_a_format_is_one_class(tmp_path: Path) -> None:
     out, to = tmp_path / "out", tmp_path / "export"
     synthetic.build(out, synthetic.people(random.Random(7), 5), "split.protocol=family")
-    with pytest.raises(UsageError, match=r"Unknown format 'packed'; --format takes deepfakebench, folder\."):
+    with pytest.raises(UsageError, match=r"Unknown format 'packed'; --format accepts deepfakebench, folder\."):
         export(str(out), "packed", str(to))
     with FORMATS.added("packed", Packed):
         done = export(str(out), "packed", str(to))
@@ -62,9 +62,9 @@ def test_a_format_is_one_class(tmp_path: Path) -> None:
 
 
 def test_help_lists_the_formats_of_the_registry(run: Run) -> None:
-    said = " ".join(run("shards", "export", "--help").stdout.replace("│", " ").split())
+    output = " ".join(run("shards", "export", "--help").stdout.replace("│", " ").split())
     for name, form in FORMATS.items():
-        assert f"{name} ({form.summary})" in said
+        assert f"{name} ({form.summary})" in output
 
 
 def test_the_formats_are_not_imported_before_they_are_asked_for() -> None:

@@ -131,7 +131,7 @@ def test_impossible_queries_are_reported_in_one_sentence(ffpp: Path, tmp_path: P
         query.select([str(ffpp), f"{ffpp}/"], "train")
     with pytest.raises(SemblanceError, match=r"Split train .* is empty under column split_identity"):
         query.select([str(ffpp)], "train", QueryConfig(split_column="split_identity"))
-    with pytest.raises(SemblanceError, match="holds no build"):
+    with pytest.raises(SemblanceError, match="is not a build"):
         query.select([str(tmp_path)], "train")
     fakes = query.select([str(ffpp)], "train", QueryConfig(query="label = 1"))
     with pytest.raises(SemblanceError, match="no real ones"):

@@ -266,7 +266,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(ffpp: Path, tmp_path: Path) -> 
                     next(task.model.parameters()).fill_(float("nan"))
 
     run = tmp_path / "run"
-    with pytest.raises(SemblanceError, match=r"The loss of step 9 \(epoch 1\) is no number, on the samples ffpp-"):
+    with pytest.raises(SemblanceError, match=r"The loss of step 9 \(epoch 1\) is not a number for the samples ffpp-"):
         runs.train([str(ffpp)], run, callbacks=[Break()], save_every=4)
     failure = json.loads((run / "failure.json").read_text())
     assert (failure["step"], len(failure["sample_ids"])) == (9, 8)
@@ -436,7 +436,7 @@ def test_the_command(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for wrong, code, sentence in (
         (["--run", str(run)], 2, "Choose a --recipe"),
         (["--run", str(run), "--recipe", "resnet50"], 2, "Name at least one build"),
-        (["--run", str(run), "--recipe", "nope", "--data", str(ffpp)], 2, "There is no recipe 'nope'"),
+        (["--run", str(run), "--recipe", "nope", "--data", str(ffpp)], 2, "Unknown recipe 'nope'"),
         (["--run", str(run), "--resume", "--set", "epochs=9"], 2, "its own recipe"),
         (["--run", str(tmp_path / "no"), "--resume"], 2, "is not a run"),
         (["--run", str(run), "--recipe", "resnet50_small", "--data", str(ffpp)], 2, "is not empty"),

@@ -95,9 +95,9 @@ def test_a_model_and_its_recipe_are_all_that_training_needs(dfdc: Path, tmp_path
         ("model.depth=3", "unknown key 'model.depth'; known keys here are dim, kind, pretrained"),
         (
             "model.kind=vit",
-            "wrong value for 'model': kind 'vit' found, known kinds are efficientnet, f3net, resnet, patch",
+            "wrong value for 'model': unknown kind 'vit'; known kinds are efficientnet, f3net, resnet, patch",
         ),
-        ("model=3", "wrong value for 'model': a section with the key kind is needed, not 3"),
+        ("model=3", "wrong value for 'model': expected a section with the key kind, not 3"),
     ],
 )
 def test_its_errors_are_one_sentence(setting: str, words: str) -> None:
@@ -107,5 +107,5 @@ def test_its_errors_are_one_sentence(setting: str, words: str) -> None:
 
 
 def test_a_model_that_no_longer_exists_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"Unknown model 'patch'; model\.kind takes efficientnet, f3net, resnet\."):
+    with pytest.raises(UsageError, match=r"Unknown model 'patch'; model\.kind accepts efficientnet, f3net, resnet\."):
         build(PatchConfig())
