@@ -100,7 +100,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
 
 
 def test_weights_that_do_not_match_or_are_missing(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'nowhere\.pth': which is not a file"):
+    with pytest.raises(UsageError, match=r"'nowhere\.pth', which is not a file"):
         models.build(ResNetConfig(pretrained="nowhere.pth"))
     (tmp_path / "torn.pth").write_bytes(b"PK\x03\x04 torn")
     with pytest.raises(SemblanceError, match="do not match resnet10t"):
