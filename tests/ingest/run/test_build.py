@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 from semblance import manifests
+from semblance.ingest.run import dask
 from semblance.manifests import schema
 from tests.conftest import BIN, HANG, Run
 
@@ -95,7 +96,7 @@ def test_every_column_is_filled_or_expected_to_be_empty(built: Path) -> None:
         assert nulls == expected
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_determinism_for_any_number_of_workers(
     built: Path, demo: Path, recipe: tuple[str, ...], run: Run, tmp_path: Path, workers: int
 ) -> None:
@@ -171,7 +172,7 @@ def test_resume(
     assert ("was building it and died" in status) == (how is signal.SIGKILL)
     receipts = {file: file.stat().st_mtime_ns for file in out.glob("receipts/*.json")}
     assert receipts
-    build(run, demo, out, "--workers", 2, *recipe)
+    build(run, demo, out, "--workers", 1, *recipe)
     assert content(out) == content(built)
     assert all(file.stat().st_mtime_ns == when for file, when in receipts.items())  # sealed shards are not rebuilt
 
@@ -198,8 +199,11 @@ def test_another_recipe_or_input_is_refused(
     assert content(built) == before
 
 
-def test_invalid_options_get_one_sentence(demo: Path, run: Run, tmp_path: Path) -> None:
+def test_invalid_options_get_one_sentence(
+    demo: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing is written; exit code 2 for invalid options, 1 for missing inputs."""
+    monkeypatch.setattr(dask, "_ATTACH", 0.5)  # nothing answers at that port in 15 s either
     out = tmp_path / "out"
     for options, code, sentence in (
         (("--set", "gates.blurr=1"), 2, "unknown key 'gates.blurr'"),
