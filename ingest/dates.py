@@ -12,8 +12,8 @@ from typing import Final
 from semblance.manifests import storage
 from semblance.manifests.config import Config
 from semblance.manifests.records import Video
-from semblance.manifests.splits.protocols import DATED, parse_date
 from semblance.manifests.splits.releases import release_of
+from semblance.manifests.splits.temporal import DATED, parse_date
 from semblance.quality import video as media
 
 _OPEN_FILES: Final = 16  # at a time: probing waits for storage and needs no CPU

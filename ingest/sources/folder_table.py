@@ -15,7 +15,7 @@ from semblance.ingest.sources.lists import below
 from semblance.manifests import storage, user_tables
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import PRISTINE, TRAIN_VAL_TEST, SourceFinding
-from semblance.manifests.splits.protocols import parse_date
+from semblance.manifests.splits.temporal import parse_date
 from semblance.manifests.storage.retry import reason
 
 COLUMNS: Final = (

@@ -17,6 +17,7 @@ from semblance.manifests.records import TRAIN_VAL_TEST, Video
 from semblance.manifests.splits import protocols, releases
 from semblance.manifests.splits.identity_graph import Row
 from semblance.manifests.splits.protocols import Against, Basis, Notes, Outcome, SplitOf
+from semblance.manifests.splits.temporal import temporal
 
 Protocol = Literal["official", "official_clean", "identity", "family", "method", "temporal"]
 COLUMNS: Final = ("official", "family", "identity", "method", "temporal")
@@ -125,7 +126,7 @@ def assign(videos: pl.DataFrame, config: SplitConfig, seed: int, traits: Dataset
         "family": family,
         "identity": protocols.identity(known, shares, seed, traits.basis),
         "method": protocols.method(known, family.splits, config.held_out, config.rotate),
-        "temporal": protocols.temporal(known, shares),
+        "temporal": temporal(known, shares),
     }
     return _assigned(videos, known, outcomes, config)
 
@@ -197,7 +198,7 @@ def over_time(plans: Sequence[pl.DataFrame], fractions: Sequence[float]) -> tupl
     dated = [plan if plan["date"].null_count() < plan.height else releases.with_releases(plan) for plan in plans]
     combined = pl.concat([plan.select(schema.PLAN.names) for plan in dated])
     rows = [row for row in combined.iter_rows(named=True) if row["label"] is not None]
-    outcome = protocols.temporal(rows, fractions)
+    outcome = temporal(rows, fractions)
     if not outcome.splits:
         raise UsageError(f"These videos cannot be split by time: {outcome.why}.")
     ids = combined["video_id"].to_list()

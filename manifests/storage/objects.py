@@ -59,6 +59,7 @@ def _do(url: str, action: Callable[[Any, str], T]) -> T:
 
 
 def exists(url: str) -> bool:
+    """Whether there is a file or folder at ``url``."""
     try:
         return bool(_do(url, lambda fs, path: fs.exists(path)))
     except FileNotFoundError:  # a parent is a file
