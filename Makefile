@@ -25,7 +25,7 @@ demo-train: trainer
 	$(BIN)/training evaluate --data $(OUT) $(MODELS:%=--run $(RUNS)/%) --run $(RUNS)/ensemble --to $(RUNS)/evaluation
 
 test: develop lint
-	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 wheel: develop
 	rm -rf build

@@ -20,6 +20,7 @@ from semblance.manifests.storage import retry
 
 _LOOK: Final = 2.0  # seconds without a result before the cluster is looked at
 _ANSWER: Final = 20.0  # seconds for a scheduler to answer
+_ATTACH: Final = 15.0  # seconds for a scheduler to answer for the first time
 
 _CONFIG = {
     "distributed.scheduler.allowed-failures": 10,  # a worker that dies blames every task queued on it
@@ -146,7 +147,7 @@ def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
 
 def _attach(scheduler: str) -> Client:
     try:
-        client = Client(scheduler, timeout=15)
+        client = Client(scheduler, timeout=_ATTACH)
     except (OSError, ValueError, TimeoutError) as error:
         raise SemblanceError(
             f"No Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`, or leave "

@@ -75,7 +75,7 @@ def file_too_large(root: Path, undisturbed: Path, folder: Path) -> rig.Line:
         ended = rig.finish(process)
     assert ended.code == 1, ended.said
     assert ended.clear, ended.said
-    again = rig.build(root, out, "--workers", 2)
+    again = rig.build(root, out, "--workers", 1)
     same = again.code == 0 and rig.same(out, undisturbed)
     return rig.Line(
         fault="a file that may not grow (RLIMIT_FSIZE)",
@@ -139,7 +139,7 @@ def mended(
     copies = altered(fault.replace(" ", "-"), alter, seeds, undisturbed, folder)
     wrong = lost = 0
     for copy in copies[:builds]:
-        ended = rig.build(root, copy, "--workers", 2, *more)
+        ended = rig.build(root, copy, "--workers", 1, *more)
         if ended.code != 0 or not rig.same(copy, undisturbed):
             wrong, lost = wrong + 1, lost + rig.lost_samples(copy, undisturbed)
     how = f" with {' '.join(more)}" if more else ""

@@ -53,7 +53,7 @@ class Store:
 def undisturbed(store: Store, root: Path, folder: Path) -> Path:
     """The collection on the store, and a local copy of its build there, straight."""
     store.put(root, "faults/dfdc")
-    ended = rig.build("s3://bucket/faults/dfdc", "s3://bucket/faults/good", "--workers", 2, env=store.env)
+    ended = rig.build("s3://bucket/faults/dfdc", "s3://bucket/faults/good", "--workers", 1, env=store.env)
     assert ended.code == 0, ended.said
     return store.get("faults/good", folder / "s3-good")
 
@@ -130,7 +130,7 @@ def away(store: Store, number: int, good: Path, folder: Path, *, seconds: float 
         assert ended.code == 1, ended.said
         assert ended.clear, ended.said
         outcome = f"one sentence after {waited:.0f} s, no torn object, the next run gives the same bytes"
-        again = rig.build("s3://bucket/faults/dfdc", f"s3://bucket/{name}", "--workers", 2, env=store.env)
+        again = rig.build("s3://bucket/faults/dfdc", f"s3://bucket/{name}", "--workers", 1, env=store.env)
         assert again.code == 0, again.said
         out = store.get(name, folder / f"s3-away-{number}")
     same = rig.same(out, good)

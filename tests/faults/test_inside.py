@@ -32,7 +32,7 @@ def test_what_the_recipe_does_not_allow_is_refused(plain: Path, tmp_path: Path) 
 
 @needs_ffmpeg
 def test_mutated_files_have_a_row_each(plain: Path, tmp_path: Path) -> None:
-    rig.sound(videos.fuzz(40, 7, plain, tmp_path))
+    rig.sound(videos.fuzz(25, 7, plain, tmp_path))
 
 
 @needs_ffmpeg

@@ -62,7 +62,7 @@ def decoders(root: Path, good: Path, folder: Path) -> list[rig.Line]:
     assert all(before[shard] == content(good)[shard] for shard in whole if (good / shard).exists())
     times = {file: file.stat().st_mtime_ns for file in out.rglob("*.tar")}
     # the one that fell to the other decoder is no failure: the file is read by it alone, and its pixels may differ
-    again = rig.build(root, out, "--workers", 2, "--retry", "failed")
+    again = rig.build(root, out, "--workers", 1, "--retry", "failed")
     assert again.code == 0, again.said
     assert not verify.verify(str(out), deep=True).problems
     after, straight = content(out), content(good)
@@ -179,7 +179,7 @@ MALFORMED: Final[dict[str, tuple[Callable[[Path, Path], Path], frozenset[str]]]]
     ),
     "one_frame": (_with("-frames:v", "1", *_X264), frozenset({"ok"})),
     "tiny_16x16": (_with("-vf", "scale=16:16", *_X264), frozenset({"no_face"})),
-    "huge_8k": (_with("-frames:v", "2", "-vf", "scale=7680:4320", *_X264), GOOD),
+    "huge_8k": (_with("-frames:v", "1", "-vf", "scale=7680:4320", *_X264), GOOD),
     "yuv444": (_with(*_X264, "-pix_fmt", "yuv444p"), frozenset({"ok"})),
     "ten_bits": (_with(*_X264, "-pix_fmt", "yuv420p10le"), frozenset({"ok"})),
     "variable_rate": (

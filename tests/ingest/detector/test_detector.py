@@ -103,7 +103,7 @@ def mixed() -> list[Image]:
     return [two, np.full((360, 640, 3), 90, np.uint8), one, noise, np.ascontiguousarray(two[:, :401]), one[:79]]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.permutations(range(6)), st.integers(1, 6))
 def test_frames_together_are_frames_alone(detector: Detector, order: list[int], size: int) -> None:
     images = [mixed()[place] for place in order]

@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 from semblance import manifests
+from semblance.ingest.run import dask
 from semblance.manifests import schema
 from tests.conftest import BIN, HANG, Run
 
@@ -95,7 +96,7 @@ def test_every_column_is_filled_or_known_to_be_empty(built: Path) -> None:
         assert nulls == known
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_determinism_for_any_number_of_workers(
     built: Path, demo: Path, recipe: tuple[str, ...], run: Run, tmp_path: Path, workers: int
 ) -> None:
@@ -171,7 +172,7 @@ def test_resume(
     assert ("was building it and died" in status) == (how is signal.SIGKILL)
     kept = {file: file.stat().st_mtime_ns for file in out.glob("receipts/*.json")}
     assert kept
-    build(run, demo, out, "--workers", 2, *recipe)
+    build(run, demo, out, "--workers", 1, *recipe)
     assert content(out) == content(built)
     assert all(file.stat().st_mtime_ns == when for file, when in kept.items())  # what was done is not done again
 
@@ -198,8 +199,9 @@ def test_another_recipe_or_input_is_refused(
     assert content(built) == before
 
 
-def test_bad_words_get_one_sentence(demo: Path, run: Run, tmp_path: Path) -> None:
+def test_bad_words_get_one_sentence(demo: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing half-written, exit 2 for what cannot be asked, 1 for what is not there."""
+    monkeypatch.setattr(dask, "_ATTACH", 0.5)  # nobody comes to that port in 15 s either
     out = tmp_path / "out"
     for more, code, words in (
         (("--set", "gates.blurr=1"), 2, "unknown key 'gates.blurr'"),

@@ -53,7 +53,7 @@ def test_a_plan_frame_has_the_columns_and_types_of_the_plan_and_comes_back() -> 
     assert splits.plan_frame([]).columns == schema.PLAN.names
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(collections(), SHARES, st.integers(0, 5), st.randoms(use_true_random=False))
 def test_no_family_on_two_sides_in_any_order(
     videos: list[Video], shares: tuple[float, float, float], seed: int, chance: random.Random

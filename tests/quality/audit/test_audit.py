@@ -54,7 +54,7 @@ def planted(demo: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> P
     (root / "table.csv").write_text(TABLE)
     options = ("source.table=table.csv", "split.protocol=official", "sampling.n=8")
     settings = [word for option in options for word in ("--set", option)]
-    run("ingest", "build", "--dataset", "folder", "--root", root, "--out", out, "--workers", 2, *settings)
+    run("ingest", "build", "--dataset", "folder", "--root", root, "--out", out, "--workers", 1, *settings)
     return out
 
 
