@@ -18,9 +18,9 @@ STEPS = 20
 def main(out: str = "out/demo-dfdc") -> None:
     """Train on the train split and print the loss of every step."""
     torch.manual_seed(0)
-    chosen = semblance.select([out], "train")
-    loader = semblance.Loader(chosen, batch=8, workers=0, size=112)
-    print(f"{chosen.counts}; {len(loader)} batches per epoch")
+    selection = semblance.select([out], "train")
+    loader = semblance.Loader(selection, batch=8, workers=0, size=112)
+    print(f"{selection.counts}; {len(loader)} batches per epoch")
 
     network = nn.Sequential(
         nn.Conv2d(3, 16, 5, stride=4), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU(),

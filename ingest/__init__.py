@@ -1,1 +1,1 @@
-"""The producer: from collections of videos to committed shards."""
+"""Ingestion: from collections of videos to committed shards."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from semblance.ingest import console as terminal
+from semblance.ingest import console
 from semblance.manifests.console import friendly, plain
+from semblance.manifests.datasets import DATASETS
 from semblance.manifests.errors import SemblanceError
 
 if TYPE_CHECKING:
@@ -29,18 +30,21 @@ Dataset = Annotated[
     str,
     typer.Option(
         "--dataset",
-        help="Which dataset's layout: dfdc, dfdc-preview, ffpp, celebdf, wilddeepfake, or folder for your own.",
+        help=f"Layout of the dataset: {', '.join(sorted(DATASETS))}; folder is for your own videos.",
     ),
 ]
 Root = Annotated[
     str | None, typer.Option("--root", help="Folder or s3:// prefix of the videos. Default: data/<dataset>.")
 ]
-Out = Annotated[str | None, typer.Option("--out", help="Folder or s3:// prefix of the build. Default: out/<dataset>.")]
+Out = Annotated[str | None, typer.Option("--out", help="Build folder or s3:// prefix. Default: out/<dataset>.")]
 RecipeName = Annotated[
-    str, typer.Option("--recipe", help="plan, deepfakebench, selim, or a YAML or JSON file. Decides what comes out.")
+    str,
+    typer.Option(
+        "--recipe", help="plan, deepfakebench, selim, or a YAML or JSON file. It decides the content of the build."
+    ),
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="Lay key=value over the recipe, e.g. --set sampling.n=16.")
+    list[str] | None, typer.Option("--set", help="Override a key of the recipe, e.g. --set sampling.n=16.")
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="Plan only the first N videos: short for --set limit=N.")]
 
@@ -48,22 +52,22 @@ Limit = Annotated[int | None, typer.Option("--limit", help="Plan only the first 
 @app.command()
 @friendly
 def demo(
-    dataset: Annotated[str, typer.Option("--dataset", help="Which layout to write: dfdc.")] = "dfdc",
-    to: Annotated[str | None, typer.Option("--to", help="Folder to write. Default: data/demo/<dataset>.")] = None,
+    dataset: Annotated[str, typer.Option("--dataset", help="Layout to write: dfdc.")] = "dfdc",
+    to: Annotated[str | None, typer.Option("--to", help="Output folder. Default: data/demo/<dataset>.")] = None,
 ) -> None:
-    """Write a small synthetic collection in a dataset's true layout, offline."""
+    """Write a small synthetic collection in the layout of a dataset; needs no network."""
     from semblance.ingest.demo.dataset import write
     from semblance.manifests.errors import UsageError
 
     if dataset != "dfdc":
-        raise UsageError(f"There is no demo of {plain(dataset)!r}; the demo knows dfdc.")
+        raise UsageError(f"No demo for dataset {plain(dataset)!r}; the only one is dfdc.")
     folder = to or f"data/demo/{dataset}"
-    console = terminal.console()
-    with terminal.spinner(console, "writing the synthetic collection"):
-        made = write(folder)
-    verb = "holds" if not made.written else "now holds"
-    console.print(
-        f"{plain(folder)} {verb} a SYNTHETIC collection: {made.originals} originals, {made.fakes} fakes. "
+    terminal = console.console()
+    with console.spinner(terminal, "writing the synthetic collection"):
+        collection = write(folder)
+    verb = "now holds" if collection.written else "already holds"
+    terminal.print(
+        f"{plain(folder)} {verb} a SYNTHETIC collection: {collection.originals} originals, {collection.fakes} fakes. "
         f"Build it with: ingest build --dataset {dataset} --root {plain(folder)} --recipe {plain(folder)}/recipe.yaml",
         markup=False,
         highlight=False,
@@ -79,30 +83,32 @@ def plan(
     recipe: RecipeName = "plan",
     settings: Settings = None,
     limit: Limit = None,
-    to: Annotated[str | None, typer.Option("--to", help="Write the plan's table to this Parquet file.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Also write the plan to this Parquet file.")] = None,
 ) -> None:
-    """Print what is there, how it would be split and sharded, and what does not fit.
+    """Show the videos that were found, their splits and shards, and what does not fit.
 
-    No video is opened, unless the recipe says temporal.probe.
+    No video is opened unless the recipe sets temporal.probe.
     """
-    made = _plan(dataset, root, recipe, settings, limit)
-    console = terminal.console()
-    for table in terminal.plan_tables(made):
-        console.print(table)
-    for sentence, count in made.discovery.facts:
-        terminal.say(f"{sentence}: {count}", console)
-    for sentence in (*made.split_facts, made.source.identity_note):
-        terminal.say(sentence, console)
-    terminal.show_findings(console, made)
+    planned = _plan(dataset, root, recipe, settings, limit)
+    terminal = console.console()
+    for table in console.plan_tables(planned):
+        terminal.print(table)
+    for sentence, count in planned.discovery.facts:
+        console.show_line(f"{sentence}: {count}", terminal)
+    for sentence in (*planned.split_facts, planned.source.info.identity_note):
+        console.show_line(sentence, terminal)
+    console.show_findings(terminal, planned)
     if to is not None:
         from semblance.ingest.plan import plan_rows
         from semblance.manifests.tables import write_rows
 
-        write_rows(to, plan_rows(made.videos), "plan")
-        terminal.say(f"{to} holds the plan, a row a video; `quality audit --plan {to}` looks for leaks in it.", console)
-    shards = made.by_shard()
-    console.print(
-        f"{len(made.videos)} videos, {len(shards)} shards, fingerprint {made.fingerprint[:16]}", highlight=False
+        write_rows(to, plan_rows(planned.videos), "plan")
+        console.show_line(
+            f"{to} holds the plan, one row per video; `quality audit --plan {to}` checks it for leaks.", terminal
+        )
+    shards = planned.by_shard()
+    terminal.print(
+        f"{len(planned.videos)} videos, {len(shards)} shards, fingerprint {planned.fingerprint[:16]}", highlight=False
     )
 
 
@@ -116,62 +122,65 @@ def build(
     settings: Settings = None,
     limit: Limit = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Local worker processes. Default: one a core.")
+        int | None, typer.Option("--workers", min=1, help="Local worker processes. Default: one per core.")
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Use a running Dask cluster, e.g. tcp://host:8786.")
     ] = None,
     max_failures: Annotated[
-        float, typer.Option("--max-failures", min=0, max=1, help="Share of videos that may fail before exit code 3.")
+        float,
+        typer.Option("--max-failures", min=0, max=1, help="Exit with code 3 if a larger share of the videos fails."),
     ] = 0.01,
     max_failures_in_a_row: Annotated[
-        int, typer.Option("--max-failures-in-a-row", min=0, help="Stop after so many failures in a row; 0: never.")
+        int, typer.Option("--max-failures-in-a-row", min=0, help="Stop after this many failures in a row; 0: never.")
     ] = 100,
     retry: Annotated[
         str | None,
-        typer.Option("--retry", help="failed: those videos once more; damaged: shards whose bytes have changed."),
+        typer.Option(
+            "--retry", help="failed: process failed videos again; damaged: rebuild shards whose bytes have changed."
+        ),
     ] = None,
-    log: Annotated[str | None, typer.Option("--log", help="Add to this file, one JSON object an event.")] = None,
+    log: Annotated[str | None, typer.Option("--log", help="Append to this file, one JSON object per line.")] = None,
 ) -> None:
-    """Build shards, manifests and receipts; run again after an interruption, it goes on where it was."""
+    """Build shards, manifests and receipts; run the same command again to resume an interrupted build."""
     from semblance.ingest.run import describe
     from semblance.manifests.errors import UsageError
 
     if retry is not None and retry not in ("failed", "damaged"):
         raise UsageError(f"--retry takes failed or damaged, not {plain(retry)!r}.")
     out = out or f"out/{dataset}"
-    console = terminal.console()
-    made = _plan(dataset, root, recipe, settings, limit)
-    terminal.show_findings(console, made)
-    built = _build(made, out, console, log, workers, scheduler, cast(Any, retry), max_failures_in_a_row or None)
+    terminal = console.console()
+    planned = _plan(dataset, root, recipe, settings, limit)
+    console.show_findings(terminal, planned)
+    built = _build(planned, out, terminal, log, workers, scheduler, cast(Any, retry), max_failures_in_a_row or None)
     if not built.worked:
-        terminal.say(f"{out} is finished already; nothing to do.", console)
-    console.print(terminal.summary_table(out))
-    terminal.show_empty_shards(console, out)
-    terminal.show_masks(console, out, built.description["counts"].get("masks"))
+        console.show_line(f"{out} is already finished; nothing to do.", terminal)
+    terminal.print(console.summary_table(out))
+    console.show_empty_shards(terminal, out)
+    console.show_masks(terminal, out, built.description["counts"].get("masks"))
     failed, videos = describe.failures(built.description), built.description["counts"]["videos"]
-    terminal.show_next_steps(console, out)
+    console.show_next_steps(terminal, out)
     if failed:
-        terminal.show_failures(console, out)
+        console.show_failures(terminal, out)
     if failed > max_failures * videos:
-        terminal.say(
-            f"{failed} of {videos} videos failed, over the budget of {max_failures:.1%}: their rows in "
-            f"{plain(out)} say why; everything else is complete."
+        console.show_line(
+            f"{failed} of {videos} videos failed, more than --max-failures {max_failures:.1%} allows; column error of "
+            f"the videos table in {plain(out)} says why. Everything else is complete."
         )
         raise SystemExit(3)
 
 
 def _build(
-    made: Plan,
+    planned: Plan,
     out: str,
-    console: Console,
+    terminal: Console,
     log: str | None,
     workers: int | None,
     scheduler: str | None,
     retry: Literal["failed", "damaged"] | None,
     in_a_row: int | None,
 ) -> Built:
-    """Build with a bar or lines on the screen and, where one is asked for, a log; a defect gets one sentence."""
+    """Build with a progress display and an optional log; an unexpected error becomes one sentence."""
     import traceback
 
     from semblance.ingest.run.build import build as run_build
@@ -183,52 +192,56 @@ def _build(
         if log is not None:
             build_folder.refuse_inside(out, log, flag="--log")
         journal = stack.enter_context(Journal(log))
-        journal.say("build", out=out, root=made.root, dataset=made.source.name, fingerprint=made.fingerprint)
-        observer = ObserverGroup([stack.enter_context(Watcher(console)), journal])
+        journal.log("build", out=out, root=planned.root, dataset=planned.source.name, fingerprint=planned.fingerprint)
+        observer = ObserverGroup([stack.enter_context(Watcher(terminal)), journal])
         try:
-            built = run_build(made, out, observer, workers=workers, scheduler=scheduler, again=retry, in_a_row=in_a_row)
+            built = run_build(
+                planned, out, observer, workers=workers, scheduler=scheduler, again=retry, in_a_row=in_a_row
+            )
         except KeyboardInterrupt:
-            journal.say("interrupted", level=logging.WARNING)
-            terminal.say(f"Interrupted. What is sealed in {plain(out)} is kept; run the same command again to go on.")
+            journal.log("interrupted", level=logging.WARNING)
+            console.show_line(
+                f"Interrupted. Sealed shards in {plain(out)} are kept; run the same command again to resume."
+            )
             raise SystemExit(130) from None
         except SemblanceError as error:
-            journal.say("stopped", level=logging.ERROR, error=str(error))
+            journal.log("stopped", level=logging.ERROR, error=str(error))
             raise
         except Exception as error:
-            journal.say("defect", level=logging.CRITICAL, traceback=traceback.format_exc())
+            journal.log("defect", level=logging.CRITICAL, traceback=traceback.format_exc())
             where = log or keep_traceback(traceback.format_exc())
             raise SemblanceError(
-                f"A defect of Semblance stopped the build; its traceback is in {where}; please report it."
+                f"A bug in Semblance stopped the build; its traceback is in {where}; please report it."
             ) from error
-        journal.say("finished", shards_written=built.worked, counts=built.description["counts"]["statuses"])
+        journal.log("finished", shards_written=built.worked, counts=built.description["counts"]["statuses"])
     return built
 
 
 @app.command()
 @friendly
-def status(out: Annotated[str, typer.Argument(help="The --out of a build.")]) -> None:
-    """Tell what is done, failed and left, from the receipts; also while a build runs."""
+def status(out: Annotated[str, typer.Argument(help="Build folder.")]) -> None:
+    """Show what is done, failed and remaining, from the receipts; also while a build runs."""
     from semblance.ingest.run.status import read
 
-    console = terminal.console()
+    terminal = console.console()
     for line in read(out).lines():
-        terminal.say(terminal.shortened(line, terminal.LINE), console)
+        console.show_line(console.shortened(line, console.LINE), terminal)
 
 
 @app.command()
 @friendly
 def doctor() -> None:
-    """Look at this machine: versions, decoders, OpenCV packages, cores, memory, what is missing."""
+    """Check this machine: versions, decoders, OpenCV packages, weights, cores, memory, disk, GPU."""
     from rich.table import Table
 
     from semblance.ingest.doctor import examine
 
     table = Table(show_header=False)
-    found = examine()
-    for line in found:
-        table.add_row("ok" if line.good else "MEND", line.what, line.value, "" if line.good else line.remedy)
-    terminal.console().print(table)
-    if not all(line.good for line in found):
+    checks = examine()
+    for check in checks:
+        table.add_row("ok" if check.good else "FIX", check.what, check.value, "" if check.good else check.remedy)
+    console.console().print(table)
+    if not all(check.good for check in checks):
         raise SystemExit(1)
 
 

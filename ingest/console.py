@@ -1,10 +1,11 @@
-"""What the ingest commands print: tables, warnings and sentences."""
+"""Output of the ingest commands: tables, warnings and sentences."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from semblance.manifests.console import plain
@@ -16,80 +17,81 @@ if TYPE_CHECKING:
 
     from semblance.ingest.plan import Plan
 
-LINE: Final = 600  # characters of a printed warning: names may have thousands
+LINE: Final = 600  # characters of a printed line: names may have thousands
 
 
-def plan_tables(made: Plan) -> list[Table]:
-    from collections import Counter
+def plan_tables(plan: Plan) -> list[Table]:
+    """Tables of the videos: share of the full dataset (if its size is known), by part, by split."""
+    coverage = [_coverage_table(plan)] if plan.discovery.coverage else []
+    return [*coverage, _parts_table(plan), _splits_table(plan)]
 
-    from rich.table import Table
 
-    tables = []
-    if made.discovery.coverage:
-        against = Table(title=f"{made.source.name}: found against the full set")
-        for column in ("what", "found", "of"):
-            against.add_column(column, justify="left" if column == "what" else "right")
-        for line in made.discovery.coverage:
-            against.add_row(line.what, str(line.found), str(line.full))
-        tables.append(against)
-    parts = Table(title=_cell(f"{made.source.name} at {made.root}{_marked(made.synthetic)}", 200))
-    for column in ("part", "real", "fake", "unlabelled", "missing"):
-        parts.add_column(column, justify="left" if column == "part" else "right")
+def _coverage_table(plan: Plan) -> Table:
+    table = _table(f"{plan.source.name}: found, of the full dataset", ("what",), ("found", "of"))
+    for coverage in plan.discovery.coverage:
+        table.add_row(coverage.what, str(coverage.found), str(coverage.full))
+    return table
+
+
+def _parts_table(plan: Plan) -> Table:
+    kinds = ("real", "fake", "unlabelled", "missing")
+    title = _cell(f"{plan.source.name} at {plan.root}{_synthetic_mark(plan.synthetic)}", 200)
+    table = _table(title, ("part",), kinds)
     counts: dict[str, Counter[str]] = {}
-    for video in made.videos:
+    for video in plan.videos:
         kind = video.fault or ("fake" if video.label else "real")
         counts.setdefault(video.part or "-", Counter())[kind] += 1
     for part, count in sorted(counts.items()):
-        parts.add_row(_cell(part), *(str(count[kind]) for kind in ("real", "fake", "unlabelled", "missing")))
-    sides = Table(title=f"split: {made.protocol}")
-    for column in ("split", "real", "fake", "families", "shards"):
-        sides.add_column(column, justify="left" if column == "split" else "right")
-    for split, inside in made.by_split().items():
-        sides.add_row(
+        table.add_row(_cell(part), *(str(count[kind]) for kind in kinds))
+    return table
+
+
+def _splits_table(plan: Plan) -> Table:
+    table = _table(f"split: {plan.protocol}", ("split",), ("real", "fake", "families", "shards"))
+    for split, videos in plan.by_split().items():
+        table.add_row(
             split,
-            str(sum(video.label == 0 for video in inside)),
-            str(sum(video.label == 1 for video in inside)),
-            str(len({video.family_id for video in inside})),
-            str(len({video.shard for video in inside})),
+            str(sum(video.label == 0 for video in videos)),
+            str(sum(video.label == 1 for video in videos)),
+            str(len({video.family_id for video in videos})),
+            str(len({video.shard for video in videos})),
         )
-    return [*tables, parts, sides]
+    return table
 
 
-def show_findings(console: Console, made: Plan, most: int = 8) -> None:
-    """What does not fit, counted and named."""
-    odd = [finding for finding in made.discovery.findings if finding.kind not in ("metadata", "other")]
-    faults = [video for video in made.videos if video.fault]
-    if not odd and not faults:
+def show_findings(console: Console, plan: Plan, most: int = 8) -> None:
+    """Warnings about what does not fit: their number and the first ``most``."""
+    findings = [finding for finding in plan.discovery.findings if finding.kind not in ("metadata", "other")]
+    faults = [video for video in plan.videos if video.fault]
+    if not findings and not faults:
         return
-    console.print(f"{len(odd) + len(faults)} warnings (all in manifests/findings.parquet and plan.parquet):")
-    lines = [f"  {finding.kind}: {finding.path}: {finding.reason}" for finding in odd]
+    console.print(f"{len(findings) + len(faults)} warnings (all in manifests/findings.parquet and plan.parquet):")
+    lines = [f"  {finding.kind}: {finding.path}: {finding.reason}" for finding in findings]
     lines += [f"  {video.fault}: {video.path}: {video.fault_note}" for video in faults]
     for line in lines[:most]:
-        console.print(shortened(plain(line), LINE), markup=False, highlight=False, soft_wrap=True)
+        show_line(shortened(plain(line), LINE), console)
     if len(lines) > most:
         console.print(f"  ... and {len(lines) - most} more")
 
 
 def summary_table(out: str) -> Table:
-    from rich.table import Table
-
+    """Videos, faces and crops of a build, by split, label and method."""
     from semblance.ingest.run.describe import by_split_and_method
-    from semblance.manifests.tables import description
+    from semblance.manifests.build_files import description
 
-    table = Table(title=_cell(f"{out}{_marked(description(out).get('synthetic'))}", 200))
-    for column in ("split", "label", "method", "videos", "failed", "faces", "kept", "rejected", "why rejected"):
-        table.add_column(
-            column, justify="right" if column in ("videos", "failed", "faces", "kept", "rejected") else "left"
-        )
+    counts = ("videos", "failed", "faces", "kept", "rejected")
+    title = _cell(f"{out}{_synthetic_mark(description(out).get('synthetic'))}", 200)
+    table = _table(title, ("split", "label", "method"), counts)
+    table.add_column("why rejected")
     labels = {0: "real", 1: "fake", None: "unknown"}
     for row in by_split_and_method(out).iter_rows(named=True):
-        numbers = (str(row[name]) for name in ("videos", "failed", "faces", "kept", "rejected"))
+        numbers = (str(row[name]) for name in counts)
         table.add_row(row["split"], labels[row["label"]], _cell(row["method"] or "-"), *numbers, row["why"] or "")
     return table
 
 
 def show_empty_shards(console: Console, out: str) -> None:
-    """Say aloud which planned shards have no sample."""
+    """Name the planned shards without samples."""
     from semblance.manifests import scan
     from semblance.shards.layout import key_of
 
@@ -97,25 +99,27 @@ def show_empty_shards(console: Console, out: str) -> None:
     written = set(scan(out).select("shard").unique().collect()["shard"])
     if empty := sorted(planned - written):
         names = ", ".join(key_of(shard) for shard in empty)
-        console.print(f"no face was kept in {names}: no tar is written for it", markup=False, highlight=False)
+        console.print(f"no face was kept in {names}: no tar was written", markup=False, highlight=False)
 
 
-def show_masks(console: Console, out: str, counted: dict[str, int] | None, most: int = 3) -> None:
-    """Say aloud how many masks were stored and where some lack; nothing where the recipe wants none."""
+def show_masks(console: Console, out: str, counts: dict[str, int] | None, most: int = 3) -> None:
+    """Report the number of stored masks, and the first videos with missing ones; None: the recipe stores no masks."""
     from semblance.shards.card import mask_notes
 
-    if counted is None:
+    if counts is None:
         return
-    say(f"masks: {counted['stored']} stored beside {counted['fake_crops']} crops of fakes", console)
-    if counted["videos_lacking"]:
-        say(f"{counted['videos_lacking']} videos lack some or all (column mask_note of the videos table):", console)
+    missing = counts["videos_lacking"]
+    show_line(f"masks: {counts['stored']} stored with {counts['fake_crops']} crops of fakes", console)
+    if missing:
+        show_line(f"masks are missing in {missing} videos (column mask_note of the videos table):", console)
     for path, note in mask_notes(out).head(most).iter_rows():
-        say(shortened(f"  {path}: {note}", LINE), console)
-    if counted["videos_lacking"] > most:
-        say(f"  ... and {counted['videos_lacking'] - most} more", console)
+        show_line(shortened(f"  {path}: {note}", LINE), console)
+    if missing > most:
+        show_line(f"  ... and {missing - most} more", console)
 
 
 def show_failures(console: Console, out: str, most: int = 10) -> None:
+    """The number of failed videos, and the first ``most`` with their errors."""
     import polars as pl
 
     from semblance.manifests import scan
@@ -129,30 +133,40 @@ def show_failures(console: Console, out: str, most: int = 10) -> None:
         .collect()
     )
     console.print(f"{failed.height} videos failed:")
-    for status_, path, error in failed.head(most).iter_rows():
-        console.print(
-            shortened(plain(f"  {status_}: {path}: {error}"), LINE), markup=False, highlight=False, soft_wrap=True
-        )
+    for status, path, error in failed.head(most).iter_rows():
+        show_line(shortened(plain(f"  {status}: {path}: {error}"), LINE), console)
     if failed.height > most:
         console.print(f"  ... and {failed.height - most} more")
 
 
 def show_next_steps(console: Console, out: str) -> None:
-    """An example query, and where to look."""
+    """Suggest the commands that inspect a finished build."""
     name = plain(out)
     lines = [
-        "Look further:",
+        "Next steps:",
         f'  manifests query {name} "SELECT split, label, count(*) AS crops, avg(blur) AS blur FROM samples GROUP BY '
         'split, label ORDER BY split, label"',
         f"  shards verify {name} --deep",
         f"  quality sheet {name} --to sheet.png",
-        f"  {name}/CARD.md tells source, terms and known leaks",
+        f"  {name}/CARD.md has the source, terms of use and known leaks",
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _marked(synthetic: object) -> str:
+def _table(title: str | Text, texts: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
+    """An empty table with left-aligned columns ``texts``, then right-aligned columns ``numbers``."""
+    from rich.table import Table
+
+    table = Table(title=title)
+    for name in texts:
+        table.add_column(name)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _synthetic_mark(synthetic: object) -> str:
     return " (SYNTHETIC: nobody in it exists)" if synthetic else ""
 
 
@@ -164,20 +178,24 @@ def _cell(text: str, most: int = 60) -> Text:
 
 
 def shortened(text: str, most: int) -> str:
+    """``text``, cut to ``most`` characters."""
     return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
 def console() -> Console:
+    """The console of stdout; wide where stdout is not a terminal."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else shutil.get_terminal_size((160, 24)).columns)
 
 
 def spinner(console: Console, text: str) -> contextlib.AbstractContextManager[object]:
+    """A spinner with this text on a terminal, nothing elsewhere; use as a context manager."""
     return console.status(text) if console.is_terminal else contextlib.nullcontext()
 
 
-def say(text: str, console: Console | None = None) -> None:
+def show_line(text: str, console: Console | None = None) -> None:
+    """Print a line without markup or control characters, to stderr if no console is given."""
     if console is None:
         print(plain(text), file=sys.stderr)
     else:

@@ -1,4 +1,4 @@
-"""When a video was made, for the split by time: the creation time in its container, or its dataset's release."""
+"""Dates of videos for the temporal split: the creation time in the container, or the release date of the dataset."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from semblance.manifests.splits.protocols import DATED, parse_date
 from semblance.manifests.splits.releases import release_of
 from semblance.quality import video as media
 
-_OPEN: Final = 16  # files opened at once: it is waiting, not work
-# Zero is 1904 in QuickTime's containers and 1970 in others; no camera wrote mp4 before 2000; all bits set is 2040.
+_OPEN_FILES: Final = 16  # at a time: probing waits for storage and needs no CPU
+# Zero means 1904 in QuickTime containers and 1970 in others, all bits set means 2040; no camera wrote mp4 before 2000.
 _YEARS: Final = range(2000, 2040)
 
 
 class TemporalConfig(Config):
-    """Where the split by time takes its dates, for videos of which no table gives one.
+    """Where the temporal split takes its dates from, unless a table gives them.
 
-    ``probe``: the container's creation time; this opens every file. ``releases``: the day on which the dataset or
-    the method was given out. With both, releases are taken where too few creation times are plausible.
+    ``probe``: the creation time in the container, which opens every file. ``releases``: the day on which the dataset
+    or the method was released. With both, releases are used if too few creation times are plausible.
     """
 
     probe: bool = False
@@ -33,17 +33,17 @@ class TemporalConfig(Config):
 
 
 def dated(videos: Sequence[Video], root: str, config: TemporalConfig) -> tuple[Sequence[Video], tuple[str, ...]]:
-    """The videos with dates of one kind, and what to say of them; a table's dates are never mixed with others."""
+    """The videos with dates of a single kind, and sentences about their origin; dates of a table are never mixed."""
     if not (config.probe or config.releases):
         return videos, ()
     if any(video.date for video in videos):
-        return videos, ("dates: the table's; temporal.probe and temporal.releases are not used",)
+        return videos, ("dates: from the table; temporal.probe and temporal.releases are not used",)
     facts = []
     if config.probe:
-        found, fact = _probed(videos, root)
+        times, fact = _probed(videos, root)
         facts.append(fact)
-        if found:
-            return [replace(video, date=found.get(video.video_id)) for video in videos], tuple(facts)
+        if times:
+            return [replace(video, date=times.get(video.video_id)) for video in videos], tuple(facts)
     if config.releases:
         videos, sources = _released(videos)
         facts += sources
@@ -51,30 +51,31 @@ def dated(videos: Sequence[Video], root: str, config: TemporalConfig) -> tuple[S
 
 
 def plausible(text: str | None) -> datetime | None:
-    """The time, None where there is none or a clock that nobody set wrote it."""
-    when = parse_date(text)
-    return when if when is not None and when.year in _YEARS else None
+    """The time in ``text``; None if there is none, or if it is the default of a clock that was never set."""
+    date = parse_date(text)
+    return date if date is not None and date.year in _YEARS else None
 
 
 def _probed(videos: Sequence[Video], root: str) -> tuple[dict[str, str], str]:
-    """Video -> creation time, and a sentence; nothing where less than 95 % of the videos have a plausible one.
+    """Creation time by video id, and a sentence; empty if less than 95 % of the videos have a plausible one.
 
-    A time that more than half of them share is the stamp of whoever converted them, and not plausible either.
+    A time shared by more than half of the videos comes from their conversion and is not used either.
     """
-    there = [video for video in videos if video.fault is None]
-    with ThreadPoolExecutor(_OPEN) as pool:
-        times = pool.map(lambda video: _created(storage.join(root, video.path)), there)
-        read = {video.video_id: text for video, text in zip(there, times, strict=True) if text and plausible(text)}
-    text, most = max(Counter(read.values()).items(), key=lambda item: item[1], default=("", 0))
-    what = f"plausible creation times are in {len(read)} of {len(there)} containers"
-    if 2 * most > len(there) and len(there) > 1:
+    files = [video for video in videos if video.fault is None]
+    with ThreadPoolExecutor(_OPEN_FILES) as pool:
+        times = pool.map(lambda video: _created(storage.join(root, video.path)), files)
+        read = {video.video_id: text for video, text in zip(files, times, strict=True) if text and plausible(text)}
+    common, count = max(Counter(read.values()).items(), key=lambda item: item[1], default=("", 0))
+    if 2 * count > len(files) and len(files) > 1:
         return (
             {},
-            f"dates: {most} of {len(there)} containers were created at {text}, which is a converter's stamp: not used",
+            f"dates: {count} of {len(files)} containers share the creation time {common}, probably of a conversion: "
+            "not used",
         )
-    if not read or len(read) < DATED * len(there):
-        return {}, f"dates: {what}, and {DATED:.0%} are needed: not used"
-    return read, f"dates: {what}; they tell the last conversion, which may be later than the recording"
+    share = f"{len(read)} of {len(files)} containers have a plausible creation time"
+    if not read or len(read) < DATED * len(files):
+        return {}, f"dates: {share}, but {DATED:.0%} are needed: not used"
+    return read, f"dates: {share}; it is that of the last conversion, which may be later than the recording"
 
 
 def _created(url: str) -> str | None:
@@ -87,5 +88,8 @@ def _created(url: str) -> str | None:
 def _released(videos: Sequence[Video]) -> tuple[list[Video], list[str]]:
     releases = [release_of(video.dataset, video.part, video.method) for video in videos]
     sources = sorted({(release.date, release.source) for release in releases if release is not None})
-    facts = [f"dates: released {date} ({source})" for date, source in sources] or ["dates: no release is known"]
-    return [replace(video, date=one.date if one else None) for video, one in zip(videos, releases, strict=True)], facts
+    facts = [f"dates: released {date} ({source})" for date, source in sources] or ["dates: no release date is known"]
+    dated_videos = [
+        replace(video, date=release.date if release else None) for video, release in zip(videos, releases, strict=True)
+    ]
+    return dated_videos, facts

@@ -1,4 +1,4 @@
-"""What this machine has and lacks for a build."""
+"""Checks of this machine before a build: packages, decoders, weights, memory, disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CV2: Final = ("opencv-python", "opencv-python-headless", "opencv-contrib-python
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One line of the doctor: ``good`` is False where something must be mended."""
+    """One line of the doctor: ``good`` is False if something must be fixed, and ``remedy`` says how."""
 
     what: str
     value: str
@@ -32,49 +32,49 @@ class Check:
 
 
 def examine(folder: str = ".") -> list[Check]:
-    """Everything worth knowing before a build into ``folder``."""
-    found = [Check(what=name, value=version, good=version != "absent") for name, version in versions().items()]
-    found += [_decoders(), _cv2_packages(), _weights(), _cuda()]
+    """All checks before a build into ``folder``."""
+    checks = [Check(what=name, value=version, good=version != "absent") for name, version in versions().items()]
+    checks += [_decoders(), _cv2_packages(), _weights(), _cuda()]
     memory = psutil.virtual_memory()
     free = shutil.disk_usage(folder).free / 2**30
-    found.append(Check(what="cores", value=str(len(os.sched_getaffinity(0)))))
-    found.append(
+    checks.append(Check(what="cores", value=str(len(os.sched_getaffinity(0)))))
+    checks.append(
         Check(
             what="memory",
             value=f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
             good=memory.available > 2 * 2**30,
-            remedy="a worker needs about 2 GiB: run fewer with --workers",
+            remedy="a worker needs about 2 GiB: lower --workers",
         )
     )
-    found.append(
+    checks.append(
         Check(
             what="disk",
             value=f"{free:.1f} GiB free here",
             good=free > _NEEDED_FREE_GIB,
-            remedy=f"less than {_NEEDED_FREE_GIB:g} GiB is little for a build",
+            remedy=f"free some space: a build needs at least {_NEEDED_FREE_GIB:g} GiB",
         )
     )
-    found.append(Check(what="platform", value=platform.platform()))
-    return found
+    checks.append(Check(what="platform", value=platform.platform()))
+    return checks
 
 
 def _decoders() -> Check:
-    there = video.available()
+    installed = video.available()
     return Check(
         what="decoders",
-        value=", ".join(there) + f" (default {video.DEFAULT_DECODER})",
-        good=len(there) == 2,
-        remedy="with one decoder alone, a file that it cannot read gets no second try",
+        value=", ".join(installed) + f" (default {video.DEFAULT_DECODER})",
+        good=len(installed) == 2,
+        remedy="install the missing decoder: it is the fallback for files that the other cannot read",
     )
 
 
 def _cv2_packages() -> Check:
-    there = [name for name in _CV2 if _installed(name)]
+    installed = [name for name in _CV2 if _installed(name)]
     return Check(
         what="OpenCV packages",
-        value=", ".join(there) or "none",
-        good=len(there) == 1,
-        remedy="several OpenCV wheels overwrite each other's files: uninstall all, then install opencv-python-headless",
+        value=", ".join(installed) or "none",
+        good=len(installed) == 1,
+        remedy="OpenCV wheels overwrite each other's files: uninstall all, then install opencv-python-headless",
     )
 
 
@@ -88,11 +88,11 @@ def _weights() -> Check:
 
 def _cuda() -> Check:
     if importlib.util.find_spec("torch") is None:
-        return Check(what="CUDA", value="torch is not installed", good=False, remedy="install semblance again")
-    import torch  # seconds to load: only here
+        return Check(what="CUDA", value="torch is not installed", good=False, remedy="reinstall semblance")
+    import torch  # takes seconds to load
 
-    there = torch.cuda.is_available()
-    return Check(what="CUDA", value=torch.cuda.get_device_name() if there else "no GPU (detection runs on the CPU)")
+    gpu = torch.cuda.is_available()
+    return Check(what="CUDA", value=torch.cuda.get_device_name() if gpu else "no GPU (detection runs on the CPU)")
 
 
 def _installed(package: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a video may cost: seconds, memory, and the size that a file may claim."""
+"""Limits for one video: seconds, memory, and the size that a file may declare."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from semblance.quality.video import Bounds
 
 
 class LimitsConfig(Config):
-    """What one video may be and cost.
+    """The largest video that is accepted, and the resources that it may use.
 
-    CPU seconds, wall seconds and resident memory in MiB end its work where they are passed. ``megapixels`` a frame,
-    ``frames`` and ``hours`` are what the file may claim or have: more is refused before a frame is decoded (8K has
-    33 megapixels). A child that holds ``growth_mib`` more than after its first video is replaced by a new one, since
-    its decoder leaks.
+    A video is stopped when it exceeds its CPU seconds, wall-clock seconds or resident memory in MiB. ``megapixels``
+    per frame, ``frames`` and ``hours`` limit what the file declares or contains: a larger one is refused before any
+    frame is decoded (8K has 33 megapixels). A child process that uses ``growth_mib`` more than after its first video
+    is replaced, since its decoder leaks memory.
     """
 
     cpu_seconds: float = Field(default=900.0, gt=0)
@@ -27,9 +27,9 @@ class LimitsConfig(Config):
 
     @property
     def bounds(self) -> Bounds:
-        """What a file may claim to be."""
+        """The limits that a file is probed with."""
         return Bounds(pixels=int(self.megapixels * 1e6), frames=self.frames, seconds=self.hours * 3600)
 
     def times(self, n: float) -> LimitsConfig:
-        """``n`` times the seconds, the same memory."""
+        """These limits with ``n`` times the seconds and the same memory."""
         return self.model_copy(update={"cpu_seconds": self.cpu_seconds * n, "wall_seconds": self.wall_seconds * n})

@@ -1,12 +1,10 @@
-"""From a folder to a plan: what is there, which side it stands on, which shard it goes to; no pixel is read."""
+"""From a folder to a plan: the videos, their splits and their shards; no pixel is read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-
-import polars as pl
 
 from semblance.ingest import dates
 from semblance.ingest.detector.door import weights
@@ -17,31 +15,32 @@ from semblance.manifests import schema, splits, storage
 from semblance.manifests.config import canonical_json, fingerprint
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import SourceFinding, Video, digest
+from semblance.manifests.user_tables import read_user_table
 from semblance.shards import plan as shard_plan
 
-_REFERENCE_SIDE: Final = 224  # px: the crop size that ShardConfig.bytes_per_crop speaks of
+_REFERENCE_SIDE: Final = 224  # px: the crop size that ShardConfig.bytes_per_crop refers to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All that a build will do, fixed before it starts and independent of who does it."""
+    """Everything that a build will do, fixed before it starts and independent of workers and machine."""
 
     root: str
     source: Source
     recipe: Recipe
     discovery: Discovery
     videos: tuple[Video, ...]  # in the build's order
-    inputs: tuple[storage.Stat, ...]  # every file that the plan was made from
+    inputs: tuple[storage.Stat, ...]  # every file that the plan is based on
     listed: dict[str, tuple[int, ...]]  # sampling.mode "list": indices by video
-    protocol: str  # the split that is laid out
-    said: splits.ProtocolNotes  # what the protocols promise, lose and lack
+    protocol: str  # the active split
+    notes: splits.ProtocolNotes  # what the protocols guarantee, lose and cannot do
     dated: tuple[str, ...]  # where the videos' dates come from
-    synthetic: bool  # made by `ingest demo`: said wherever the collection shows
+    synthetic: bool  # made by `ingest demo`, and labelled so wherever the collection appears
 
     @property
     def split_facts(self) -> tuple[str, ...]:
-        """What to say of the protocol that is laid out, and of the others."""
-        return (*self.dated, *self.said.lines(self.protocol))
+        """Sentences about the dates, the active protocol and the others."""
+        return (*self.dated, *self.notes.lines(self.protocol))
 
     @property
     def findings(self) -> tuple[SourceFinding, ...]:
@@ -54,7 +53,7 @@ class Plan:
 
     @property
     def parts(self) -> dict[str, Any]:
-        """What the fingerprint covers."""
+        """The values that the fingerprint covers."""
         return {
             "dataset": self.source.name,
             "schema": schema.VERSION,
@@ -78,56 +77,55 @@ class Plan:
         return shards
 
     def by_split(self) -> dict[str, list[Video]]:
-        """Side -> its videos, in the build's order."""
-        sides: dict[str, list[Video]] = {}
+        """Split -> its videos, in the build's order."""
+        by_split: dict[str, list[Video]] = {}
         for video in self.videos:
-            sides.setdefault(video.split or "unassigned", []).append(video)
-        return sides
+            by_split.setdefault(video.split or "unassigned", []).append(video)
+        return by_split
 
     def original_of(self) -> dict[str, Video]:
-        """Fake's video_id -> its original: the real of the same family and compression, if it can be decoded."""
+        """Fake's video_id -> its original: the real video of the same family and compression, if it is usable."""
         reals = {
             (video.family_id, video.compression): video
             for video in self.videos
             if video.label == 0 and video.fault is None
         }
-        found = (
-            (video.video_id, reals.get((video.family_id, video.compression)))
+        return {
+            video.video_id: reals[key]
             for video in self.videos
-            if video.label == 1
-        )
-        return {video_id: original for video_id, original in found if original is not None}
+            if video.label == 1 and (key := (video.family_id, video.compression)) in reals
+        }
 
 
 def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
-    """Discover, split and lay out the dataset below ``root``, by the default recipe where none is given.
+    """Discover the dataset below ``root``, assign splits and shards; ``recipe`` defaults to the default recipe.
 
-    Raises SemblanceError where nothing usable is there, UsageError for an unknown dataset, and where packed pictures
-    shall be encoded as a video.
+    Raises SemblanceError if ``root`` has nothing usable, UsageError for an unknown dataset, and for
+    ``recompress.crf`` with a dataset that is packed as pictures.
     """
     reader = source(dataset)
     recipe = recipe or Recipe()
     if recipe.split.fractions is None:
-        split = recipe.split.model_copy(update={"fractions": reader.fractions})
+        split = recipe.split.model_copy(update={"fractions": reader.info.fractions})
         recipe = recipe.model_copy(update={"split": split})
     files = storage.walk(root)
     if not files and not storage.exists(root):
-        raise SemblanceError(f"{root} does not exist; name the folder of the dataset with --root.")
+        raise SemblanceError(f"{root} does not exist; pass the folder of the dataset with --root.")
     if not files:
-        raise SemblanceError(f"There are no files at {root}; name the folder of the dataset with --root.")
+        raise SemblanceError(f"{root} has no files; pass the folder of the dataset with --root.")
     discovery = reader.discover(root, files, recipe.source)
-    if recipe.recompress.crf is not None and (packed := [one.path for one in discovery.videos if one.member]):
+    if recipe.recompress.crf is not None and (packed := [video.path for video in discovery.videos if video.member]):
         raise UsageError(
-            f"recompress.crf encodes whole videos, and {packed[0]} at {root} holds pictures that are none; "
-            "leave it out for this dataset."
+            f"recompress.crf encodes videos, but {packed[0]} at {root} contains pictures; "
+            "do not set it for this dataset."
         )
     videos, dated = dates.dated(_limited(discovery.videos, recipe.limit), root, recipe.temporal)
-    nature = splits.DatasetTraits(
-        basis=discovery.identity_basis or reader.identity_basis,
-        paired=discovery.paired,
-        val_from_train=discovery.val_from_train,
+    traits = splits.DatasetTraits(
+        basis=discovery.identity_basis or reader.info.identity_basis,
+        paired=reader.info.paired,
+        val_from_train=reader.info.val_from_train,
     )
-    assigned = splits.assign(splits.plan_frame(videos), recipe.split, recipe.seed, nature)
+    assigned = splits.assign(splits.plan_frame(videos), recipe.split, recipe.seed, traits)
     crops = recipe.sampling.expected()
     table = shard_plan.assign_shards(
         assigned.table,
@@ -148,7 +146,7 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
         inputs=tuple(stat for stat in files if stat.path in used),
         listed=_listed(recipe.sampling.table, planned),
         protocol=assigned.protocol,
-        said=assigned.said,
+        notes=assigned.notes,
         dated=dated,
         synthetic=any(stat.path == SYNTHETIC for stat in files),
     )
@@ -164,23 +162,16 @@ def _limited(videos: Sequence[Video], limit: int | None) -> Sequence[Video]:
 def _listed(table: str | None, videos: Sequence[Video]) -> dict[str, tuple[int, ...]]:
     if table is None:
         return {}
-    try:
-        with storage.local_copy(table) as path:
-            frame = pl.read_parquet(path) if table.endswith(".parquet") else pl.read_csv(path)
-        rows = frame.select(pl.col("video_id").cast(pl.String), pl.col("frame_index").cast(pl.Int64))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise SemblanceError(
-            f"The frame list {table} cannot be read ({error}); give a CSV or Parquet table with the columns "
-            "video_id and frame_index."
-        ) from error
+    columns: dict[str, type[str] | type[int]] = {"video_id": str, "frame_index": int}
+    rows = read_user_table(table, "The frame list", columns).select(*columns)
     grouped = rows.unique().sort("video_id", "frame_index").group_by("video_id", maintain_order=True).agg("frame_index")
-    wanted = {video_id: tuple(indices) for video_id, indices in grouped.iter_rows()}
-    if unknown := wanted.keys() - {video.video_id for video in videos}:
+    listed = {video_id: tuple(indices) for video_id, indices in grouped.iter_rows()}
+    if unknown := listed.keys() - {video.video_id for video in videos}:
         raise SemblanceError(
-            f"The frame list {table} names {len(unknown)} videos that are not in the plan, the first is "
-            f"{min(unknown)}; ids look like {min(video.video_id for video in videos)}."
+            f"The frame list {table} has {len(unknown)} videos that are not in the plan (first: {min(unknown)}); "
+            f"use ids such as {min(video.video_id for video in videos)}."
         )
-    return wanted
+    return listed
 
 
 def plan_rows(videos: Iterable[Video]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The recipe: everything that decides what comes out, and nothing that only decides how fast."""
+"""The recipe: every setting that decides the content of a build, and none that only decides its speed."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from semblance.shards.plan import ShardConfig
 class Recipe(Config):
     """A complete recipe; its defaults are the training plan's.
 
-    ``masks``: store the dataset's manipulation mask beside each crop, cut by the same geometry with nearest
-    neighbours, where the dataset has one. A mask that lacks, ends early or cannot be read is a false in column
-    ``mask`` and a ``mask_note`` of its video, and changes nothing else. What a mask marks differs by method (in
-    FaceForensics++ Deepfakes' are rectangles, NeuralTextures' come from face tracking).
+    ``masks``: store the dataset's manipulation mask next to each crop, if the dataset has one, cut by the same
+    geometry with nearest neighbours. A mask that is missing, unreadable or too short sets column ``mask`` to false and
+    ``mask_note`` of its video, and changes nothing else. The meaning of a mask differs by method: in FaceForensics++,
+    those of Deepfakes are rectangles and those of NeuralTextures come from face tracking.
     """
 
     name: str = "plan"
     seed: int = 0
-    limit: int | None = Field(default=None, ge=1)  # plan only the first videos, whole families first
+    limit: int | None = Field(default=None, ge=1)  # plan only this many videos, family by family
     faces: Literal["all", "largest"] = "all"
     masks: bool = False
     source: SourceConfig = SourceConfig()
@@ -54,39 +54,39 @@ class Recipe(Config):
     limits: LimitsConfig = LimitsConfig()
 
     @model_validator(mode="after")
-    def _masks_lie_on_exact_frames(self) -> Self:
+    def _masks_need_exact_frames(self) -> Self:
         if self.masks and self.decode.skip != "none":
-            raise ValueError("masks lie on exact frames: masks=true needs decode.skip=none")
+            raise ValueError("masks belong to exact frames: masks=true needs decode.skip=none")
         return self
 
     @property
     def deadline(self) -> LimitsConfig:
-        """What a video may cost: a video that is encoded once more takes up to as long again as one that is not."""
+        """The limits of one video: the seconds are doubled if it is also re-encoded."""
         return self.limits if self.recompress.crf is None else self.limits.times(2)
 
 
-# Geometry and frames of these two are the named pipelines'; their pixels are not, since the detectors differ.
+# The last two reproduce the geometry and frames of the named pipelines; pixels differ, since their detectors do.
 NAMED: Final[dict[str, dict[str, Any]]] = {
     "plan": {},
-    # DeepfakeBench: the largest face of 32 frames, five-point aligned, margin 1.3, 256 px.
+    # DeepfakeBench: the largest face in each of 32 frames, five-point aligned, margin 1.3, 256 px.
     "deepfakebench": {"faces": "largest", "crop": {"kind": "aligned", "margin": 1.3, "size": 256}},
-    # Selim Seferbekov's DFDC solution: every 10th frame, boxes enlarged by a third on each side, 380 px. Crops
-    # here are the squares around those boxes.
+    # Selim Seferbekov's DFDC solution: every 10th frame, boxes enlarged by a third on each side, 380 px. The crops
+    # are the squares around those boxes.
     "selim": {"sampling": {"mode": "every", "k": 10}, "crop": {"margin": 5 / 3, "size": 380}},
 }
 
 
 def load(name_or_file: str, settings: Sequence[str] = (), limit: int | None = None) -> Recipe:
-    """The recipe that a name or a YAML or JSON file gives, with ``key=value`` settings laid over it.
+    """The recipe with this name or from this YAML or JSON file, overridden by ``key=value`` settings.
 
     Raises UsageError for an unknown name, an unreadable file, an unknown key or a value out of range.
     """
-    values = config.lay_over(config.read(NAMED, name_or_file), settings)
+    values = config.apply_settings(config.read(NAMED, name_or_file), settings)
     if limit is not None:
         values["limit"] = limit
     return parse(values, name_or_file)
 
 
 def parse(values: Mapping[str, Any], where: str) -> Recipe:
-    """A validated recipe; raises UsageError with the first fault in one sentence."""
+    """A validated recipe; raises UsageError that names ``where`` and the first invalid key."""
     return config.parse(Recipe, values, where)

@@ -1,4 +1,4 @@
-"""What one sampled frame gave: a face with its crop, measures and verdict, or nothing."""
+"""The result of one sampled frame: a face with its crop, measures and verdict, or no face."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from semblance.manifests.records import Face, Geometry, Image, Mask, Measures, V
 class Seen:
     """One face of one sampled frame with its measures and verdict, or a frame without a face.
 
-    ``image`` is the crop at the recipe's size. ``face`` and ``geometry`` are None where the dataset's authors cut
-    the face out: where it was in its frame is unknown. ``mask`` is cut like the image.
+    ``image`` is the crop at the recipe's size, ``mask`` is cut like it. ``face`` and ``geometry`` are None where the
+    dataset's authors cropped the face, since its position in the frame is unknown.
     """
 
     frame_index: int

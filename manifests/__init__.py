@@ -1,4 +1,4 @@
-"""Rows: the vocabulary, the tables' schemas, storage, splits; no torch, cv2 or dask in here."""
+"""Records, table schemas, storage and splits; imports no torch, cv2 or dask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["scan"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load Polars when ``manifests.scan`` is first used: ``--help`` stays quick."""
+    """Load Polars when ``manifests.scan`` is first used: ``--help`` stays fast."""
     if name == "scan":
         from semblance.manifests.tables import scan
 

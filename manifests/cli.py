@@ -1,4 +1,4 @@
-"""``manifests``: ask the tables of a build."""
+"""``manifests``: query the tables of a build."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 app = typer.Typer(
-    help="Ask the tables of a build.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    help="Query the tables of a build.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
 
 class Format(StrEnum):
-    """How an answer is written."""
+    """Output formats of an answer."""
 
     table = "table"
     csv = "csv"
@@ -31,10 +31,10 @@ class Format(StrEnum):
 @app.command()
 @friendly
 def query(
-    out: Annotated[str, typer.Argument(help="The --out of a build.")],
+    out: Annotated[str, typer.Argument(help="Build folder or s3:// prefix.")],
     sql: Annotated[str, typer.Argument(help="SQL over samples, rejects, videos, flags, plan and findings.")],
-    form: Annotated[Format, typer.Option("--format", help="How the answer is written.")] = Format.table,
-    to: Annotated[str | None, typer.Option("--to", help="File to write instead of the screen.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.table,
+    to: Annotated[str | None, typer.Option("--to", help="Write to this file instead of the terminal.")] = None,
 ) -> None:
     """Run one SQL query (Polars' dialect) and print or save the answer."""
     import polars as pl
@@ -43,7 +43,7 @@ def query(
     from semblance.manifests.tables import scan
 
     if form is Format.parquet and to is None:
-        raise UsageError("Parquet is no text for a screen; name a file with --to.")
+        raise UsageError("Parquet cannot be printed; write it to a file with --to.")
     context = pl.SQLContext({table: scan(out, table) for table in TABLES})  # type: ignore[arg-type]
     try:
         answer = context.execute(sql).collect()
@@ -56,7 +56,7 @@ def query(
 @app.command()
 @friendly
 def schema(
-    table: Annotated[str | None, typer.Argument(help="One table; without it, all of them.")] = None,
+    table: Annotated[str | None, typer.Argument(help="One table. Default: all.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as in docs/schema.md.")] = False,
 ) -> None:
     """List the tables with their columns: type, unit, meaning, and what null means."""
@@ -81,13 +81,13 @@ def schema(
 @app.command("leave-one-out")
 @friendly
 def leave_one_out(
-    out: Annotated[str, typer.Argument(help="The --out of a build, or a table that `ingest plan --to` wrote.")],
+    out: Annotated[str, typer.Argument(help="Build folder, or a table that `ingest plan --to` wrote.")],
     to: Annotated[str | None, typer.Option("--to", help="Parquet or CSV file for the rows.")] = None,
 ) -> None:
-    """Hold out every method in turn: one split a method, a row a method and video.
+    """Hold out every method in turn: one split per method, one row per method and video.
 
     Columns: held_out, video_id, split_method (train, val, test or null), split_note. Join it with samples on
-    video_id, or lay one out with `shards repack OUT --split method --held-out METHOD --to OUT2`.
+    video_id, or make one the active split with `shards repack OUT --split method --held-out METHOD --to OUT2`.
     """
     import polars as pl
     from rich.console import Console
@@ -95,21 +95,22 @@ def leave_one_out(
     from rich.text import Text
 
     from semblance.manifests import splits, tables
+    from semblance.manifests.records import SPLITS, TRAIN_VAL_TEST
 
     plan = tables.read_plan(out)
     methods = splits.methods_of(plan)
     if len(methods) < 2:
-        raise UsageError(f"The fakes of {plain(out)} have {len(methods)} named methods; to leave one out takes two.")
-    each = [splits.hold_out(plan, [name]).with_columns(held_out=pl.lit(name)) for name in methods]
-    rows = pl.concat(each).select("held_out", "video_id", "split_method", "split_note")
+        raise UsageError(f"{plain(out)} has {_counted(len(methods))}; leaving one out needs at least two.")
+    held_out = [splits.hold_out(plan, [name]).with_columns(held_out=pl.lit(name)) for name in methods]
+    rows = pl.concat(held_out).select("held_out", "video_id", "split_method", "split_note")
     table = Table(title="videos (real + fake) with one method held out for test")
-    for column in ("held out", "train", "val", "test", "unassigned"):
+    for column in ("held out", *SPLITS):
         table.add_column(column, justify="left" if column == "held out" else "right")
-    sides = rows.join(plan.select("video_id", "label", "fault"), on="video_id").filter(pl.col("fault").is_null())
+    assigned = rows.join(plan.select("video_id", "label", "fault"), on="video_id").filter(pl.col("fault").is_null())
     for name in methods:
         cells = []
-        for side in ("train", "val", "test", None):
-            labels = sides.filter((pl.col("held_out") == name) & pl.col("split_method").eq_missing(side))["label"]
+        for split in (*TRAIN_VAL_TEST, None):
+            labels = assigned.filter((pl.col("held_out") == name) & pl.col("split_method").eq_missing(split))["label"]
             cells.append(f"{(labels == 0).sum()} + {(labels == 1).sum()}")
         table.add_row(Text(plain(name)), *cells)
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
@@ -120,16 +121,16 @@ def leave_one_out(
 @app.command()
 @friendly
 def temporal(
-    outs: Annotated[list[str], typer.Argument(help="Builds, or tables that `ingest plan --to` wrote.")],
+    outs: Annotated[list[str], typer.Argument(help="Build folders, or tables that `ingest plan --to` wrote.")],
     fractions: Annotated[
         tuple[float, float, float], typer.Option("--fractions", help="Shares of train, val and test.")
     ] = (0.8, 0.1, 0.1),
     to: Annotated[str | None, typer.Option("--to", help="Parquet or CSV file for the rows.")] = None,
 ) -> None:
-    """One split by time over several sets: the oldest in train, the newest in test, no family divided.
+    """One split by time over several datasets: the oldest in train, the newest in test, no family divided.
 
-    Dates are those of the plans or, for a plan that has none, the days on which its dataset and methods were given
-    out, each printed with its source. Columns: dataset, video_id, method, label, date, split_temporal, split_note.
+    Dates are those of the plans. A plan without dates uses the days on which its dataset and methods were released,
+    each printed with its source. Columns: dataset, video_id, method, label, date, split_temporal, split_note.
     """
     import polars as pl
     from rich.console import Console
@@ -145,9 +146,9 @@ def temporal(
     for column in ("dataset", "method", "split_temporal", "videos", "from", "to"):
         table.add_column(column, justify="right" if column == "videos" else "left")
     keys = ["dataset", "method", "split_temporal"]
-    counted = rows.group_by(keys).agg(pl.len(), pl.col("date").min(), pl.col("date").max().alias("last")).sort(keys)
-    for line in counted.iter_rows():
-        table.add_row(*(Text(plain(str("-" if cell is None else cell))) for cell in line))
+    counts = rows.group_by(keys).agg(pl.len(), pl.col("date").min(), pl.col("date").max().alias("last")).sort(keys)
+    for row in counts.iter_rows():
+        table.add_row(*(Text(plain(str("-" if cell is None else cell))) for cell in row))
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     console.print(table)
     for fact in facts:
@@ -164,21 +165,19 @@ def _write(answer: pl.DataFrame, form: Format, to: str | None) -> None:
 
                 with pl.Config(tbl_rows=100, tbl_cols=-1, fmt_str_lengths=60, tbl_width_chars=200):
                     text = f"{answer}\n"
-                _text(
-                    "".join(line if line.endswith("\n") else f"{line}\n" for line in map(plain, text.splitlines())), to
-                )
+                _text("".join(row if row.endswith("\n") else f"{row}\n" for row in map(plain, text.splitlines())), to)
             case Format.csv:
                 _text(answer.write_csv(), to)
             case Format.json:
                 _text(f"{answer.write_json()}\n", to)
             case Format.parquet:
                 answer.write_parquet(to or "")
-    except (OSError, pl_errors()) as error:
-        raise SemblanceError(f"The answer cannot be written as {form} to {to or 'the screen'} ({error}).") from error
+    except (OSError, polars_error()) as error:
+        raise SemblanceError(f"The answer cannot be written as {form} to {to or 'the terminal'} ({error}).") from error
 
 
-def pl_errors() -> type[Exception]:
-    """Polars' base error, e.g. for a list column in a CSV."""
+def polars_error() -> type[Exception]:
+    """Polars' base error, e.g. for a list column in a CSV; imported only when it is needed."""
     import polars as pl
 
     return pl.exceptions.PolarsError
@@ -190,3 +189,7 @@ def _text(text: str, to: str | None) -> None:
     else:
         with open(to, "w", encoding="utf-8") as file:
             file.write(text)
+
+
+def _counted(methods: int) -> str:
+    return "1 named method" if methods == 1 else f"{methods} named methods"

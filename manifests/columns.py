@@ -17,7 +17,7 @@ LABEL: Final = "0 or 1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column. ``unit`` is empty for text, lists and truth values; ``null`` is empty where it is never null."""
+    """One column. ``unit`` is empty for text, lists and booleans; ``null`` is empty if the column is never null."""
 
     name: str
     type: pa.DataType
@@ -31,7 +31,7 @@ def _column(name: str, kind: pa.DataType, meaning: str, null: str = "", unit: st
 
 
 def _measures() -> Iterator[Column]:
-    """A column for each field of ``Measures``."""
+    """One column per field of ``Measures``."""
     types: dict[Any, pa.DataType] = {float | None: REAL, int | None: pa.uint64()}
     hints = get_type_hints(Measures)
     for field in fields(Measures):
@@ -40,16 +40,16 @@ def _measures() -> Iterator[Column]:
 
 _UNPUBLISHED = "not published, or not named by the user's table"
 _NOT_RUN = "the video was not decoded"
-_UNKNOWN = "the container does not say, or the video was not opened"
-_FRAME = "a row of a frame, without a face"
-_CUT = "a row of a frame, or a face that its dataset's authors cut out"
+_UNKNOWN = "not stated by the container, or the video was not opened"
+_FRAME = "a frame without a face"
+_CUT = "a frame without a face, or a face that the dataset's authors cut out"
 
 _SPLIT_MEANINGS: Final = {
     "split": ("part that the video belongs to under the active protocol: train, val, test or unassigned", ""),
     "split_official": ("part as the dataset's authors published it", "not published"),
     "split_family": ("part under protocol family: an original and its fakes stay together", "no label"),
     "split_identity": ("part under protocol identity: known people stay together", "people unknown, or no label"),
-    "split_method": ("part under protocol method: held-out methods are in test alone", "in no part, or no methods"),
+    "split_method": ("part under protocol method: held-out methods are only in test", "in no part, or no methods"),
     "split_temporal": ("part under protocol temporal: the oldest in train, the newest in test", "no dates"),
     "split_note": ("why the video is unassigned, or was moved", "nothing to note"),
 }
@@ -88,20 +88,20 @@ PLACE: Final = (
     _column("tar_bytes", LONG, "size of the picture", unit="bytes"),
 )
 REJECTS_PLACE: Final = tuple(
-    _column(one.name, one.type, one.meaning, "no picture was kept (at most 8 a video and reason)", one.unit)
-    for one in PLACE
+    _column(column.name, column.type, column.meaning, "no picture stored (at most 8 per video and reason)", column.unit)
+    for column in PLACE
 )
 FACE: Final = (
-    _column("frame_index", WHOLE, "place of the frame in its video, from 0", unit="frames"),
-    _column("time_s", DOUBLE, "presentation time of the frame", "unknown, or pictures without time", "s"),
+    _column("frame_index", WHOLE, "index of the frame in its video, from 0", unit="frames"),
+    _column("time_s", DOUBLE, "presentation time of the frame", "unknown, or pictures without times", "s"),
     _column("track", pa.int16(), "number of the face's track in its video, from 0", _FRAME, "tracks"),
     *(
         _column(f"box_{end}", REAL, f"{where} edge of the face box, half-open, in the upright frame", _CUT, "px")
         for end, where in (("x0", "left"), ("y0", "upper"), ("x1", "right"), ("y1", "lower"))
     ),
-    # Ten, or null: pyarrow 25 cannot read a null of fixed size back.
+    # Ten values, or null: pyarrow 25 cannot read back a null of fixed size.
     _column("landmarks", pa.list_(REAL), "x, y of left eye, right eye, nose, left and right mouth corner", _CUT, "px"),
-    _column("confidence", REAL, "the detector's, 0 to 1; a guided face has its original's", _CUT, PURE),
+    _column("confidence", REAL, "confidence of the detector, 0 to 1; the original's for a guided face", _CUT, PURE),
     _column("crop_x0", WHOLE, "left edge of the crop in the upright frame, may be negative", _CUT, "px"),
     _column("crop_y0", WHOLE, "upper edge of the crop in the upright frame, may be negative", _CUT, "px"),
     _column("crop_side", WHOLE, "side of the crop in the upright frame, before it is resized", _CUT, "px"),
@@ -123,15 +123,13 @@ REJECTION: Final = (
     _column("stage", TEXT, "where: decode, detect, gate or limit"),
     _column("reasons", pa.list_(TEXT), "every gate that failed, in the order of the gates"),
     _column("reason", TEXT, "the first of the reasons"),
-    _column(
-        "measured", DOUBLE, "value of the measure that the first reason judges", "the reason has no value", "its own"
-    ),
+    _column("measured", DOUBLE, "value of the measure behind the first reason", "the reason has no value", "its own"),
     _column("limit", DOUBLE, "limit that the value missed", "the reason has no limit", "the measure's"),
 )
 PLANNED: Final = (
     VIDEO_ID,
     _column("path", TEXT, "file, relative to the dataset's root"),
-    _column("member", TEXT, "folder inside the archive path", "the video is a file of its own"),
+    _column("member", TEXT, "folder inside the archive path", "the video is a separate file"),
     DATASET,
     _column("part", TEXT, "part of the dataset, e.g. its folder", "the dataset has no parts"),
     _LABEL,
@@ -151,27 +149,31 @@ OUTCOME: Final = (
     _column("codec", TEXT, "of the video stream, e.g. h264", _UNKNOWN),
     _column("encoder", TEXT, "program that encoded the file", _UNKNOWN),
     _column("bit_rate", LONG, "of the file or stream", _UNKNOWN, "bit/s"),
-    _column("gop", WHOLE, "largest distance of key frames", _UNKNOWN, "frames"),
+    _column("gop", WHOLE, "largest distance between key frames", _UNKNOWN, "frames"),
     _column("created", TEXT, "creation time that the container states, ISO 8601", _UNKNOWN),
-    _column("has_audio", BOOL, "whether the file has a sound track", _UNKNOWN),
+    _column("has_audio", BOOL, "whether the file has an audio track", _UNKNOWN),
     _column("width", WHOLE, "of the upright frame", _UNKNOWN, "px"),
     _column("height", WHOLE, "of the upright frame", _UNKNOWN, "px"),
     _column("rotation", WHOLE, "counter-clockwise turn that makes the frame upright", _UNKNOWN, "degrees"),
     _column("fps", DOUBLE, "mean frame rate", _UNKNOWN, "frames/s"),
     _column("frames_total", WHOLE, "frames in the file, counted from packets", _UNKNOWN, "frames"),
     _column("duration_s", DOUBLE, "length", _UNKNOWN, "s"),
-    _column("frames_sampled", WHOLE, "frames that the recipe's sampling asked for", unit="frames"),
+    _column("frames_sampled", WHOLE, "frames requested by the recipe's sampling", unit="frames"),
     _column("frames_failed", WHOLE, "of those, frames that could not be decoded", unit="frames"),
     _column("faces_seen", WHOLE, "faces found: crops_kept + crops_rejected", unit="faces"),
     _column("crops_kept", WHOLE, "faces that passed every gate", unit="faces"),
-    _column("crops_rejected", WHOLE, "faces that did not", unit="faces"),
-    _column("masks", WHOLE, "samples with a mask", "masks were not asked for, or not decoded", "samples"),
-    _column("mask_note", TEXT, "why masks are missing", "none is missing, or none was asked for"),
-    _column("seconds_decode", DOUBLE, "time spent in probing and decoding", _NOT_RUN, "s"),
+    _column("crops_rejected", WHOLE, "faces that failed at least one gate", unit="faces"),
+    _column("masks", WHOLE, "samples with a mask", "masks were not requested, or not decoded", "samples"),
+    _column("mask_note", TEXT, "why masks are missing", "none is missing, or none was requested"),
+    _column("seconds_decode", DOUBLE, "time for probing and decoding", _NOT_RUN, "s"),
     _column(
-        "seconds_detect", DOUBLE, "time spent in detection and tracking", f"{_NOT_RUN}, or faces came cut out", "s"
+        "seconds_detect",
+        DOUBLE,
+        "time for detection and tracking",
+        f"{_NOT_RUN}, or the faces were cut out already",
+        "s",
     ),
-    _column("seconds_total", DOUBLE, "time spent in all", _NOT_RUN, "s"),
+    _column("seconds_total", DOUBLE, "total time", _NOT_RUN, "s"),
 )
 VIDEO_SHARD: Final = _column("shard", TEXT, "tar with its samples, relative to the build", "no sample in its shard")
 PLAN_SHARD: Final = _column("shard", TEXT, "tar that its samples will be in, relative to the build")
@@ -179,12 +181,12 @@ BYTES: Final = _column(
     "bytes", LONG, "size of the file, or of the sequence in its archive", "the file is missing", "bytes"
 )
 PLAN_END: Final = (
-    _column("mask", TEXT, "video of the manipulation mask, relative to the root", "no mask, or none asked for"),
+    _column("mask", TEXT, "video of the manipulation mask, relative to the root", "no mask, or none requested"),
     _column("date", TEXT, "day of recording or publication, ISO 8601", "unknown"),
     _column("fault", TEXT, "missing or unlabelled: planned, but not decoded", "the video can be decoded"),
     _column("fault_note", TEXT, "the fault in a sentence", "the video can be decoded"),
     BYTES,
-    _column("order", LONG, "place in the order of the build, from 0", unit="videos"),
+    _column("order", LONG, "position in the order of the build, from 0", unit="videos"),
 )
 FINDING: Final = (
     _column("path", TEXT, "file that was found and not planned, relative to the root"),
@@ -194,8 +196,8 @@ FINDING: Final = (
 FLAG: Final = (
     _column("sample_id", TEXT, "sample that the flag is on", "it is on the whole video"),
     VIDEO_ID,
-    _column("flag", TEXT, "name of the judgement, e.g. unchanged"),
-    _column("value", DOUBLE, "value that was judged", "no value", "its own"),
-    _column("limit", DOUBLE, "limit that it was judged by", "no limit", "the value's"),
-    _column("by", TEXT, "who judged: a command or a person"),
+    _column("flag", TEXT, "name of the flag, e.g. unchanged"),
+    _column("value", DOUBLE, "measured value", "no value", "its own"),
+    _column("limit", DOUBLE, "limit that the value was compared with", "no limit", "the value's"),
+    _column("by", TEXT, "author of the flag: a command or a person"),
 )

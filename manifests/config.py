@@ -1,17 +1,18 @@
-"""Recipes: frozen configuration, how it is read, its one canonical JSON, and the fingerprint made from it."""
+"""Recipes: frozen configuration, its parsing, its canonical JSON, and the fingerprint computed from it."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import core_schema
 
 from semblance.manifests.errors import UsageError
 
@@ -25,9 +26,48 @@ class Config(BaseModel):
 C = TypeVar("C", bound=Config)
 
 
+class OneOf:
+    """Marks a section that is one of several kinds, selected by its key ``kind``: ``Annotated[Base, OneOf(kinds)]``.
+
+    ``kinds`` is called at each validation, so kinds that are registered later are known.
+    """
+
+    def __init__(self, kinds: Callable[[], Mapping[str, type[Config]]]) -> None:
+        self._kinds = kinds
+
+    def section(self, value: Any) -> type[Config] | None:
+        """The kind of a section; None if it is unknown or missing."""
+        return self._kinds().get(str(value.get("kind"))) if isinstance(value, Mapping) else None
+
+    def validate(self, value: Any) -> Any:
+        """A section parsed from its values, or unchanged; raises ValueError if its kind is unknown."""
+        kinds = self._kinds()
+        if isinstance(value, tuple(kinds.values())):
+            return value
+        if (kind := self.section(value)) is not None:
+            return kind.model_validate(value)
+        if not isinstance(value, Mapping):
+            raise ValueError(f"expected a section with the key kind, not {value!r}")
+        raise ValueError(f"unknown kind {value.get('kind')!r}; known kinds are {', '.join(kinds)}")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value, info: value.model_dump(mode=info.mode), info_arg=True
+            ),
+        )
+
+
 def canonical_json(value: Any) -> str:
-    """The one spelling of ``value``: sorted keys, no blanks, UTF-8 as it is."""
+    """The canonical JSON of ``value``: sorted keys, no whitespace, unescaped UTF-8."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def readable_json(value: Any, indent: int = 1) -> str:
+    """``value`` as JSON for people: indented, sorted keys, unescaped UTF-8, a newline at the end."""
+    plain = json.loads(canonical_json(value))  # numeric keys are sorted as text
+    return json.dumps(plain, sort_keys=True, indent=indent, ensure_ascii=False) + "\n"
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -45,7 +85,7 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Readable lines ``key: old -> new`` for every leaf that differs."""
+    """A line ``key: old -> new`` for every leaf that differs."""
     before, after = dict(flatten(old)), dict(flatten(new))
     return [
         f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
@@ -55,20 +95,20 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def load(kind: type[C], named: Mapping[str, Mapping[str, Any]], name_or_file: str, settings: Sequence[str] = ()) -> C:
-    """The recipe that one of the ``named`` ones or a YAML or JSON file gives, ``key=value`` settings laid over it.
+    """One of the ``named`` recipes, or the one in a YAML or JSON file, after ``key=value`` settings.
 
     Raises UsageError for an unknown name, an unreadable file, an unknown key or a value out of range.
     """
-    return parse(kind, lay_over(read(named, name_or_file), settings), name_or_file)
+    return parse(kind, apply_settings(read(named, name_or_file), settings), name_or_file)
 
 
 def read(named: Mapping[str, Mapping[str, Any]], name_or_file: str) -> dict[str, Any]:
-    """The values of a named recipe or of a file, not yet validated; a file without ``name`` is named after itself."""
+    """The values of a named recipe or a file, not yet validated; the default ``name`` is that of the file."""
     if name_or_file in named:
         return {"name": name_or_file} | copy.deepcopy(dict(named[name_or_file]))
     file = Path(name_or_file)
     if not file.is_file():
-        raise UsageError(f"There is no recipe {name_or_file!r}: it is neither a file nor one of {', '.join(named)}.")
+        raise UsageError(f"Unknown recipe {name_or_file!r}: it is neither a file nor one of {', '.join(named)}.")
     try:
         values = yaml.safe_load(file.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -76,12 +116,12 @@ def read(named: Mapping[str, Mapping[str, Any]], name_or_file: str) -> dict[str,
             f"The recipe file {name_or_file} cannot be read as YAML or JSON ({_first_line(error)})."
         ) from error
     if not isinstance(values, dict):
-        raise UsageError(f"The recipe file {name_or_file} must hold a mapping of keys to values.")
+        raise UsageError(f"The recipe file {name_or_file} must be a mapping of keys to values.")
     return {"name": file.stem} | values
 
 
-def lay_over(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """``values`` after each ``dotted.key=value`` of the settings, the value read as YAML."""
+def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """``values`` with each ``dotted.key=value`` of the settings applied; values are parsed as YAML."""
     values = copy.deepcopy(values)
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -97,18 +137,18 @@ def parse(kind: type[C], values: Mapping[str, Any], where: str) -> C:
         return kind.model_validate(values)
     except ValidationError as error:
         fault = error.errors()[0]
-        path, known = _place(kind, fault["loc"])
+        path, known = _place(kind, fault["loc"], values)
         key = ".".join(path)
         if fault["type"] == "extra_forbidden":
             raise UsageError(
                 f"The recipe {where} has the unknown key {key!r}; known keys here are {', '.join(known)}."
             ) from error
-        said = fault["msg"].removeprefix("Value error, ")
-        raise UsageError(f"The recipe {where} has a wrong value{f' for {key!r}' if key else ''}: {said}.") from error
+        reason = fault["msg"].removeprefix("Value error, ")
+        raise UsageError(f"The recipe {where} has a wrong value{f' for {key!r}' if key else ''}: {reason}.") from error
 
 
 def _put(values: dict[str, Any], key: str, text: str) -> None:
-    """Lay ``text``, read as YAML, at the dotted ``key``."""
+    """Store ``text``, parsed as YAML, under the dotted ``key``."""
     *sections, last = key.split(".")
     for section in sections:
         inner = values.setdefault(section, {})
@@ -118,13 +158,13 @@ def _put(values: dict[str, Any], key: str, text: str) -> None:
     try:
         values[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"--set {key}: {text!r} is no YAML value.") from error
+        raise UsageError(f"--set {key}: {text!r} is not a YAML value.") from error
 
 
-def _place(kind: type[Config], location: Sequence[int | str]) -> tuple[list[str], list[str]]:
-    """The dotted path of a fault as the user writes it, and the keys that its section does have.
+def _place(kind: type[Config], location: Sequence[int | str], values: Any) -> tuple[list[str], list[str]]:
+    """The dotted path of a fault as the user writes it, and the keys of its section.
 
-    Where a section is one of several kinds, pydantic names the chosen kind in the location; a user does not.
+    If a section is one of several kinds, pydantic includes the kind in the location; a user does not write it.
     """
     path: list[str] = []
     section: type[Config] | None = kind
@@ -137,14 +177,18 @@ def _place(kind: type[Config], location: Sequence[int | str]) -> tuple[list[str]
         if section is None or part not in section.model_fields or len(path) == len(location):
             break
         field = section.model_fields[part]
+        values = values.get(part) if isinstance(values, Mapping) else None
+        if marker := next((entry for entry in field.metadata if isinstance(entry, OneOf)), None):
+            section = marker.section(values)
+            continue
         choices, by = _sections(field), field.discriminator
-        kinds = {one.model_fields[by].default: one for one in choices} if isinstance(by, str) else {}
+        kinds = {choice.model_fields[by].default: choice for choice in choices} if isinstance(by, str) else {}
         section = choices[0] if choices else None
     return path, sorted(section.model_fields) if section else []
 
 
 def _sections(field: FieldInfo) -> list[type[Config]]:
-    """The sections that a field may hold."""
+    """The section types that a field accepts."""
     choices = get_args(field.annotation) or (field.annotation,)
     return [choice for choice in choices if isinstance(choice, type) and issubclass(choice, Config)]
 

@@ -1,13 +1,13 @@
 """Every error class of Semblance, drawn as a tree.
 
 SemblanceError            one sentence for the user: what, where, what to do (exit code 1)
-├── UsageError            the command or recipe asks for something impossible (exit code 2)
-├── StorageError          a disk or an object store does not do what it is asked
-├── ArchiveError          a foreign archive cannot be read, or not to its end
-├── VideoError            a file of which nothing can be decoded
+├── UsageError            the command or recipe requests something impossible (exit code 2)
+├── StorageError          a disk or an object store fails
+├── ArchiveError          a foreign archive cannot be read completely
+├── VideoError            a file that cannot be decoded at all
 └── NotANumberError       a training loss that is not a number
 
-InternalError             a defect of the program: never shown as a sentence, always with its traceback
+DefectError               a defect of the program: shown with its traceback, never as a sentence
 ├── ConservationError     counts that do not add up
 └── ChildError            an exception inside the supervised child process
 ContentDiffersError       control flow: a guided crop differs from its original's outside the face box
@@ -25,21 +25,21 @@ class SemblanceError(Exception):
 
 
 class UsageError(SemblanceError):
-    """The command was asked for something that cannot be asked: exit code 2."""
+    """The command or recipe requests something impossible: exit code 2."""
 
     exit_code = 2
 
 
 class StorageError(SemblanceError):
-    """Storage that does not do what it is asked for: no fault of a video, and none of the program."""
+    """A failure of storage, not of a video and not of the program."""
 
 
 class ArchiveError(SemblanceError):
-    """A foreign archive that cannot be read, or not to its end; the message is a phrase without full stop."""
+    """A foreign archive that cannot be read completely; the message is a phrase without a full stop."""
 
 
 class DefectError(Exception):
-    """A defect of the program, never of the data: shown with its traceback, and it stops a build at once."""
+    """A defect of the program, never of the data: shown with its traceback; it stops a build immediately."""
 
 
 class ConservationError(DefectError):
@@ -47,7 +47,7 @@ class ConservationError(DefectError):
 
 
 class VideoError(SemblanceError):
-    """A file of which nothing can be decoded; ``status`` is ``empty`` or ``decode_error``."""
+    """A file that cannot be decoded at all; ``status`` is ``empty`` or ``decode_error``."""
 
     def __init__(self, status: Literal["empty", "decode_error"], sentence: str) -> None:
         super().__init__(sentence)
@@ -59,16 +59,17 @@ class ChildError(DefectError):
 
 
 class ContentDiffersError(Exception):
-    """A guided crop does not agree with its original's outside the face box."""
+    """A guided crop differs from its original's outside the face box."""
 
 
 class NotANumberError(SemblanceError):
-    """A loss that is no number: the step, and the samples on all ranks that gave it."""
+    """A loss that is not a number: the step, and the samples of all ranks in it."""
 
     def __init__(self, step: int, epoch: int, sample_ids: tuple[str, ...]) -> None:
         self.step, self.epoch, self.sample_ids = step, epoch, sample_ids
         more = f" and {len(sample_ids) - 8} more (all in failure.json)" if len(sample_ids) > 8 else ""
         super().__init__(
-            f"The loss of step {step} (epoch {epoch}) is no number, on the samples {', '.join(sample_ids[:8])}{more}: "
-            "look at them, or start anew with a lower optimiser.lr or a clip_norm; nothing of this step is saved."
+            f"The loss of step {step} (epoch {epoch}) is not a number for the samples "
+            f"{', '.join(sample_ids[:8])}{more}; "
+            "inspect them, or start a new run with a lower optimiser.lr or a clip_norm; nothing of this step is saved."
         )

@@ -1,4 +1,4 @@
-"""The vocabulary: every word that passes between the packages is a record of this file."""
+"""The records that the packages exchange."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Image = NDArray[np.uint8]  # (H, W, 3), RGB
 Mask = NDArray[np.uint8]  # (H, W), what was manipulated, in the dataset's own values
 
 Split = Literal["train", "val", "test", "unassigned"]
-SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test", "unassigned")
+TRAIN_VAL_TEST: Final[tuple[Split, ...]] = ("train", "val", "test")  # disjoint under a protocol
+SPLITS: Final[tuple[Split, ...]] = (*TRAIN_VAL_TEST, "unassigned")
 SPLIT_COLUMNS: Final = (
     "split",
     "split_official",
@@ -48,11 +49,11 @@ FAILURES: Final[frozenset[str]] = frozenset(
 GuideReason = Literal["original", "no_original", "size", "fps", "longer", "content"]
 
 PURE: Final = "1"  # the unit of a pure number
-_FRAME_ROW: Final = "a row of a frame, without a face"
-_NO_BOX: Final = f"{_FRAME_ROW}, or a face that its dataset's authors cut out"
+_FRAME_ROW: Final = "a frame without a face"
+_NO_BOX: Final = f"{_FRAME_ROW}, or a face that the dataset's authors cut out"
 _NO_TILES: Final = "fewer than four tiles of the frame are free of crops, the frame is unknown, or an older build"
 _NO_PARTNER: Final = "a real video, or a fake without a guide"
-_NO_CHEEKS: Final = "patches too small, light too dark, burnt out or blue, cheeks that differ, or no landmarks"
+_NO_CHEEKS: Final = "patches too small, too dark, overexposed or blue, cheeks that differ, or no landmarks"
 
 PRISTINE: Final = "pristine"  # the method of every real video
 MAX_ID: Final = 72  # characters; a USTAR name holds 100 with frame, track and suffix
@@ -72,7 +73,7 @@ class Video:
     path: str  # relative to the dataset's root, with "/"
     member: str | None = None  # folder inside the archive ``path``: faces that the dataset's authors cut out
     mask: str | None = None  # path of the video of the manipulation mask
-    date: str | None = None  # ISO 8601: when it was recorded or published, where that is known
+    date: str | None = None  # ISO 8601: when it was recorded or published, if known
     dataset: str
     part: str | None = None
     label: int | None = None  # 1 fake, 0 real, None unlabelled
@@ -99,16 +100,36 @@ class Video:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFinding:
-    """A file that was found and not planned, or a metadata row that does not fit, and why."""
+    """A file that was found but not planned, or an invalid metadata row, and the reason."""
 
     path: str
     kind: str  # "metadata" (read), "unreadable_metadata", "bad_row", "other", ...
     reason: str
 
 
+Level = Literal["broken", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One judgement on a build, for every page that shows one.
+
+    ``broken``: a law, or what the active split promises, does not hold; ``warning``: it holds, and what is trained or
+    tested on the build may still mislead; ``note``: what could not be looked at. ``law`` is one word for what was
+    looked at. ``what`` is a phrase with its counts and without ids, ``remedy`` a sentence or empty. ``ids`` are the
+    videos, people or pictures in question, all of them: a page that is shared leaves them out.
+    """
+
+    level: Level
+    law: str
+    what: str
+    remedy: str = ""
+    ids: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Properties:
-    """What a container says and its packets show; ``None`` is unknown."""
+    """What a container states and its packets show; ``None`` is unknown."""
 
     codec: str | None = None
     encoder: str | None = None
@@ -121,7 +142,7 @@ class Properties:
     rotation: int | None = None  # degrees counter-clockwise that make the stored frame upright
     fps: float | None = None
     frames_total: int | None = None  # counted from packets
-    frames_declared: int | None = None  # what the header says; for finding truncation only
+    frames_declared: int | None = None  # stated by the header; used only to detect truncation
     duration_s: Seconds | None = None
     bytes: int | None = None
 
@@ -147,7 +168,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
-    """The square that a crop was cut from; may lie partly outside the frame."""
+    """The square that a crop was cut from; may be partly outside the frame."""
 
     x0: int
     y0: int
@@ -161,24 +182,26 @@ class Crop:
     face: Face
     geometry: Geometry
     image: Image  # (S, S, 3) RGB
-    probe: Image  # (P, P, 3) RGB, P = min(native side, 224): what the measures see
+    probe: Image  # (P, P, 3) RGB, P = min(native side, 224): input of the measures
     box_in_probe: Box  # the face box in the probe's pixels
     landmarks_in_probe: Landmarks
 
 
 def measured(unit: str, meaning: str, null: str) -> Any:
-    """A field of ``Measures`` and so a column of samples and rejects: its unit, formula, and what null means there."""
+    """A field of ``Measures``, which is a column of samples and rejects: its unit, formula, and what null means."""
     return field(default=None, metadata={"unit": unit, "meaning": meaning, "null": null})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measures:
-    """What was measured of one crop; ``None`` is unknown and is never judged. Each field is a column, in this order:
+    """The measures of one crop; ``None`` is unknown and never rejected. Each field is a column, in this order:
     ``float`` is stored with 32 bits, ``int`` holds the 64 bits of a hash. ``quality.measures`` computes them.
     """
 
     blur: float | None = measured(
-        "grey levels²", "variance of the Laplacian of the grey crop at no more than 224 px: high is sharp", _FRAME_ROW
+        "grey levels²",
+        "variance of the Laplacian of the grey crop at most 224 px: high means sharp",
+        _FRAME_ROW,
     )
     blur_face: float | None = measured("grey levels²", "blur inside the face box", _NO_BOX)
     brightness: float | None = measured(PURE, "mean grey of the crop, 0 to 1", _FRAME_ROW)
@@ -201,7 +224,7 @@ class Measures:
         _NO_PARTNER,
     )
     ita: float | None = measured(
-        "degrees", "individual typology angle of two cheek patches: brightness of skin, an estimate", _NO_CHEEKS
+        "degrees", "individual typology angle of two cheek patches: an estimate of skin tone", _NO_CHEEKS
     )
     phash: int | None = measured("64 bits", "perceptual hash of the crop", _FRAME_ROW)
     frame_phash: int | None = measured("64 bits", "perceptual hash of the whole frame", _NO_BOX)
@@ -226,7 +249,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
-    """A kept crop: its row (all columns but those the tar decides), its encoded picture and mask, if it has one."""
+    """A stored crop: its row (without the columns that the tar determines), encoded picture and mask, if any."""
 
     row: Mapping[str, Any]
     picture: bytes
@@ -235,7 +258,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rejection:
-    """A face or frame that was not kept: its row and, for some, a small picture."""
+    """A rejected face or frame: its row and, for some, a small picture."""
 
     row: Mapping[str, Any]
     picture: bytes | None = None
@@ -243,7 +266,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
-    """All that one video gave: its row, what was kept and what was not."""
+    """The result of one video: its row, its samples and its rejections."""
 
     video: Mapping[str, Any]
     samples: tuple[Sample, ...] = ()
@@ -251,7 +274,7 @@ class Outcome:
 
 
 def digest(*parts: object) -> str:
-    """SHA-256 in hex of the parts' texts, each ended by a NUL: the one source of all seeded order."""
+    """SHA-256 in hex of the parts' texts, each terminated by a NUL: the only source of seeded order."""
     h = hashlib.sha256()
     for part in parts:
         h.update(str(part).encode())
@@ -262,7 +285,7 @@ def digest(*parts: object) -> str:
 def make_video_id(*parts: str) -> str:
     """Join ``parts`` with "-" into an id of letters, digits, "_" and "-", at most 72 characters.
 
-    A name that must be changed or cut ends in 8 hex digits of the hash of the original parts.
+    A changed or shortened name ends in 8 hex digits of the hash of the original parts.
     """
     raw = "-".join(parts)
     safe = _UNSAFE.sub("_", raw)

@@ -14,21 +14,21 @@ from semblance.manifests.columns import Column
 COMMAND: Final = "manifests schema --markdown"
 _HEAD: Final = ("column", "type", "unit", "meaning", "null means")
 _TITLES: Final = {
-    "samples": "a row for each stored crop",
-    "rejects": "a row for each face or frame that was not kept",
-    "videos": "a row for each planned video, with what came of it",
-    "plan": "a row for each planned video, before it is decoded",
-    "findings": "a row for each file that was found and not planned",
-    "flags": "a row for each later judgement on a sample or a video",
+    "samples": "one row per stored crop",
+    "rejects": "one row per rejected face or frame",
+    "videos": "one row per planned video, with its result",
+    "plan": "one row per planned video, before it is decoded",
+    "findings": "one row per file that was found but not planned",
+    "flags": "one row per flag on a sample or a video",
 }
 _INTRODUCTION: Final = """# The tables of a build
 
 Made by `{command}`; do not edit it by hand. Schema version {version}.
 
 A build keeps its tables as Parquet: `manifests/{{samples,rejects,videos}}/*.parquet`, `plan.parquet`,
-`manifests/findings.parquet` and `manifests/flags/*.parquet`. `semblance.manifests.scan(OUT, "samples")` gives one as a
-Polars LazyFrame, `manifests query OUT "SELECT ..."` runs SQL over all of them. What is unknown is null, never a
-made-up value. The column `flags`, which `scan` adds to samples, lists the flags on the sample or its video.
+`manifests/findings.parquet` and `manifests/flags/*.parquet`. `semblance.manifests.scan(OUT, "samples")` returns one as
+a Polars LazyFrame, `manifests query OUT "SELECT ..."` runs SQL over all of them. Unknown values are null, never
+invented. The column `flags`, which `scan` adds to samples, lists the flags on the sample or its video.
 
 ## Versions
 
@@ -36,7 +36,7 @@ The version has a major and a minor number, written `5` for 5.0. A minor version
 minor version can still be read, verified, audited, trained from, repacked and exported: a column that it does not have
 is null. A build of another major version is refused. So is repacking or exporting a build of a newer minor version,
 since its new columns would be dropped. Version 4 counts as a minor version before 5.0, because 5 only added columns.
-Only the version that began a build can resume it.
+Only the version that started a build can resume it.
 """
 
 

@@ -13,7 +13,7 @@ from semblance.manifests.errors import SemblanceError
 
 
 class Version(NamedTuple):
-    """A schema version: a minor one only adds columns, so that any build of the same major version can be read."""
+    """A schema version. A minor one only adds columns, so any build of the same major version can be read."""
 
     major: int
     minor: int
@@ -23,9 +23,9 @@ class Version(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        """The version that ``text``, from dataset.json or a table's metadata, names; raises ValueError for no version.
+        """The version in ``text``, from dataset.json or a table's metadata; raises ValueError if it is not one.
 
-        Versions up to 5 were single numbers. 5 only added columns to 4, which so counts as a minor version before 5.0.
+        Versions up to 5 were single numbers. 5 only added columns to 4, so 4 counts as a minor version before 5.0.
         """
         if text in _SINGLE:
             return _SINGLE[text]
@@ -87,7 +87,7 @@ def _arrow(table: str) -> pa.Schema:
 def described(table: str) -> pa.Schema:
     """The schema of a table with unit, meaning and what null means as metadata of its fields.
 
-    Tables on disk do not carry it: what a column means may be said better without changing a byte of a build.
+    Tables on disk do not include this metadata: a better description must not change the bytes of a build.
     """
     return pa.schema(
         [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -20,16 +19,16 @@ _FILES: Final = {"plan": "plan.parquet", "findings": "manifests/findings.parquet
 
 
 def to_arrow(rows: Iterable[Mapping[str, Any]], table: Table) -> pa.Table:
-    """Rows as an Arrow table of the schema; a column that a row lacks is null, an unknown one an error.
+    """Rows as an Arrow table of the schema; a missing key is null.
 
-    Raises ValueError for a key that the schema does not have.
+    Raises ValueError for a key that is not in the schema.
     """
-    wanted = schema.TABLES[table]
+    target = schema.TABLES[table]
     rows = list(rows)
     for row in rows:
-        if unknown := row.keys() - set(wanted.names):
+        if unknown := row.keys() - set(target.names):
             raise ValueError(f"{table} has no column {sorted(unknown)}")
-    return pa.Table.from_pylist(rows, schema=wanted).replace_schema_metadata(
+    return pa.Table.from_pylist(rows, schema=target).replace_schema_metadata(
         {"semblance_table": table, "semblance_schema": str(schema.VERSION)}
     )
 
@@ -50,7 +49,7 @@ def parquet(frame: pl.DataFrame) -> bytes:
 
 
 def read_rows(url: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """All rows of one part as dictionaries, of all columns or those named."""
+    """All rows of one part as dictionaries, with all columns or the given ones."""
     rows: list[dict[str, Any]] = _read(url, columns).to_pylist()
     return rows
 
@@ -63,8 +62,10 @@ def read_columns(url: str, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _read(url: str, names: Sequence[str] | None) -> pa.Table:
-    """A part, read from memory by one thread: ``pq.read_table`` and Python files leave threads behind that abort the
-    interpreter at its end (apache/arrow#33975, #50482).
+    """A part, read from memory by one thread.
+
+    ``pq.read_table`` and Python files leave threads behind that abort the interpreter at exit (apache/arrow#33975,
+    #50482).
     """
     with pq.ParquetFile(pa.BufferReader(storage.read_bytes(url))) as file:
         return file.read(columns=None if names is None else list(names), use_threads=False)
@@ -74,26 +75,25 @@ def scan(out: str, table: Table = "samples", *, flags: bool = True) -> pl.LazyFr
     """One table of the build ``out`` (a path or URL) as a lazy Polars frame.
 
     ``samples`` are joined with their flags, unless ``flags`` is False: column ``flags`` lists the names of all
-    judgements on the sample or its video, empty where there are none. Raises SemblanceError where ``out`` holds
-    no build.
+    flags on the sample or its video, empty if there are none. Raises SemblanceError if ``out`` is not a build.
     """
     if table not in schema.TABLES:
-        raise SemblanceError(f"There is no table {table!r}; choose one of {', '.join(schema.TABLES)}.")
+        raise SemblanceError(f"Unknown table {table!r}; choose one of {', '.join(schema.TABLES)}.")
     if table in _FILES:
         files = [storage.join(out, _FILES[table])] if storage.exists(storage.join(out, _FILES[table])) else []
     else:
         folder = storage.join(out, "manifests", table)
         files = [storage.join(folder, name) for name in storage.list_names(folder) if name.endswith(".parquet")]
     if not files and not storage.exists(storage.join(out, "plan.parquet")):
-        raise SemblanceError(f"{out} holds no build (no plan.parquet); run `ingest build --out {out}` first.")
+        raise SemblanceError(f"{out} is not a build (no plan.parquet); pass the folder that `ingest build` wrote.")
     frame = _empty(table)
-    if files:  # a build of an older schema lacks columns: what was not recorded is null
+    if files:  # columns that are missing in a build of an older schema are null
         frame = pl.scan_parquet(files, schema=frame.collect_schema(), missing_columns="insert", extra_columns="ignore")
     return _flagged(frame, out) if table == "samples" and flags else frame
 
 
 def _flagged(frame: pl.LazyFrame, out: str) -> pl.LazyFrame:
-    """Samples with column ``flags``; where nothing was judged yet nothing is joined, which a large build feels."""
+    """Samples with column ``flags``; without any flags nothing is joined, which saves time on a large build."""
     none = pl.lit([], dtype=pl.List(pl.String))
     if not storage.list_names(storage.join(out, "manifests", "flags")):
         return frame.with_columns(flags=none)
@@ -110,9 +110,9 @@ def _flagged(frame: pl.LazyFrame, out: str) -> pl.LazyFrame:
 
 
 def read_plan(where: str) -> pl.DataFrame:
-    """The plan of a build, or the table that ``ingest plan --to`` wrote: a row a planned video.
+    """The plan of a build, or the table that ``ingest plan --to`` wrote: one row per planned video.
 
-    Raises SemblanceError where there is none, or a table without the plan's columns.
+    Raises SemblanceError if it is missing or a table without the plan's columns.
     """
     if not where.endswith(".parquet"):
         return scan(where, "plan").collect()
@@ -126,18 +126,9 @@ def read_plan(where: str) -> pl.DataFrame:
         ) from error
     if missing := set(schema.PLAN.names) - set(frame.columns):
         raise SemblanceError(
-            f"{where} is no plan (it has no column {min(missing)!r}); write one with `ingest plan --to`."
+            f"{where} is not a plan (column {min(missing)!r} is missing); write one with `ingest plan --to`."
         )
     return frame
-
-
-def description(out: str) -> dict[str, Any]:
-    """What dataset.json says of a finished build; empty where there is none that can be read."""
-    try:
-        value = json.loads(storage.read_bytes(storage.join(out, "dataset.json")))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _empty(table: str) -> pl.LazyFrame:

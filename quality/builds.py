@@ -8,34 +8,33 @@ from typing import Any, Final
 
 import polars as pl
 
-from semblance.manifests import leaks, scan, tables
+from semblance.manifests import build_files, leaks, overlap, scan, tables
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import FAILURES
-from semblance.manifests.splits.balance import SIDES
+from semblance.manifests.records import FAILURES, SPLITS
 
-SIDE_COLUMNS: Final = leaks.COLUMNS_AUDITED
+SIDE_COLUMNS: Final = overlap.COLUMNS_AUDITED
 _PLANNED: Final = ["dataset", "video_id", "label", "family_id", "target_id", "donor_id", "shard", *SIDE_COLUMNS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited:
-    """One build or plan: its table of videos, the protocol that was laid out, and what that promises."""
+    """One build or plan: its table of videos, the protocol of its active split, and what that promises."""
 
     name: str  # the path or URL, as it was given
     plan: pl.DataFrame
+    description: Mapping[str, Any]  # dataset.json; empty for a plan alone and for an unfinished build
     protocol: str
     against: str
     shards: bool  # False: a plan alone
 
     @property
     def promise(self) -> Mapping[str, bool]:
-        """Of the protocol that was laid out: see ``leaks.promise``."""
-        return leaks.promise(self.protocol, self.against)
+        """Of the active split's protocol: see ``leaks.promised``."""
+        return leaks.promised(self.plan, self.protocol, self.against)
 
     def kinds(self, column: str) -> tuple[str, ...]:
         """What can leak in a protocol's column: held-out methods too where it keeps them apart."""
-        by_method = column == "split_method" or (column == "split" and self.protocol == "method")
-        return (*leaks.KINDS, "method") if by_method else tuple(leaks.KINDS)
+        return leaks.kinds(column, self.protocol)
 
 
 def read(names: Sequence[str], *, plan: bool) -> list[Audited]:
@@ -52,17 +51,9 @@ def _read_one(name: str, *, plan: bool) -> Audited:
     rows = tables.read_plan(name)
     if not rows.height:
         raise SemblanceError(f"{name} plans no video; there is nothing to audit.")
-    described = {} if name.endswith(".parquet") else tables.description(name)
-    split = described.get("recipe", {}).get("split", {})
-    protocol = described.get("split") or leaks.protocol_of(rows)
-    known = protocol == "official_clean" or protocol in leaks.PROMISES
-    return Audited(
-        name=name,
-        plan=rows,
-        protocol=protocol if known else leaks.protocol_of(rows),
-        against=split.get("against") or "recording",
-        shards=not plan,
-    )
+    described = {} if name.endswith(".parquet") else build_files.description(name)
+    protocol, against = leaks.active_protocol(described, rows)
+    return Audited(name=name, plan=rows, description=described, protocol=protocol, against=against, shards=not plan)
 
 
 def videos(builds: Sequence[Audited]) -> pl.DataFrame:
@@ -81,29 +72,36 @@ def videos(builds: Sequence[Audited]) -> pl.DataFrame:
     )
 
 
-def samples(builds: Sequence[Audited], numbered: pl.DataFrame) -> pl.DataFrame:
+def samples(builds: Sequence[Audited], numbered: pl.DataFrame, least: int) -> pl.DataFrame:
     """The hashes of every sample, compactly, in order of video, track and frame.
 
-    Columns: number (of the video), frame_index, track, frame_phash, phash, bytes (a 64-bit hash of sha256). About
-    35 bytes a row: text is left behind while the parts are read.
+    Columns: number (of the video), frame_index, track, frame_phash, phash, bytes (a 64-bit hash of sha256), stored.
+    A video with fewer than ``least`` sampled frames has its rejected faces too (not stored, bytes null): a gate must
+    not hide a copy. About 36 bytes a row: text is left behind while the parts are read.
     """
     parts = []
+    columns = ["number", "frame_index", "track", "frame_phash", "phash", "bytes", "stored"]
     for place, build in enumerate(builds):
         numbers = numbered.filter(pl.col("build") == place).select("video_id", "number").lazy()
-        parts.append(
+        hashes = ["video_id", "frame_index", "track", "frame_phash", "phash"]
+        stored = (
             scan(build.name, flags=False)
-            .select(
-                "video_id",
-                "frame_index",
-                "track",
-                "frame_phash",
-                "phash",
-                pl.col("sha256").hash().alias("bytes"),
-            )
+            .select(*hashes, bytes=pl.col("sha256").hash(), stored=pl.lit(value=True))
             .join(numbers, on="video_id")
-            .drop("video_id")
+            .select(columns)
             .collect(engine="streaming")
         )
+        sampled = stored.group_by("number").agg(pl.col("frame_index").n_unique())
+        enough = sampled.filter(pl.col("frame_index") >= least).lazy()
+        rejected = (
+            scan(build.name, "rejects")
+            .filter((pl.col("unit") == "face") & pl.col("phash").is_not_null())
+            .select(*hashes, bytes=pl.lit(None, pl.UInt64), stored=pl.lit(value=False))
+            .join(numbers.join(enough, on="number", how="anti"), on="video_id")
+            .select(columns)
+            .collect(engine="streaming")
+        )  # less those that are only marked, and stored as well
+        parts += [stored, rejected.join(stored, on=["number", "track", "frame_index"], how="anti")]
     return pl.concat(parts).sort("number", "track", "frame_index")
 
 
@@ -117,7 +115,8 @@ def sample_rows(builds: Sequence[Audited], numbered: pl.DataFrame, numbers: Sequ
             continue
         sizes = scan(build.name, "videos").select("video_id", "width", "height")
         columns = ["sample_id", "video_id", "shard", "tar_offset", "tar_bytes", "frame_index", "track"]
-        rows = scan(build.name, flags=False).select(*columns, "frame_phash", "phash", "crop_x0", "crop_y0", "crop_side")
+        columns += ["sha256", "frame_phash", "phash", "crop_x0", "crop_y0", "crop_side"]
+        rows = scan(build.name, flags=False).select(columns)
         keys = wanted["video_id"].implode()
         parts.append(
             rows.filter(pl.col("video_id").is_in(keys))
@@ -129,28 +128,39 @@ def sample_rows(builds: Sequence[Audited], numbered: pl.DataFrame, numbers: Sequ
 
 
 def coverage(build: Audited, numbered: pl.DataFrame, hashed: pl.DataFrame | None) -> list[dict[str, Any]]:
-    """One row a side: real and fake videos, those not there, failed or without a crop, crops, and people known."""
+    """One row a split: real and fake videos, those absent, failed or without a crop, crops, families and people.
+
+    ``named`` people are known there. ``used_real`` and ``used_fake`` videos gave a crop that was kept; in a plan
+    alone all that are present.
+    """
+    there = pl.col("fault").is_null()
     rows = build.plan.select(
-        "video_id", "label", "fault", "split", "family_id", named=pl.col("target_id").is_not_null()
-    ).with_columns(pl.col("split").fill_null("unassigned"))
+        "video_id", "label", "fault", "family_id", "target_id", "donor_id", pl.col("split").fill_null("unassigned")
+    )
     if hashed is not None:
-        crops = hashed.group_by("number").len("crops").join(numbered.select("number", "video_id"), on="number")
-        statuses = scan(build.name, "videos").select("video_id", "status").collect(engine="streaming")
-        rows = rows.join(crops.select("video_id", "crops"), on="video_id", how="left").join(
-            statuses, on="video_id", how="left"
+        stored = hashed.filter("stored").group_by("number").len("crops")
+        crops = stored.join(numbered.select("number", "video_id"), on="number").select("video_id", "crops")
+        outcomes = scan(build.name, "videos").select("video_id", "status", kept="crops_kept")
+        rows = rows.join(crops, on="video_id", how="left").join(
+            outcomes.collect(engine="streaming"), on="video_id", how="left"
         )
     else:
-        rows = rows.with_columns(crops=pl.lit(None, pl.UInt32), status=pl.lit(None, pl.String))
-    there = pl.col("fault").is_null()
+        rows = rows.with_columns(
+            crops=pl.lit(None, pl.UInt32), status=pl.lit(None, pl.String), kept=there.cast(pl.Int64)
+        )
+    real, fake = pl.col("label") == 0, pl.col("label") == 1
+    people = pl.concat_list("target_id", "donor_id").filter(there).explode(empty_as_null=True)
     counted = rows.group_by("split").agg(
-        ((pl.col("label") == 0) & there).sum().alias("real"),
-        ((pl.col("label") == 1) & there).sum().alias("fake"),
+        (real & there).sum().alias("real"),
+        (fake & there).sum().alias("fake"),
         (~there).sum().alias("absent"),
         pl.col("status").is_in(list(FAILURES)).sum().alias("failed"),
         (pl.col("crops").is_null() & there).sum().alias("empty"),
         pl.col("crops").sum().alias("crops"),
         pl.col("family_id").n_unique().alias("families"),
-        (pl.col("named") & there).sum().alias("named"),
+        people.drop_nulls().n_unique().alias("named"),
+        (real & (pl.col("kept") > 0)).sum().alias("used_real"),
+        (fake & (pl.col("kept") > 0)).sum().alias("used_fake"),
     )
-    order = {side: place for place, side in enumerate((*SIDES, "unassigned"))}
+    order = {side: place for place, side in enumerate(SPLITS)}
     return sorted(counted.to_dicts(), key=lambda row: order.get(row["split"], len(order)))

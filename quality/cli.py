@@ -72,10 +72,12 @@ def audit(
         int, typer.Option("--confirm", min=0, help="How many pairs of videos, at most, are compared on pixels.")
     ] = 5000,
 ) -> None:
-    """Check laws, coverage and leaks of every split, and leaks between builds; exit code 1 where one breaks.
+    """Check laws, leaks, coverage and labels of builds, and leaks between them; exit code 1 if one is broken.
 
-    A build breaks where its laws do, where its own protocol leaks (official too), or where equal pictures or
-    confirmed near-duplicate videos stand on two of its sides; several break where one tests what another trains with.
+    BROKEN: a file or row breaks a law, the active split (official too) shares what its protocol keeps apart, equal
+    pictures or near-duplicate videos are in two of its splits, or one build tests what another trains with. WARNING:
+    the laws hold, but a split cannot be evaluated, known people are in two splits that the protocol does not keep
+    apart, videos failed, or a check of `quality report` found something. SOUND: neither.
     """
     from rich.console import Console
 
@@ -84,7 +86,6 @@ def audit(
     from semblance.quality.audit import leak_table
     from semblance.quality.audit import text as verdict
     from semblance.quality.audit.run import audit as examine
-    from semblance.quality.duplicates import clusters
     from semblance.quality.duplicates.sequences import DuplicateConfig
 
     if to is not None and not to.endswith((".csv", ".parquet")):
@@ -102,7 +103,7 @@ def audit(
         if to is not None:
             print(f"{plain(to)}: {found.leaks.height} leaks of all protocols, a row each")
         if keep is not None:
-            left = clusters.kept(outs[0])
+            left = leak_table.kept(found.leaks, found.builds[0].build.plan)
             storage.write_bytes(keep, tables.parquet(left))
             print(f"{plain(keep)}: {left.height} videos to keep")
             print(f"next: shards repack {plain(outs[0])} --split PROTOCOL --keep {plain(keep)} --to OUT2")
@@ -120,17 +121,18 @@ def report(
         str | None, typer.Option("--attributes", help="Table with video_id and attributes, for filter fairness.")
     ] = None,
 ) -> None:
-    """Write one self-contained page about a build: its verdict, counts, funnel, distributions, faces, faults."""
-    from semblance.quality.checks.separability import one_thread
+    """Write one self-contained page about a build: its findings (those of `quality audit`), counts, funnel,
+    distributions and faces. Exit code 0 whatever it finds.
+    """
+    from semblance.quality.audit.text import headline
     from semblance.quality.report import page as pages
 
-    one_thread()
     written = pages.write(out, compare=compare, share=share, attributes=attributes)
     print(f"{plain(written.url)}: {written.bytes / 1e3:,.0f} kB")
-    print(f"{written.judgement.verdict}.")
-    for alarm in written.judgement.alarms:
-        if alarm.level != "note":
-            print(f"  {alarm.level}: {plain(alarm.what)}")
+    print(f"{headline(written.findings)}.")
+    for found in written.findings:
+        if found.level != "note":
+            print(f"  {found.level}: {plain(found.what)}")
     print("No picture, path or id is in it." if share else pages.REDISTRIBUTION)
 
 

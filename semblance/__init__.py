@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from semblance.manifests.errors import SemblanceError, UsageError
     from semblance.manifests.tables import scan
     from semblance.quality.audit.run import audit
-    from semblance.shards.export.registry import export
+    from semblance.shards.export import export
     from semblance.shards.verify import verify
     from semblance.training.data.loader import Loader
     from semblance.training.data.query import Selection, select
@@ -60,7 +60,7 @@ _HOMES: Final = {
     "UsageError": ("semblance.manifests.errors", "UsageError"),
     "audit": ("semblance.quality.audit.run", "audit"),
     "build": ("semblance.ingest.run.build", "build"),
-    "export": ("semblance.shards.export.registry", "export"),
+    "export": ("semblance.shards.export", "export"),
     "load_recipe": ("semblance.ingest.recipe", "load"),
     "plan": ("semblance.ingest.plan", "make"),
     "scan": ("semblance.manifests.tables", "scan"),

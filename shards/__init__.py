@@ -1,1 +1,1 @@
-"""Bytes on disk: names, tar files, commits, verification."""
+"""Builds on disk: names, tar files, commits, verification."""

@@ -9,12 +9,12 @@ import polars as pl
 
 from semblance.manifests import leaks, scan
 from semblance.manifests.console import plain
+from semblance.manifests.datasets import DATASETS
 from semblance.manifests.splits import ProtocolNotes
 
 _MASKS: Final = (
-    "What a mask marks is the dataset's, and differs by method: in FaceForensics++ those of Deepfakes are rectangles, "
-    "those of NeuralTextures come from face tracking. Masks of two methods are not comparable, and grey levels are "
-    "those of the mask video, its compression included."
+    "What a mask marks is the dataset's, and differs by method{note}. Masks of two methods are not comparable, and "
+    "grey levels are those of the mask video, its compression included."
 )
 _SYNTHETIC: Final = (
     "`ingest demo` invented every person and video of this collection. It is no part of the dataset whose layout it "
@@ -47,9 +47,9 @@ def counts(out: str, *, masks: bool) -> dict[str, Any]:
     }
 
 
-def found_leaks(out: str, protocol: str) -> list[str]:
-    """``leaks`` of dataset.json: who stands on two sides of each protocol, as far as the plan's rows tell."""
-    return leaks.sentences(scan(out, "plan").collect(), protocol)
+def found_leaks(out: str, protocol: str, against: str = "recording") -> list[str]:
+    """``leaks`` of dataset.json: the findings on the active split, and what is shared under each protocol."""
+    return leaks.sentences(scan(out, "plan").collect(), protocol, against)
 
 
 def mask_counts(out: str) -> dict[str, int]:
@@ -112,7 +112,7 @@ What the rows show (`quality audit` names the ids, and looks for equal pictures 
 {found}
 ## Label noise
 {sheet["label_noise"]}
-{_masks(counted.get("masks"))}
+{_masks(counted.get("masks"), description["dataset"])}
 ## Intended use
 {sheet["intended_use"]}
 
@@ -121,15 +121,17 @@ What the rows show (`quality audit` names the ids, and looks for equal pictures 
 """
 
 
-def _masks(counted: Mapping[str, int] | None) -> str:
+def _masks(counted: Mapping[str, int] | None, dataset: str) -> str:
     """What was stored of the dataset's manipulation masks, and what they mean; empty where none were asked for."""
     if counted is None:
         return ""
+    info = DATASETS.get(dataset)
+    note = f": {info.mask_note}" if info and info.mask_note else ""
     return f"""
 ## Masks
 {counted["stored"]} crops carry a mask, beside {counted["fake_crops"]} stored crops of fakes; of {
         counted["videos_lacking"]
-    } videos some or all lack (columns masks and mask_note of the videos table). {_MASKS}
+    } videos some or all lack (columns masks and mask_note of the videos table). {_MASKS.format(note=note)}
 """
 
 

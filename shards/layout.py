@@ -1,4 +1,4 @@
-"""Keys, names and paths of everything below OUT, and the receipt that makes a shard done."""
+"""Keys, names and paths of everything in a build folder, and the receipt of a finished shard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from semblance.manifests.config import canonical_json
+from semblance.manifests import storage
+from semblance.manifests.config import readable_json
 
 PARTS: Final = ("samples", "rejects", "videos")
 
@@ -17,7 +18,7 @@ def shard_key(dataset: str, split: str, number: int) -> str:
 
 
 def tar_path(key: str, split: str) -> str:
-    """``shards/train/dfdc-train-000000.tar``: what column ``shard`` holds."""
+    """``shards/train/dfdc-train-000000.tar``, the value of column ``shard``."""
     return f"shards/{split}/{key}.tar"
 
 
@@ -46,7 +47,7 @@ def receipt_path(key: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A committed file: path below OUT, bytes and SHA-256."""
+    """A committed file: path in the build folder, bytes and SHA-256."""
 
     path: str
     bytes: int
@@ -55,9 +56,9 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """A shard's mark "done": what was committed. ``shard`` is None where the shard has no samples.
+    """The committed files of a finished shard. ``shard`` is None if the shard has no samples.
 
-    ``times`` holds all that differs between two equal builds: the videos part carries seconds.
+    ``times`` has everything that differs between two equal builds, since the videos part contains times.
     """
 
     key: str
@@ -73,11 +74,11 @@ class Receipt:
     times: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        return json.dumps(json.loads(canonical_json(asdict(self))), indent=1, sort_keys=True) + "\n"
+        return readable_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Receipt:
-        """Raises ValueError for anything that is no whole receipt."""
+        """A receipt; raises ValueError for anything that is not a complete one."""
         try:
             value = json.loads(text)
             value["files"] = tuple(Stored(**entry) for entry in value["files"])
@@ -89,7 +90,7 @@ class Receipt:
         return receipt
 
     def stored(self) -> tuple[Stored, ...]:
-        """Every committed file but the receipt itself."""
+        """Every committed file except the receipt itself."""
         videos = Stored(
             path=manifest_path("videos", self.key),
             bytes=self.times.get("videos_bytes", -1),
@@ -97,3 +98,15 @@ class Receipt:
         )
         tar = () if self.shard is None else (Stored(path=self.shard, bytes=self.bytes, sha256=self.sha256 or ""),)
         return (*tar, *self.files, videos)
+
+
+def read_receipt(out: str, key: str) -> Receipt | None:
+    """The receipt of the shard ``key`` in the build folder ``out``; None if it is missing.
+
+    Raises ValueError if it is incomplete.
+    """
+    try:
+        data = storage.read_bytes(storage.join(out, receipt_path(key)))
+    except FileNotFoundError:
+        return None
+    return Receipt.from_json(data.decode())

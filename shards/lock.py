@@ -1,8 +1,7 @@
-"""One build at a time in an output folder: the second refuses, and a lock that a dead build left is recognised.
+"""A lock for one build at a time in a build folder, which recognises the lock of a dead build.
 
-On disk the lock is the kernel's (``flock``), which ends with its process, however that ends. Object stores have none,
-nor do some file systems: there the lock is a file that its owner renews, and one that stays as it is for three
-renewals is a dead build's.
+On disk it is a kernel lock (``flock``), which ends with its process. Object stores and some file systems have none:
+there the lock is a file that its owner renews. If it is not renewed for three periods, its owner is dead.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from semblance.manifests.errors import SemblanceError, StorageError
 
 LOCK: Final = "build.lock"
 BEAT: Final = 15.0  # seconds between two renewals
-_ATTEMPTS: Final = 1000  # to make the file while other owners end
+_ATTEMPTS: Final = 1000  # to create the file while other owners end
 _UNSUPPORTED: Final = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class Lease:
-    """The right to write into an output folder, while it is held."""
+    """The right to write into a build folder while it is held; ``lost`` is the reason if it was lost."""
 
     def __init__(self) -> None:
         self.lost: str | None = None
 
     def check(self) -> None:
-        """Raises SemblanceError where another build has taken the folder over."""
+        """Raise SemblanceError if another build has taken over the folder."""
         if self.lost is not None:
             raise SemblanceError(self.lost)
 
@@ -46,7 +45,7 @@ class Lease:
 def held(out: str, *, beat: float = BEAT) -> Iterator[Lease]:
     """Hold ``out`` for the block.
 
-    Raises SemblanceError where another build holds it, StorageError where the folder cannot be written.
+    Raises SemblanceError if another build holds it, StorageError if the folder cannot be written.
     """
     url = storage.join(out, LOCK)
     lock = _flock(url) if not storage.is_remote(url) else None
@@ -60,26 +59,26 @@ def held(out: str, *, beat: float = BEAT) -> Iterator[Lease]:
         path = url.removeprefix("file://")
         with contextlib.suppress(OSError):
             os.unlink(path)
-            os.rmdir(os.path.dirname(path))  # where nothing was written to it
+            os.rmdir(os.path.dirname(path))  # if nothing was written to it
         os.close(lock)
 
 
 def _flock(url: str) -> int | None:
-    """The descriptor of the locked file; None where this file system has no locks."""
+    """The descriptor of the locked file; None if this file system has no locks."""
     path = url.removeprefix("file://")
     folder = os.path.dirname(path) or "."
     attempts = 0
     while True:
         if os.path.lexists(folder) and not os.path.isdir(folder):
-            raise storage.unwritable(url, NotADirectoryError(errno.ENOTDIR, "a file stands where a folder is meant"))
+            raise storage.unwritable(url, NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder"))
         try:
             os.makedirs(folder, exist_ok=True)
             descriptor, ours = _opened(path)
         except (FileNotFoundError, FileExistsError) as error:
             attempts += 1
             if attempts < _ATTEMPTS:
-                continue  # its owner ended in between, and took the name or the empty folder away
-            raise storage.unwritable(url, error) from error  # nothing can be made here, as below /proc
+                continue  # its owner ended in between and removed the file or the empty folder
+            raise storage.unwritable(url, error) from error  # nothing can be created here, as in /proc
         except OSError as error:
             raise storage.unwritable(url, error) from error
         try:
@@ -98,11 +97,11 @@ def _flock(url: str) -> int | None:
                     os.unlink(path)
                 return None
             raise storage.unwritable(url, error) from error
-        os.close(descriptor)  # its owner ended, and took its name away, in between
+        os.close(descriptor)  # its owner ended in between and removed the file
 
 
 def _opened(path: str) -> tuple[int, bool]:
-    """The descriptor of the file, and whether this call made it; never through a link."""
+    """The descriptor of the file, and whether this call created it; links are not followed."""
     with contextlib.suppress(FileExistsError):
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), True
     return os.open(path, os.O_RDWR | os.O_NOFOLLOW), False
@@ -128,17 +127,17 @@ def _renewed(url: str, beat: float) -> Iterator[Lease]:
     finally:
         ended.set()
         renewal.join(beat)
-        if not renewal.is_alive() and lease.lost is None:  # a renewal that waits for storage leaves its file behind
+        if not renewal.is_alive() and lease.lost is None:  # a renewal that still waits for storage would write it again
             with contextlib.suppress(StorageError):
                 if _read(url).get("token") == token:
                     storage.remove(url)
 
 
 def _take_over(url: str, token: str, beat: float) -> None:
-    """Take a dead build's lock; raises SemblanceError where the build lives, or another one was quicker."""
+    """Take the lock of a dead build; raises SemblanceError if that build is alive or another one was faster."""
     first = _read(url)
     if _here(first) and not _dead(first) and first["pid"] != os.getpid():
-        raise SemblanceError(_refusal(url, first))  # it lives, and may only be waiting for storage itself
+        raise SemblanceError(_refusal(url, first))  # it is alive, and may be waiting for storage
     until = time.monotonic() + 3 * beat
     while not _dead(first) and time.monotonic() < until:
         time.sleep(beat / 4)
@@ -146,7 +145,7 @@ def _take_over(url: str, token: str, beat: float) -> None:
             raise SemblanceError(_refusal(url, first))
     storage.remove(url)
     taken = storage.create(url, _note(token, 0))
-    time.sleep(beat / 8)  # for one that found it dead as well and removed this one
+    time.sleep(beat / 8)  # another build may have found the owner dead too and removed this lock
     if not taken or _read(url).get("token") != token:
         raise SemblanceError(_refusal(url, _read(url)))
 
@@ -161,21 +160,21 @@ def _renew(url: str, token: str, beat: float, lease: Lease, ended: threading.Eve
                 lease.lost = _refusal(url, known)
                 return
             storage.write_bytes(url, _note(token, count))
-        except Exception:  # whoever writes the shards says so; a lease that nobody renews any more would be lost
+        except Exception:  # writing shards reports the error; without renewals the lease would be lost
             continue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Who wrote the lock that lies in a folder; ``lives`` is None where its processes cannot be seen from here."""
+    """The owner of a lock; ``lives`` is None if its processes are not visible from here."""
 
     who: str
     lives: bool | None
-    written: str  # UTC; on disk the start, elsewhere the last renewal
+    written: str  # UTC; on disk the start, otherwise the last renewal
 
 
 def owner(out: str) -> Owner | None:
-    """Who builds into ``out``, or did when it died; None where no lock lies there."""
+    """The build that writes to ``out``, or did so when it died; None if there is no lock."""
     known = _read(storage.join(out, LOCK))
     if not known:
         return None
@@ -184,7 +183,7 @@ def owner(out: str) -> Owner | None:
 
 
 def _dead(known: dict[str, Any]) -> bool:
-    """Whether the owner ran here and is gone; no clock is asked, since clocks are set and machines sleep."""
+    """Whether the owner ran here and has ended; independent of clocks, since clocks are set and machines sleep."""
     return _here(known) and (known.get("started") is None or _started(known["pid"]) != known["started"])
 
 
@@ -195,19 +194,19 @@ def _here(known: dict[str, Any]) -> bool:
 
 def _note(token: str, count: int) -> bytes:
     pid = os.getpid()
-    said = {"pid": pid, "host": socket.gethostname(), "space": _space(), "started": _started(pid), "token": token}
-    return json.dumps(said | {"renewed": count, "written": datetime.now(UTC).isoformat(timespec="seconds")}).encode()
+    fields = {"pid": pid, "host": socket.gethostname(), "space": _space(), "started": _started(pid), "token": token}
+    return json.dumps(fields | {"renewed": count, "written": datetime.now(UTC).isoformat(timespec="seconds")}).encode()
 
 
 def _space() -> str | None:
-    """Where process numbers mean the same: this machine since its start, and this container; None where unknown."""
+    """The scope of process ids: this boot of this machine, and this container; None if unknown."""
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
     return None
 
 
 def _started(pid: int) -> int | None:
-    """Ticks from the machine's start to the process's (proc_pid_stat(5), field 22); None where it runs no more."""
+    """Ticks from the machine's start to the process's (proc_pid_stat(5), field 22); None if it has ended."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         state, *fields = file.read().rpartition(")")[2].split()
         return None if state in "ZX" else int(fields[18])

@@ -1,4 +1,4 @@
-"""Videos to shards: fixed before the build, the same on every machine."""
+"""The shard of every video: fixed before the build, the same on every machine."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PLACE: Final = {split: place for place, split in enumerate(SPLITS)}
 
 
 class ShardConfig(Config):
-    """Shard size: an estimate made by the plan and never corrected at run time.
+    """Shard size, estimated by the plan and never corrected at run time.
 
-    ``bytes_per_crop`` is that of a 224 px JPEG at quality 95 without chroma subsampling (measured on
+    ``bytes_per_crop`` is the size of a 224 px JPEG at quality 95 without chroma subsampling (measured on
     faces: 15 to 30 kB), with its JSON and tar headers; the plan scales it by the crop's area.
     """
 
@@ -29,11 +29,11 @@ class ShardConfig(Config):
 def assign_shards(
     videos: pl.DataFrame, config: ShardConfig, *, dataset: str, bytes_per_video: int | Mapping[str, int], seed: int
 ) -> pl.DataFrame:
-    """Fill ``shard`` and ``order`` of a table whose ``split`` is set; rows come back in that order.
+    """Fill ``shard`` and ``order`` of a table whose ``split`` is set; rows are returned in that order.
 
-    Within a split a family lies in one shard, which may grow over its size for it. Families stand in the
-    order of their hash, originals before their fakes. Videos that will not be decoded weigh nothing.
-    ``bytes_per_video`` is an estimate for each, or what each is known to take (by video_id; absent: nothing).
+    Within a split, a family is in one shard, which may exceed its target size. Families are ordered by hash, originals
+    before their fakes. Videos that will not be decoded have no size. ``bytes_per_video``: one estimate for all videos,
+    or the known size of each by video_id (default 0).
     """
     columns = ["video_id", "family_id", "split", "label", "fault"]
     rows = videos.select(columns).rows()

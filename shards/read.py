@@ -1,4 +1,4 @@
-"""Reading shards back: streaming, and single pictures by range."""
+"""Read shards: streams of samples, and single pictures by range."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MASK: Final = "mask.png"
 def stream(url: str) -> Iterator[tuple[str, dict[str, bytes]]]:
     """The samples of one tar in its order: (sample_id, {"jpg": ..., "json": ..., "mask.png": ...}).
 
-    Raises SemblanceError where the tar is damaged or cut short.
+    Raises SemblanceError if the tar is damaged or truncated.
     """
     current: str | None = None
     parts: dict[str, bytes] = {}
@@ -32,5 +32,5 @@ def stream(url: str) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 def fetch(out: str, row: Mapping[str, Any]) -> bytes:
-    """The picture of one samples or rejects row by a range read."""
+    """The picture of one samples or rejects row with a range read."""
     return storage.read_range(storage.join(out, row["shard"]), row["tar_offset"], row["tar_bytes"])

@@ -1,6 +1,4 @@
-"""Tar's one door: our own archives, plain USTAR with nothing of the machine or the moment in it, and foreign ones,
-read from front to back and hostile until parsed.
-"""
+"""Tar files: our own, reproducible plain USTAR, and foreign ones, which are read sequentially and not trusted."""
 
 from __future__ import annotations
 
@@ -19,16 +17,16 @@ from semblance.manifests.config import Config
 from semblance.manifests.errors import ArchiveError, SemblanceError
 
 BLOCK: Final = 512
-_HEADER: Final = 1 << 20  # bytes of a header's extension (long names, pax records): no honest one comes near
-_NAME: Final = 1_000  # characters of a member's name
+_HEADER: Final = 1 << 20  # most bytes of a header extension (long names, pax records); valid ones are far smaller
+_NAME: Final = 1_000  # most characters of a member's name
 _CHUNK: Final = 1 << 16
-_FREE: Final = 64 << 20  # unpacked bytes that any archive may have, however small it is
+_FREE: Final = 64 << 20  # unpacked bytes that any archive may have, even a small one
 
 
 class ArchiveConfig(Config):
-    """What a foreign archive may hold. A member over ``member_bytes`` is passed over; an archive with more than
-    ``members``, or one that unpacks to more than ``expansion`` times its own size (and 64 MiB), is given up there.
-    Pictures hardly pack: honest archives of them stay near 1.
+    """Limits for a foreign archive. A member larger than ``member_bytes`` is skipped. Reading stops after ``members``
+    members, or when the archive unpacks to more than ``expansion`` times its own size (and 64 MiB). Pictures hardly
+    compress: valid archives of them have a ratio near 1.
     """
 
     members: int = Field(default=500_000, ge=1)
@@ -48,7 +46,7 @@ class Member:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Foreign:
     """A member of a foreign archive: its path without ``./``, whether it is a folder, its size in bytes, and why
-    it must not be used (None where it may). ``read`` gives the data, once, before the next member is asked for.
+    it must not be used (None if it may). ``read`` returns the data, once, before the next member is requested.
     """
 
     name: str
@@ -59,7 +57,7 @@ class Foreign:
 
 
 def write(file: IO[bytes], members: Iterable[tuple[str, bytes]]) -> dict[str, int]:
-    """Write a USTAR archive and return each member's data offset: the same members give the same bytes."""
+    """Write a USTAR archive and return each member's data offset; equal members give equal bytes."""
     offsets = {}
     with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, data in members:
@@ -72,9 +70,9 @@ def write(file: IO[bytes], members: Iterable[tuple[str, bytes]]) -> dict[str, in
 
 
 def piece(data: bytes, at: int) -> Iterator[Member]:
-    """The members of ``data``, a piece of an archive that begins with a header at offset ``at`` and ends between two.
+    """The members of ``data``, a complete number of members that begins at offset ``at`` of an archive.
 
-    Raises SemblanceError where it is damaged.
+    Raises SemblanceError if it is damaged.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
@@ -88,10 +86,10 @@ def piece(data: bytes, at: int) -> Iterator[Member]:
 
 
 def read(file: IO[bytes]) -> Iterator[Member]:
-    """The regular files of an archive, in order; anything else in it is passed over.
+    """The regular files of an archive, in order; other members are skipped.
 
-    Raises SemblanceError where the archive is damaged or does not end as a tar must: one that is cut
-    between two members reads as complete to most readers.
+    Raises SemblanceError if the archive is damaged or has no end mark. Most readers accept an archive that is truncated
+    between two members.
     """
     end = 0
     try:
@@ -111,26 +109,26 @@ def read(file: IO[bytes]) -> Iterator[Member]:
 def read_foreign(file: IO[bytes], packed: int, config: ArchiveConfig) -> Iterator[Foreign]:
     """The members of a foreign archive of ``packed`` bytes, plain or packed with gzip or bzip2, in order.
 
-    Nothing is ever unpacked to disk, and no more than one member is held. Raises ArchiveError, after all that
-    could be read, where it is no tar, damaged, cut short, or over the limits of ``config``; OSError where the file
-    itself cannot be read.
+    Nothing is unpacked to disk, and at most one member is in memory. Raises ArchiveError, after all readable members,
+    if the archive is not a tar, damaged, truncated, or over the limits of ``config``; OSError if the file itself cannot
+    be read.
     """
     stream = _Stream(file, packed, config.expansion)
     count = 0
     try:
         with tarfile.open(fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:  # type: ignore[call-overload]
             while (info := tar.next()) is not None:
-                tar.members.clear()  # it would keep all of them
+                tar.members.clear()  # else it would collect all members
                 count += 1
                 if count > config.members:
-                    raise ArchiveError(f"it holds more than {config.members} members")
+                    raise ArchiveError(f"it has more than {config.members} members")
                 yield _foreign(info, stream, config)
     except (tarfile.TarError, ValueError, LookupError, RecursionError, OverflowError) as error:
-        raise ArchiveError(_damage(error) if count else "it is no tar archive") from error
+        raise ArchiveError(_damage(error) if count else "it is not a tar archive") from error
     if len(stream.last) < BLOCK:
         raise ArchiveError("it is cut short (no end mark)")
     if any(stream.last):
-        raise ArchiveError("it is damaged (no header where one should be)")
+        raise ArchiveError("it is damaged (missing header)")
 
 
 def _foreign(info: tarfile.TarInfo, stream: _Stream, config: ArchiveConfig) -> Foreign:
@@ -138,10 +136,10 @@ def _foreign(info: tarfile.TarInfo, stream: _Stream, config: ArchiveConfig) -> F
 
     def data() -> bytes:
         stream.seek(offset)
-        found = stream.read(size, most=config.member_bytes)
-        if len(found) < size:
+        content = stream.read(size, most=config.member_bytes)
+        if len(content) < size:
             raise ArchiveError("it is cut short")
-        return found
+        return content
 
     name = "/".join(part for part in info.name.split("/") if part not in ("", "."))
     refused = _refusal(info, config)
@@ -156,7 +154,7 @@ def _refusal(info: tarfile.TarInfo, config: ArchiveConfig) -> str | None:
     if name.startswith(("/", "\\")) or name[1:3] in (":/", ":\\"):
         return "its name is absolute"
     if ".." in name.replace("\\", "/").split("/"):
-        return "its name climbs with .."
+        return "its name contains .."
     if any("\ud800" <= character <= "\udfff" for character in name):
         return "its name is not UTF-8"
     if info.issym() or info.islnk():
@@ -178,9 +176,9 @@ def _damage(error: Exception) -> str:
 
 
 class _Stream:
-    """A file, unpacked where it is packed, that can only be read forwards and never beyond what is sane.
+    """A file, decompressed if necessary, that can only be read forwards and within limits.
 
-    ``last`` is what the last reading gave: of a whole archive the block of zeros that ends it.
+    ``last`` is the result of the last ``read``: for a complete archive, the block of zeros at its end.
     """
 
     mode = "rb"
@@ -205,9 +203,9 @@ class _Stream:
         return self._position
 
     def read(self, size: int, most: int = _HEADER) -> bytes:
-        """``size`` bytes, fewer at the end; raises ArchiveError for more than ``most`` at once."""
+        """``size`` bytes, fewer at the end; raises ArchiveError if ``size`` exceeds ``most``."""
         if not 0 <= size <= most:
-            raise ArchiveError("a header asks for more bytes than is sane")
+            raise ArchiveError("a header requests too many bytes")
         parts = []
         while size > 0 and (part := self._next(size)):
             parts.append(part)
@@ -216,7 +214,7 @@ class _Stream:
         return self.last
 
     def seek(self, position: int) -> int:
-        """Go forwards to ``position`` or the end of the data, whichever comes first."""
+        """Move forwards to ``position`` or the end of the data, whichever comes first."""
         if position < self._position:
             raise ArchiveError("a header points backwards")
         if self._plain:

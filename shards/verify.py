@@ -1,4 +1,4 @@
-"""A whole build verified: every file against its receipt, every row against the plan, in the end byte by byte."""
+"""A whole build verified: every file against its receipt, every row against the plan, its split against law 3."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from semblance.manifests import storage
+from semblance.manifests import build_files, leaks, storage
 from semblance.manifests import tables as store
+from semblance.manifests.build_files import CLAIM, DATASET
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import SPLIT_COLUMNS
+from semblance.manifests.records import SPLIT_COLUMNS, Finding
 from semblance.shards import layout, tar
 from semblance.shards.layout import Receipt
 from semblance.shards.lock import LOCK
 from semblance.shards.read import MASK, PICTURES
 from semblance.shards.write import fits, sample_json
 
-ISOLATING: Final = ("family", "identity", "method", "temporal")  # protocols that keep families apart
 _GREY: Final = b"\x08\x00"  # bits a channel and kind of colour in a PNG's header: eight, grey
 _COUNTED: Final = {  # all that counting the rows and comparing their sides needs
-    "plan": ["video_id", "family_id", "target_id", "donor_id", "shard", *SPLIT_COLUMNS],
+    "plan": ["video_id", "shard", *SPLIT_COLUMNS],
     "samples": ["video_id", "verdict", *SPLIT_COLUMNS],
     "rejects": ["video_id", "unit", *SPLIT_COLUMNS],
     "videos": ["video_id", "faces_seen", "crops_kept", "crops_rejected", *SPLIT_COLUMNS],
@@ -33,43 +33,47 @@ _AGAIN: Final = "run the same build again to make this shard anew"
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What a verification found: problems as sentences, and what was looked at."""
+    """What a verification found, and what was looked at.
+
+    ``problems``: sentences on files and rows; ``leaks``: findings on the active split, as ``quality audit`` has them.
+    """
 
     deep: bool
     problems: list[str] = field(default_factory=list)
+    leaks: list[Finding] = field(default_factory=list)
     shards: int = 0
     videos: int = 0
     samples: int = 0
     rejects: int = 0
 
+    @property
+    def leaking(self) -> bool:
+        """Whether the active split breaks what its protocol promises."""
+        return any(one.level == "broken" for one in self.leaks)
+
     def add(self, what: str, where: str, remedy: str = _AGAIN) -> None:
         self.problems.append(f"{where}: {what}; {remedy}.")
 
 
-def verify(out: str, *, deep: bool, isolation: bool = True) -> Report:
-    """Check a build against its own plan and receipts; ``deep`` reads every byte.
+def verify(out: str, *, deep: bool) -> Report:
+    """Check a build against its own plan and receipts, and its active split for leaks; ``deep`` reads every byte.
 
-    ``isolation=False`` leaves law 3 out, for those who judge every leak. Raises SemblanceError where ``out`` holds
-    no build.
+    Raises SemblanceError where ``out`` holds no build.
     """
     report = Report(deep=deep)
-    try:
-        plan = store.read_rows(storage.join(out, "plan.parquet"), _COUNTED["plan"])
-    except FileNotFoundError as error:
-        raise SemblanceError(f"{out} holds no build (no plan.parquet); name the --out of an `ingest build`.") from error
+    plan = store.read_plan(out)
     dataset = _dataset(out, report)
+    report.leaks = leaks.findings(plan, *leaks.active_protocol(dataset, plan))
     planned: dict[str, list[dict[str, Any]]] = {}
-    for row in plan:
+    for row in plan.select(_COUNTED["plan"]).to_dicts():
         planned.setdefault(row["shard"], []).append(row)
-    expected = {"plan.parquet", "dataset.json", "build.json", "inputs.parquet", "CARD.md", "manifests/findings.parquet"}
+    expected = {"plan.parquet", DATASET, CLAIM, "inputs.parquet", "CARD.md", "manifests/findings.parquet"}
     expected |= {LOCK}  # a build is running, or was killed
     for shard, rows in planned.items():
         receipt = _receipt(out, layout.key_of(shard), dataset, report)
         if receipt is not None:
             expected |= {stored.path for stored in receipt.stored()} | {layout.receipt_path(receipt.key)}
             _verify_shard(out, shard, receipt, rows, report)
-    if isolation:
-        _check_isolation(plan, dataset, report)
     for stat in storage.walk(out) if deep else []:
         if stat.path not in expected and not stat.path.startswith(("report/", "manifests/flags/")):
             report.add("this file belongs to no receipt", stat.path, "remove it if no build is running")
@@ -78,27 +82,27 @@ def verify(out: str, *, deep: bool, isolation: bool = True) -> Report:
 
 def _dataset(out: str, report: Report) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(storage.read_bytes(storage.join(out, "dataset.json")))
-    except FileNotFoundError:
-        report.add("is not there: the build is not finished", "dataset.json", "run the same build again to finish it")
+        value = build_files.read(out)
+    except SemblanceError:
+        report.add("is damaged", DATASET, "remove it and run the same build again")
         return {}
-    except ValueError:
-        report.add("is damaged", "dataset.json", "run the same build again")
-        return {}
-    return value
+    if value is None:
+        report.add("is not there: the build is not finished", DATASET, "run the same build again to finish it")
+    return value or {}
 
 
 def _receipt(out: str, key: str, dataset: Mapping[str, Any], report: Report) -> Receipt | None:
     path = layout.receipt_path(key)
     try:
-        receipt = Receipt.from_json(storage.read_bytes(storage.join(out, path)).decode())
-    except FileNotFoundError:
-        report.add("there is no receipt, so this shard is not done", path)
+        receipt = layout.read_receipt(out, key)
     except ValueError:
         report.add("the receipt is torn", path)
+        return None
+    if receipt is None:
+        report.add("there is no receipt, so this shard is not done", path)
+    elif not dataset or receipt.fingerprint == dataset.get("fingerprint"):
+        return receipt
     else:
-        if not dataset or receipt.fingerprint == dataset.get("fingerprint"):
-            return receipt
         report.add("the receipt is another build's", path)
     return None
 
@@ -253,21 +257,3 @@ def _check_rejects_tar(out: str, path: str, rejects: list[dict[str, Any]], repor
         return
     if found != places:
         report.add("its pictures are not those of its rows", path)
-
-
-def _check_isolation(plan: list[dict[str, Any]], dataset: Mapping[str, Any], report: Report) -> None:
-    """Law 3 for families, and under ``identity`` for known people, under the protocols that promise it."""
-    if dataset.get("split") not in ISOLATING:
-        return
-    kinds: dict[str, tuple[str, ...]] = {"family": ("family_id",)}
-    if dataset["split"] == "identity":
-        kinds["person"] = ("target_id", "donor_id")
-    for kind, columns in kinds.items():
-        sides: dict[str, set[str]] = {}
-        for row in plan:
-            if row["split"] in ("train", "val", "test"):
-                for name in {row[column] for column in columns} - {None}:
-                    sides.setdefault(name, set()).add(row["split"])
-        for name, found in sorted(sides.items()):
-            if len(found) > 1:
-                report.add(f"stands on {' and '.join(sorted(found))}", f"{kind} {name}", "build into another --out")

@@ -1,4 +1,4 @@
-"""Committing a shard: spool, hash, publish the tar, then the rows, then the receipt, which is the mark "done"."""
+"""Commit a shard: spool, hash and publish the tar, then the rows, then the receipt, which marks it as done."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from semblance.manifests import storage, tables
 from semblance.manifests.config import canonical_json
 from semblance.manifests.errors import ConservationError, StorageError
 from semblance.manifests.records import Outcome, Rejection, Sample, digest
-from semblance.shards import layout
-from semblance.shards import tar as tario
+from semblance.shards import layout, tar
 from semblance.shards.layout import Receipt, Stored
 
-REJECT_PICTURES: Final = 8  # a video and reason
+REJECT_PICTURES: Final = 8  # per video and reason
 _TRIES: Final = 3
-_LATE: Final = ("shard", "tar_offset", "tar_bytes")  # known only when the tar is written
+_TAR_COLUMNS: Final = ("shard", "tar_offset", "tar_bytes")  # known only when the tar is written
 
 
 def seal(
@@ -31,14 +30,13 @@ def seal(
     fingerprint: str,
     seed: int,
     picture_extension: str,
-    anew: bool = False,
+    overwrite: bool = False,
 ) -> Receipt:
     """Commit the outcomes of a shard's videos at ``out`` and return the receipt.
 
-    The tar's order is mixed across the videos by ``seed``; rows of samples stand in the tar's order.
-    A shard that is committed already, by a worker that was taken for lost, stays as it is unless it is to be
-    made ``anew``. Raises ConservationError where a video's counts do not fit, SemblanceError where nothing can be
-    written.
+    ``seed`` shuffles the samples of all videos; rows of samples have the tar's order. An already committed shard,
+    for instance by a worker that was presumed lost, is unchanged unless ``overwrite`` is set. Raises ConservationError
+    if a video's counts do not add up, SemblanceError if writing fails.
     """
     key = layout.key_of(shard)
     for outcome in outcomes:
@@ -50,11 +48,11 @@ def seal(
     names = Counter(sample.row["sample_id"] for sample in samples)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ConservationError(f"sample ids occur twice: {twice[:3]}")
-    if not anew and (done := committed(out, key, fingerprint, thorough=True)) is not None:
+    if not overwrite and (done := committed(out, key, fingerprint, thorough=True)) is not None:
         return done
-    storage.remove(storage.join(out, layout.receipt_path(key)))  # what it vouches for is about to change
+    storage.remove(storage.join(out, layout.receipt_path(key)))  # its files are about to change
     with storage.spool() as spool:
-        tar, sample_rows = _write_samples(out, shard, samples, picture_extension, spool)
+        samples_tar, sample_rows = _write_samples(out, shard, samples, picture_extension, spool)
         rejects_tar, reject_rows = _write_rejects(out, key, outcomes, seed, spool)
     video_rows = [dict(outcome.video) | {"shard": shard if samples else None} for outcome in outcomes]
     parts = {
@@ -64,9 +62,9 @@ def seal(
     receipt = Receipt(
         key=key,
         fingerprint=fingerprint,
-        shard=tar.path if tar else None,
-        sha256=tar.sha256 if tar else None,
-        bytes=tar.bytes if tar else 0,
+        shard=samples_tar.path if samples_tar else None,
+        sha256=samples_tar.sha256 if samples_tar else None,
+        bytes=samples_tar.bytes if samples_tar else 0,
         samples=len(samples),
         rejects=len(reject_rows),
         videos=len(video_rows),
@@ -78,14 +76,14 @@ def seal(
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )
-    return _settled(out, receipt, video_rows)
+    return _write_receipt(out, receipt, video_rows)
 
 
-def _settled(out: str, receipt: Receipt, video_rows: Sequence[Mapping[str, Any]]) -> Receipt:
-    """Write the receipt, and see that it fits the rows of the videos.
+def _write_receipt(out: str, receipt: Receipt, video_rows: Sequence[Mapping[str, Any]]) -> Receipt:
+    """Write the receipt, and check that it matches the stored rows of the videos.
 
-    Those rows tell seconds, so they differ between two workers that seal the same shard because one was taken for
-    lost; everything else that the two write is the same.
+    Those rows contain times. They differ between two workers that seal the same shard because one was presumed lost;
+    all other files of the two are equal.
     """
     url = storage.join(out, layout.receipt_path(receipt.key))
     for _ in range(_TRIES):
@@ -95,9 +93,7 @@ def _settled(out: str, receipt: Receipt, video_rows: Sequence[Mapping[str, Any]]
         videos = _publish_rows(out, "videos", receipt.key, video_rows)
         times = dict(receipt.times) | {"videos_bytes": videos.bytes, "videos_sha256": videos.sha256}
         receipt = replace(receipt, times=times)
-    raise StorageError(
-        f"{out} does not keep what is written to it (shard {receipt.key}); check the disk, then run again."
-    )
+    raise StorageError(f"{out} does not keep written files (shard {receipt.key}); check the disk, then run again.")
 
 
 def check_conservation(outcome: Outcome) -> None:
@@ -112,18 +108,19 @@ def check_conservation(outcome: Outcome) -> None:
 
 
 def is_done(out: str, key: str, fingerprint: str, *, thorough: bool) -> bool:
-    """Whether a shard's receipt is there, is this build's, and its files fit it by size (thorough: by hash)."""
+    """Whether a shard's receipt exists, belongs to this build, and matches its files by size (thorough: by hash)."""
     return committed(out, key, fingerprint, thorough=thorough) is not None
 
 
 def committed(out: str, key: str, fingerprint: str, *, thorough: bool) -> Receipt | None:
-    """The receipt of a shard that is done; None where there is none, another build's, or files that do not fit it."""
+    """The receipt of a finished shard; None if it is missing, of another build, or does not match its files."""
     try:
-        receipt = Receipt.from_json(storage.read_bytes(storage.join(out, layout.receipt_path(key))).decode())
-    except (FileNotFoundError, ValueError):
+        receipt = layout.read_receipt(out, key)
+    except ValueError:
         return None
-    ours = receipt.fingerprint == fingerprint and receipt.key == key
-    return receipt if ours and all(fits(out, stored, thorough=thorough) for stored in receipt.stored()) else None
+    if receipt is None or (receipt.fingerprint, receipt.key) != (fingerprint, key):
+        return None
+    return receipt if all(fits(out, stored, thorough=thorough) for stored in receipt.stored()) else None
 
 
 def fits(out: str, stored: Stored, *, thorough: bool) -> bool:
@@ -147,8 +144,8 @@ def sha256_of(url: str) -> str:
 
 
 def sample_json(row: Mapping[str, Any]) -> bytes:
-    """The JSON beside a picture: the sample's row without what only the tar decides, keys sorted."""
-    return canonical_json({name: value for name, value in row.items() if name not in _LATE}).encode()
+    """The JSON next to a picture: the sample's row without the columns that the tar determines, keys sorted."""
+    return canonical_json({name: value for name, value in row.items() if name not in _TAR_COLUMNS}).encode()
 
 
 def _write_samples(
@@ -156,7 +153,7 @@ def _write_samples(
 ) -> tuple[Stored | None, list[dict[str, Any]]]:
     """Publish the tar; its stored form (None without samples) and the rows, in the tar's order."""
     if not samples:
-        storage.remove(storage.join(out, shard))  # of an earlier, failed attempt
+        storage.remove(storage.join(out, shard))  # left by an earlier, failed attempt
         return None, []
     rows, members = [], []
     for sample in samples:
@@ -185,8 +182,8 @@ def _write_rejects(
 ) -> tuple[Stored | None, list[dict[str, Any]]]:
     """Publish some pictures of rejected faces; the tar's stored form and the rows of all rejections."""
     path = layout.rejects_path(key)
-    chosen = _chosen(outcomes, seed)
-    members = [(f"{one.row['sample_id']}.jpg", one.picture or b"") for one in chosen]
+    selected = _selected(outcomes, seed)
+    members = [(f"{rejection.row['sample_id']}.jpg", rejection.picture or b"") for rejection in selected]
     if members:
         stored, offsets = _publish_tar(out, path, members, spool / "rejects.tar")
     else:
@@ -198,30 +195,30 @@ def _write_rejects(
         for rejection in outcome.rejections:
             name = f"{rejection.row.get('sample_id')}.jpg"
             place = (path, offsets[name], sizes[name]) if name in offsets else (None, None, None)
-            rows.append(dict(rejection.row) | dict(zip(_LATE, place, strict=True)))
+            rows.append(dict(rejection.row) | dict(zip(_TAR_COLUMNS, place, strict=True)))
     return stored, rows
 
 
-def _chosen(outcomes: Sequence[Outcome], seed: int) -> list[Rejection]:
-    """At most eight rejected faces with a picture a video and reason, by hash."""
+def _selected(outcomes: Sequence[Outcome], seed: int) -> list[Rejection]:
+    """At most eight rejected faces with a picture per video and reason, selected by hash."""
     groups: defaultdict[tuple[str, str], list[Rejection]] = defaultdict(list)
     for outcome in outcomes:
         for rejection in outcome.rejections:
             if rejection.picture is not None:
                 groups[rejection.row["video_id"], rejection.row["reason"]].append(rejection)
-    chosen = [
+    selected = [
         rejection
         for group in groups.values()
-        for rejection in sorted(group, key=lambda one: digest(seed, one.row["sample_id"]))[:REJECT_PICTURES]
+        for rejection in sorted(group, key=lambda rejection: digest(seed, rejection.row["sample_id"]))[:REJECT_PICTURES]
     ]
-    return sorted(chosen, key=lambda one: str(one.row["sample_id"]))
+    return sorted(selected, key=lambda rejection: str(rejection.row["sample_id"]))
 
 
 def _publish_tar(
     out: str, path: str, members: Sequence[tuple[str, bytes]], local: Path
 ) -> tuple[Stored, dict[str, int]]:
     with local.open("w+b") as file:
-        offsets = tario.write(file, members)
+        offsets = tar.write(file, members)
     return _publish(out, path, local), offsets
 
 

@@ -25,16 +25,14 @@ CLASSES: Final = 2
 
 
 class BceConfig(Config):
-    """Binary cross-entropy. ``smoothing`` of 0.1 moves its targets, and no other loss's, from 0 and 1 to 0.05 and
-    0.95.
-    """
+    """Binary cross-entropy. ``smoothing`` of 0.1 moves its targets from 0 and 1 to 0.05 and 0.95, in this loss only."""
 
     weight: float = Field(default=1.0, ge=0)
     smoothing: float = Field(default=0.0, ge=0, lt=1)
 
 
 class FocalConfig(Config):
-    """Focal loss (Lin et al. 2017) on hard labels; ``alpha`` weighs fakes, 1 - alpha reals."""
+    """Focal loss (Lin et al. 2017) on hard labels, with weight ``alpha`` for fakes and 1 - alpha for reals."""
 
     weight: float = Field(default=0.0, ge=0)
     alpha: float = Field(default=0.7, ge=0, le=1)
@@ -42,9 +40,10 @@ class FocalConfig(Config):
 
 
 class ArcFaceConfig(Config):
-    """ArcFace (Deng et al. 2019) of two classes on the BCE head's embedding, in training only: BCE's logit stays the
-    only score. ``margin`` is in radians, 0.5 or 28.6 degrees. ``scale`` is 16 and not the library's 64, at which
-    ArcFace would be 95 % of the plan's sum.
+    """ArcFace (Deng et al. 2019) with two classes on the embedding, in training only; BCE's logit stays the only score.
+
+    ``margin`` is in radians; 0.5 is 28.6 degrees. ``scale`` is 16, since at the library's 64 ArcFace would be 95 % of
+    the plan's sum.
     """
 
     weight: float = Field(default=0.0, ge=0)
@@ -53,8 +52,9 @@ class ArcFaceConfig(Config):
 
 
 class CentreConfig(Config):
-    """Single-centre loss (Li et al., CVPR 2021) on the pooled frequency embedding, in training only. The plan's
-    "DCTFrequencyLoss" names no published loss; this is ours for it. ``margin`` counts in sqrt(D).
+    """Single-centre loss (Li et al., CVPR 2021) on the pooled frequency embedding, in training only.
+
+    It stands for the plan's "DCTFrequencyLoss", which is not a published loss. ``margin`` is in units of sqrt(D).
     """
 
     weight: float = Field(default=0.0, ge=0)
@@ -62,7 +62,7 @@ class CentreConfig(Config):
 
 
 class LossConfig(Config):
-    """The sum of the parts, each times its ``weight``; a part of weight 0 is not there."""
+    """The weighted sum of the parts; a part of ``weight`` 0 is not built."""
 
     bce: BceConfig = BceConfig()
     focal: FocalConfig = FocalConfig()
@@ -71,26 +71,26 @@ class LossConfig(Config):
 
 
 def build(config: LossConfig, model: Model) -> Loss:
-    """The loss for a model. Its parameters (ArcFace's weights, the centre) belong in optimiser and checkpoint.
+    """The loss for a model. Its parameters (ArcFace's weights, the centre) must be optimised and saved too.
 
-    Raises UsageError where the configured parts cannot be had of this model, or there is none.
+    Raises UsageError if no part trains the logit, or if a part needs an embedding that the model does not have.
     """
     return Loss(config, model.embedding_dim, model.frequency_dim)
 
 
 class Loss(nn.Module):
-    """``forward(output, batch)`` gives ``loss`` and, detached and unweighted, each of its parts.
+    """``forward(output, batch)`` returns ``loss`` and each of its parts, the parts detached and unweighted.
 
-    Where samples were mixed (CutMix, MixUp), BCE and focal loss are summed over both hard labels with weights
-    lambda and 1 - lambda, and the losses on embeddings see the unmixed samples alone. Losses on embeddings are left
-    out of evaluation: they depend on what else is in the batch. Everything is computed in float32.
+    For samples that were mixed (CutMix, MixUp), BCE and focal loss are summed over both hard labels with weights
+    lambda and 1 - lambda; losses on embeddings use only the samples that were not mixed. Losses on embeddings are
+    not computed in evaluation, since they depend on the rest of the batch. All losses are computed in float32.
     """
 
     def __init__(self, config: LossConfig, embedding_dim: int, frequency_dim: int | None) -> None:
         super().__init__()
         self.config = config
         if config.bce.weight == config.focal.weight == 0:
-            raise UsageError("loss: neither bce nor focal has a weight, so the logit would learn nothing; give one.")
+            raise UsageError("loss: bce and focal both have weight 0, so the logit would learn nothing.")
         self.arcface: ArcFace | None = None
         self.centre: SingleCentre | None = None
         if config.arcface.weight:
@@ -115,7 +115,7 @@ class Loss(nn.Module):
             parts["arcface"] = self.config.arcface.weight, self.arcface(embedding_UD, target_U)
         if self.training and self.centre is not None:
             if output.frequency_BD is None:
-                raise RuntimeError("the model promised a frequency embedding and gave none")
+                raise RuntimeError("the model has a frequency_dim but did not return a frequency embedding")
             embedding_UD, target_U = unmixed(output.frequency_BD, batch)
             parts["centre"] = self.config.centre.weight, self.centre(embedding_UD, target_U)
         total = torch.stack([weight * part for weight, part in parts.values()]).sum()
@@ -133,23 +133,23 @@ class Loss(nn.Module):
 
 
 def over_both(loss: Callable[[Tensor, Tensor], Tensor], logit_B: Tensor, batch: Batch) -> Tensor:
-    """The mean over the batch of ``loss`` on the hard label or, where mixed, the weighted sum on both labels."""
-    own_B = loss(logit_B, batch.target_B)
+    """The mean over the batch of ``loss`` on the hard label, or of its weighted sum on both labels if mixed."""
+    loss_B = loss(logit_B, batch.target_B)
     if batch.mixed_with_B is None or batch.lam_B is None:
-        return own_B.mean()
-    return (batch.lam_B * own_B + (1 - batch.lam_B) * loss(logit_B, batch.mixed_with_B)).mean()
+        return loss_B.mean()
+    return (batch.lam_B * loss_B + (1 - batch.lam_B) * loss(logit_B, batch.mixed_with_B)).mean()
 
 
 def unmixed(embedding_BD: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Embeddings (U, D), float32, and labels (U,) of the samples that were not mixed."""
     if batch.lam_B is None:
         return embedding_BD.float(), batch.target_B
-    alone_B = batch.lam_B == 1
-    return embedding_BD[alone_B].float(), batch.target_B[alone_B]
+    unmixed_B = batch.lam_B == 1
+    return embedding_BD[unmixed_B].float(), batch.target_B[unmixed_B]
 
 
 class ArcFace(nn.Module):
-    """pytorch-metric-learning's ArcFace on (U, D) and labels (U,); nothing (zero) where U is zero."""
+    """pytorch-metric-learning's ArcFace on (U, D) and labels (U,); zero if U is zero."""
 
     def __init__(self, dim: int, config: ArcFaceConfig) -> None:
         super().__init__()
@@ -157,14 +157,14 @@ class ArcFace(nn.Module):
 
     def forward(self, embedding_UD: Tensor, target_U: Tensor) -> Tensor:
         if not len(target_U):
-            return _nothing(embedding_UD, self.loss.W)
-        with torch.autocast(embedding_UD.device.type, enabled=False):  # else the library casts W to half
+            return _zero(embedding_UD, self.loss.W)
+        with torch.autocast(embedding_UD.device.type, enabled=False):  # otherwise the library casts W to half precision
             loss: Tensor = self.loss(embedding_UD, target_U.long())
         return loss
 
 
 class _Arc(ArcFaceLoss):  # type: ignore[misc]  # the library is untyped
-    """The library's, with finite gradients where an embedding lies exactly on a class's weight."""
+    """The library's loss, with finite gradients for an embedding that equals a class's weight."""
 
     def get_angles(self, cosine_of_target_classes: Tensor) -> Tensor:
         return torch.acos(cosine_of_target_classes.clamp(-1 + 1e-6, 1 - 1e-6))
@@ -174,8 +174,8 @@ class SingleCentre(nn.Module):
     """Single-centre loss (Li et al., CVPR 2021, equation 1) on (U, D) and labels (U,).
 
     M_real + max(0, M_real - M_fake + margin x sqrt(D)), M the mean Euclidean distance of a class to the learned
-    centre: reals gather around it, fakes stay away by the margin, wherever they are. Nothing (zero) where the batch
-    lacks a class.
+    centre. Reals gather around it, and fakes stay away by the margin in any direction. Zero if a class is missing in
+    the batch.
     """
 
     def __init__(self, dim: int, margin: float) -> None:
@@ -186,13 +186,13 @@ class SingleCentre(nn.Module):
     def forward(self, embedding_UD: Tensor, target_U: Tensor) -> Tensor:
         fake_U = target_U == 1
         if not (fake_U.any() and (~fake_U).any()):
-            return _nothing(embedding_UD, self.centre_D)
+            return _zero(embedding_UD, self.centre_D)
         distance_U = torch.linalg.vector_norm(embedding_UD - self.centre_D, dim=1)
         real, fake = distance_U[~fake_U].mean(), distance_U[fake_U].mean()
         loss: Tensor = real + F.relu(real - fake + self.gap)
         return loss
 
 
-def _nothing(*tensors: Tensor) -> Tensor:
-    """A zero that still reaches every parameter: distributed training waits for the gradient of each."""
+def _zero(*tensors: Tensor) -> Tensor:
+    """A zero that depends on every tensor: distributed training waits for the gradient of each parameter."""
     return torch.stack([tensor.sum() * 0 for tensor in tensors]).sum()

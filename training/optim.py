@@ -1,4 +1,4 @@
-"""Optimisers, their schedules, and the average of the weights."""
+"""Optimisers, learning-rate schedules, and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from semblance.manifests.config import Config
 
 
 class AdamWConfig(Config):
-    """AdamW (Loshchilov and Hutter 2019), torch's; ``lr`` a step, decay decoupled."""
+    """torch's AdamW (Loshchilov and Hutter 2019), with decoupled weight decay."""
 
     kind: Literal["adamw"] = "adamw"
     lr: float = Field(default=1e-4, gt=0)
@@ -27,8 +27,9 @@ class AdamWConfig(Config):
 
 
 class RMSpropConfig(Config):
-    """timm's RMSpropTF: epsilon inside the root, the mean square starting at one, the rate inside the momentum,
-    as in the TensorFlow in which EfficientNet was trained.
+    """timm's RMSpropTF, which follows TensorFlow, in which EfficientNet was trained.
+
+    Epsilon is inside the root, the mean square starts at one, and the rate is part of the momentum.
     """
 
     kind: Literal["rmsprop_tf"] = "rmsprop_tf"
@@ -40,7 +41,7 @@ class RMSpropConfig(Config):
 
 
 class AdamConfig(Config):
-    """Adam (Kingma and Ba 2015), torch's."""
+    """torch's Adam (Kingma and Ba 2015)."""
 
     kind: Literal["adam"] = "adam"
     lr: float = Field(default=5e-4, gt=0)
@@ -49,7 +50,7 @@ class AdamConfig(Config):
 
 
 class CosineConfig(Config):
-    """A linear rise over ``warmup_epochs``, then half a cosine down to ``floor`` times the rate; set every step."""
+    """Linear warm-up over ``warmup_epochs``, then half a cosine down to ``floor`` times the rate; set at every step."""
 
     kind: Literal["cosine"] = "cosine"
     warmup_epochs: float = Field(default=5, ge=0)
@@ -57,14 +58,14 @@ class CosineConfig(Config):
 
 
 class ExponentialConfig(Config):
-    """The rate times ``gamma`` after every epoch."""
+    """The rate is multiplied by ``gamma`` after every epoch."""
 
     kind: Literal["exponential"] = "exponential"
     gamma: float = Field(default=0.97, gt=0, le=1)
 
 
 class PlateauConfig(Config):
-    """The rate times ``factor`` when the loss on val has not fallen for more than ``patience`` epochs."""
+    """The rate is multiplied by ``factor`` when the val loss has not fallen for more than ``patience`` epochs."""
 
     kind: Literal["plateau"] = "plateau"
     patience: int = Field(default=5, ge=0)
@@ -77,9 +78,7 @@ ScheduleConfig = Annotated[CosineConfig | ExponentialConfig | PlateauConfig, Fie
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Schedule:
-    """A scheduler and when to step it: after every optimiser's step or after every epoch, there with the loss on
-    val where ``on_val_loss``.
-    """
+    """A scheduler, and when to step it: after every optimiser step or epoch; with the val loss if ``on_val_loss``."""
 
     scheduler: LRScheduler | ReduceLROnPlateau
     interval: Literal["step", "epoch"]
@@ -87,7 +86,7 @@ class Schedule:
 
 
 def optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """The configured optimiser of the parameters, the loss's among them; weight decay acts on all."""
+    """The configured optimiser; weight decay acts on all parameters, including those of the loss."""
     match config:
         case AdamWConfig():
             return AdamW(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
@@ -105,7 +104,7 @@ def optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter]) -> Op
 
 
 def schedule(config: ScheduleConfig, optimiser: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
-    """The configured schedule; ``steps_per_epoch`` counts the optimiser's steps, after accumulation."""
+    """The configured schedule; ``steps_per_epoch`` counts optimiser steps, after accumulation."""
     match config:
         case CosineConfig():
             rise, total = round(config.warmup_epochs * steps_per_epoch), epochs * steps_per_epoch
@@ -119,8 +118,9 @@ def schedule(config: ScheduleConfig, optimiser: Optimizer, epochs: int, steps_pe
 
 
 def cosine_factor(rise: int, total: int, floor: float) -> Callable[[int], float]:
-    """What the rate is multiplied by at each step: up to 1 over ``rise`` steps, down to ``floor`` at ``total``
-    (Loshchilov and Hutter 2017, without restarts).
+    """The factor of the rate at each step: up to 1 over ``rise`` steps, then down to ``floor`` at step ``total``.
+
+    After Loshchilov and Hutter 2017, without restarts.
     """
 
     def factor(step: int) -> float:
@@ -133,19 +133,20 @@ def cosine_factor(rise: int, total: int, floor: float) -> Callable[[int], float]
 
 
 def ema_decay(limit: float, updates: int) -> float:
-    """min(limit, (1 + t) / (10 + t)) after t updates: the average forgets its start quickly (as TensorFlow's)."""
+    """min(limit, (1 + t) / (10 + t)) after t updates, as in TensorFlow: the average forgets its start quickly."""
     return min(limit, (1 + updates) / (10 + updates))
 
 
 def ema_average(limit: float) -> Callable[[tuple[Tensor, ...], tuple[Tensor, ...], Tensor | int], None]:
-    """For ``torch.optim.swa_utils.AveragedModel(multi_avg_fn=...)``: the moving average of weights and of
-    floating-point buffers; counters are copied.
+    """The ``multi_avg_fn`` of ``torch.optim.swa_utils.AveragedModel`` for an exponential moving average.
+
+    Weights and floating-point buffers are averaged; counters are copied.
     """
 
     @torch.no_grad()
     def average(mean: tuple[Tensor, ...], current: tuple[Tensor, ...], updates: Tensor | int) -> None:
         weight = 1 - ema_decay(limit, int(updates))
-        if mean[0].is_floating_point():  # torch calls once for each type and device
+        if mean[0].is_floating_point():  # torch calls this once per type and device
             torch._foreach_lerp_(mean, current, weight)
         else:
             torch._foreach_copy_(mean, current)

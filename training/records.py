@@ -1,4 +1,4 @@
-"""The vocabulary of training: what a loader gives, what a model answers.
+"""The records of training: the batch that a loader yields, and the output of a model.
 
 B: batch, C: 3 colours (RGB), H, W: pixels, D: features of an embedding.
 """
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """Pictures with their labels. ``mixed_with_B`` and ``lam_B`` are both None where nothing was mixed."""
+    """Pictures with their labels. ``mixed_with_B`` and ``lam_B`` are None in a batch without mixing."""
 
     image_BCHW: Tensor  # float32 in [0, 1], RGB; normalisation belongs to the model
     target_B: Tensor  # float32, hard: 0 real, 1 fake
-    mixed_with_B: Tensor | None = None  # float32, the hard label of the picture that was mixed in
-    lam_B: Tensor | None = None  # float32, the share of the sample itself; 1.0: not mixed
+    mixed_with_B: Tensor | None = None  # float32, the hard label of the other picture
+    lam_B: Tensor | None = None  # float32, the weight of the sample itself; 1.0: not mixed
     sample_ids: tuple[str, ...]
     video_ids: tuple[str, ...]
     tracks: tuple[int, ...]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The same batch on another device; Lightning moves whatever has this method."""
+        """The batch on another device; Lightning calls this method."""
         return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
-        """The same batch in page-locked memory; torch's DataLoader pins whatever has this method."""
+        """The batch in page-locked memory; torch's DataLoader calls this method."""
         return self._with(lambda tensor: tensor.pin_memory())
 
     def _with(self, change: Any) -> Batch:
@@ -45,8 +45,8 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Output:
-    """What a model says of a batch."""
+    """The output of a model for a batch."""
 
     logit_B: Tensor  # the only score: log odds of fake, before calibration
-    embedding_BD: Tensor  # what the head of ``logit_B`` sees, before its dropout
+    embedding_BD: Tensor  # the input of the head that computes ``logit_B``, before dropout
     frequency_BD: Tensor | None = None  # pooled frequency embedding; None for models without one

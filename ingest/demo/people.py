@@ -1,4 +1,4 @@
-"""Invented people for the demo: one public-domain photograph, warped, recoloured and re-lit into many."""
+"""Invented people for the demo: one public-domain photograph, warped, recoloured and relit in many ways."""
 
 from __future__ import annotations
 
@@ -16,72 +16,75 @@ Floats = NDArray[np.float32]
 SIDE: Final = 320  # px of a head patch
 CENTRE: Final = (160.0, 150.0)  # of the face in a patch
 _FACE: Final = (224.0, 118.0)  # of the face in the photograph
-_GROW: Final = 1.15  # patch px a photograph px
-_INNER: Final = (50, 64)  # px, half axes of the face that a forgery replaces
+_GROW: Final = 1.15  # patch px per photograph px
+_INNER: Final = (50, 64)  # px, half axes of the face region that a forgery replaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Person:
-    """A head patch with its opacity, (320, 320, 3) and (320, 320), and the ground behind it."""
+    """A head patch (320, 320, 3), its opacity (320, 320), and the background behind it."""
 
     head: Floats  # 0..255
     opacity: Floats  # 0..1
-    ground: Floats  # (H, W, 3), larger than a frame: it moves
+    background: Floats  # (H, W, 3), larger than a frame: it moves
 
 
-def person(seed: int) -> Person:
-    """The person of this number: the same on every machine with the same library versions."""
+def make_person(seed: int) -> Person:
+    """The person with this seed: the same on every machine with the same library versions."""
     rng = np.random.default_rng(seed)
     head = _warped(rng)
     head = _dressed(_recoloured(head, rng), rng)
     head = _lit(head, rng) + rng.normal(0, 4, head.shape).astype(np.float32)
-    return Person(head=np.clip(head, 0, 255), opacity=_opacity(rng), ground=ground(rng))
+    return Person(head=np.clip(head, 0, 255), opacity=_opacity(rng), background=background(rng))
 
 
-def forged(target: Person, donor: Person) -> Person:
-    """The target with the donor's inner face, its colours matched, blended in softly."""
+def forge(target: Person, donor: Person) -> Person:
+    """The target with the donor's inner face, colour-matched and blended in."""
     mask = np.zeros((SIDE, SIDE), np.float32)
     cv2.ellipse(mask, (round(CENTRE[0]), round(CENTRE[1]) + 4), _INNER, 0, 0, 360, 1.0, -1)
     inside = mask > 0
     face = donor.head.copy()
     for channel in range(3):
-        ours, theirs = target.head[..., channel][inside], donor.head[..., channel][inside]
-        gain = np.clip(ours.std() / max(float(theirs.std()), 1.0), 0.6, 1.6)
-        face[..., channel] = (donor.head[..., channel] - theirs.mean()) * gain + ours.mean()
+        old, new = target.head[..., channel][inside], donor.head[..., channel][inside]
+        gain = np.clip(old.std() / max(float(new.std()), 1.0), 0.6, 1.6)
+        face[..., channel] = (donor.head[..., channel] - new.mean()) * gain + old.mean()
     soft = cv2.GaussianBlur(mask, (0, 0), 5)[..., None]
     head = np.clip(target.head * (1 - soft) + face * soft, 0, 255).astype(np.float32)
-    return Person(head=head, opacity=target.opacity, ground=target.ground)
+    return Person(head=head, opacity=target.opacity, background=target.background)
 
 
-def frame(
+def render(
     people: list[tuple[Person, tuple[float, float], float]],
-    background: Floats,
+    behind: Floats,
     time: float,
     phase: float,
     size: tuple[int, int],
 ) -> Image:
-    """One (H, W, 3) frame at ``time`` 0..1: people as (person, place, scale), before a moving background."""
+    """One (H, W, 3) frame at ``time`` 0..1: people as (person, position, scale) in front of a moving background.
+
+    ``behind`` is that background, ``phase`` shifts the motion, ``size`` is (width, height).
+    """
     width, height = size
     x = 40 + 24 * np.sin(2 * np.pi * (0.5 * time + phase))
     y = 40 + 20 * np.cos(2 * np.pi * (0.4 * time + phase))
     shift = np.array([[1, 0, -x], [0, 1, -y]], np.float32)
-    canvas = cv2.warpAffine(background, shift, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-    for number, (one, (place_x, place_y), scale) in enumerate(people):
+    canvas = cv2.warpAffine(behind, shift, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    for number, (person, (place_x, place_y), scale) in enumerate(people):
         swing = 2 * np.pi * (0.6 * time + phase + 0.37 * number)
         matrix = cv2.getRotationMatrix2D(CENTRE, 2 * np.sin(swing), scale * (1 + 0.02 * np.sin(swing + 1)))
         place = np.array([place_x + 9 * np.sin(swing), place_y + 6 * np.cos(swing)])
         matrix[:, 2] = matrix[:, 2] + place - np.array(CENTRE)
         head = cv2.warpAffine(
-            one.head, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            person.head, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        opacity = cv2.warpAffine(one.opacity, matrix, (width, height), flags=cv2.INTER_LINEAR)[..., None]
+        opacity = cv2.warpAffine(person.opacity, matrix, (width, height), flags=cv2.INTER_LINEAR)[..., None]
         canvas = canvas * (1 - opacity) + head * opacity
     image: Image = np.clip(canvas, 0, 255).astype(np.uint8)
     cv2.putText(image, "SYNTHETIC", (6, height - 8), cv2.FONT_HERSHEY_PLAIN, 0.8, (255, 255, 255), 1, cv2.LINE_AA)
     return image
 
 
-def ground(rng: np.random.Generator) -> Floats:
+def background(rng: np.random.Generator) -> Floats:
     """A textured background, (460, 600, 3): broad patches of light and dark, and a pattern."""
     coarse = rng.uniform(20, 235, (4, 5, 1)) * rng.uniform(0.6, 1.2, (4, 5, 3))
     field = cv2.resize(coarse.astype(np.float32), (600, 460), interpolation=cv2.INTER_CUBIC)
@@ -146,7 +149,7 @@ def _painted(head: Floats, layer: Floats, colour: NDArray[np.float64], soft: flo
 
 
 def _lit(head: Floats, rng: np.random.Generator) -> Floats:
-    """Light from one side, and a soft spot."""
+    """Light from one side."""
     rows, columns = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 0.8)
     plane = 1 + strength * (columns * np.cos(angle) + rows * np.sin(angle)) * 1.3

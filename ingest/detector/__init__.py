@@ -1,1 +1,1 @@
-"""The one door to face detection."""
+"""Face detection: the only package that imports OpenVINO and facenet-pytorch."""

@@ -1,4 +1,4 @@
-"""Faces in a frame: the one door to MTCNN, in whatever way it runs."""
+"""Faces in a frame, by MTCNN: with OpenVINO on a CPU, with facenet-pytorch on a GPU."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from semblance.manifests.records import Face, Image
 
 
 class DetectConfig(Config):
-    """The detector: ``min_face`` is the smallest face that the image pyramid looks for, in pixels."""
+    """Where the detector runs; ``min_face`` is the smallest face in its image pyramid, in pixels."""
 
     device: Literal["cpu", "cuda"] = "cpu"
     min_face: int = Field(default=80, ge=12)
 
 
 def weights() -> dict[str, str]:
-    """SHA-256 of the three networks' weight files, read from the installed wheel without loading torch."""
+    """SHA-256 of each network's weight file in the installed facenet-pytorch, without loading torch.
+
+    Raises SemblanceError where facenet-pytorch is not installed.
+    """
     spec = importlib.util.find_spec("facenet_pytorch")
     if spec is None or not spec.submodule_search_locations:
         raise SemblanceError("facenet-pytorch is not installed; run `make install` or `pip install semblance`.")
@@ -36,35 +39,35 @@ def weights() -> dict[str, str]:
 
 
 Raw = tuple[Floats, Floats, Floats]  # boxes (N, 4), scores (N,), landmarks (N, 5, 2)
-_Find = Callable[[Sequence[Image]], list[Raw]]
+_Detect = Callable[[Sequence[Image]], list[Raw]]
 
 
 def prepare(config: DetectConfig) -> None:
-    """Do once on this machine what detectors need, so that the workers need not all do it at once."""
+    """Convert the networks once on this machine, so that the workers do not all start to do it."""
     if config.device == "cpu":
         openvino.prepare(weights())
 
 
 class Detector:
-    """MTCNN: on a processor, what is found in a frame depends neither on the frames beside it nor on those before."""
+    """MTCNN; on a CPU the faces of a frame do not depend on any other frame."""
 
     def __init__(self, config: DetectConfig) -> None:
-        self._find = _cascade(config) if config.device == "cpu" else _facenet(config)
+        self._detect = _cascade(config) if config.device == "cpu" else _facenet(config)
 
     def find(self, image_HWC: Image) -> list[Face]:
-        """Every face of the (H, W, 3) RGB frame, in a total order: confidence down, then box.
+        """Every face of the (H, W, 3) RGB frame, sorted by descending confidence, then by box.
 
-        Boxes may reach over the frame's edge. Degenerate and non-finite boxes are no faces.
+        Boxes may extend beyond the frame. Degenerate and non-finite boxes are dropped.
         """
         return self.find_all([image_HWC])[0]
 
     def find_all(self, images: Sequence[Image]) -> list[list[Face]]:
-        """The faces of each frame: some frames together are faster than one by one."""
-        return [_faces(*raw) for raw in self._find(images)]
+        """The faces of each frame; a batch of frames is faster than one at a time."""
+        return [_faces(*raw) for raw in self._detect(images)]
 
 
-def _cascade(config: DetectConfig) -> _Find:
-    """On a processor: the same networks and decisions, without torch."""
+def _cascade(config: DetectConfig) -> _Detect:
+    """On a CPU: the same networks and decisions as facenet-pytorch, without torch."""
     cascade = Cascade(openvino.load(weights()), config.min_face)
 
     def find(images: Sequence[Image]) -> list[Raw]:
@@ -73,26 +76,26 @@ def _cascade(config: DetectConfig) -> _Find:
     return find
 
 
-def _facenet(config: DetectConfig) -> _Find:
-    """On a GPU: facenet-pytorch's own, frames of one size as one batch."""
-    import torch  # takes seconds to load: only a process that detects with it pays for it
+def _facenet(config: DetectConfig) -> _Detect:
+    """On a GPU: facenet-pytorch itself, with frames of equal size as one batch."""
+    import torch  # takes seconds to load, so only where it detects
     from facenet_pytorch import MTCNN
 
     torch.set_num_threads(1)  # two threads would split sums differently
     mtcnn = MTCNN(keep_all=True, select_largest=False, min_face_size=config.min_face, device=config.device)
 
     def detect(images: Sequence[Image]) -> list[Raw]:
-        """Of frames of one size."""
+        """For frames of equal size."""
         if min(images[0].shape[:2]) * (12.0 / config.min_face) < 12:  # the pyramid would be empty: MTCNN raises
             return [_raw(None, None, None) for _ in images]
-        return [_raw(*found) for found in zip(*mtcnn.detect(list(images), landmarks=True), strict=True)]
+        return [_raw(*answer) for answer in zip(*mtcnn.detect(list(images), landmarks=True), strict=True)]
 
-    def alone(image_HWC: Image) -> Raw:
+    def detect_one(image_HWC: Image) -> Raw:
         try:
             return detect([image_HWC])[0]
         except (IndexError, RuntimeError):
-            # A candidate that lies wholly outside the frame is skipped among the cut-outs, not among the
-            # scores (facenet-pytorch 2.5.3), and the lengths differ. On a frame with a border it lies inside.
+            # facenet-pytorch 2.5.3 skips a candidate that is completely outside the frame among its crops but not
+            # among its scores, so their lengths differ. In a frame with a border the candidate is inside.
             border = config.min_face
             boxes, scores, points = detect([np.pad(image_HWC, ((border, border), (border, border), (0, 0)))])[0]
             return boxes - border, scores, points - border
@@ -101,15 +104,15 @@ def _facenet(config: DetectConfig) -> _Find:
         if len(images) > 1 and len({image.shape for image in images}) == 1:
             try:
                 return detect(images)
-            except (IndexError, RuntimeError):  # see above; one such frame makes the whole batch fail
+            except (IndexError, RuntimeError):  # see above: one such frame makes the batch fail
                 pass
-        return [alone(image) for image in images]
+        return [detect_one(image) for image in images]
 
     return find
 
 
 def _raw(boxes: Any, scores: Any, points: Any) -> Raw:
-    """facenet-pytorch's answer for one frame, None where it found nothing, as arrays."""
+    """The answer of facenet-pytorch for one frame as arrays; it is None where nothing was found."""
     if boxes is None:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32)
     return np.asarray(boxes, np.float32), np.asarray(scores, np.float32), np.asarray(points, np.float32)
@@ -118,7 +121,7 @@ def _raw(boxes: Any, scores: Any, points: Any) -> Raw:
 def _faces(boxes: Floats, scores: Floats, points: Floats) -> list[Face]:
     rows = zip(boxes, scores, points.reshape(len(boxes), 10), strict=True)
     faces = [_face(box, float(score), landmarks) for box, score, landmarks in rows]
-    return sorted((face for face in faces if _sound(face)), key=lambda face: (-face.confidence, face.box))
+    return sorted((face for face in faces if _valid(face)), key=lambda face: (-face.confidence, face.box))
 
 
 def _face(box: np.ndarray, confidence: float, landmarks: np.ndarray) -> Face:
@@ -126,6 +129,6 @@ def _face(box: np.ndarray, confidence: float, landmarks: np.ndarray) -> Face:
     return Face(box=(x0, y0, x1, y1), landmarks=tuple(float(value) for value in landmarks), confidence=confidence)
 
 
-def _sound(face: Face) -> bool:
+def _valid(face: Face) -> bool:
     x0, y0, x1, y1 = face.box
     return bool(np.isfinite([*face.box, *face.landmarks, face.confidence]).all()) and x1 - x0 >= 1 and y1 - y0 >= 1

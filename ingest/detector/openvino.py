@@ -1,4 +1,4 @@
-"""MTCNN's three networks on a CPU: facenet-pytorch's own modules, converted once by OpenVINO and kept on disk."""
+"""The three MTCNN networks on a CPU: modules of facenet-pytorch, converted once by OpenVINO and cached on disk."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from semblance.manifests.errors import SemblanceError
 
 Name = Literal["pnet", "rnet", "onet"]
 Floats = NDArray[np.float32]
-# (B, H, W, 3) RGB, 0 to 255 -> the network's outputs, in the order of the torch module; they hold until its next call
+# (B, H, W, 3) RGB, 0 to 255 -> the network's outputs in the order of the torch module, valid until its next call
 Network = Callable[[NDArray[np.uint8]], tuple[Floats, ...]]
 NAMES: Final[tuple[Name, ...]] = ("pnet", "rnet", "onet")
-_FORM: Final = 2  # of what is kept: pixels in, normalisation inside
-_SIDE: Final = {"pnet": 12, "rnet": 24, "onet": 48}  # px of the example that is traced
+_FORM: Final = 2  # version of the cached networks: pixels in, normalisation inside
+_SIDE: Final = {"pnet": 12, "rnet": 24, "onet": 48}  # px of the traced example
 
-# One stream on one thread, not pinned (two pinned processes share core 0), and 32 bits even where the processor has
-# bfloat16: so set, the same input gives the same bits whatever ran before and beside it.
+# One stream on one thread, not pinned (two pinned processes share core 0), and 32 bits even if the processor has
+# bfloat16. With these settings the same input gives the same bits under any load.
 _CPU: Final = {
     "INFERENCE_NUM_THREADS": 1,
     "NUM_STREAMS": 1,
@@ -37,10 +37,10 @@ _CPU: Final = {
 
 
 def load(weights: dict[str, str]) -> dict[Name, Network]:
-    """The three networks, ready to run; converted first where this machine has not done so for these weights.
+    """The three networks, ready to run; converted first if they are not in the cache.
 
-    ``weights`` is the SHA-256 of each network's weight file. A process that finds them converted loads neither
-    torch nor facenet-pytorch. Raises SemblanceError where the conversion fails.
+    ``weights`` is the SHA-256 of each network's weight file. If the networks are cached, neither torch nor
+    facenet-pytorch is loaded. Raises SemblanceError if the conversion fails.
     """
     import openvino
 
@@ -50,7 +50,7 @@ def load(weights: dict[str, str]) -> dict[Name, Network]:
 
 
 def prepare(weights: dict[str, str]) -> Path:
-    """The folder of the converted networks; where this machine lacks it, it is made, which takes some 15 s."""
+    """The folder of the converted networks; if it is missing, it is written, which takes some 15 s."""
     version = importlib.metadata.version("openvino")
     folder = cache() / fingerprint({"weights": weights, "openvino": version, "form": _FORM})[:16]
     if not all((folder / f"{name}.xml").is_file() for name in NAMES):
@@ -59,23 +59,23 @@ def prepare(weights: dict[str, str]) -> Path:
 
 
 def cache() -> Path:
-    """Where converted networks are kept: SEMBLANCE_CACHE, or a folder of the user's cache."""
+    """The cache of converted networks: SEMBLANCE_CACHE, or a folder in the user's cache."""
     if named := os.environ.get("SEMBLANCE_CACHE"):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "semblance"
 
 
 def convert(folder: Path) -> None:
-    """Write the three networks to ``folder``, which appears whole or not at all."""
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # openvino's converter reports usage home
+    """Write the three networks to ``folder``, which appears complete or not at all."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # the converter sends usage statistics
     import openvino
     import torch
     from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as draft:
-        whole = Path(draft) / "whole"
-        whole.mkdir()
+        complete = Path(draft) / "complete"
+        complete.mkdir()
         for name, module in (("pnet", PNet), ("rnet", RNet), ("onet", ONet)):
             example = torch.zeros(2, 3, _SIDE[name], _SIDE[name])
             with warnings.catch_warnings():
@@ -85,16 +85,16 @@ def convert(folder: Path) -> None:
                 converted = openvino.convert_model(module().eval(), example_input=example)
             side = -1 if name == "pnet" else _SIDE[name]
             converted.reshape([1 if name == "pnet" else -1, 3, side, side])
-            openvino.save_model(_taking_pixels(converted), str(whole / f"{name}.xml"), compress_to_fp16=False)
+            openvino.save_model(_with_normalisation(converted), str(complete / f"{name}.xml"), compress_to_fp16=False)
         try:
-            whole.rename(folder)
+            complete.rename(folder)
         except OSError:
             if not folder.is_dir():  # else another process was first
                 raise
 
 
-def _taking_pixels(model: Any) -> Any:
-    """The model with facenet-pytorch's normalisation, (value - 127.5) / 128, before it."""
+def _with_normalisation(model: Any) -> Any:
+    """The model with the normalisation of facenet-pytorch, (value - 127.5) / 128, as its first step."""
     from openvino import Layout, Type
     from openvino.preprocess import PrePostProcessor
 
@@ -106,7 +106,7 @@ def _taking_pixels(model: Any) -> Any:
 
 
 def _convert_elsewhere(folder: Path) -> None:
-    """Convert in a process of its own, so that this one never holds torch."""
+    """Convert in a separate process, so that this one never loads torch."""
     done = subprocess.run(
         [sys.executable, "-m", "semblance.ingest.detector.openvino", str(folder)],
         capture_output=True,
@@ -116,8 +116,8 @@ def _convert_elsewhere(folder: Path) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise SemblanceError(
-            f"MTCNN's networks cannot be converted into {folder} ({last}); make the folder writable, or name another "
-            "with SEMBLANCE_CACHE."
+            f"The MTCNN networks cannot be converted to {folder} ({last}); make the folder writable, or set "
+            "SEMBLANCE_CACHE to another one."
         )
 
 

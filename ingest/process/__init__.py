@@ -1,1 +1,1 @@
-"""One video or one archive from its frames to its rows and crops."""
+"""Processing of one video or archive, from its frames to its rows and crops."""

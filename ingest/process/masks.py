@@ -1,4 +1,4 @@
-"""The dataset's manipulation masks, cut out beside the crops; a mask that lacks is told and harms nothing."""
+"""The dataset's manipulation masks, cut like the crops; a missing mask is reported and changes nothing else."""
 
 from __future__ import annotations
 
@@ -9,58 +9,59 @@ from dataclasses import dataclass, replace
 from semblance.ingest.process.rows import stored
 from semblance.ingest.recipe import Recipe
 from semblance.ingest.records import Seen
-from semblance.ingest.steps import crops, sampling
+from semblance.ingest.steps import crops
 from semblance.manifests import storage
 from semblance.manifests.errors import VideoError
 from semblance.manifests.records import Mask, Properties, Video
-from semblance.quality import measures
+from semblance.quality import measures, video
 from semblance.quality.video import DecoderName
 
 
 @dataclass(slots=True, kw_only=True)
-class Masks:
-    """The mask video beside one video; ``note`` says why some or all of its frames lack one."""
+class MaskVideo:
+    """The mask video that belongs to one video; ``note`` says why some or all of its masks are missing."""
 
     path: str | None
     recipe: Recipe
     decoder: DecoderName
     note: str | None = None
 
-    def lay(self, seen: Iterable[Seen], indices: Sequence[int], properties: Properties) -> Iterator[Seen]:
-        """Every face that becomes a sample with its mask, where the mask video has its frame.
+    def attach(self, seen: Iterable[Seen], indices: Sequence[int], properties: Properties) -> Iterator[Seen]:
+        """Add its mask to every face that becomes a sample, where the mask video has the frame.
 
-        ``seen`` comes in the order of its frames, the wanted ones being ``indices``.
+        ``seen`` is in frame order; ``indices`` are the wanted frames.
         """
         if self.path is None:
             yield from seen
             return
-        self.note = None  # of an earlier walk over the same video
+        self.note = None  # it may describe an earlier attempt at the same video
         masks = self._masks(self.path, indices, properties)
         index, mask = next(masks, (None, None))
-        lacking: dict[int, None] = {}
-        for one in seen:
-            while index is not None and index < one.frame_index:
+        missing: dict[int, None] = {}
+        for observation in seen:
+            while index is not None and index < observation.frame_index:
                 index, mask = next(masks, (None, None))
-            if mask is None or index != one.frame_index:
-                lacking[one.frame_index] = None
-            elif one.face is not None and stored(one, self.recipe):
-                one = replace(one, mask=crops.cut_mask(mask, one.face, self.recipe.crop))
-            yield one
-        if lacking and self.note is None:
+            if mask is None or index != observation.frame_index:
+                missing[observation.frame_index] = None
+            elif observation.face is not None and stored(observation, self.recipe):
+                mask_crop = crops.cut_mask(mask, observation.face, self.recipe.crop)
+                observation = replace(observation, mask=mask_crop)
+            yield observation
+        if missing and self.note is None:
             self.note = (
-                f"the mask video has no readable frame for {len(lacking)} of the sampled frames, the first is "
-                f"{min(lacking)}; these have no mask"
+                f"the mask video has no readable frame for {len(missing)} of the sampled frames (first: "
+                f"{min(missing)}); these have no mask"
             )
 
     def _masks(self, path: str, indices: Sequence[int], properties: Properties) -> Iterator[tuple[int, Mask]]:
-        """Masks by frame index, as large as the video's frames; none where the mask video cannot serve."""
+        """Masks by frame index, scaled to the video's size; none if the mask video is unusable."""
         width, height = properties.width or 0, properties.height or 0
         try:
-            for frame in sampling.decode(path, indices, self.decoder):
+            for frame in video.frames(path, indices, decoder=self.decoder):
                 mask = measures.grey(frame.image)
                 rows, columns = mask.shape
-                if abs(columns * height - rows * width) > max(width, height):  # more than the rounding of a side
-                    self.note = f"the mask video is {columns}x{rows}, another shape than the video; it is not used"
+                if abs(columns * height - rows * width) > max(width, height):  # more than rounding of one side
+                    self.note = f"the mask video is {columns}x{rows}, another aspect ratio than the video; not used"
                     return
                 yield frame.index, crops.scale_mask(mask, width, height)
         except VideoError as error:
@@ -68,10 +69,15 @@ class Masks:
 
 
 @contextlib.contextmanager
-def beside(root: str, planned: Video, recipe: Recipe, decoder: DecoderName, without: str | None) -> Iterator[Masks]:
-    """The masks of a video, where the recipe wants them; ``without`` says why they are left out this time."""
+def open_mask(
+    root: str, planned: Video, recipe: Recipe, decoder: DecoderName, without: str | None
+) -> Iterator[MaskVideo]:
+    """The mask video of ``planned``, if the recipe asks for masks.
+
+    ``without`` is the reason for not reading it in this attempt; None reads it.
+    """
     note = without
-    if note is None and planned.mask is None and planned.label == 1:  # reals need none
+    if note is None and planned.mask is None and planned.label == 1:  # real videos need none
         note = "the dataset has no mask video for it"
     with contextlib.ExitStack() as stack:
         path = None
@@ -80,5 +86,5 @@ def beside(root: str, planned: Video, recipe: Recipe, decoder: DecoderName, with
             if storage.exists(url):
                 path = stack.enter_context(storage.local_copy(url))
             else:
-                note = "the mask video is not there any more"
-        yield Masks(path=path, recipe=recipe, decoder=decoder, note=note if recipe.masks else None)
+                note = "the mask video no longer exists"
+        yield MaskVideo(path=path, recipe=recipe, decoder=decoder, note=note if recipe.masks else None)

@@ -1,4 +1,4 @@
-"""What a video gave, as rows and pictures: the last step of a video's way."""
+"""Rows and encoded pictures of a processed video: the last step of processing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def faulty(
     properties: Properties | None = None,
     decoder: str | None = None,
 ) -> Outcome:
-    """The outcome of a video of which nothing could be used."""
+    """The outcome of a video that gave no frame at all."""
     row = _video_row(video, properties) | {
         "status": status,
         "error": error,
@@ -67,10 +67,10 @@ def faulty(
 
 
 def vanished(video: Video, root: str) -> Outcome:
-    """The outcome of a video that was there when it was planned; raises StorageError where nothing is there now."""
+    """The outcome of a video that disappeared after planning; raises StorageError if the whole root is empty."""
     if not storage.list_names(root):
-        raise StorageError(f"{root} is empty or not there any more; bring it back, then run the same command again.")
-    return faulty(video, "missing", "the file was there when it was planned, and is not any more; bring it back.")
+        raise StorageError(f"{root} is empty or no longer exists; restore it, then run the same command again.")
+    return faulty(video, "missing", "the file disappeared after planning; restore it.")
 
 
 def finished(
@@ -85,9 +85,10 @@ def finished(
     failures: Mapping[int, Verdict] | None = None,
     mask_note: str | None = None,
 ) -> Outcome:
-    """Rows and encoded pictures of everything seen, and a row for every wanted frame that did not come.
+    """Rows and encoded pictures of every face seen, and a row for every wanted frame that could not be decoded.
 
-    ``failures`` says of some of those more than that they could not be decoded, ``mask_note`` why masks lack.
+    ``indices`` are the wanted frames; ``failures`` gives a more precise verdict for some of the missing ones.
+    ``seconds`` returns the ``seconds_*`` columns; ``mask_note`` says why masks are missing.
     """
     decoded = {one.frame_index for one in seen}
     failed = [index for index in indices if index not in decoded]
@@ -130,12 +131,12 @@ def finished(
 
 
 def stored(one: Seen, recipe: Recipe) -> bool:
-    """Whether a seen face becomes a sample."""
+    """Whether a face becomes a sample."""
     return one.verdict is not None and (one.verdict.keep or recipe.gates.mode == "mark")
 
 
 def confident_tracks(seen: Sequence[Seen], limit: float | None) -> set[int]:
-    """The tracks with a face that the confidence gate lets through: the others are no faces, most likely."""
+    """The tracks with at least one face above the confidence ``limit``; the others are probably not faces."""
     return {
         one.track
         for one in seen
@@ -144,9 +145,11 @@ def confident_tracks(seen: Sequence[Seen], limit: float | None) -> set[int]:
 
 
 def face_labels(label: int | None, seen: Sequence[Seen], sure: set[int], limit: float) -> dict[int, int | None]:
-    """Track -> 0 in a real video, 1 in a fake with one track; in a fake with several, 1 for those whose
-    median ``change_peak`` exceeds ``limit``, else None (unknown). Tracks that are not ``sure`` do not count
-    as faces: one false detection must not make the label of a fake's only face unknown.
+    """The label of each track: 0 in a real video, 1 in a fake with a single track.
+
+    In a fake with several tracks: 1 for those whose median ``change_peak`` exceeds ``limit``, else None (unknown).
+    Only the tracks in ``sure`` are counted, so that one false detection does not make the label of a fake's only
+    face unknown.
     """
     peaks: dict[int, list[float]] = {}
     for one in seen:
@@ -166,16 +169,16 @@ def _status(
 ) -> tuple[str, str | None]:
     total, declared = properties.frames_total or 0, properties.frames_declared
     if indices and len(failed) == len(indices):
-        return "decode_error", f"none of the {len(indices)} wanted frames can be decoded; get the file again."
+        return "decode_error", f"none of the {len(indices)} wanted frames can be decoded; download the file again."
     if failed:
         return "partial", (
-            f"{len(failed)} of {len(indices)} wanted frames cannot be decoded, the first is frame {failed[0]}; "
-            "what decodes is kept; get the file again."
+            f"{len(failed)} of {len(indices)} wanted frames cannot be decoded (first: frame {failed[0]}); "
+            "the others are kept; download the file again."
         )
     if declared is not None and declared > total:
         return "partial", (
-            f"the file ends after frame {total - 1} though its header says {declared} frames; "
-            "what decodes is kept; get the file again."
+            f"the file ends after frame {total - 1}, but its header declares {declared} frames; "
+            "the decodable frames are kept; download the file again."
         )
     return ("ok", None) if any_face else ("no_face", None)
 

@@ -1,1 +1,1 @@
-"""A build from its start to its end: scheduling, workers, supervision, progress."""
+"""Running a build: scheduling, workers, supervision, progress."""

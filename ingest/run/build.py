@@ -1,4 +1,4 @@
-"""The driver of a build: plan -> videos -> shards -> receipts -> dataset.json."""
+"""A build from start to end: plan -> videos -> shards -> receipts -> dataset.json."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from semblance.ingest.run import describe, retry, tasks
 from semblance.ingest.run.dask import Cluster, connect
 from semblance.ingest.run.log import ObserverGroup
 from semblance.ingest.run.schedule import Driver, Observer
+from semblance.manifests import build_files
 from semblance.manifests.errors import SemblanceError
 from semblance.shards import build_folder, lock
 from semblance.shards.card import card
@@ -21,7 +22,7 @@ from semblance.shards.write import is_done
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """How a build ended: ``resumed`` from an earlier run, ``worked`` on this many shards."""
+    """How a build ended: whether it ``resumed`` an earlier run, and on how many shards it ``worked``."""
 
     out: str
     resumed: bool
@@ -41,40 +42,40 @@ def build(
 ) -> Built:
     """Build ``plan`` into ``out``, resuming where an earlier run of the same plan stopped.
 
-    ``observer`` is told of every video and shard. ``workers``: local processes (default: one a core), or
-    ``scheduler``: the address of a running Dask cluster. ``again``: process failed videos once more and seal their
-    shards again where the result differs, or rebuild shards whose bytes are not those that were committed.
-    ``in_a_row``: that many failures in a row end the build.
+    ``observer`` is notified of every video and shard. ``workers``: the number of local processes (default: one per
+    core); ``scheduler``: the address of a running Dask cluster to use instead. ``again``: ``failed`` processes failed
+    videos again and seals their shards again where the result differs; ``damaged`` rebuilds shards whose bytes have
+    changed. ``in_a_row``: stop the build after this many failures in a row.
 
-    Raises SemblanceError for everything that the user can fix; what is committed stays committed.
+    Raises SemblanceError for everything that the user can fix; committed shards stay committed.
     """
     observer = observer or ObserverGroup(())
     resumed = build_folder.belongs(plan, out)
-    description = build_folder.read(out, build_folder.DATASET)
+    description = build_files.read(out)
     if again is None and description is not None and not _pending(plan, out, {}):
         return Built(out=out, resumed=resumed, worked=0, description=description)
-    with lock.held(out) as ours:
+    with lock.held(out) as lease:
         if again == "damaged":
             retry.drop_damaged(plan, out)
-        chosen = retry.failed(plan, out) if again == "failed" else {}
-        pending = _pending(plan, out, chosen)
+        retried = retry.failed(plan, out) if again == "failed" else {}
+        pending = _pending(plan, out, retried)
         if not pending and description is not None:
             return Built(out=out, resumed=resumed, worked=0, description=description)
         if pending:
-            _work(plan, out, pending, chosen, observer, ours, workers, scheduler, in_a_row)
-        ours.check()
-        build_folder.take(plan, out)
+            _work(plan, out, pending, retried, observer, lease, workers, scheduler, in_a_row)
+        lease.check()
+        build_folder.claim(plan, out)
         description = describe.describe(plan, out)
         build_folder.finish(out, description, card(description))
     return Built(out=out, resumed=resumed, worked=len(pending), description=description)
 
 
-def _pending(plan: Plan, out: str, chosen: Mapping[str, frozenset[str]]) -> list[str]:
-    """The shards that are not done, or have videos that were chosen for another try."""
+def _pending(plan: Plan, out: str, retried: Mapping[str, frozenset[str]]) -> list[str]:
+    """The shards that are not done or have videos to retry."""
     return [
         shard
         for shard in plan.by_shard()
-        if shard in chosen or not is_done(out, key_of(shard), plan.fingerprint, thorough=False)
+        if shard in retried or not is_done(out, key_of(shard), plan.fingerprint, thorough=False)
     ]
 
 
@@ -82,37 +83,38 @@ def _work(
     plan: Plan,
     out: str,
     pending: list[str],
-    chosen: Mapping[str, frozenset[str]],
+    retried: Mapping[str, frozenset[str]],
     observer: Observer,
-    ours: lock.Lease,
+    lease: lock.Lease,
     workers: int | None,
     scheduler: str | None,
     in_a_row: int | None,
 ) -> None:
     shards = plan.by_shard()
-    left = sum(len(chosen.get(shard, shards[shard])) for shard in pending)
+    remaining = sum(len(retried.get(shard, shards[shard])) for shard in pending)
     door.prepare(plan.recipe.detect)
     with connect(workers, scheduler) as cluster:
         _check_workers(plan, cluster)
-        build_folder.take(plan, out)
-        observer.started(len(plan.videos), len(plan.videos) - left, len(pending))
+        build_folder.claim(plan, out)
+        observer.started(len(plan.videos), len(plan.videos) - remaining, len(pending))
         driver = Driver(
-            plan=plan, out=out, cluster=cluster, observer=observer, lease=ours, again=chosen, in_a_row=in_a_row
+            plan=plan, out=out, cluster=cluster, observer=observer, lease=lease, again=retried, in_a_row=in_a_row
         )
         driver.run(pending)
     if lost := _pending(plan, out, {}):
-        raise SemblanceError(f"{out} has lost what was written of {lost[0]}; run the same command again.")
+        raise SemblanceError(f"{lost[0]} in {out} disappeared after it was written; run the same command again.")
 
 
 def _check_workers(plan: Plan, cluster: Cluster) -> None:
-    """Every worker must have this code and see the same input."""
+    """Raise SemblanceError unless every worker has this code and sees the same input."""
     first = next((video for video in plan.videos if video.fault != "missing"), None)
     try:
         seen = cluster.everywhere(tasks.sees, plan.root, first)
     except ModuleNotFoundError as error:
-        raise SemblanceError(f"The cluster's workers lack a package ({error}); install semblance there too.") from error
-    if blind := sorted(address for address, sees in seen.items() if not sees):
         raise SemblanceError(
-            f"The worker at {blind[0]} cannot see {plan.root}; "
-            "put the input where every worker finds it under that path."
+            f"The workers of the cluster miss a package ({error}); install semblance there too."
+        ) from error
+    if blind := sorted(address for address, visible in seen.items() if not visible):
+        raise SemblanceError(
+            f"The worker at {blind[0]} cannot see {plan.root}; make the input available at that path on every worker."
         )

@@ -1,4 +1,4 @@
-"""The supervised child: ``python -m semblance.ingest.run.child_main FD`` answers jobs until its parent is gone."""
+"""The supervised child: ``python -m semblance.ingest.run.child_main FD`` processes jobs until its parent exits."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from semblance.manifests.errors import StorageError
 
 
 def main(descriptor: int) -> None:
-    """Read jobs from the socket, write back ("result", Result or outcomes), ("storage", sentence) where the job's
-    files could not be reached, or ("error", traceback).
+    """Read jobs from the socket and answer each with a pair.
+
+    ("result", Result or outcomes), ("storage", sentence) if the job's files could not be reached, or ("error",
+    traceback).
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the driver
     _die_with_parent()
     cv2.setNumThreads(0)
     detectors: dict[DetectConfig, Detector] = {}
@@ -51,7 +53,7 @@ def _answer(job: Job | ArchiveJob, detectors: dict[DetectConfig, Detector]) -> t
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent goes, however it goes."""
+    """Ask Linux to kill this process when its parent exits for any reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 

@@ -1,7 +1,7 @@
-"""Work in a child process with a deadline and a memory cap: a fault ends that piece of work alone.
+"""Work in a child process with a deadline and a memory cap, so that a fault ends only that piece of work.
 
-This is the parent's side; ``semblance.ingest.run.child_main`` is the other. They exchange pickles over a private
-socket pair: the child is the parent's own process, and nothing foreign is ever unpickled.
+This is the parent; ``semblance.ingest.run.child_main`` is the child. They exchange pickles over a private socket pair,
+so no foreign data is ever unpickled.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ import psutil
 from semblance.ingest.limits import LimitsConfig
 from semblance.manifests.errors import ChildError, StorageError
 
-_TICK: Final = 0.1  # seconds between two looks at the child
+_TICK: Final = 0.1  # seconds between two checks of the child
 _START: Final = 300.0  # seconds that a child may take to start
-_STARTS: Final = 3  # a machine out of memory may kill one that starts
-# glibc gives pages of large frames back to the kernel and takes them again for the next one, zeroed: a seventh of the
-# time of two children side by side. So it keeps up to 128 MiB; other C libraries do not read this.
+_STARTS: Final = 3  # attempts: a machine out of memory may kill a starting child
+# glibc returns the pages of a large frame to the kernel and requests zeroed ones for the next frame, which takes a
+# seventh of the time of two parallel children. These settings keep up to 128 MiB; other C libraries ignore them.
 _KEPT_PAGES: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 _ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """How a child's work on a video ended early: ``timeout``, ``crashed`` or ``oom``, and a sentence.
+    """Why a child's work on a video ended early: ``timeout``, ``crashed`` or ``oom``, and a sentence.
 
-    ``killed``: by SIGKILL, which no decoder does to itself; somebody else or the kernel did.
+    ``killed``: by SIGKILL, which comes from the kernel or another process, never from a decoder.
     """
 
     status: str
@@ -48,7 +48,7 @@ class Fault:
 
 
 class Child:
-    """A long-lived child process that takes videos one after another; started anew after a fault."""
+    """A long-lived child process that takes one video after another; restarted after a fault."""
 
     def __init__(self) -> None:
         self._closing = threading.Lock()  # held while a child starts, so that none starts after `close`
@@ -58,9 +58,9 @@ class Child:
         self._first: int | None = None  # resident bytes after the first job
 
     def run(self, job: object, limits: LimitsConfig) -> Any:
-        """What the child made of the job, or the Fault that ended it.
+        """The child's result for the job, or the Fault that ended it.
 
-        Raises StorageError where the job's files could not be reached, ChildError for a programming error.
+        Raises StorageError if the job's files could not be reached, ChildError for a programming error.
         """
         connection = self._given(job)
         if connection is None:
@@ -95,7 +95,7 @@ class Child:
         return None
 
     def _recycle(self, growth: int) -> None:
-        """Stop a child that holds ``growth`` bytes more than after its first job: what it works with leaks."""
+        """Stop a child that uses ``growth`` bytes more than after its first job: its libraries leak memory."""
         assert self._process is not None
         try:
             held = psutil.Process(self._process.pid).memory_info().rss
@@ -138,7 +138,7 @@ class Child:
         return self._connection
 
     def _watch(self, connection: Connection[Any, Any], limits: LimitsConfig) -> Fault | None:
-        """Wait for an answer; a Fault if a limit is passed first."""
+        """Wait for an answer; returns a Fault if a limit is exceeded first."""
         assert self._process is not None
         try:
             child = psutil.Process(self._process.pid)
@@ -151,7 +151,7 @@ class Child:
                 if (held := child.memory_info().rss / 2**20) > limits.memory_mib:
                     return Fault(status="oom", sentence=_over("memory", held, limits.memory_mib, "MiB"))
         except psutil.Error:
-            return None  # the child is gone: reading the answer will say so
+            return None  # the child is gone: reading its answer will fail
         return None
 
     def _died(self) -> Fault:
@@ -185,8 +185,8 @@ class Child:
 
 def _over(what: str, value: float, limit: float, unit: str) -> str:
     return (
-        f"{what} passed the limit of {limit:g} {unit} ({value:.0f} {unit}); "
-        "raise it in the recipe's limits if the file is sound."
+        f"{what} exceeded the limit of {limit:g} {unit} ({value:.0f} {unit}); "
+        "if the file is intact, raise the limit in the recipe."
     )
 
 
@@ -200,7 +200,7 @@ _idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
 
 @contextlib.contextmanager
 def borrowed() -> Iterator[Child]:
-    """A child of this process for one piece of work: an idle one, or a new one."""
+    """Borrow a child of this process for one piece of work: an idle one, or a new one."""
     try:
         child = _idle.get_nowait()
     except queue.Empty:

@@ -1,4 +1,4 @@
-"""Dask's one door: a local cluster by default, any running one by its address."""
+"""Dask clusters, local or running elsewhere: the only module that imports Dask."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from distributed import Client, Future, KilledWorker, LocalCluster
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.storage import retry
 
-_LOOK: Final = 2.0  # seconds without a result before the cluster is looked at
+_CHECK_AFTER: Final = 2.0  # seconds without a result before the cluster is checked
 _ANSWER: Final = 20.0  # seconds for a scheduler to answer
 _ATTACH: Final = 15.0  # seconds for a scheduler to answer for the first time
 
 _CONFIG = {
-    "distributed.scheduler.allowed-failures": 10,  # a worker that dies blames every task queued on it
+    "distributed.scheduler.allowed-failures": 10,  # a dying worker counts as a failure of every task queued on it
     "distributed.comm.timeouts.connect": "30s",
-    "distributed.worker.memory.terminate": False,  # children hold the memory, and are capped themselves
+    "distributed.worker.memory.terminate": False,  # the children use the memory, and have their own cap
     "distributed.worker.memory.monitor-interval": "1s",
-    # Workers wait for their children: looking at their stacks and event loops a hundred times a second took 5 % of the
-    # cores from these.
+    # Workers only wait for their children. Profiling their stacks and event loops a hundred times per second took 5 %
+    # of the cores.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
@@ -36,95 +36,96 @@ _CONFIG = {
 
 
 class Cluster:
-    """A Dask client with the few verbs that a build needs."""
+    """A Dask client with the few operations that a build needs."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     def threads(self) -> int:
-        """How many tasks run at once."""
+        """The number of tasks that run in parallel."""
         return int(max(sum(self._client.nthreads().values()), 1))
 
     def submit(self, function: Callable[..., Any], *args: Any, priority: int = 0) -> Future:
-        """Run ``function`` on a worker; futures among ``args``, also inside a list, become their results."""
+        """Run ``function`` on a worker; futures in ``args``, also inside a list, are replaced by their results."""
         return self._client.submit(function, *args, pure=False, priority=priority, retries=0)
 
     def everywhere(self, function: Callable[..., Any], *args: Any) -> dict[str, Any]:
-        """What ``function`` returns on each worker, by the worker's address."""
-        found: dict[str, Any] = self._client.run(function, *args)
-        return found
+        """The result of ``function`` on each worker, by the worker's address."""
+        results: dict[str, Any] = self._client.run(function, *args)
+        return results
 
     def arrivals(self) -> Arrivals:
-        """An open queue of futures, given back as they finish."""
+        """An empty collection of futures that yields results as they arrive."""
         return Arrivals(self._client)
 
 
 class Arrivals:
-    """Futures on their way; while one waits for them the cluster is watched, so that nobody waits for the dead."""
+    """Pending futures; the cluster is checked while waiting, so that a dead cluster ends the build."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._coming: dict[str, Future] = {}
+        self._pending: dict[str, Future] = {}
         self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        self._alone: float | None = None  # since when the cluster has no worker, or no scheduler
+        self._gone_since: float | None = None  # monotonic seconds: no worker, or no scheduler
 
     @property
     def open(self) -> int:
-        """How many are still to come."""
-        return len(self._coming)
+        """The number of pending futures."""
+        return len(self._pending)
 
     def add(self, futures: Iterable[Future]) -> None:
+        """Wait for these futures too."""
         for future in futures:
-            self._coming[future.key] = future
+            self._pending[future.key] = future
             future.add_done_callback(self._done.put)
 
     def next(self) -> Any:
-        """The result of the next one; raises what its task raised, or SemblanceError where the cluster is gone."""
+        """The next result that arrives; raises the error of its task, or SemblanceError if the cluster is gone."""
         while True:
             try:
-                future = self._done.get(timeout=_LOOK)
+                future = self._done.get(timeout=_CHECK_AFTER)
             except queue.Empty:
-                self._look()
+                self._check()
                 continue
-            self._alone = None
-            del self._coming[future.key]
+            self._gone_since = None
+            del self._pending[future.key]
             try:
                 return future.result()
             except KilledWorker as error:
                 raise SemblanceError(
-                    f"Workers died again and again ({error}); look whether their machines run out of memory, then run "
-                    "the same command again."
+                    f"Workers died repeatedly ({error}); check whether their machines run out of memory, then run the "
+                    "same command again."
                 ) from error
             except CancelledError as error:
-                raise self._gone("forgot what it was to do") from error
+                raise self._gone("has lost its tasks") from error
 
-    def _look(self) -> None:
-        """Raise SemblanceError where the scheduler or all workers stay away."""
+    def _check(self) -> None:
+        """Raise SemblanceError if the scheduler or all workers have been gone for too long."""
         if self._client.status == "closed":
-            raise self._gone("does not answer any more")
+            raise self._gone("no longer answers")
         try:
-            there = bool(self._client.sync(self._client.scheduler.ncores, callback_timeout=_ANSWER))
+            alive = bool(self._client.sync(self._client.scheduler.ncores, callback_timeout=_ANSWER))
         except (OSError, TimeoutError, ValueError, CancelledError):
-            there = False
+            alive = False
         now = time.monotonic()
-        self._alone = None if there else (self._alone or now)
-        if self._alone is not None and now - self._alone > retry.limit():
-            raise self._gone("does not answer, or has no workers any more,")
+        self._gone_since = None if alive else (self._gone_since or now)
+        if self._gone_since is not None and now - self._gone_since > retry.limit():
+            raise self._gone("does not answer or has no workers")
 
     def _gone(self, what: str) -> SemblanceError:
         return SemblanceError(
-            "The Dask scheduler " + what + " and the build cannot go on; start the cluster anew, then run the same "
-            "command again: what is sealed is kept."
+            f"The build cannot continue: the Dask scheduler {what}; restart the cluster, then run the same command "
+            "again: sealed shards are kept."
         )
 
 
 @contextlib.contextmanager
 def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
-    """A local cluster of ``workers`` single-threaded processes (default: one a core), or a running one.
+    """A local cluster of ``workers`` single-threaded processes (default: one per core), or a running one.
 
-    Raises SemblanceError where the scheduler does not answer or has no workers.
+    Raises SemblanceError if the scheduler does not answer or has no workers.
     """
-    # what matters comes back as an exception; a worker that is closing logs lost heartbeats as errors
+    # real faults arrive as exceptions; a closing worker logs lost heartbeats as errors
     for name in ("distributed", *(name for name in logging.root.manager.loggerDict if name.startswith("distributed."))):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set(_CONFIG), contextlib.ExitStack() as stack:
@@ -135,7 +136,7 @@ def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",  # any free port: two builds may run side by side
+                dashboard_address="127.0.0.1:0",  # any free port: two builds may run in parallel
                 local_directory=spill,
                 silence_logs=logging.CRITICAL,
             )
@@ -150,8 +151,8 @@ def _attach(scheduler: str) -> Client:
         client = Client(scheduler, timeout=_ATTACH)
     except (OSError, ValueError, TimeoutError) as error:
         raise SemblanceError(
-            f"No Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`, or leave "
-            "--scheduler out to run a local cluster."
+            f"No Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`, or omit "
+            "--scheduler to run a local cluster."
         ) from error
     if not client.nthreads():
         client.close()

@@ -1,4 +1,4 @@
-"""What was built: dataset.json, and the tables at the end."""
+"""Description of a build: dataset.json, and the table shown at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 from semblance.ingest.plan import Plan
 from semblance.manifests import scan, schema
 from semblance.manifests.records import FAILURES, SPLITS
-from semblance.manifests.text import worded
+from semblance.manifests.text import format_columns
 from semblance.quality import video
 from semblance.shards.card import counts, found_leaks
 
@@ -30,7 +30,7 @@ _PACKAGES: Final = (
 
 
 def versions() -> dict[str, str]:
-    """What the result depends on beside the recipe."""
+    """Versions of everything besides the recipe that affects the result; "absent" if not installed."""
     found = {"python": platform.python_version(), "schema": str(schema.VERSION)}
     for package in _PACKAGES:
         try:
@@ -41,7 +41,7 @@ def versions() -> dict[str, str]:
 
 
 def describe(plan: Plan, out: str) -> dict[str, Any]:
-    """The content of dataset.json, counted from what is on disk; CARD.md is made from it alone."""
+    """The content of dataset.json, counted from the files on disk; CARD.md is made from it."""
     return {
         "dataset": plan.source.name,
         "fingerprint": plan.fingerprint,
@@ -51,22 +51,25 @@ def describe(plan: Plan, out: str) -> dict[str, Any]:
         "versions": versions(),
         "complete": True,
         "counts": counts(out, masks=plan.recipe.masks),
-        "datasheet": asdict(plan.source.datasheet),
-        "identity_note": plan.source.identity_note,
+        "datasheet": asdict(plan.source.info.datasheet),
+        "identity_note": plan.source.info.identity_note,
         "facts": [f"{sentence}: {count}" for sentence, count in plan.discovery.facts] + [*plan.dated],
-        "protocols": asdict(plan.said),
-        "leaks": found_leaks(out, plan.protocol),
+        "protocols": asdict(plan.notes),
+        "leaks": found_leaks(out, plan.protocol, plan.recipe.split.against),
     }
 
 
 def failures(description: Mapping[str, Any]) -> int:
-    """Videos whose status counts against the error budget."""
+    """The number of videos whose status counts against the error budget."""
     statuses = description["counts"]["statuses"]
     return sum(count for status, count in statuses.items() if status in FAILURES)
 
 
 def by_split_and_method(out: str) -> pl.DataFrame:
-    """One row a split, label and method: videos, failed, faces, kept, rejected, and rejects by reason."""
+    """One row per split, label and method.
+
+    Columns: videos, failed, faces, kept, rejected, and why (rejected faces by reason).
+    """
     keys = ["split", "label", "method"]
     videos = (
         scan(out, "videos")
@@ -86,7 +89,7 @@ def by_split_and_method(out: str) -> pl.DataFrame:
         .group_by([*keys, "reason"])
         .len()
         .sort("len", "reason", descending=[True, False])
-        .with_columns(why=worded("{} {}", "reason", "len"))
+        .with_columns(why=format_columns("{} {}", "reason", "len"))
         .group_by(keys, maintain_order=True)
         .agg(pl.col("why").str.join(", "))
         .collect()

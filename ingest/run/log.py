@@ -1,4 +1,4 @@
-"""The log of a build: one JSON object a line and event, with the ids of videos and shards, and no secrets."""
+"""The log of a build: one JSON object per line, with the ids of videos and shards and without secrets."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _NAMED: Final = re.compile(
     r"[\"']?[^\s\"'&,;)}]+"
 )
 _SECRET_VARIABLE: Final = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIAL|_KEY")
-_SHORTEST: Final = 8  # characters of a variable's value that is looked for everywhere
+_MIN_SECRET: Final = 8  # characters: shorter values of variables are not hidden
 
 
 class Journal:
-    """An ``Observer`` that writes to a file, by Python's logging, or nowhere; use as a context manager.
+    """An ``Observer`` that logs to a file, or nowhere if ``path`` is None; use as a context manager.
 
-    Raises UsageError where the file cannot be written.
+    Raises UsageError if the file cannot be written.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -42,8 +42,8 @@ class Journal:
                 logging.NullHandler() if path is None else _File(path, encoding="utf-8", errors="backslashreplace")
             )
         except OSError as error:
-            raise UsageError(f"The log {path} cannot be written ({error.strerror}); name another file.") from error
-        handler.setFormatter(_Lines())
+            raise UsageError(f"The log {path} cannot be written ({error.strerror}); choose another file.") from error
+        handler.setFormatter(_JsonLines())
         self._handler = handler
         self._logger = logging.Logger("semblance.ingest", logging.INFO)
         self._logger.addHandler(handler)
@@ -52,32 +52,32 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # what could not be written has been told
+        with contextlib.suppress(OSError):  # a failed write has been reported
             self._handler.close()
 
-    def say(self, event: str, *, level: int = logging.INFO, **fields: Any) -> None:
-        """Write one event with its fields."""
+    def log(self, event: str, *, level: int = logging.INFO, **fields: Any) -> None:
+        """Write one event with its fields; fields that are None are omitted."""
         self._logger.log(level, event, extra={"fields": fields})
 
     def started(self, videos: int, done: int, shards: int) -> None:
-        self.say("started", videos=videos, videos_done=done, shards_to_write=shards)
+        self.log("started", videos=videos, videos_done=done, shards_to_write=shards)
 
-    def video(self, told: VideoDone) -> None:
-        self.say(
+    def video(self, done: VideoDone) -> None:
+        self.log(
             "video",
-            level=logging.WARNING if told.status in FAILURES else logging.INFO,
-            video=told.video_id,
-            shard=told.shard,
-            status=told.status,
-            error=told.error,
-            decoder=told.decoder,
-            seconds=told.seconds,
-            kept=told.tally.kept,
-            rejected=told.tally.rejected,
+            level=logging.WARNING if done.status in FAILURES else logging.INFO,
+            video=done.video_id,
+            shard=done.shard,
+            status=done.status,
+            error=done.error,
+            decoder=done.decoder,
+            seconds=done.seconds,
+            kept=done.tally.kept,
+            rejected=done.tally.rejected,
         )
 
     def sealed(self, receipt: Receipt) -> None:
-        self.say(
+        self.log(
             "sealed",
             shard=receipt.shard,
             key=receipt.key,
@@ -88,14 +88,14 @@ class Journal:
 
 
 class _File(logging.FileHandler):
-    """A log that cannot be written any more, its disk is full say, does not stop a build: that is told once."""
+    """A log file whose write errors, such as a full disk, do not stop a build; the first is reported on stderr."""
 
-    told = False
+    reported = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's
         error = sys.exc_info()[1]
-        if not self.told:
-            self.told = True
+        if not self.reported:
+            self.reported = True
             print(f"The log {plain(self.baseFilename)} cannot be written ({error}); events are lost.", file=sys.stderr)
 
 
@@ -106,19 +106,19 @@ class ObserverGroup:
         self._observers = observers
 
     def started(self, videos: int, done: int, shards: int) -> None:
-        for one in self._observers:
-            one.started(videos, done, shards)
+        for observer in self._observers:
+            observer.started(videos, done, shards)
 
-    def video(self, told: VideoDone) -> None:
-        for one in self._observers:
-            one.video(told)
+    def video(self, done: VideoDone) -> None:
+        for observer in self._observers:
+            observer.video(done)
 
     def sealed(self, receipt: Receipt) -> None:
-        for one in self._observers:
-            one.sealed(receipt)
+        for observer in self._observers:
+            observer.sealed(receipt)
 
 
-class _Lines(logging.Formatter):
+class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         now = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         head = {"time": now, "level": record.levelname.lower(), "event": record.getMessage()}
@@ -130,20 +130,20 @@ def _clean(value: Any) -> Any:
     if isinstance(value, str):
         return hidden(value)
     if isinstance(value, dict):
-        return {name: _clean(one) for name, one in value.items()}
-    return [_clean(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: _clean(item) for name, item in value.items()}
+    return [_clean(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def hidden(text: str) -> str:
-    """``text`` without what looks like a secret, or is the value of an environment variable that is named like one."""
+    """``text`` without anything that looks like a secret, or is the value of an environment variable named like one."""
     for name, value in os.environ.items():
-        if _SECRET_VARIABLE.search(name.upper()) and len(value) >= _SHORTEST:
+        if _SECRET_VARIABLE.search(name.upper()) and len(value) >= _MIN_SECRET:
             text = text.replace(value, _HIDDEN)
     return _NAMED.sub(rf"\1{_HIDDEN}", _URL_USER.sub(f"{_HIDDEN}@", text))
 
 
 def keep_traceback(text: str) -> str:
-    """Write a traceback to a file of its own where nobody asked for a log; its path."""
+    """Write a traceback to a temporary file, for a build without a log; returns its path."""
     with tempfile.NamedTemporaryFile("w", prefix="semblance-defect-", suffix=".log", delete=False) as file:
         file.write(hidden(text))
     return file.name

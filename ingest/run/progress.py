@@ -1,4 +1,4 @@
-"""Watching a build: a live bar on a terminal, plain lines elsewhere."""
+"""Progress of a build: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Watcher:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._tally = BuildCounts()
+        self._counts = BuildCounts()
         self._started = self._printed = time.monotonic()
         self._videos = self._done = self._shards = self._sealed = 0
         self._bar = Progress(
@@ -51,14 +51,14 @@ class Watcher:
             already = f", {done} already done" if done else ""
             self._console.print(f"building {videos} videos{already}; {shards} shards to write", highlight=False)
 
-    def video(self, told: VideoDone) -> None:
-        self._tally += told.tally
-        self._show(last=self._done + self._tally.videos == self._videos)
+    def video(self, done: VideoDone) -> None:
+        self._counts += done.tally
+        self._show(last=self._done + self._counts.videos == self._videos)
 
     def sealed(self, receipt: Receipt) -> None:
         self._sealed += 1
         if not self._console.is_terminal:
-            empty = "" if receipt.shard else " (no face was kept: no tar is written)"
+            empty = "" if receipt.shard else " (no face was kept, so no tar is written)"
             self._console.print(
                 f"sealed {receipt.key}: {receipt.samples} samples{empty}; {self._sealed} of {self._shards} shards",
                 highlight=False,
@@ -66,23 +66,23 @@ class Watcher:
 
     def _show(self, *, last: bool) -> None:
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=self._done + self._tally.videos, rates=self._rates())
+            self._bar.update(self._task, completed=self._done + self._counts.videos, rates=self._rates())
             return
         now = time.monotonic()
         if last or now - self._printed >= _EVERY:
             self._printed = now
-            done = self._done + self._tally.videos
-            left = self._videos - done
-            seconds = (now - self._started) / max(self._tally.videos, 1) * left
+            done = self._done + self._counts.videos
+            remaining = self._videos - done
+            seconds = (now - self._started) / max(self._counts.videos, 1) * remaining
             self._console.print(
                 f"{done} of {self._videos} videos, {self._rates()}, ETA {seconds:.0f} s", highlight=False
             )
 
     def _rates(self) -> str:
         seconds = max(time.monotonic() - self._started, 1e-9)
-        tally = self._tally
-        failed = f", failed {tally.failures}" if tally.failures else ""
+        counts = self._counts
+        failed = f", failed {counts.failures}" if counts.failures else ""
         return (
-            f"{tally.videos / seconds:.2f} videos/s, {tally.faces / seconds:.1f} faces/s, "
-            f"kept {tally.kept}, rejected {tally.rejected}{failed}"
+            f"{counts.videos / seconds:.2f} videos/s, {counts.faces / seconds:.1f} faces/s, "
+            f"kept {counts.kept}, rejected {counts.rejected}{failed}"
         )

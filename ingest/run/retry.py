@@ -1,4 +1,4 @@
-"""Another chance: the videos that failed, or the shards whose bytes are not those that were committed."""
+"""Selection of what a retry processes: failed videos, or shards whose bytes have changed since the commit."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from semblance.shards.layout import key_of, manifest_path, receipt_path
 from semblance.shards.write import committed, fits
 
 Again = Literal["failed", "damaged"]
-_CHANCE: Final = FAILURES - {"unlabelled"}  # the plan decides that, and what it found missing
+_RETRIED: Final = FAILURES - {"unlabelled"}  # unlabelled is decided by the plan
 
 
 def failed(plan: Plan, out: str) -> dict[str, frozenset[str]]:
-    """Shard -> its videos that are worth another try: those that failed, and the fakes that such an original guides.
+    """Shard -> its videos to retry: those that failed, and the fakes guided by an original that failed.
 
-    Only shards that are done are named. Videos that the plan itself cannot use stay out.
+    Only completed shards are included, without the videos that the plan already marks as unusable.
     """
     shards = plan.by_shard()
-    found: dict[str, set[str]] = {}
+    retried: dict[str, set[str]] = {}
     done = []
     for shard in shards:
         receipt = committed(out, key_of(shard), plan.fingerprint, thorough=False)
         if receipt is None:
             continue
         done.append(shard)
-        if not _CHANCE & receipt.statuses.keys():
+        if not _RETRIED & receipt.statuses.keys():
             continue
         rows = tables.read_rows(storage.join(out, manifest_path("videos", receipt.key)), ["video_id", "status"])
-        bad = {row["video_id"] for row in rows if row["status"] in _CHANCE}
-        found[shard] = bad & {video.video_id for video in shards[shard] if video.fault is None}
+        failures = {row["video_id"] for row in rows if row["status"] in _RETRIED}
+        retried[shard] = failures & {video.video_id for video in shards[shard] if video.fault is None}
     originals = plan.original_of()
-    again = {name for names in found.values() for name in names}
+    failed_ids = {name for names in retried.values() for name in names}
     for shard in done:
         guided = {
             video.video_id
             for video in shards[shard]
-            if video.video_id in originals and originals[video.video_id].video_id in again
+            if video.video_id in originals and originals[video.video_id].video_id in failed_ids
         }
-        found[shard] = found.get(shard, set()) | guided
-    return {shard: frozenset(names) for shard, names in found.items() if names}
+        retried[shard] = retried.get(shard, set()) | guided
+    return {shard: frozenset(names) for shard, names in retried.items() if names}
 
 
 def drop_damaged(plan: Plan, out: str) -> int:
-    """Take the receipts away of shards whose files have the right size and other bytes; how many there were."""
+    """Remove the receipts of shards whose files have the right size but other bytes; returns their number."""
     count = 0
     for shard in plan.by_shard():
         key = key_of(shard)

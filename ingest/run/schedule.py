@@ -1,4 +1,4 @@
-"""The driver's loop: videos and shards are submitted in the plan's order, a bounded window of them in flight."""
+"""The driver's loop: videos and shards are submitted in plan order, with a bounded window of them in flight."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from semblance.manifests.records import FAILURES, Video
 from semblance.shards.layout import Receipt
 from semblance.shards.lock import Lease
 
-_AHEAD: Final = 8  # videos in flight for every thread of the cluster
-_COUNTED: Final = FAILURES - {"partial"}  # what is partial gave something
+_AHEAD: Final = 8  # videos in flight per thread of the cluster
+_COUNTED: Final = FAILURES - {"partial"}  # a partial video still yields samples
 
 
 class Observer(Protocol):
-    """Who watches a build: a bar on a terminal, lines in a log, nobody in a test."""
+    """Receives the events of a build: a progress bar or a log."""
 
     def started(self, videos: int, done: int, shards: int) -> None: ...
-    def video(self, told: tasks.VideoDone) -> None: ...
+    def video(self, summary: tasks.VideoDone) -> None: ...
     def sealed(self, receipt: Receipt) -> None: ...
 
 
@@ -34,8 +34,8 @@ class Observer(Protocol):
 class Driver:
     """Keeps a bounded window of shards in flight.
 
-    ``again``: shard -> its videos that are processed once more while the others keep what they gave; a pending
-    shard that is not named there is made whole. ``in_a_row``: so many failures one after another end the build.
+    ``again``: shard -> its videos to process again, while its other videos keep their results; any other pending shard
+    is built completely. ``in_a_row``: stop the build after this many failures in a row.
     """
 
     plan: Plan
@@ -50,12 +50,12 @@ class Driver:
     failed: int = 0  # videos in a row
 
     def run(self, pending: Sequence[str]) -> None:
-        """Work on the pending shards. Raises SemblanceError for all that the user can mend."""
+        """Build the pending shards; raises SemblanceError for everything that the user can fix."""
         shards = self.plan.by_shard()
         originals = self.plan.original_of()
         queue = deque((shard, self.again.get(shard)) for shard in pending)
         for shard, again in queue:
-            self._expect(_chosen(shards[shard], again), originals)
+            self._expect(_selected(shards[shard], again), originals)
         arrivals = self.cluster.arrivals()
         ahead = _AHEAD * self.cluster.threads()
         videos_in_flight = 0
@@ -63,14 +63,14 @@ class Driver:
             while queue and (videos_in_flight < ahead or not arrivals.open):
                 shard, again = queue.popleft()
                 arrivals.add(self._submit(shard, shards[shard], again, originals))
-                videos_in_flight += len(_chosen(shards[shard], again))
+                videos_in_flight += len(_selected(shards[shard], again))
             self.lease.check()
             result = arrivals.next()
             if isinstance(result, tasks.VideoDone):
                 videos_in_flight -= 1
                 self.observer.video(result)
                 self._count(result)
-            elif isinstance(result, tasks.ShardLost):  # a worker was lost while it sealed: nothing of it can be kept
+            elif isinstance(result, tasks.ShardLost):  # a worker died while sealing it: its earlier results are lost
                 self._expect(shards[result.shard], originals)
                 queue.append((result.shard, None))
             else:
@@ -82,25 +82,26 @@ class Driver:
                 original = originals[video.video_id].video_id
                 self.waiting[original] = self.waiting.get(original, 0) + 1
 
-    def _count(self, told: tasks.VideoDone) -> None:
-        """End a build in which everything fails: something common to the videos is wrong."""
-        if told.planned:
+    def _count(self, summary: tasks.VideoDone) -> None:
+        """Stop a build in which every video fails, since they probably share the cause."""
+        if summary.planned:
             return
-        self.failed = self.failed + 1 if told.status in _COUNTED else 0
+        self.failed = self.failed + 1 if summary.status in _COUNTED else 0
         if self.in_a_row is not None and self.failed >= self.in_a_row:
             raise SemblanceError(
-                f"{self.failed} videos failed in a row, the last is {told.video_id} ({told.status}: {told.error}); "
-                "mend what they have in common, then run the same command with --retry failed."
+                f"{self.failed} videos failed in a row, the last one is {summary.video_id} "
+                f"({summary.status}: {summary.error}); fix the common cause, then run the same command "
+                "with --retry failed."
             )
 
     def _submit(
         self, shard: str, videos: Sequence[Video], again: frozenset[str] | None, originals: Mapping[str, Video]
     ) -> list[Any]:
-        """Futures of the tallies of a shard's videos and of its receipt."""
+        """Futures of the summaries of a shard's videos, and of its receipt."""
         submit, recipe = self.cluster.submit, self.plan.recipe
         outcomes = []
-        chosen = _chosen(videos, again)
-        for archive, inside in itertools.groupby(chosen, key=lambda video: video.path if video.member else None):
+        selected = _selected(videos, again)
+        for archive, inside in itertools.groupby(selected, key=lambda video: video.path if video.member else None):
             if archive is not None:
                 outcomes += self._outcomes(list(inside))
                 continue
@@ -108,9 +109,9 @@ class Driver:
                 original = originals.get(video.video_id)
                 result = self._result(video, self._guide(original) if original else None)
                 outcomes.append(submit(tasks.outcome_of, result, priority=1))
-        told = [
-            submit(tasks.tell, outcome, video.fault is not None, priority=1)
-            for video, outcome in zip(chosen, outcomes, strict=True)
+        summaries = [
+            submit(tasks.summarise, outcome, video.fault is not None, priority=1)
+            for video, outcome in zip(selected, outcomes, strict=True)
         ]
         order = tuple(video.video_id for video in videos)
         seal = tasks.Seal(
@@ -119,13 +120,13 @@ class Driver:
             fingerprint=self.plan.fingerprint,
             seed=recipe.seed,
             extension=recipe.encoding.extension,
-            keeps=None if again is None else tuple(name for name in order if name not in again),
+            kept=None if again is None else tuple(name for name in order if name not in again),
             order=order,
         )
-        return [*told, submit(tasks.seal, outcomes, seal, priority=1)]
+        return [*summaries, submit(tasks.seal, outcomes, seal, priority=1)]
 
     def _outcomes(self, videos: list[Video]) -> list[Any]:
-        """Futures of the outcomes of one archive's sequences: the archive is one piece of work."""
+        """Futures of the outcomes of one archive's sequences: an archive is a single task."""
         ids = [video.video_id for video in videos]
         job = ArchiveJob(
             root=self.plan.root,
@@ -139,14 +140,14 @@ class Driver:
         return [self.cluster.submit(tasks.outcome_at, results, place, priority=1) for place in range(len(videos))]
 
     def _result(self, video: Video, guide: Any) -> Any:
-        """The future of a video's result; its guide's is kept while fakes wait for it."""
+        """The future of a video's result; the future of its guide is kept while fakes wait for it."""
         result = self.cluster.submit(tasks.run_video, self._job(video), guide, priority=-(video.order or 0))
         if self.waiting.get(video.video_id) and video.video_id not in self.guides:
             self.guides[video.video_id] = self.cluster.submit(tasks.guide_of, result, priority=1)
         return result
 
     def _guide(self, original: Video) -> Any:
-        """The future of an original's guide: of its own task, or of one for the guide alone where its shard is done."""
+        """The future of an original's guide: from its task, or from a task only for the guide if its shard is done."""
         if original.video_id not in self.guides:
             self._result(original, None)
         guide = self.guides[original.video_id]
@@ -166,5 +167,5 @@ class Driver:
         )
 
 
-def _chosen(videos: Sequence[Video], again: frozenset[str] | None) -> list[Video]:
+def _selected(videos: Sequence[Video], again: frozenset[str] | None) -> list[Video]:
     return [video for video in videos if again is None or video.video_id in again]

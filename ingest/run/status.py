@@ -1,4 +1,4 @@
-"""How far a build is, told from its receipts alone."""
+"""Progress of a build, read from its receipts."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from semblance.manifests import storage, tables
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import FAILURES
-from semblance.shards.layout import Receipt, key_of, receipt_path
+from semblance.shards.layout import Receipt, key_of, read_receipt
 from semblance.shards.lock import Owner, owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Counts of a build: shards and videos planned and done, statuses of the done ones; ``owner``: of the lock."""
+    """Counts of planned and completed shards and videos, with the statuses of completed videos.
+
+    ``owner`` is the process that holds the lock; None if nobody does.
+    """
 
     out: str
     shards: int
@@ -28,9 +31,9 @@ class Status:
     owner: Owner | None
 
     def lines(self) -> Iterator[str]:
-        """What a person wants to know."""
+        """Lines for the terminal."""
         state = "finished" if self.finished else "not finished"
-        yield f"{self.out}: {state}{_told(self.owner) if self.owner else ''}"
+        yield f"{self.out}: {state}{_builder(self.owner) if self.owner else ''}"
         videos = f"{self.videos_done} of {self.videos} videos"
         yield f"done    {self.shards_done} of {self.shards} shards, {videos}, {self.samples} samples"
         failed = {name: count for name, count in sorted(self.statuses.items()) if name in FAILURES}
@@ -38,15 +41,17 @@ class Status:
         yield f"failed  {sum(failed.values())} videos{f' ({listed})' if listed else ''}"
         yield f"left    {self.shards - self.shards_done} shards, {self.videos - self.videos_done} videos"
         if not self.finished and (self.owner is None or not self.owner.lives):
-            yield "run the same `ingest build` again to go on"
+            yield "run the same `ingest build` again to resume"
 
 
 def read(out: str) -> Status:
-    """The status of the build at ``out``; raises SemblanceError where there is none."""
+    """The status of the build at ``out``; raises SemblanceError if there is none."""
     try:
         plan = tables.read_rows(storage.join(out, "plan.parquet"))
     except FileNotFoundError as error:
-        raise SemblanceError(f"{out} holds no build (no plan.parquet); name the --out of an `ingest build`.") from error
+        raise SemblanceError(
+            f"{out} is not a build (no plan.parquet); pass the folder that `ingest build` wrote."
+        ) from error
     planned = Counter(row["shard"] for row in plan)
     receipts = [receipt for shard in planned if (receipt := _receipt(out, shard)) is not None]
     return Status(
@@ -62,14 +67,14 @@ def read(out: str) -> Status:
     )
 
 
-def _told(by: Owner) -> str:
-    if by.lives is None:
-        return f"; {by.who} was building it at {by.written}"
-    return f"; {by.who} is building it" if by.lives else f"; {by.who} was building it and died"
+def _builder(owner: Owner) -> str:
+    if owner.lives is None:
+        return f"; {owner.who} was building it at {owner.written}"
+    return f"; {owner.who} is building it" if owner.lives else f"; {owner.who} was building it and died"
 
 
 def _receipt(out: str, shard: str) -> Receipt | None:
     try:
-        return Receipt.from_json(storage.read_bytes(storage.join(out, receipt_path(key_of(shard)))).decode())
-    except (FileNotFoundError, ValueError):
+        return read_receipt(out, key_of(shard))
+    except ValueError:
         return None

@@ -1,4 +1,4 @@
-"""What runs on a worker: a video or an archive of faces, a tally of it, and the sealing of a shard."""
+"""Tasks that run on workers: process a video or an archive, summarise it, seal a shard."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from semblance.shards import write
 from semblance.shards.layout import Receipt, key_of
 from semblance.shards.repack.restore import read_back
 
-_ENDED: Final = ("timeout", "crashed", "oom")  # how a child's work can be cut short
+_ENDED: Final = ("timeout", "crashed", "oom")  # statuses of a child whose work was cut short
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class BuildCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoDone:
-    """What the driver hears of a processed video; ``planned``: its fault was known before it was opened."""
+    """Summary of a processed video for the driver; ``planned``: its fault was known before it was opened."""
 
     video_id: str
     shard: str
@@ -62,14 +62,14 @@ class VideoDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardLost:
-    """A shard that some videos were to be put into anew and that has no whole rest any more."""
+    """A shard whose stored results, needed to retry some of its videos, are no longer complete."""
 
     shard: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """How a shard is sealed: ``order`` names its videos, ``keeps`` those of them that keep what they gave before."""
+    """How a shard is sealed: ``order`` lists its videos, ``kept`` those that keep their stored results."""
 
     out: str
     shard: str
@@ -77,13 +77,13 @@ class Seal:
     seed: int
     extension: str
     order: tuple[str, ...]
-    keeps: tuple[str, ...] | None = None
+    kept: tuple[str, ...] | None = None
 
 
 def run_video(job: Job, guide: Guide | None) -> Result:
-    """Process a video in a child, once more with the other decoder after a fault or an unreadable file.
+    """Process a video in a child, and again with the other decoder after a fault or an unreadable file.
 
-    Whatever happens to the file, there is an outcome with a status; raises ChildError for a programming error.
+    There is always an outcome with a status; raises ChildError for a programming error.
     """
     if job.video.fault is not None:
         return Result(outcome=faulty(job.video, job.video.fault, job.video.fault_note))
@@ -98,38 +98,38 @@ def run_video(job: Job, guide: Guide | None) -> Result:
     assert first is not None
     ended = first.outcome.video["status"]
     if job.recipe.masks and job.video.mask is not None and job.without_masks is None and ended in _ENDED:
-        note = f"with its mask video the video ended in {ended}, so that it was read without"
-        alone = run_video(replace(job, without_masks=note), guide)
-        if alone.outcome.video["status"] not in _ENDED:
-            return alone
+        note = f"processing stopped ({ended}) with the mask video, so masks were not read"
+        without_masks = run_video(replace(job, without_masks=note), guide)
+        if without_masks.outcome.video["status"] not in _ENDED:
+            return without_masks
     return first
 
 
 def run_archive(job: ArchiveJob) -> tuple[Outcome, ...]:
-    """Process an archive's sequences in a child, one by one where that was ended: a fault ends its sequence alone.
+    """Process an archive in a child; after a fault, sequence by sequence, so that it affects only its own sequence.
 
-    Outcomes stand in the job's order; raises ChildError for a programming error.
+    Outcomes are in the job's order; raises ChildError for a programming error.
     """
-    answer: tuple[Outcome, ...] | Fault = _supervised(job)
-    if not isinstance(answer, Fault):
-        return answer
+    result: tuple[Outcome, ...] | Fault = _supervised(job)
+    if not isinstance(result, Fault):
+        return result
     if len(job.videos) > 1:
-        return tuple(outcome for alone in job.apart() for outcome in run_archive(alone))
-    return (faulty(job.videos[0], answer.status, answer.sentence, decoder=DECODER),)
+        return tuple(outcome for part in job.per_sequence() for outcome in run_archive(part))
+    return (faulty(job.videos[0], result.status, result.sentence, decoder=DECODER),)
 
 
 def _attempt(job: Job) -> Result:
-    answer: Result | Fault = _supervised(job)
-    if isinstance(answer, Fault):
-        return Result(outcome=faulty(job.video, answer.status, answer.sentence, decoder=job.decoder))
-    return answer
+    result: Result | Fault = _supervised(job)
+    if isinstance(result, Fault):
+        return Result(outcome=faulty(job.video, result.status, result.sentence, decoder=job.decoder))
+    return result
 
 
 def _supervised(job: Job | ArchiveJob) -> Any:
-    """What a child makes of the job; a child that was shot from outside says nothing of the file: another one tries."""
+    """The child's result for the job; retried once if the child was killed, which is not the fault of a file."""
     with borrowed() as child:
-        answer = child.run(job, job.recipe.deadline)
-        return child.run(job, job.recipe.deadline) if isinstance(answer, Fault) and answer.killed else answer
+        result = child.run(job, job.recipe.deadline)
+        return child.run(job, job.recipe.deadline) if isinstance(result, Fault) and result.killed else result
 
 
 def outcome_of(result: Result) -> Outcome:
@@ -144,8 +144,8 @@ def guide_of(result: Result) -> Guide | None:
     return result.guide
 
 
-def tell(outcome: Outcome, planned: bool) -> VideoDone:
-    """What the driver wants to know of a video."""
+def summarise(outcome: Outcome, planned: bool) -> VideoDone:
+    """Summarise a video for the driver."""
     row = outcome.video
     return VideoDone(
         video_id=row["video_id"],
@@ -160,9 +160,9 @@ def tell(outcome: Outcome, planned: bool) -> VideoDone:
 
 
 def tally(outcome: Outcome) -> BuildCounts:
-    """The counts that the progress line shows."""
+    """The counts for the progress line."""
     row = outcome.video
-    faces = (one.row for one in outcome.rejections if one.row["unit"] == "face")
+    faces = (rejection.row for rejection in outcome.rejections if rejection.row["unit"] == "face")
     return BuildCounts(
         videos=1,
         failures=int(row["status"] in FAILURES),
@@ -175,26 +175,28 @@ def tally(outcome: Outcome) -> BuildCounts:
 
 
 def seal(outcomes: Sequence[Outcome], how: Seal) -> Receipt | ShardLost:
-    """Commit one shard; where some videos keep what they gave, only if the others gave something else than before."""
-    if how.keeps is None:
-        return _seal(outcomes, how, anew=False)
+    """Commit one shard; in a retry, only if a retried video's result has changed."""
+    if how.kept is None:
+        return _seal(outcomes, how, overwrite=False)
     receipt = write.committed(how.out, key_of(how.shard), how.fingerprint, thorough=True)
     if receipt is None:
         return ShardLost(shard=how.shard)
     before = read_back(how.out, receipt, how.order, None, how.extension)
     now = {outcome.video["video_id"]: outcome for outcome in outcomes}
-    taken = [now[name] if name in now and not _worse(now[name], before[name]) else before[name] for name in how.order]
-    if all(_known(outcome.video) == _known(before[outcome.video["video_id"]].video) for outcome in taken):
+    selected = [
+        now[name] if name in now and not _worse(now[name], before[name]) else before[name] for name in how.order
+    ]
+    if all(_comparable(outcome.video) == _comparable(before[outcome.video["video_id"]].video) for outcome in selected):
         return receipt
-    return _seal(taken, how, anew=True)
+    return _seal(selected, how, overwrite=True)
 
 
 def _worse(now: Outcome, before: Outcome) -> bool:
-    """Whether another try gave nothing where the first gave something."""
+    """Whether the retry failed without samples although the first attempt had some."""
     return now.video["status"] in FAILURES and not now.samples and bool(before.samples)
 
 
-def _seal(outcomes: Sequence[Outcome], how: Seal, *, anew: bool) -> Receipt:
+def _seal(outcomes: Sequence[Outcome], how: Seal, *, overwrite: bool) -> Receipt:
     return write.seal(
         how.out,
         how.shard,
@@ -202,12 +204,12 @@ def _seal(outcomes: Sequence[Outcome], how: Seal, *, anew: bool) -> Receipt:
         fingerprint=how.fingerprint,
         seed=how.seed,
         picture_extension=how.extension,
-        anew=anew,
+        overwrite=overwrite,
     )
 
 
-def _known(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a video gave, without the times, the shard (null where it has no sample) and what an error measured."""
+def _comparable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A video's row without times, shard (null if it has no sample) and error text, which may contain measurements."""
     stored: dict[str, Any] = (
         tables.to_arrow([row], "videos").drop_columns([*schema.TIMES, "shard", "error"]).to_pylist()[0]
     )
@@ -215,5 +217,5 @@ def _known(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sees(root: str, probe: Video | None) -> bool:
-    """Whether this worker can read the input; the path is the one that the driver uses."""
+    """Whether this worker can read the input at the path that the driver uses."""
     return probe is None or storage.exists(storage.join(root, probe.path))

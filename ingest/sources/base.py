@@ -1,28 +1,30 @@
-"""What every source gives: the videos of a layout, and everything that does not fit."""
+"""The interface of dataset readers: the videos of a layout, and findings for everything else."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from operator import attrgetter
+from typing import Any, ClassVar, Final
 
 from semblance.manifests.config import Config
+from semblance.manifests.datasets import Basis, DatasetInfo
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import SourceFinding, Video
 from semblance.manifests.storage import Stat
 from semblance.shards.tar import ArchiveConfig
 
-Basis = Literal["person", "recording"]
-Picture = tuple[int, str]  # frame index, and name in the folder of its sequence
+Picture = tuple[int, str]  # frame index, file name in the folder of its sequence
 
 
 class SourceConfig(Config):
-    """Where a dataset's side tables are, if not below the root.
+    """Where a dataset's side tables are, if they are not below the root.
 
     ``lists``: the folder or URL with the official split lists (``ffpp``: train.json, val.json, test.json and
     conversion_dict.json; ``celebdf``: List_of_testing_videos.txt). ``table``: a CSV or Parquet table of the
-    user's own videos (``folder``). Both change what is planned, so their content enters the fingerprint.
-    ``archive``: what an archive of the dataset may hold (``wilddeepfake``).
+    user's own videos (``folder``). Both change the plan, so their content is part of the fingerprint.
+    ``archive``: limits for archives of the dataset (``wilddeepfake``).
     """
 
     lists: str | None = None
@@ -30,13 +32,17 @@ class SourceConfig(Config):
     archive: ArchiveConfig = ArchiveConfig()
 
 
-SYNTHETIC: Final = ".semblance-demo.json"  # this file at the root: invented people, made by `ingest demo`
-IN_ROOT: Final = SourceConfig()  # all side tables lie below the root
+SYNTHETIC: Final = ".semblance-demo.json"  # this file at the root marks invented people, made by `ingest demo`
+IN_ROOT: Final = SourceConfig()  # all side tables are below the root
+# Facts that several readers report.
+ORIGINAL_ABSENT: Final = "fakes whose original is not on disk (detected without a guide)"
+ORIGINAL_UNLABELLED: Final = "fakes whose original has no label (detected without a guide)"
+ORIGINAL_UNNAMED: Final = "fakes without a named original (each is its own family)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """How much of the full dataset is there: ``what`` in words, how many were found, how many there are."""
+    """How much of the full dataset is present: ``what`` in words, the number found, the full number."""
 
     what: str
     found: int
@@ -45,15 +51,13 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """What lies below a root. Every file is a planned video or has a finding; ``facts`` are counted
-    sentences about what is normal and worth knowing. ``tables`` are the side tables that were read, as
-    (name, content hash), wherever they lay.
+    """The files below a root. Every file is a planned video or has a finding.
 
-    Videos carry in ``split_official`` the side on which the dataset's authors published them, None where
-    they published none. ``val_from_train``: the authors published no val, so a part of train becomes it.
-    ``paired``: the layout tells which original a fake was made from. ``identity_basis`` is set where the data
-    itself, not the dataset, decides what its ids stand for. ``pictures``: of a video that is a folder inside an
-    archive, its pictures there in the order of time.
+    ``facts``: sentences with counts that are worth knowing but not errors. ``tables``: the side tables that were read,
+    as (name, content hash), independent of their location. ``split_official`` of a video is the split published by the
+    dataset's authors, None if there is none. ``identity_basis`` is set if the data, not the dataset, determines what
+    its ids of people identify. ``pictures``: for a video that is a folder inside an archive, its pictures in time
+    order.
     """
 
     videos: tuple[Video, ...]
@@ -61,73 +65,74 @@ class Discovery:
     facts: tuple[tuple[str, int], ...] = ()
     coverage: tuple[Coverage, ...] = ()
     tables: tuple[tuple[str, str], ...] = ()
-    val_from_train: bool = False
-    paired: bool = True
     identity_basis: Basis | None = None
     pictures: Mapping[str, tuple[Picture, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Datasheet:
-    """What a user must know of a dataset, for CARD.md."""
+class Source(ABC):
+    """A reader of one dataset's layout; ``info`` has the facts about the dataset."""
 
-    title: str
-    homepage: str
-    citation: str
-    terms: str
-    consent: str
-    known_leaks: str
-    label_noise: str
-    intended_use: str
-    unintended_use: str
-
-
-class Source(Protocol):
-    """A reader of one dataset's layout."""
+    info: ClassVar[DatasetInfo]
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The value of ``--dataset``."""
+        return self.info.name
 
-    @property
-    def datasheet(self) -> Datasheet: ...
-
-    @property
-    def identity_note(self) -> str:
-        """What a split of this dataset can promise about people."""
-        ...
-
-    @property
-    def identity_basis(self) -> Basis | None:
-        """What ``target_id`` and ``donor_id`` stand for: people, recordings of people, or None for nothing."""
-        ...
-
-    @property
-    def fractions(self) -> tuple[float, float, float]:
-        """The training plan's shares of train, val and test for this dataset."""
-        ...
-
+    @abstractmethod
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
-        """Plan what lies below ``root``; raises SemblanceError where nothing usable is there."""
-        ...
+        """Plan the videos below ``root``; raises SemblanceError if there are none."""
+
+
+def discovery(
+    videos: Iterable[Video], findings: Iterable[SourceFinding], facts: Mapping[str, int], **more: Any
+) -> Discovery:
+    """A discovery in canonical order, independent of the order of the files; facts with count 0 are omitted.
+
+    Raises SemblanceError if two files would have the same id.
+    """
+    videos = list(videos)
+    refuse_collisions(videos)
+    return Discovery(
+        videos=tuple(sorted(videos, key=lambda video: video.video_id)),
+        findings=tuple(sorted(findings, key=attrgetter("path", "kind", "reason"))),
+        facts=tuple((sentence, count) for sentence, count in facts.items() if count),
+        **more,
+    )
+
+
+def others(paths: Iterable[str], reason: str = "not part of the layout") -> list[SourceFinding]:
+    """A finding for each file that is neither planned nor read."""
+    return [SourceFinding(path=path, kind="other", reason=reason) for path in sorted(paths)]
+
+
+def covered(info: DatasetInfo, found: Mapping[str, int]) -> tuple[Coverage, ...]:
+    """The numbers found, for each of the full dataset's counts."""
+    return tuple(Coverage(what=what, found=found[what], full=full) for what, full in info.full.items())
+
+
+def people_in(videos: Iterable[Video]) -> set[str]:
+    """Every person who is a target or a donor."""
+    return {person for video in videos for person in (video.target_id, video.donor_id) if person}
 
 
 def refuse_collisions(videos: Iterable[Video]) -> None:
-    """Raise SemblanceError where two files would get one id."""
+    """Raise SemblanceError if two files would have the same id."""
     seen: dict[str, str] = {}
     for video in videos:
         place = video.path if video.member is None else f"{video.path}/{video.member}"
-        other = seen.setdefault(video.video_id, place)
-        if other != place:
+        first = seen.setdefault(video.video_id, place)
+        if first != place:
             raise SemblanceError(
-                f"{other} and {place} would both be video {video.video_id}; remove or rename one of them."
+                f"{first} and {place} would both be video {video.video_id}; remove or rename one of them."
             )
 
 
 def sift(files: Iterable[Stat]) -> tuple[dict[str, int], list[SourceFinding]]:
     """Path -> bytes of the files that may belong to a dataset, and a finding for each that cannot.
 
-    Hidden files and folders, and what macOS packs beside a file (``._name``, ``__MACOSX``), are no
-    data; a name that is not UTF-8 cannot stand in a table and is written with escapes.
+    Hidden files and folders, and by-products of macOS (``._name``, ``__MACOSX``), are not data. Names that are not
+    UTF-8 cannot be stored in a table and are escaped.
     """
     sizes, findings = {}, []
     for stat in files:
@@ -144,7 +149,7 @@ def sift(files: Iterable[Stat]) -> tuple[dict[str, int], list[SourceFinding]]:
 
 
 def family_roots(originals: Mapping[str, str]) -> dict[str, str]:
-    """Fake -> the end of its chain of originals; where a chain runs in a circle, the circle's least name."""
+    """Fake -> the end of its chain of originals; for a cycle, its least name."""
     roots: dict[str, str] = {}
     for start in originals:
         chain: dict[str, int] = {}

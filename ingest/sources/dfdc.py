@@ -1,4 +1,4 @@
-"""DFDC: train parts, the 400-video sample, validation and test, in all the spellings that people have."""
+"""Reader of DFDC: train parts, the 400-video sample, validation and test, in all common spellings."""
 
 from __future__ import annotations
 
@@ -9,18 +9,11 @@ from dataclasses import replace
 from posixpath import basename, dirname, join
 from typing import Final
 
-from semblance.ingest.sources.base import (
-    IN_ROOT,
-    Basis,
-    Coverage,
-    Datasheet,
-    Discovery,
-    SourceConfig,
-    family_roots,
-    refuse_collisions,
-    sift,
-)
+from semblance.ingest.sources import base
+from semblance.ingest.sources.base import IN_ROOT, Coverage, Discovery, Source, SourceConfig
 from semblance.ingest.sources.dfdc_metadata import ADVICE, METADATA, SUFFIX, Part, read_parts
+from semblance.ingest.sources.registry import register
+from semblance.manifests.datasets.dfdc import INFO
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
 from semblance.manifests.storage import Stat
@@ -35,48 +28,23 @@ _PART_NAMES: Final = {
 _OFFICIAL: Final = {"validation": "val", "test": "test"}
 
 
-class Dfdc:
+@register
+class Dfdc(Source):
     """The reader of DFDC's layout."""
 
-    name = "dfdc"
-    identity_basis: Basis | None = None
-    fractions = (0.8, 0.1, 0.1)
-    identity_note = (
-        "DFDC publishes no actor ids: 486 people appear in 19,154 real clips, about 39 each. The family split keeps "
-        "an original with its fakes and promises nothing about people; with the whole set about 98 % of the people "
-        "stand in both train and test."
-    )
-    datasheet = Datasheet(
-        title="Deepfake Detection Challenge dataset (DFDC)",
-        homepage="https://ai.meta.com/datasets/dfdc/",
-        citation="Dolhansky et al., The DeepFake Detection Challenge (DFDC) Dataset, arXiv:2006.07397, 2020.",
-        terms=(
-            "Given out under the challenge's data agreement: the videos and pictures made from them, such as these "
-            "crops, may not be passed on to others."
-        ),
-        consent="3,426 paid actors, who all agreed to have their likeness modified (abstract of the dataset paper).",
-        known_leaks=(
-            "No identities are published, so the same people stand on all sides of any split that the metadata allows."
-        ),
-        label_noise=(
-            "Some fakes changed only the sound, according to third parties; in videos with several faces often one "
-            "alone is altered. Column face_label names the altered face where the difference to the original shows it."
-        ),
-        intended_use="Research on the detection of manipulated faces in video.",
-        unintended_use="Identifying people, or training generators of their likeness.",
-    )
+    info = INFO
 
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
         """Videos and findings below ``root``.
 
-        A folder with metadata.json or labels.csv is a part; its videos lie in it or in a folder ``videos``
-        in it. Raises SemblanceError where there is no video, no readable metadata, or one id for two files.
+        A folder with metadata.json or labels.csv is a part; its videos are in it or in its folder ``videos``. Raises
+        SemblanceError if there is no video or no readable metadata, or if two files have the same id.
         """
-        del config  # DFDC has no side tables but those in its folders
-        sizes, findings = sift(files)
+        del config  # DFDC has no side tables except those in its folders
+        sizes, findings = base.sift(files)
         videos = sorted(path for path in sizes if path.lower().endswith(SUFFIX))
         if not videos:
-            raise SemblanceError(f"There is no mp4 file below {root}; name the folder that holds the DFDC parts.")
+            raise SemblanceError(f"No mp4 file below {root}; pass the folder that contains the DFDC parts.")
         tables = sorted(path for path in sizes if basename(path) in METADATA)
         parts = read_parts(root, tables)
         if not any(part.readable for part in parts.values()):
@@ -85,30 +53,20 @@ class Dfdc:
             )
         findings += [finding for part in parts.values() for finding in part.findings]
         there = [_there(path, sizes[path], parts) for path in videos]
-        refuse_collisions(there)
+        base.refuse_collisions(there)
         missing, doubled = _missing(there, parts)
-        planned, chained, facts = _with_families([*there, *missing], parts)
-        others = sorted(sizes.keys() - set(videos) - set(tables))
-        findings += [*doubled, *chained]
-        findings += [SourceFinding(path=path, kind="other", reason="not part of the DFDC layout") for path in others]
-        return Discovery(
-            videos=tuple(sorted(planned, key=lambda video: video.video_id)),
-            findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
-            facts=facts,
-            coverage=_coverage(planned),
-        )
+        planned, chained, counted = _with_families([*there, *missing], parts)
+        unread = base.others(sizes.keys() - set(videos) - set(tables), "not part of the DFDC layout")
+        return base.discovery(planned, [*findings, *doubled, *chained, *unread], counted, coverage=_coverage(planned))
 
 
 def _coverage(planned: Sequence[Video]) -> tuple[Coverage, ...]:
-    """What is on disk against the full set (numbers of rows in the official metadata)."""
+    """Videos on disk compared with the full set (numbers of rows in the official metadata)."""
     there = Counter(video.split_official for video in planned if video.fault != "missing")
     parts = {video.part for video in planned if video.split_official == "train" and video.fault != "missing"}
-    return (
-        Coverage(what="train parts", found=len(parts - {"train_sample"}), full=50),
-        Coverage(what="train videos", found=there["train"], full=119_146),
-        Coverage(what="validation videos", found=there["val"], full=4_000),
-        Coverage(what="test videos", found=there["test"], full=5_000),
-    )
+    found = {"train parts": len(parts - {"train_sample"}), "train videos": there["train"]}
+    found |= {"validation videos": there["val"], "test videos": there["test"]}
+    return base.covered(INFO, found)
 
 
 def _part_folder(path: str, parts: Mapping[str, Part]) -> str:
@@ -118,7 +76,7 @@ def _part_folder(path: str, parts: Mapping[str, Part]) -> str:
 
 
 def _there(path: str, size: int, parts: Mapping[str, Part]) -> Video:
-    """A file on disk, with its label or the reason why it has none."""
+    """A file on disk, with its label or the reason for a missing one."""
     folder, stem = _part_folder(path, parts), basename(path)[: -len(SUFFIX)]
     part = parts.get(folder)
     if part and (row := part.rows.get(stem)):
@@ -152,14 +110,14 @@ def _missing(there: Sequence[Video], parts: Mapping[str, Part]) -> tuple[list[Vi
             nested = join(folder, "videos")
             place = nested if nested in direct and folder not in direct and nested not in parts else folder
             video = _video(join(place, stem + SUFFIX), stem, folder, row.fake)
-            note = "listed in the metadata, but the file is not there; get it again or remove the row"
+            note = "listed in the metadata, but the file is missing; get it again or remove the row"
             known[video_id] = replace(video, fault="missing", fault_note=note)
             missing.append(known[video_id])
     return missing, findings
 
 
 def _id(stem: str) -> str:
-    return make_video_id(Dfdc.name, stem)
+    return make_video_id(INFO.name, stem)
 
 
 def _video(path: str, stem: str, folder: str, fake: bool | None, size: int | None = None) -> Video:
@@ -167,7 +125,7 @@ def _video(path: str, stem: str, folder: str, fake: bool | None, size: int | Non
     return Video(
         video_id=_id(stem),
         path=path,
-        dataset=Dfdc.name,
+        dataset=INFO.name,
         part=part,
         split_official="train" if part.startswith("train_") else _OFFICIAL.get(part),
         label=None if fake is None else int(fake),
@@ -178,7 +136,7 @@ def _video(path: str, stem: str, folder: str, fake: bool | None, size: int | Non
 
 
 def part_name(folder: str) -> str:
-    """One spelling for a part: ``train_07``, ``train_sample``, ``validation``, ``test``, or the folder's own."""
+    """One spelling for a part: ``train_07``, ``train_sample``, ``validation``, ``test``, or the name of the folder."""
     name = basename(dirname(folder) if basename(folder) == "videos" else folder)
     if match := _TRAIN_PART.fullmatch(name):
         return f"train_{match[1]:0>2}"
@@ -187,8 +145,8 @@ def part_name(folder: str) -> str:
 
 def _with_families(
     videos: Sequence[Video], parts: Mapping[str, Part]
-) -> tuple[list[Video], list[SourceFinding], tuple[tuple[str, int], ...]]:
-    """Join every fake to the family of the original that it names, there or not."""
+) -> tuple[list[Video], list[SourceFinding], dict[str, int]]:
+    """Assign every fake to the family of its original, which may be missing."""
     known = {video.video_id: video for video in videos}
     originals: dict[str, str] = {}
     findings = []
@@ -197,21 +155,17 @@ def _with_families(
             continue
         named = known.get(_id(row.original))
         if named is not None and named.label == 1:
-            reason = f"row {row.stem + SUFFIX!r}: its original {row.original + SUFFIX!r} is a fake itself"
+            reason = f"row {row.stem + SUFFIX!r}: its original {row.original + SUFFIX!r} is also a fake"
             findings.append(SourceFinding(path=row.source, kind="bad_original", reason=reason))
         originals.setdefault(_id(row.stem), _id(row.original))
-    roots = family_roots(originals)
+    roots = base.family_roots(originals)
     joined = [replace(video, family_id=roots[video.video_id]) if video.video_id in roots else video for video in videos]
     fakes = [video for video in videos if video.label == 1 and video.fault is None]
     there = {video.video_id: video for video in videos if video.fault != "missing"}
     named_ids = [originals[video.video_id] for video in fakes if video.video_id in originals]
     counts = {
-        "fakes whose original is not on disk (they are detected on their own)": sum(
-            name not in there for name in named_ids
-        ),
-        "fakes whose original is on disk without a label (they are detected on their own)": sum(
-            name in there and there[name].label is None for name in named_ids
-        ),
-        "fakes that name no original (each is a family of its own)": len(fakes) - len(named_ids),
+        base.ORIGINAL_ABSENT: sum(name not in there for name in named_ids),
+        base.ORIGINAL_UNLABELLED: sum(name in there and there[name].label is None for name in named_ids),
+        base.ORIGINAL_UNNAMED: len(fakes) - len(named_ids),
     }
-    return joined, findings, tuple((sentence, count) for sentence, count in counts.items() if count)
+    return joined, findings, counts

@@ -1,4 +1,4 @@
-"""DFDC's metadata: which files are fake, which originals they name, and what no row can be made of."""
+"""DFDC's metadata: labels and originals of videos, and findings for invalid rows."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from posixpath import dirname
 from typing import Final
 
-from semblance.ingest.sources.entries import Repeated, bad_row, read_entries, short
+from semblance.ingest.sources.entries import Repeated, bad_row, read_or_note, short
 from semblance.manifests.records import SourceFinding
 
 METADATA: Final = ("metadata.json", "labels.csv")
 SUFFIX: Final = ".mp4"
-ADVICE: Final = "take metadata.json or labels.csv from the dataset again"
+ADVICE: Final = "copy metadata.json or labels.csv from the dataset again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A usable row of metadata: is the file fake, and which original does it name? Names without suffix."""
+    """A usable row of metadata: whether the file is fake, and its original. Names have no suffix."""
 
     stem: str
     fake: bool
@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(slots=True, kw_only=True)
 class Part:
-    """A folder with metadata: its rows by stem, and what was wrong with the others."""
+    """A folder with metadata: its usable rows by stem, and findings about the others."""
 
     readable: bool = False
     rows: dict[str, Row] = field(default_factory=dict)
@@ -36,23 +36,16 @@ class Part:
 
 
 def read_parts(root: str, tables: Sequence[str]) -> dict[str, Part]:
-    """Folder -> its rows; whatever does not fit is a finding. A video that two rows contradict has none."""
+    """Folder -> its rows, and findings for invalid ones. A video with contradictory rows has none."""
     parts: dict[str, Part] = defaultdict(Part)
     found: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for path in tables:
         folder = dirname(path)
         part = parts[folder]
-        try:
-            entries = read_entries(root, path)
-        except ValueError as error:
-            reason = f"cannot be read ({error}); videos that it alone could label are unlabelled; {ADVICE}"
-            part.findings.append(SourceFinding(path=path, kind="unreadable_metadata", reason=reason))
-            continue
-        part.readable = True
-        part.findings.append(
-            SourceFinding(path=path, kind="metadata", reason="read: labels of the videos in its folder")
-        )
-        for name, value in entries:
+        entries, finding = read_or_note(root, path, "labels of the videos in its folder", ADVICE)
+        part.findings.append(finding)
+        part.readable |= entries is not None
+        for name, value in entries or ():
             row = _row(name, value, path)
             if isinstance(row, Row):
                 found[folder, row.stem].append(row)
@@ -61,53 +54,53 @@ def read_parts(root: str, tables: Sequence[str]) -> dict[str, Part]:
     for (folder, stem), rows in found.items():
         if len({row.fake for row in rows}) > 1 or len({row.original for row in rows if row.original}) > 1:
             parts[folder].findings += [
-                bad_row(path, stem, "stands twice and differs, so its video is unlabelled")
+                bad_row(path, stem, "occurs twice with different values, so its video is unlabelled")
                 for path in sorted({row.source for row in rows})
             ]
             continue
         parts[folder].rows[stem] = max(rows, key=lambda row: row.original is not None)
         for path, count in Counter(row.source for row in rows).items():
             if count > 1:
-                parts[folder].findings.append(bad_row(path, stem, f"stands {count} times, always the same"))
+                parts[folder].findings.append(bad_row(path, stem, f"occurs {count} times with the same values"))
     return dict(parts)
 
 
 def _row(name: str, value: object, source: str) -> Row | str:
-    """The row, or what is wrong with it. Key ``split`` must be a text if it is there, and is not used."""
+    """The row, or what is wrong with it. Key ``split`` must be a string if present, and is not used."""
     if not _is_plain(name):
-        return "is no plain name of an mp4 file"
+        return "is not a plain name of an mp4 file"
     if isinstance(value, Repeated):
-        return "gives a key twice"
+        return "has a key twice"
     if not isinstance(value, dict):
-        return "holds no object"
+        return "is not an object"
     fake = _fake(value)
     if isinstance(fake, str):
         return fake
     if not isinstance(value.get("split"), str | None):
-        return f"split {short(value['split'])} is no text"
+        return f"split {short(value['split'])} is not a string"
     original = value.get("original")
     if original is not None and not (isinstance(original, str) and _is_plain(original)):
-        return f"original {short(original)} is no plain name of an mp4 file"
+        return f"original {short(original)} is not a plain name of an mp4 file"
     if not fake and original not in (None, name):
-        return f"is REAL, but names the original {original!r}"
+        return f"is REAL, but has the original {original!r}"
     stem = original[: -len(SUFFIX)] if fake and original else None
     return Row(stem=name[: -len(SUFFIX)], fake=fake, original=stem, source=source)
 
 
 def _fake(value: Mapping[str, object]) -> bool | str:
-    """Is the row's video fake, or what is wrong with its label?"""
-    said: list[bool] = []
+    """Whether the row's video is fake, or what is wrong with its label."""
+    values: list[bool] = []
     if (label := value.get("label")) is not None:
         if not isinstance(label, str) or label.upper() not in ("REAL", "FAKE"):
             return f"label {short(label)} is neither REAL nor FAKE"
-        said.append(label.upper() == "FAKE")
+        values.append(label.upper() == "FAKE")
     if (number := value.get("is_fake")) is not None:
         if not isinstance(number, int) or number not in (0, 1):
             return f"label {short(number)} is neither 0 (real) nor 1 (fake)"
-        said.append(bool(number))
-    if not said:
+        values.append(bool(number))
+    if not values:
         return "has no label"
-    return said[0] if len(set(said)) == 1 else "has a label and an is_fake that contradict each other"
+    return values[0] if len(set(values)) == 1 else "has a label and an is_fake that contradict each other"
 
 
 def _is_plain(name: str) -> bool:

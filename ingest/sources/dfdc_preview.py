@@ -1,4 +1,4 @@
-"""DFDC preview: 66 people, their originals and two methods' fakes, all told by one dataset.json."""
+"""Reader of the DFDC preview: originals of 66 people and fakes by two methods, listed in dataset.json."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ from dataclasses import dataclass, replace
 from posixpath import basename, dirname, join
 from typing import Final
 
-from semblance.ingest.sources.base import (
-    IN_ROOT,
-    Basis,
-    Coverage,
-    Datasheet,
-    Discovery,
-    SourceConfig,
-    refuse_collisions,
-    sift,
-)
-from semblance.ingest.sources.entries import Repeated, bad_row, read_entries, short
+from semblance.ingest.sources import base
+from semblance.ingest.sources.base import IN_ROOT, Coverage, Discovery, Source, SourceConfig
+from semblance.ingest.sources.entries import Repeated, bad_row, read_or_note, short
+from semblance.ingest.sources.registry import register
+from semblance.manifests.datasets.dfdc_preview import INFO
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
 from semblance.manifests.storage import Stat
@@ -30,16 +24,16 @@ ORIGINALS: Final = "original_videos"
 _METHOD: Final = re.compile(r"method_[A-Za-z0-9]+")
 _REAL_NAME: Final = re.compile(r"([0-9]+)_.+")  # <id>_<context>_<nnn>
 _FAKE_NAME: Final = re.compile(r"([0-9]+)_(([0-9]+)_.+)")  # <swapped>_<target>_<context>_<nnn>
-_ADVICE: Final = f"take {METADATA} from the dataset again"
-Key = tuple[str, str]  # top folder and stem: what names a video, in dataset.json as on disk
+_ADVICE: Final = f"copy {METADATA} from the dataset again"
+Key = tuple[str, str]  # top folder and stem of a video, in dataset.json and on disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A usable row of dataset.json; ``side`` is its set, ``target`` and ``donor`` are people's numbers."""
+    """A usable row of dataset.json; ``split`` is its set, ``target`` and ``donor`` are numbers of people."""
 
     fake: bool
-    side: str | None
+    split: str | None
     target: str | None
     donor: str | None
     augmented: bool
@@ -47,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """What a video's place and name tell: its original's stem (its own of a real) and the people."""
+    """The content of a video's name: the stem of its original (its own for a real) and the people."""
 
     original: str | None = None
     target: str | None = None
@@ -56,7 +50,7 @@ class Names:
 
 @dataclass(slots=True, kw_only=True)
 class Listed:
-    """All rows of all dataset.json: the usable ones, where each would lie, and what was wrong with the others."""
+    """The rows of all dataset.json: the usable ones, the expected path of each, and findings about the others."""
 
     readable: bool
     rows: dict[Key, Row]
@@ -64,44 +58,22 @@ class Listed:
     findings: list[SourceFinding]
 
 
-class DfdcPreview:
+@register
+class DfdcPreview(Source):
     """The reader of the preview dataset's layout."""
 
-    name = "dfdc-preview"
-    identity_basis: Basis | None = "person"
-    fractions = (0.8, 0.1, 0.1)
-    identity_note = (
-        "DFDC preview numbers its 66 people, in metadata and names; identities are theirs. Whether one of them also "
-        "appears in the full DFDC, whose actors have no numbers, cannot be told."
-    )
-    datasheet = Datasheet(
-        title="Deepfake Detection Challenge preview dataset",
-        homepage="https://ai.meta.com/datasets/dfdc/",
-        citation=("Dolhansky et al., The Deepfake Detection Challenge (DFDC) Preview Dataset, arXiv:1910.08854, 2019."),
-        terms=(
-            "Given out by Meta under the dataset's own agreement: read it before use; assume that the videos and "
-            "pictures made from them, such as these crops, may not be passed on to others."
-        ),
-        consent="66 paid actors, who agreed to the use and manipulation of their likeness (dataset paper).",
-        known_leaks=(
-            "People are numbered, so an identity split can be proven. Actors of the preview may recur in the full "
-            "DFDC, which has no numbers: do not train on one and test on the other as if they were unrelated."
-        ),
-        label_noise="Where several people are in view, one face alone may be altered; column face_label names it.",
-        intended_use="Research on the detection of manipulated faces in video.",
-        unintended_use="Identifying people, or training generators of their likeness.",
-    )
+    info = INFO
 
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
-        """Videos and findings below ``root``; a video is known by its top folder and name, at any depth.
+        """Videos and findings below ``root``; videos are recognised by their top folder and name, at any depth.
 
-        Raises SemblanceError where there is no video, no readable dataset.json, or one id for two files.
+        Raises SemblanceError if there is no video or no readable dataset.json, or if two files have the same id.
         """
-        del config  # the one side table lies in the dataset
-        sizes, findings = sift(files)
+        del config  # the only side table is in the dataset
+        sizes, findings = base.sift(files)
         paths = sorted(path for path in sizes if path.lower().endswith(SUFFIX))
         if not paths:
-            raise SemblanceError(f"There is no mp4 file below {root}; name the folder that holds {ORIGINALS}/.")
+            raise SemblanceError(f"No mp4 file below {root}; pass the folder that contains {ORIGINALS}/.")
         tables = sorted(path for path in sizes if basename(path) == METADATA)
         listed = _read(root, tables)
         if not listed.readable:
@@ -112,41 +84,31 @@ class DfdcPreview:
             replace(
                 _video(place, key, listed.rows[key]),
                 fault="missing",
-                fault_note=f"listed in {METADATA}, but the file is not there; get it again or remove the row",
+                fault_note=f"listed in {METADATA}, but the file is missing; get it again or remove the row",
             )
             for key, place in sorted(listed.places.items())
             if key in listed.rows and key not in known
         ]
-        refuse_collisions([*there, *missing])
-        others = sorted(sizes.keys() - set(paths) - set(tables))
-        findings += listed.findings
-        findings += [SourceFinding(path=path, kind="other", reason="not part of the layout") for path in others]
-        return Discovery(
-            videos=tuple(sorted([*there, *missing], key=lambda video: video.video_id)),
-            findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
-            facts=_facts([*there, *missing], listed.rows),
+        return base.discovery(
+            [*there, *missing],
+            [*findings, *listed.findings, *base.others(sizes.keys() - set(paths) - set(tables))],
+            _facts([*there, *missing], listed.rows),
             coverage=_coverage(there),
-            val_from_train=True,
         )
 
 
 def _read(root: str, tables: Iterable[str]) -> Listed:
-    """Every row of every table; a video that two rows contradict has none."""
+    """The rows of all tables; a video with contradictory rows has none."""
     listed = Listed(readable=False, rows={}, places={}, findings=[])
     found: dict[Key, list[tuple[Row, str, str]]] = defaultdict(list)  # row, its table, its key
     for path in tables:
-        try:
-            entries = read_entries(root, path)
-        except ValueError as error:
-            reason = f"cannot be read ({error}); videos that it alone could label are unlabelled; {_ADVICE}"
-            listed.findings.append(SourceFinding(path=path, kind="unreadable_metadata", reason=reason))
-            continue
-        listed.readable = True
-        listed.findings.append(SourceFinding(path=path, kind="metadata", reason="read: labels, sets and people"))
-        for name, value in entries:
+        entries, finding = read_or_note(root, path, "labels, sets and people", _ADVICE)
+        listed.findings.append(finding)
+        listed.readable |= entries is not None
+        for name, value in entries or ():
             place = name if name.lower().endswith(SUFFIX) else name + SUFFIX
             if not _is_plain(place):
-                listed.findings.append(bad_row(path, name, "is no plain path of an mp4 file"))
+                listed.findings.append(bad_row(path, name, "is not a plain path of an mp4 file"))
                 continue
             row, notes = _row(_key(place), value)
             listed.findings += [bad_row(path, name, note) for note in notes]
@@ -158,12 +120,12 @@ def _read(root: str, tables: Iterable[str]) -> Listed:
         tables_of = Counter(path for _, path, _ in rows)
         name = min(name for _, _, name in rows)
         if len({row for row, _, _ in rows}) > 1:
-            reason = "stands twice and differs, so its video is unlabelled"
+            reason = "occurs twice with different values, so its video is unlabelled"
             listed.findings += [bad_row(path, name, reason) for path in sorted(tables_of)]
         else:
             listed.rows[key] = rows[0][0]
             listed.findings += [
-                bad_row(path, name, f"stands {count} times, always the same")
+                bad_row(path, name, f"occurs {count} times with the same values")
                 for path, count in sorted(tables_of.items())
                 if count > 1
             ]
@@ -171,22 +133,22 @@ def _read(root: str, tables: Iterable[str]) -> Listed:
 
 
 def _row(key: Key, value: object) -> tuple[Row | None, list[str]]:
-    """The row, None where it has no trustworthy label, and everything that is wrong with it."""
+    """The row, None without a reliable label, and everything that is wrong with it."""
     if isinstance(value, Repeated):
-        return None, ["gives a key twice"]
+        return None, ["has a key twice"]
     if not isinstance(value, dict):
-        return None, ["holds no object"]
+        return None, ["is not an object"]
     label = value.get("label")
     if not isinstance(label, str) or label.lower() not in ("real", "fake"):
         return None, ["has no label" if label is None else f"label {short(label)} is neither real nor fake"]
     fake = label.lower() == "fake"
     if fake != (key[0] != ORIGINALS) and (key[0] == ORIGINALS or _METHOD.fullmatch(key[0])):
-        return None, [f"is labelled {label.lower()}, but lies in {key[0]}, so its video is unlabelled"]
+        return None, [f"is labelled {label.lower()}, but is in {key[0]}, so its video is unlabelled"]
     notes = []
-    side = value.get("set")
-    if side is not None and not (isinstance(side, str) and side.lower() in ("train", "test")):
-        notes.append(f"set {short(side)} is neither train nor test, so it is unknown")
-        side = None
+    split = value.get("set")
+    if split is not None and not (isinstance(split, str) and split.lower() in ("train", "test")):
+        notes.append(f"set {short(split)} is neither train nor test, so it is unknown")
+        split = None
     names = _names(key, fake)
     target = _person(value, "target_id", names.target, notes)
     donor = _person(value, "swapped_id", names.donor, notes) if fake else None
@@ -194,29 +156,29 @@ def _row(key: Key, value: object) -> tuple[Row | None, list[str]]:
         notes.append("is real, but has a swapped_id, which is not used")
     augmentations = value.get("augmentations")
     if not isinstance(augmentations, list | None):
-        notes.append(f"augmentations {short(augmentations)} are no list")
-    row = Row(fake=fake, side=side and side.lower(), target=target, donor=donor, augmented=bool(augmentations))
+        notes.append(f"augmentations {short(augmentations)} is not a list")
+    row = Row(fake=fake, split=split and split.lower(), target=target, donor=donor, augmented=bool(augmentations))
     return row, notes
 
 
 def _person(row: Mapping[str, object], column: str, named: str | None, notes: list[str]) -> str | None:
-    """The person's number: the row's or, where it has none, the name's; None where the two contradict."""
+    """The person's number from the row, else from the name; None if the two contradict each other."""
     value = row.get(column)
     if value is None:
         return named
     number = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     if not (number.isascii() and number.isdigit()):
-        notes.append(f"{column} {short(value)} is no number of a person")
+        notes.append(f"{column} {short(value)} is not a number of a person")
         return named
     number = number.lstrip("0") or "0"
     if named is not None and number != named:
-        notes.append(f"{column} {short(number)} is not the {named} of its name, so the person is unknown")
+        notes.append(f"{column} {short(number)} differs from the {named} in its name, so the person is unknown")
         return None
     return number
 
 
 def _names(key: Key, fake: bool) -> Names:
-    """What the name of a real or fake video tells."""
+    """The content of the name of a real or fake video."""
     top, stem = key
     if not fake:
         match = _REAL_NAME.fullmatch(stem)
@@ -232,26 +194,26 @@ def _number(digits: str) -> str:
 
 
 def _is_plain(path: str) -> bool:
-    """Whether the path can lie in the dataset: relative, nothing hidden, no ``..``, no control characters."""
+    """Whether the path can be in the dataset: relative, nothing hidden, no ``..``, no control characters."""
     return path.isprintable() and "\\" not in path and all(part[:1] not in ("", ".") for part in path.split("/"))
 
 
 def _key(path: str) -> Key:
-    """The top folder (the dataset's own where one is on the way) and the stem."""
-    *folders, name = path.split("/")
-    top = next((one for one in folders if one == ORIGINALS or _METHOD.fullmatch(one)), "".join(folders[:1]))
-    return top, name[: -len(SUFFIX)]
+    """The top folder (one of the dataset's, if the path has one) and the stem."""
+    *folders, file = path.split("/")
+    top = next((name for name in folders if name == ORIGINALS or _METHOD.fullmatch(name)), "".join(folders[:1]))
+    return top, file[: -len(SUFFIX)]
 
 
 def _id(key: Key) -> str:
-    """``dfdc_preview-method_A-<stem>``; a folder that the dataset does not have makes the id end in a hash."""
+    """``dfdc_preview-method_A-<stem>``; the id ends in a hash for a folder that the dataset does not have."""
     if key[0] == ORIGINALS or _METHOD.fullmatch(key[0]):
         return make_video_id("dfdc_preview", *key)
     return make_video_id("dfdc_preview", "/".join(key))
 
 
 def _there(path: str, size: int, row: Row | None) -> Video:
-    """A file on disk, with its label or the reason why it has none."""
+    """A file on disk, with its label or the reason for a missing one."""
     video = replace(_video(path, _key(path), row), bytes=size)
     if row is not None:
         return video
@@ -266,14 +228,14 @@ def _video(path: str, key: Key, row: Row | None) -> Video:
     return Video(
         video_id=_id(key),
         path=path,
-        dataset=DfdcPreview.name,
+        dataset=INFO.name,
         part=top or "root",
         label=None if row is None else int(row.fake),
         method=None if row is None else method if row.fake else PRISTINE,
         family_id=_id((ORIGINALS, original)) if fake and original else _id(key),
         target_id=_person_id(row.target) if row else None,
         donor_id=_person_id(row.donor) if row else None,
-        split_official=row.side if row else None,
+        split_official=row.split if row else None,
     )
 
 
@@ -281,33 +243,28 @@ def _person_id(number: str | None) -> str | None:
     return make_video_id("dfdc_preview", number) if number else None
 
 
-def _facts(videos: Sequence[Video], rows: Mapping[Key, Row]) -> tuple[tuple[str, int], ...]:
+def _facts(videos: Sequence[Video], rows: Mapping[Key, Row]) -> dict[str, int]:
     there = {video.video_id: video for video in videos if video.fault != "missing"}
     fakes = [video for video in there.values() if video.label == 1]
     absent = sum(video.family_id not in there for video in fakes if video.family_id != video.video_id)
-    counts = {
-        "fakes whose original is not on disk (they are detected on their own)": absent,
-        "fakes whose original is on disk without a label (they are detected on their own)": sum(
+    return {
+        base.ORIGINAL_ABSENT: absent,
+        base.ORIGINAL_UNLABELLED: sum(
             video.family_id in there and there[video.family_id].label is None for video in fakes
         ),
-        "fakes whose name tells no original (each is a family of its own)": sum(
+        "fakes without an original in their name (each is its own family)": sum(
             video.family_id == video.video_id for video in fakes
         ),
         "videos of unknown method (in no method_ folder)": sum(video.method is None for video in fakes),
-        "videos whose set is not told": sum(
+        "videos without a set": sum(
             video.label is not None and video.split_official is None for video in there.values()
         ),
         "listed videos that the authors degraded (column augmentations)": sum(row.augmented for row in rows.values()),
     }
-    return tuple((sentence, count) for sentence, count in counts.items() if count)
 
 
 def _coverage(there: Sequence[Video]) -> tuple[Coverage, ...]:
-    """What is on disk with a label, against the full set (the dataset paper's numbers)."""
+    """Labelled videos on disk compared with the full set (numbers of the dataset paper)."""
     labels = Counter(video.label for video in there)
-    people = {one for video in there for one in (video.target_id, video.donor_id) if one}
-    return (
-        Coverage(what="real videos", found=labels[0], full=1_131),
-        Coverage(what="fake videos", found=labels[1], full=4_119),
-        Coverage(what="people", found=len(people), full=66),
-    )
+    people = len(base.people_in(there))
+    return base.covered(INFO, {"real videos": labels[0], "fake videos": labels[1], "people": people})

@@ -1,4 +1,4 @@
-"""FaceForensics++: YouTube sequences, five methods' fakes of them, and DeepFakeDetection's actors, in any part."""
+"""Reader of FaceForensics++, complete or in parts, with FaceShifter and DeepFakeDetection."""
 
 from __future__ import annotations
 
@@ -8,17 +8,8 @@ from dataclasses import replace
 from posixpath import join
 from typing import Final
 
-from semblance.ingest.sources import ffpp_metadata, lists
-from semblance.ingest.sources.base import (
-    IN_ROOT,
-    Basis,
-    Coverage,
-    Datasheet,
-    Discovery,
-    SourceConfig,
-    refuse_collisions,
-    sift,
-)
+from semblance.ingest.sources import base, ffpp_metadata, lists
+from semblance.ingest.sources.base import IN_ROOT, Coverage, Discovery, Source, SourceConfig
 from semblance.ingest.sources.ffpp_metadata import (
     ACTORS,
     COMPRESSIONS,
@@ -38,99 +29,65 @@ from semblance.ingest.sources.ffpp_metadata import (
     pair_of,
     place_of,
 )
+from semblance.ingest.sources.registry import register
+from semblance.manifests.datasets import Basis
+from semblance.manifests.datasets.ffpp import INFO
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
 from semblance.manifests.storage import Stat
 
-# Videos of the full set in one compression; the authors give no masks for FaceShifter.
-_FULL: Final = {"youtube": 1_000, **dict.fromkeys(PAIRED, 1_000), "actors": 363, ACTORS: 3_068}
+_FULL: Final = INFO.full
 _OTHER: Final = "nothing that is read of the layout"
 _WHERE: Final = ("ROOT", *(f"ROOT/{folder}" for folder in FOLDERS if folder), "source.lists")
-_MASKED: Final = (*(name for name in PAIRED if name != "FaceShifter"), ACTORS)
+_MASKED: Final = (*(name for name in PAIRED if name != "FaceShifter"), ACTORS)  # FaceShifter has no masks
 
 
-class Ffpp:
+@register
+class Ffpp(Source):
     """The reader of FaceForensics++'s layout."""
 
-    name = "ffpp"
-    identity_basis: Basis | None = "recording"
-    fractions = (0.7, 0.15, 0.15)
-    identity_note = (
-        "FaceForensics++ names recordings, not people: its 1,000 sequences were cut from 977 YouTube videos, and a "
-        "person may appear in several of them. DeepFakeDetection numbers its 28 actors, who are people; where it is "
-        "there, the identity split keeps recordings and actors apart alike."
-    )
-    datasheet = Datasheet(
-        title="FaceForensics++, with FaceShifter and DeepFakeDetection",
-        homepage="https://github.com/ondyari/FaceForensics",
-        citation=(
-            "Rössler et al., FaceForensics++: Learning to Detect Manipulated Facial Images, ICCV 2019, "
-            "arXiv:1901.08971. FaceShifter: Li et al., CVPR 2020, arXiv:1912.13457. DeepFakeDetection: Dufour et al., "
-            "DeepFakes Detection Dataset by Google & JigSaw, September 2019."
-        ),
-        terms=(
-            "Given out on request under the FaceForensics Terms of Use (linked from the homepage): read them before "
-            "use; assume that the videos and pictures made from them, such as these crops, may not be passed on."
-        ),
-        consent=(
-            "The sequences are cut from public YouTube videos; no consent of the people shown is reported. The actors "
-            "of DeepFakeDetection were paid and consented (Google's announcement of 24 September 2019)."
-        ),
-        known_leaks=(
-            "Every fake shows two recordings: a split by the target alone puts donors of one side into another. 22 "
-            "YouTube videos gave several sequences, and seven of them stand on two sides of the published lists (five "
-            "in train and val, two in train and test). People are not named, so nobody can say who recurs."
-        ),
-        label_noise=(
-            "Fakes by FaceSwap and NeuralTextures end with the shorter of their two clips; NeuralTextures alters the "
-            "mouth alone, so little that strong compression may hide it. Masks mean different things by method: "
-            "rectangles for Deepfakes, what the tracker masked for NeuralTextures."
-        ),
-        intended_use="Research on the detection of manipulated faces in video.",
-        unintended_use="Identifying people, or training generators of their likeness.",
-    )
+    info = INFO
 
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
-        """Videos and findings below ``root``; a video is known by its folders' names, at any depth.
+        """Videos and findings below ``root``; videos are recognised by their folders' names, at any depth.
 
-        Raises SemblanceError where there is no video of the dataset, one id for two files, or no list where
-        ``config.lists`` says.
+        Raises SemblanceError if there is no video of the dataset, if two files have the same id, or if ``config.lists``
+        has no list.
         """
-        sizes, findings = sift(files)
+        sizes, findings = base.sift(files)
         places = {path: place_of(path) for path in sorted(sizes) if path.lower().endswith(SUFFIX)}
         if not any(places.values()):
             raise SemblanceError(
-                f"There is no mp4 file in {REALS} or {FAKES} below {root}; name the folder that holds these two."
+                f"No mp4 file in {REALS} or {FAKES} below {root}; pass the folder that contains these two."
             )
         bases = {"", *(place.base for place in places.values() if place)}
         folders = [join(base, folder) for base in sorted(bases) for folder in FOLDERS]
         tables = lists.find(root, sizes.keys(), config.lists, LISTS, folders)
-        told = ffpp_metadata.read(tables)
+        published = ffpp_metadata.read(tables)
         masks = _masks(places)
         videos = [
-            replace(_video(path, place, told, masks), bytes=sizes[path])
+            replace(_video(path, place, published, masks), bytes=sizes[path])
             for path, place in places.items()
             if not (place and place.mask) and SOURCES not in path.split("/")[:-1]
         ]
-        refuse_collisions(videos)
-        findings += [*told.findings, *_odd_methods(places.values())]
+        findings += [*published.findings, *_unknown_methods(places.values())]
         planned = {path for video in videos for path in (video.path, video.mask)}
         read = {table.path for table in tables if table.inside}
         for path in sorted(sizes.keys() - planned - read):
-            reason = "a mask of no video that is here" if (place := places.get(path)) and place.mask else _OTHER
+            reason = "a mask without its video" if (place := places.get(path)) and place.mask else _OTHER
             findings.append(SourceFinding(path=path, kind="other", reason=reason))
-        return Discovery(
-            videos=tuple(sorted(videos, key=lambda video: video.video_id)),
-            findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
-            facts=_facts(videos, told),
-            coverage=_coverage(videos, told),
+        return base.discovery(
+            videos,
+            findings,
+            _facts(videos, published),
+            coverage=_coverage(videos, published),
             tables=tuple(table.hashed for table in tables),
             identity_basis=_basis(videos),
         )
 
 
 def _masks(places: Mapping[str, Place | None]) -> dict[tuple[str | None, str], str]:
-    """Method and name of a fake -> its mask, for all its compressions; of two the first is taken."""
+    """Method and name of a fake -> its mask, for all compressions; the first of several counts."""
     masks: dict[tuple[str | None, str], str] = {}
     for path, place in places.items():
         if place and place.mask and place.fake:
@@ -138,118 +95,132 @@ def _masks(places: Mapping[str, Place | None]) -> dict[tuple[str | None, str], s
     return masks
 
 
-def _video(path: str, place: Place | None, told: Lists, masks: Mapping[tuple[str | None, str], str]) -> Video:
-    """A file on disk; one whose place and name do not tell its original has no label."""
+def _video(path: str, place: Place | None, published: Lists, masks: Mapping[tuple[str | None, str], str]) -> Video:
+    """A file on disk; without a known original from its place and name it has no label."""
     names = names_of(place) if place and place.group else None
     if place is None or names is None:
-        own = make_video_id(Ffpp.name, path)
+        video_id = make_video_id(INFO.name, path)
         return Video(
-            video_id=own,
+            video_id=video_id,
             path=path,
-            dataset=Ffpp.name,
+            dataset=INFO.name,
             part=place.group if place else None,
-            family_id=own,
+            family_id=video_id,
             fault="unlabelled",
             fault_note=_why_not(place),
         )
     method = place.group if place.fake else PRISTINE
     level = [place.compression] if place.compression else []
     video = Video(
-        video_id=make_video_id(Ffpp.name, *level, method or "", place.stem),
+        video_id=make_video_id(INFO.name, *level, method or "", place.stem),
         path=path,
         mask=masks.get((place.group, place.stem)) if place.fake else None,
-        dataset=Ffpp.name,
+        dataset=INFO.name,
         part="/".join([place.group or "", *level]),
         label=int(place.fake),
         method=method,
         compression=place.compression,
-        family_id=make_video_id(Ffpp.name, names.original),
-        split_official=_side(names, told),
+        family_id=make_video_id(INFO.name, names.original),
+        split_official=_published_split(names, published),
     )
-    return _with_people(video, names, told)
+    return _with_people(video, names, published)
 
 
 def _why_not(place: Place | None) -> str:
     if place is None:
-        return f"it lies neither in {REALS} nor in {FAKES}; move it there or away"
+        return f"it is neither in {REALS} nor in {FAKES}; move it there or away"
     if place.group is None:
         return (
-            f"it lies in no folder of {FAKES} that names its method; move it there or away"
+            f"it is not in a folder of {FAKES} that names its method; move it there or away"
             if place.fake
-            else f"it lies neither in {REALS}/youtube nor in {REALS}/actors; move it there or away"
+            else f"it is neither in {REALS}/youtube nor in {REALS}/actors; move it there or away"
         )
     form = {"youtube": "NNN.mp4", "actors": "AA__scene.mp4", ACTORS: "TT_SS__scene__KEY.mp4"}
     return f"its name is not of the form {form.get(place.group, 'TTT_SSS.mp4')}; rename it or move it away"
 
 
-def _side(names: Names, told: Lists) -> str | None:
-    """The published side: a sequence's own, or that of the pair that a fake was made from."""
+def _published_split(names: Names, published: Lists) -> str | None:
+    """The published split: that of the sequence, or of the pair that a fake was made from."""
     if names.acted:
         return None
-    return told.pairs.get(pair_of(names.target, names.donor)) if names.donor else told.sequences.get(names.target)
+    return (
+        published.pairs.get(pair_of(names.target, names.donor))
+        if names.donor
+        else published.sequences.get(names.target)
+    )
 
 
-def _with_people(video: Video, names: Names, told: Lists) -> Video:
-    """The video with who is shown, from which recording. An actor is a person, the scene the recording, and nobody
-    publishes which scenes of the donor a fake was made from. A sequence stands for the YouTube video that it was cut
-    from or, where that is not told, for itself: nothing nearer to a person is known.
+def _with_people(video: Video, names: Names, published: Lists) -> Video:
+    """The video with its people and recordings.
+
+    An actor is a person and the scene is the recording; the donor's scenes of a fake are not published. Sequences have
+    no known people. Their ids are those of the YouTube video, or of the sequence itself if that video is unknown.
     """
     if names.acted:
-        target, donor = (make_video_id(Ffpp.name, "actor", one) if one else None for one in (names.target, names.donor))
+        target, donor = (
+            make_video_id(INFO.name, "actor", actor) if actor else None for actor in (names.target, names.donor)
+        )
         return replace(video, target_id=target, donor_id=donor, recording_id=video.family_id)
-    target, donor = (_recording(one, told) if one else None for one in (names.target, names.donor))
+    target, donor = (_recording(sequence, published) if sequence else None for sequence in (names.target, names.donor))
     return replace(video, target_id=target, donor_id=donor, recording_id=target, donor_recording_id=donor)
 
 
-def _recording(sequence: str, told: Lists) -> str:
-    video = told.recordings.get(sequence)
-    return make_video_id(Ffpp.name, "youtube", video) if video else make_video_id(Ffpp.name, "sequence", sequence)
+def _recording(sequence: str, published: Lists) -> str:
+    video = published.recordings.get(sequence)
+    return make_video_id(INFO.name, "youtube", video) if video else make_video_id(INFO.name, "sequence", sequence)
 
 
-def _odd_methods(places: Iterable[Place | None]) -> list[SourceFinding]:
-    """A folder of fakes that the full set does not have: planned under its name, and said."""
-    odd = sorted({(one.base, one.group) for one in places if one and one.fake and one.group and one.group not in _FULL})
-    reason = "no method of the dataset; its fakes are planned under this name"
+def _unknown_methods(places: Iterable[Place | None]) -> list[SourceFinding]:
+    """Findings for folders of fakes that the full dataset does not have; they are planned under their name."""
+    unknown = sorted(
+        {
+            (place.base, place.group)
+            for place in places
+            if place and place.fake and place.group and place.group not in _FULL
+        }
+    )
+    reason = "not a method of the dataset; its fakes are planned under this name"
     return [
-        SourceFinding(path=join(base, FAKES, group, ""), kind="unknown_method", reason=reason) for base, group in odd
+        SourceFinding(path=join(base, FAKES, group, ""), kind="unknown_method", reason=reason)
+        for base, group in unknown
     ]
 
 
 def _basis(videos: Sequence[Video]) -> Basis:
-    """People where actors alone are there, else the weaker: recordings."""
+    """People if there are only actors, otherwise recordings, which guarantee less."""
     sequences = any(video.label is not None and not _acted(video) for video in videos)
     return "recording" if sequences else "person"
 
 
 def _acted(video: Video) -> bool:
-    return (video.target_id or "").startswith(f"{Ffpp.name}-actor-")
+    return (video.target_id or "").startswith(f"{INFO.name}-actor-")
 
 
-def _facts(videos: Sequence[Video], told: Lists) -> tuple[tuple[str, int], ...]:
+def _facts(videos: Sequence[Video], published: Lists) -> dict[str, int]:
     labelled = [video for video in videos if video.label is not None]
     there = {(video.family_id, video.compression) for video in labelled if video.label == 0}
-    recordings = {one for video in labelled for one in (video.recording_id, video.donor_recording_id) if one}
-    actors = {one for video in labelled if _acted(video) for one in (video.target_id, video.donor_id) if one}
+    recordings = {name for video in labelled for name in (video.recording_id, video.donor_recording_id) if name}
+    actors = {name for video in labelled if _acted(video) for name in (video.target_id, video.donor_id) if name}
     shown = {video.family_id for video in labelled if video.label == 0 and not _acted(video)}
     counts = {
-        "fakes whose original is not on disk in their compression (they are detected on their own)": sum(
+        "fakes whose original is not on disk in their compression (detected without a guide)": sum(
             video.label == 1 and (video.family_id, video.compression) not in there for video in labelled
         ),
-        f"sequences whose recording no {RECORDINGS} tells (each counts as a recording of its own)": sum(
-            one.startswith(f"{Ffpp.name}-sequence-") for one in recordings
+        f"sequences without an entry in {RECORDINGS} (each counted as its own recording)": sum(
+            name.startswith(f"{INFO.name}-sequence-") for name in recordings
         ),
-        f"actors of {ACTORS}, whose ids are people among ids of recordings": len(actors),
+        f"actors of {ACTORS} (their ids are people, the other ids are recordings)": len(actors),
         f"videos of {ACTORS}, which has no published split": sum(map(_acted, labelled)),
     }
-    counts[f"published split lists that are in none of {', '.join(_WHERE)}"] = len(SPLITS) - len(told.listed)
-    for side in told.listed:
-        absent = sum(make_video_id(Ffpp.name, one) not in shown for one in told.listed[side])
-        counts[f"sequences of the published {side} whose original is not on disk"] = absent
-    return tuple((sentence, count) for sentence, count in counts.items() if count)
+    counts[f"published split lists that are in none of {', '.join(_WHERE)}"] = len(SPLITS) - len(published.listed)
+    for split in published.listed:
+        absent = sum(make_video_id(INFO.name, sequence) not in shown for sequence in published.listed[split])
+        counts[f"sequences of the published {split} whose original is not on disk"] = absent
+    return counts
 
 
-def _coverage(videos: Sequence[Video], told: Lists) -> tuple[Coverage, ...]:
-    """What is on disk against the full set: in the compressions that are there, and the others in one line each."""
+def _coverage(videos: Sequence[Video], published: Lists) -> tuple[Coverage, ...]:
+    """Videos on disk compared with the full set: by group in present compressions, one line for each other one."""
     counts = Counter(video.part for video in videos if video.fault is None)
     masks = {(video.method, video.mask) for video in videos if video.mask}
     lines = []
@@ -261,6 +232,6 @@ def _coverage(videos: Sequence[Video], told: Lists) -> tuple[Coverage, ...]:
             lines.append(Coverage(what=f"{level}: all videos", found=0, full=sum(_FULL.values())))
     for method in _MASKED:
         lines.append(Coverage(what=f"masks: {method}", found=sum(m == method for m, _ in masks), full=_FULL[method]))
-    lines.append(Coverage(what="published split lists", found=len(told.listed), full=len(SPLITS)))
-    lines.append(Coverage(what="sequences whose YouTube video is told", found=len(told.recordings), full=1_000))
+    lines.append(Coverage(what="published split lists", found=len(published.listed), full=len(SPLITS)))
+    lines.append(Coverage(what="sequences with a known YouTube video", found=len(published.recordings), full=1_000))
     return tuple(lines)

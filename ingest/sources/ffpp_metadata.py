@@ -1,4 +1,4 @@
-"""What FaceForensics++'s folders, names and lists say: method and compression, target and source, side, recording."""
+"""Metadata of FaceForensics++ from its folders, names and lists: method, target, source, split, recording."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semblance.manifests.records import PRISTINE, SourceFinding
 SUFFIX: Final = ".mp4"
 REALS: Final = "original_sequences"
 FAKES: Final = "manipulated_sequences"
-SOURCES: Final = "downloaded_videos"  # the YouTube videos that the sequences were cut from
+SOURCES: Final = "downloaded_videos"  # the YouTube videos of the sequences
 ACTORS: Final = "DeepFakeDetection"
 PAIRED: Final = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
 COMPRESSIONS: Final = ("raw", "c23", "c40")
@@ -29,17 +29,17 @@ _SWAP: Final = re.compile(r"(([0-9]{2})_([0-9]{2}))__(.+)__[A-Z0-9]+")  # target
 SPLITS: Final = {"train.json": "train", "val.json": "val", "test.json": "test"}
 RECORDINGS: Final = "conversion_dict.json"
 LISTS: Final = (*SPLITS, RECORDINGS)
-FOLDERS: Final = ("", "splits", "dataset", "dataset/splits")  # the last are the authors' own
+FOLDERS: Final = ("", "splits", "dataset", "dataset/splits")  # the last are those of the authors
 _YOUTUBE: Final = re.compile(r"([A-Za-z0-9_-]+) [0-9]+")  # the video's id may begin with "-"
-ProtocolNotes = defaultdict[
-    str, set[tuple[str, str]]
-]  # name -> what is said of it, and the path of the list that says so
+Claims = defaultdict[str, set[tuple[str, str]]]  # name -> values, each with the path of the list that has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What a file's folders say. ``base``: the folders above. ``group``: youtube or actors of a real, the method of
-    a fake, None for neither. ``compression``: raw, c23, c40 or None. ``mask``: it is the mask of the fake of its name.
+    """Metadata from a file's folders.
+
+    ``base``: the folders above. ``group``: youtube or actors for a real, the method for a fake, else None.
+    ``compression``: raw, c23, c40 or None. ``mask``: the file is the mask of the fake with its name.
     """
 
     base: str
@@ -52,7 +52,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """What a file's name says: the original's stem, and the sequence or actor of target and donor."""
+    """Metadata from a file's name: the stem of the original, and the sequence or actor of target and donor."""
 
     original: str
     target: str
@@ -64,14 +64,14 @@ class Names:
 
 
 def place_of(path: str) -> Place | None:
-    """What the folders of ``path`` say, at any depth; None outside ``original_sequences`` and its sister."""
+    """Metadata from the folders of ``path``, at any depth; None outside ``REALS`` and ``FAKES``."""
     *folders, name = path.split("/")
     top = max((place for place, folder in enumerate(folders) if folder in (REALS, FAKES)), default=None)
     if top is None:
         return None
     fake, inner = folders[top] == FAKES, folders[top + 1 :]
-    level = next((n for n, one in enumerate(inner) if one.lower() == "masks" or _compression(one)), None)
-    before = [one for one in inner[:level] if one.lower() != "videos"]
+    level = next((n for n, folder in enumerate(inner) if folder.lower() == "masks" or _compression(folder)), None)
+    before = [folder for folder in inner[:level] if folder.lower() != "videos"]
     group = before[0] if before else ""
     known = (_METHODS if fake else _GROUPS).get(group.lower())
     return Place(
@@ -91,7 +91,7 @@ def _compression(folder: str) -> str | None:
 
 
 def names_of(place: Place) -> Names | None:
-    """What the name says, None where it is not one that its folder can hold."""
+    """Metadata from the name; None if it does not fit its folder."""
     stem, group = place.stem, place.group
     if not place.fake:
         if group == "youtube" and _SEQUENCE.fullmatch(stem):
@@ -110,8 +110,9 @@ def names_of(place: Place) -> Names | None:
 
 @dataclass(slots=True, kw_only=True)
 class Lists:
-    """What the lists say and nowhere contradict: the side of every pair and of every sequence, the YouTube video
-    of every sequence. ``listed``: all sequences that a side's list names.
+    """The consistent content of all lists: the split of every pair and sequence, the YouTube video of every sequence.
+
+    ``listed``: all sequences in the list of a split.
     """
 
     pairs: dict[str, str] = field(default_factory=dict)
@@ -121,15 +122,15 @@ class Lists:
     findings: list[SourceFinding] = field(default_factory=list)
 
 
-def pair_of(one: str, other: str) -> str:
-    """The pair's name: both fakes of the two sequences, by every method, are of it."""
-    return f"{min(one, other)}_{max(one, other)}"
+def pair_of(a: str, b: str) -> str:
+    """The name of a pair of sequences, which covers the fakes in both directions by all methods."""
+    return f"{min(a, b)}_{max(a, b)}"
 
 
 def read(tables: Iterable[SideTable]) -> Lists:
-    """All lists together; what is broken, repeated or contradicted is a finding and says nothing."""
+    """The content of all lists; invalid, repeated and contradictory entries are findings and are not used."""
     lists = Lists()
-    pairs, sides, recordings = ProtocolNotes(set), ProtocolNotes(set), ProtocolNotes(set)
+    pairs, splits, recordings = Claims(set), Claims(set), Claims(set)
     for table in tables:
         try:
             text = table.data.decode("utf-8-sig")
@@ -137,67 +138,67 @@ def read(tables: Iterable[SideTable]) -> Lists:
                 _read_recordings(table.path, json_entries(text), recordings, lists.findings)
                 what = "read: which YouTube video gave which sequence"
             else:
-                side = SPLITS[table.name]
-                named = _read_pairs(table.path, side, json_list(text), pairs, lists.findings)
-                lists.listed[side] = lists.listed.get(side, set()) | named
-                what = f"read: the pairs of the published {side}"
+                split = SPLITS[table.name]
+                named = _read_pairs(table.path, split, json_list(text), pairs, lists.findings)
+                lists.listed[split] = lists.listed.get(split, set()) | named
+                what = f"read: the pairs of the published {split}"
         except ValueError as error:
-            reason = f"cannot be read ({error}), so what it tells is unknown; take it from the dataset again"
+            reason = f"cannot be read ({error}), so its content is unknown; copy it from the dataset again"
             lists.findings.append(SourceFinding(path=table.path, kind="unreadable_metadata", reason=reason))
             continue
         lists.findings.append(SourceFinding(path=table.path, kind="metadata", reason=what))
-    lists.pairs = dict(_sure(pairs, "so its videos have no published side", lists.findings))
-    doubtful = {one for pair in pairs.keys() - lists.pairs.keys() for one in pair.split("_")}
+    lists.pairs = dict(_consistent(pairs, "so its videos have no published split", lists.findings))
+    doubtful = {sequence for pair in pairs.keys() - lists.pairs.keys() for sequence in pair.split("_")}
     for pair in lists.pairs:
-        for one in set(pair.split("_")) - doubtful:
-            sides[one] |= pairs[pair]
-    lists.sequences = dict(_sure(sides, "so the original has no published side", lists.findings))
-    lists.recordings = dict(_sure(recordings, "so its recording is unknown", lists.findings))
+        for sequence in set(pair.split("_")) - doubtful:
+            splits[sequence] |= pairs[pair]
+    lists.sequences = dict(_consistent(splits, "so the original has no published split", lists.findings))
+    lists.recordings = dict(_consistent(recordings, "so its recording is unknown", lists.findings))
     return lists
 
 
-def _sure(said: ProtocolNotes, so: str, findings: list[SourceFinding]) -> Iterator[tuple[str, str]]:
-    """What is said alike everywhere; a finding in each list for what is not."""
-    for name, given in sorted(said.items()):
+def _consistent(claims: Claims, consequence: str, findings: list[SourceFinding]) -> Iterator[tuple[str, str]]:
+    """Entries with the same value everywhere; a finding in each list for the others."""
+    for name, given in sorted(claims.items()):
         values = sorted({value for value, _ in given})
         if len(values) == 1:
             yield name, values[0]
             continue
-        reason = f"stands in {len(values)} ways ({', '.join(values)}), {so}"
+        reason = f"has {len(values)} different values ({', '.join(values)}), {consequence}"
         findings += [bad_row(path, name, reason) for path in sorted({path for _, path in given})]
 
 
 def _read_pairs(
-    path: str, side: str, items: Sequence[object], pairs: ProtocolNotes, findings: list[SourceFinding]
+    path: str, split: str, items: Sequence[object], pairs: Claims, findings: list[SourceFinding]
 ) -> set[str]:
-    """Put every pair of one list on ``side``; gives the sequences that it names."""
+    """Add ``split`` for every pair of one list; returns its sequences."""
     found: Counter[str] = Counter()
     for number, item in enumerate(items):
         both = (
-            [one for one in item if isinstance(one, str) and _SEQUENCE.fullmatch(one)] if isinstance(item, list) else []
+            [name for name in item if isinstance(name, str) and _SEQUENCE.fullmatch(name)]
+            if isinstance(item, list)
+            else []
         )
         if not isinstance(item, list) or len(item) != 2 or len(set(both)) != 2:
-            reason = f"item {number}: {short(item)} is no pair of two sequences, such as ['071', '054']"
+            reason = f"item {number}: {short(item)} is not a pair of two sequences, such as ['071', '054']"
             findings.append(SourceFinding(path=path, kind="bad_row", reason=reason))
             continue
         found[pair_of(*both)] += 1
     for pair in found:
-        pairs[pair].add((side, path))
+        pairs[pair].add((split, path))
     findings += _repeats(path, found)
-    return {one for pair in found for one in pair.split("_")}
+    return {sequence for pair in found for sequence in pair.split("_")}
 
 
-def _read_recordings(
-    path: str, entries: Sequence[Entry], recordings: ProtocolNotes, findings: list[SourceFinding]
-) -> None:
-    """Give every sequence its YouTube video; the value is ``<id> <index>``, split at the last blank."""
+def _read_recordings(path: str, entries: Sequence[Entry], recordings: Claims, findings: list[SourceFinding]) -> None:
+    """Add the YouTube video of every sequence; the value is ``<id> <index>``, split at the last space."""
     found: Counter[str] = Counter()
     for name, value in entries:
         match = _YOUTUBE.fullmatch(value) if isinstance(value, str) else None
         if not _SEQUENCE.fullmatch(name):
-            findings.append(bad_row(path, name, "is no number of a sequence, such as '000'"))
+            findings.append(bad_row(path, name, "is not the number of a sequence, such as '000'"))
         elif match is None:
-            findings.append(bad_row(path, name, f"{short(value)} is no YouTube video and index, so it is unknown"))
+            findings.append(bad_row(path, name, f"{short(value)} is not a YouTube video and index, so it is unknown"))
         else:
             found[name] += 1
             recordings[name].add((match[1], path))
@@ -205,4 +206,4 @@ def _read_recordings(
 
 
 def _repeats(path: str, found: Mapping[str, int]) -> list[SourceFinding]:
-    return [bad_row(path, name, f"stands {count} times") for name, count in sorted(found.items()) if count > 1]
+    return [bad_row(path, name, f"occurs {count} times") for name, count in sorted(found.items()) if count > 1]

@@ -1,10 +1,8 @@
-"""A user's table of videos: read as text, each row checked, what does not fit a finding."""
+"""A user's table of videos, read as text; invalid values are findings."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +10,13 @@ from dataclasses import dataclass
 from posixpath import basename, normpath
 from typing import Final
 
-import polars as pl
-
 from semblance.ingest.sources.entries import bad_row, short
 from semblance.ingest.sources.lists import below
-from semblance.manifests import storage
+from semblance.manifests import storage, user_tables
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import PRISTINE, SourceFinding
+from semblance.manifests.records import PRISTINE, TRAIN_VAL_TEST, SourceFinding
 from semblance.manifests.splits.protocols import parse_date
+from semblance.manifests.storage.retry import reason
 
 COLUMNS: Final = (
     "path",
@@ -35,9 +32,10 @@ COLUMNS: Final = (
     "date",
     "mask",
 )
+_LISTED: Final = 20  # most columns in an error
 _LABELS: Final = {"0": 0, "0.0": 0, "real": 0, "1": 1, "1.0": 1, "fake": 1}
 _ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[a-z0-9]+://")
-_WHOLE: Final = re.compile(r"([0-9]+)\.0")  # a number that stood in a column with gaps
+_WHOLE: Final = re.compile(r"([0-9]+)\.0")  # an integer in a column with empty cells
 Cells = Mapping[str, str | None]
 
 
@@ -61,9 +59,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The usable rows by path, what was wrong with the others, and where the table lies.
+    """The usable rows by path, findings about the others, and the location of the table.
 
-    ``place`` is its path below the root, None where it lies elsewhere.
+    ``place`` is its path below the root; None if it is elsewhere.
     """
 
     rows: Mapping[str, Row]
@@ -74,40 +72,40 @@ class Table:
 
 
 def read_table(root: str, table: str) -> Table:
-    """The CSV or Parquet table at ``table``, as it is written or below ``root``.
+    """The CSV or Parquet table at ``table``, a path as written or below ``root``.
 
-    Raises SemblanceError where it is not there, cannot be read, or lacks the columns path and label.
+    Raises SemblanceError if it is missing, cannot be read, or has no columns path and label.
     """
     try:
         url = table if storage.exists(table) else storage.join(root, table)
         data = storage.read_bytes(url)
     except (OSError, ValueError, ImportError) as error:
         raise SemblanceError(
-            f"The table {table} cannot be read ({error}); name a CSV or Parquet file with --set source.table=FILE."
+            f"The table {table} cannot be read ({error}); pass a CSV or Parquet file with --set source.table=FILE."
         ) from error
     place = below(root, url)
     path = place or table
     try:
-        names, lines = _parquet(data) if table.lower().endswith((".parquet", ".pq")) else _csv(data)
-    except (ValueError, csv.Error, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        why = str(error).partition("\n")[0]
+        names, lines = user_tables.read_cells(data, table)
+    except user_tables.UNREADABLE as error:
         raise SemblanceError(
-            f"The table {table} cannot be read ({why}); make it a UTF-8 CSV or a Parquet file with the columns path "
+            f"The table {table} cannot be read ({reason(error)}); give {user_tables.FORMATS}, with the columns path "
             "and label."
         ) from error
-    heads = [name.strip().lower() for name in names]
-    if lacking := [name for name in ("path", "label") if name not in heads]:
+    header = [name.strip().lower() for name in names]
+    if missing := [name for name in ("path", "label") if name not in header]:
         raise SemblanceError(
-            f"The table {table} has no column {' and no column '.join(lacking)}; it has {short(sorted(heads))}, and "
-            f"may have {', '.join(COLUMNS)}."
+            f"The table {table} has no column {' and no column '.join(missing)}. Its columns are "
+            f"{', '.join(map(short, sorted(header)[:_LISTED]))}; "
+            f"known ones are {', '.join(COLUMNS)}."
         )
-    if doubled := sorted(name for name, count in Counter(heads).items() if count > 1 and name in COLUMNS):
-        raise SemblanceError(f"The table {table} has the column {doubled[0]} twice; leave one of them.")
+    if repeated := sorted(name for name, count in Counter(header).items() if count > 1 and name in COLUMNS):
+        raise SemblanceError(f"The table {table} has the column {repeated[0]} twice; remove one of them.")
     findings = [SourceFinding(path=path, kind="metadata", reason="read: the table of the videos")]
-    for head in sorted(set(heads) - set(COLUMNS)):
-        reason = f"column {short(head)} is not used; known columns are {', '.join(COLUMNS)}"
-        findings.append(SourceFinding(path=path, kind="unknown_column", reason=reason))
-    rows = _rows(path, heads, lines, findings)
+    for column in sorted(set(header) - set(COLUMNS)):
+        unused = f"column {short(column)} is not used; known columns are {', '.join(COLUMNS)}"
+        findings.append(SourceFinding(path=path, kind="unknown_column", reason=unused))
+    rows = _rows(path, header, lines, findings)
     return Table(
         rows=rows,
         findings=tuple(findings),
@@ -117,106 +115,95 @@ def read_table(root: str, table: str) -> Table:
     )
 
 
-def _csv(data: bytes) -> tuple[list[str], Sequence[Sequence[str | None]]]:
-    lines = [line for line in csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True) if line]
-    return (lines[0], lines[1:]) if lines else ([], [])
-
-
-def _parquet(data: bytes) -> tuple[list[str], Sequence[Sequence[str | None]]]:
-    """Every value as text; a column of lists or records is an error."""
-    frame = pl.read_parquet(io.BytesIO(data))
-    if nested := [name for name, kind in frame.schema.items() if kind.is_nested()]:
-        raise ValueError(f"column {short(nested[0])} holds lists or records")
-    return frame.columns, frame.select(pl.all().cast(pl.String)).rows()
-
-
 def _rows(
-    path: str, heads: Sequence[str], lines: Iterable[Sequence[str | None]], findings: list[SourceFinding]
+    path: str, header: Sequence[str], lines: Iterable[Sequence[str | None]], findings: list[SourceFinding]
 ) -> dict[str, Row]:
-    """Path -> its row; a path that stands twice with other values has none."""
+    """Path -> its row; a path that occurs twice with different values has none."""
     found: defaultdict[str, list[Row | None]] = defaultdict(list)
     for number, line in enumerate(lines, start=1):
-        cells = dict(zip(heads, line, strict=False))
+        cells = dict(zip(header, line, strict=False))
         where = relative(cells.get("path"))
         if where is None:
-            reason = f"row {number}: path {short(cells.get('path'))} is no path below the root"
-            findings.append(SourceFinding(path=path, kind="bad_row", reason=reason))
+            fault = f"row {number}: path {short(cells.get('path'))} is not a path below the root"
+            findings.append(SourceFinding(path=path, kind="bad_row", reason=fault))
             continue
-        notes = [f"has {len(line)} values for {len(heads)} columns"] if len(line) != len(heads) else []
+        notes = [f"has {len(line)} values for {len(header)} columns"] if len(line) != len(header) else []
         found[where].append(_row(where, cells, notes))
         findings += [bad_row(path, where, note) for note in notes]
     rows = {}
     for where, given in found.items():
         if len(set(given)) > 1:
-            findings.append(bad_row(path, where, "stands twice and differs, so its video is unlabelled"))
+            findings.append(bad_row(path, where, "occurs twice with different values, so its video is unlabelled"))
             continue
         if len(given) > 1:
-            findings.append(bad_row(path, where, f"stands {len(given)} times, always the same"))
+            findings.append(bad_row(path, where, f"occurs {len(given)} times with the same values"))
         if (row := given[0]) is not None:
             rows[where] = row
     return rows
 
 
 def _row(path: str, cells: Cells, notes: list[str]) -> Row | None:
-    """The row, None where it has no usable label; what is wrong with it goes to ``notes``."""
+    """The row, None without a usable label; everything wrong with it is added to ``notes``."""
     texts = {name: (cells.get(name) or "").strip() for name in COLUMNS}
     label = _LABELS.get(texts["label"].lower())
     if label is None:
-        notes.append(f"label {short(cells.get('label'))} is none of 0, 1, real and fake, so its video is unlabelled")
+        notes.append(f"label {short(cells.get('label'))} is not 0, 1, real or fake, so its video is unlabelled")
         return None
-    side = texts["split"].lower()
-    if side not in ("", "train", "val", "test"):
-        notes.append(f"split {short(texts['split'])} is none of train, val and test, so it is unknown")
-        side = ""
+    split = texts["split"].lower()
+    if split not in ("", *TRAIN_VAL_TEST):
+        notes.append(f"split {short(texts['split'])} is not train, val or test, so it is unknown")
+        split = ""
     date = texts["date"]
     if date and parse_date(date) is None:
-        notes.append(f"date {short(date)} is no ISO 8601 date, so it is unknown")
+        notes.append(f"date {short(date)} is not an ISO 8601 date, so it is unknown")
         date = ""
     method = texts["method"] or None
     if label == 0 and method not in (None, PRISTINE, "original", "real"):
-        notes.append(f"is real, but names the method {short(method)}, which is not used")
+        notes.append(f"is real, but has the method {short(method)}, which is not used")
     if label == 1 and method == PRISTINE:
         notes.append(f"is fake, but its method is {PRISTINE}, so it is unknown")
         method = None
     for name in ("donor", "donor_recording"):
         if label == 0 and texts[name]:
-            notes.append(f"is real, but names a {name}, which is not used")
+            notes.append(f"is real, but has a {name}, which is not used")
             texts[name] = ""
-    original = _other(path, "original", cells, notes)
-    mask = _other(path, "mask", cells, notes)
-    people = {name: _same(texts[name]) for name in ("target", "donor", "recording", "donor_recording")}
+    original = _file(path, "original", cells, notes)
+    mask = _file(path, "mask", cells, notes)
+    people = {name: _canonical(texts[name]) for name in ("target", "donor", "recording", "donor_recording")}
     return Row(
         path=path,
         label=label,
         method=PRISTINE if label == 0 else method,
         compression=texts["compression"] or None,
         original=original,
-        split=side or None,
+        split=split or None,
         date=date or None,
         mask=mask,
         **people,
     )
 
 
-def _same(text: str) -> str | None:
-    """One spelling of an id: a whole number in a column with gaps comes as ``12.0`` from many programs."""
+def _canonical(text: str) -> str | None:
+    """An id in canonical form: many programs write integers as ``12.0`` in a column with empty cells."""
     match = _WHOLE.fullmatch(text)
     return (match[1] if match else text) or None
 
 
-def _other(path: str, name: str, cells: Cells, notes: list[str]) -> str | None:
-    """The path of another file that column ``name`` gives, None where there is none."""
+def _file(path: str, name: str, cells: Cells, notes: list[str]) -> str | None:
+    """The path of another file in column ``name``; None if there is none."""
     if not (text := cells.get(name)):
         return None
-    other = relative(text)
-    if other is None or other == path:
-        notes.append(f"{name} {short(text)} is {'its own path' if other else 'no path below the root'}; it is not used")
+    file = relative(text)
+    if file is None or file == path:
+        notes.append(
+            f"{name} {short(text)} is {'its own path' if file else 'not a path below the root'}, so it is not used"
+        )
         return None
-    return other
+    return file
 
 
 def relative(text: str | None) -> str | None:
-    """One spelling of a path below the root; None for an empty or absolute one, or one with ``..``."""
+    """A normalised path below the root; None for an empty or absolute one, or one with ``..``."""
     if not text or _ABSOLUTE.match(text) or ".." in text.split("/"):
         return None
     path = normpath(text)

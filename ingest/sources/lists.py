@@ -1,4 +1,4 @@
-"""Split lists and the like: where they lie beside the videos, or in the folder that the recipe names."""
+"""Side tables such as split lists, next to the videos or in the folder that the recipe names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from semblance.manifests.errors import SemblanceError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideTable:
-    """A small file that says something of many videos: its plain name, where it lies, and its bytes.
+    """A small file about many videos: its name, its location and its bytes.
 
-    ``path`` is relative to the dataset's root where ``inside`` it, else as the recipe names it.
+    ``path`` is relative to the dataset's root if ``inside`` it, else as in the recipe.
     """
 
     name: str
@@ -26,7 +26,7 @@ class SideTable:
 
     @property
     def hashed(self) -> tuple[str, str]:
-        """What the fingerprint covers, wherever the file lies."""
+        """Name and content hash for the fingerprint, independent of the location."""
         return self.name, hashlib.sha256(self.data).hexdigest()
 
 
@@ -35,27 +35,29 @@ def find(
 ) -> list[SideTable]:
     """Every file of one of the ``names`` in one of the ``folders``, by name and then by path.
 
-    Without ``lists`` the folders lie below ``root``, among whose files ``paths`` they are looked for. With it they
-    lie in the folder ``lists`` alone, which is itself as written or below ``root``; it may also be the path of one
-    such file. Raises SemblanceError where ``lists`` has none of them, or a file that is there cannot be read.
+    Without ``lists`` the folders are below ``root``, and the files among ``paths``. With it they are only in the folder
+    ``lists``, which is a path as written or below ``root``, or the path of one such file. Raises SemblanceError if
+    ``lists`` has none of them, or an existing file cannot be read.
     """
     if lists is None:
-        there = sorted((name, path) for name in names for path in {join(one, name) for one in folders} if path in paths)
-        return [_read(storage.join(root, path), name, root) for name, path in there]
+        present = sorted(
+            (name, path) for name in names for path in {join(folder, name) for folder in folders} if path in paths
+        )
+        return [_read(storage.join(root, path), name, root) for name, path in present]
     base, wanted = (
         (lists, names) if basename(lists) not in names else (os.path.dirname(lists) or ".", [basename(lists)])
     )
     for place in (base, storage.join(root, base)):
-        urls = [(name, storage.join(place, join(one, name))) for name in wanted for one in sorted({"", *folders})]
+        urls = [(name, storage.join(place, join(folder, name))) for name in wanted for folder in sorted({"", *folders})]
         if found := [(name, url) for name, url in urls if _exists(url)]:
             return [_read(url, name, root) for name, url in found]
     raise SemblanceError(
-        f"There is none of {', '.join(names)} in {lists}; name the folder that holds them: --set source.lists=FOLDER."
+        f"{lists} has none of {', '.join(names)}; pass the folder that contains them with --set source.lists=FOLDER."
     )
 
 
 def below(root: str, url: str) -> str | None:
-    """The path of ``url`` below ``root``, None where it lies elsewhere."""
+    """The path of ``url`` below ``root``; None if it is elsewhere."""
     if storage.is_remote(root) or storage.is_remote(url):
         folder = f"{root.rstrip('/')}/"
         return url.removeprefix(folder) if url.startswith(folder) else None
@@ -67,14 +69,14 @@ def _exists(url: str) -> bool:
     try:
         return storage.exists(url)
     except (OSError, ValueError, ImportError) as error:  # an unknown protocol, no access
-        raise SemblanceError(f"source.lists cannot be looked for at {url} ({error}); name a folder or URL.") from error
+        raise SemblanceError(f"source.lists cannot be read at {url} ({error}); pass a folder or URL.") from error
 
 
 def _read(url: str, name: str, root: str) -> SideTable:
     try:
         data = storage.read_bytes(url)
     except OSError as error:
-        raise SemblanceError(f"{url} is there but cannot be read ({error}); make it readable and try again.") from error
+        raise SemblanceError(f"{url} exists but cannot be read ({error}); make it readable and try again.") from error
     place = below(root, url)
     path = (place or url).encode("utf-8", "backslashreplace").decode()
     return SideTable(name=name, path=path, inside=place is not None, data=data)

@@ -1,4 +1,4 @@
-"""WildDeepfake: sequences of faces that its authors cut out, in archives that are listed and never unpacked."""
+"""Reader of WildDeepfake: sequences of cut-out faces in archives, which are listed and never unpacked to disk."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ from dataclasses import dataclass, field
 from posixpath import basename, dirname, splitext
 from typing import Final
 
-from semblance.ingest.sources.base import (
-    IN_ROOT,
-    Basis,
-    Coverage,
-    Datasheet,
-    Discovery,
-    Picture,
-    SourceConfig,
-    refuse_collisions,
-    sift,
-)
+from semblance.ingest.sources import base
+from semblance.ingest.sources.base import IN_ROOT, Discovery, Picture, Source, SourceConfig
 from semblance.ingest.sources.entries import short
+from semblance.ingest.sources.registry import register
 from semblance.manifests import errors, storage
+from semblance.manifests.datasets.wilddeepfake import INFO
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
 from semblance.manifests.storage import Stat
@@ -36,61 +29,36 @@ _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 
 @dataclass(slots=True, kw_only=True)
 class Listing:
-    """What one archive holds: folder -> its pictures' names and sizes, and what was passed over, by reason."""
+    """The content of one archive: folder -> names and sizes of its pictures, and skipped members by reason."""
 
     sequences: dict[str, dict[str, int]] = field(default_factory=dict)
-    odd: Counter[tuple[str, str]] = field(default_factory=Counter)  # kind and reason -> how often
-    first: dict[tuple[str, str], str] = field(default_factory=dict)  # and the name that came first
+    skipped: Counter[tuple[str, str]] = field(default_factory=Counter)  # kind and reason -> count
+    first: dict[tuple[str, str], str] = field(default_factory=dict)  # kind and reason -> the first name
     fault: str | None = None
 
-    def pass_over(self, kind: str, reason: str, name: str) -> None:
-        self.odd[kind, reason] += 1
+    def skip(self, kind: str, reason: str, name: str) -> None:
+        self.skipped[kind, reason] += 1
         self.first.setdefault((kind, reason), name)
 
 
-class WildDeepfake:
+@register
+class WildDeepfake(Source):
     """The reader of WildDeepfake's layout."""
 
-    name = "wilddeepfake"
-    identity_basis: Basis | None = None
-    fractions = (0.8, 0.1, 0.1)
-    identity_note = (
-        "WildDeepfake publishes neither people nor which sequences come from one video (7,314 sequences were cut from "
-        "707 videos): no split can promise that train and test share no person and no video."
-    )
-    datasheet = Datasheet(
-        title="WildDeepfake",
-        homepage="https://github.com/OpenTAI/wild-deepfake",
-        citation=(
-            "Zi et al., WildDeepfake: A Challenging Real-World Dataset for Deepfake Detection, ACM Multimedia 2020, "
-            "arXiv:2101.01456."
-        ),
-        terms=(
-            "Given out by its authors after an agreement has been signed: read it before use; assume that the faces "
-            "may not be passed on to others."
-        ),
-        consent="None is told: the videos were collected from the internet.",
-        known_leaks=(
-            "Sequences are published without their videos, so train and test may share videos and people; the audit "
-            "can find shared pictures, nothing public can prove that there are none."
-        ),
-        label_noise="Labels are those of the archives' folders, given by the authors' annotators.",
-        intended_use="Research on the detection of manipulated faces in video.",
-        unintended_use="Identifying people, or training generators of their likeness.",
-    )
+    info = INFO
 
     def discover(self, root: str, files: Sequence[Stat], config: SourceConfig = IN_ROOT) -> Discovery:
         """A video for every folder of pictures in every archive below ``root``, and findings.
 
-        Each archive is read once from front to back, headers alone where it is not packed. Raises SemblanceError
-        where there is no archive, none holds a sequence, or one id stands for two.
+        Each archive is read once sequentially; only headers are read if it is not compressed. Raises SemblanceError if
+        there is no archive, if none has a sequence, or if two sequences have the same id.
         """
-        sizes, findings = sift(files)
+        sizes, findings = base.sift(files)
         archives = {path: place for path in sorted(sizes) if (place := _place(path)) is not None}
         if not archives:
             raise SemblanceError(
-                f"There is no archive in a folder real_train, real_test, fake_train or fake_test below {root}; name "
-                "the folder that holds them, and leave the archives packed."
+                f"No archive in a folder real_train, real_test, fake_train or fake_test below {root}; pass the folder "
+                "that contains them, and do not unpack the archives."
             )
         videos: list[Video] = []
         pictures: dict[str, tuple[Picture, ...]] = {}
@@ -98,37 +66,32 @@ class WildDeepfake:
         for path, place in archives.items():
             listing = _list(storage.join(root, path), sizes[path], config.archive)
             findings += _findings(path, place[0], listing)
-            found = _videos(path, place, listing)
-            videos += found
-            for video in found:
+            sequences = _videos(path, place, listing)
+            videos += sequences
+            for video in sequences:
                 shown = in_order(listing.sequences[video.member or ""])
                 pictures[video.video_id] = shown
                 facts["pictures in the sequences"] += len(shown)
                 facts["sequences without a picture"] += not shown
-                facts["sequences whose pictures have no numbers of their own (counted through instead)"] += any(
+                facts["sequences whose pictures have no distinct numbers (numbered consecutively instead)"] += any(
                     _number(name) != index for index, name in shown
                 )
         if not videos:
             why = findings[0].reason if findings else "they are empty"
-            raise SemblanceError(f"No archive below {root} holds a sequence of pictures ({why}); get them again.")
-        refuse_collisions(videos)
-        others = sorted(sizes.keys() - archives.keys())
-        findings += [SourceFinding(path=path, kind="other", reason="not part of the layout") for path in others]
-        return Discovery(
-            videos=tuple(sorted(videos, key=lambda video: video.video_id)),
-            findings=tuple(sorted(findings, key=lambda one: (one.path, one.kind, one.reason))),
-            facts=tuple((sentence, count) for sentence, count in facts.items() if count),
-            coverage=(Coverage(what="sequences", found=len(videos), full=7_314),),
-            val_from_train=True,
-            paired=False,
+            raise SemblanceError(f"No archive below {root} has a sequence of pictures ({why}); get them again.")
+        return base.discovery(
+            videos,
+            [*findings, *base.others(sizes.keys() - archives.keys())],
+            facts,
+            coverage=base.covered(INFO, {"sequences": len(videos)}),
             pictures=pictures,
         )
 
 
 def in_order(names: Iterable[str]) -> tuple[Picture, ...]:
-    """Pictures by the numbers in their names, which are not padded; their frame indices are those numbers.
+    """Pictures ordered by the numbers in their names, which are their frame indices.
 
-    Where a name is no number, or two are the same one, the indices count the pictures through.
+    If a name is not a number, or a number occurs twice, the pictures are numbered consecutively.
     """
     ordered = sorted(names, key=lambda name: (_number(name) is None, _number(name) or 0, name))
     numbers = [number for name in ordered if (number := _number(name)) is not None]
@@ -141,21 +104,21 @@ def _number(name: str) -> int | None:
     return int(stem) if _DIGITS.fullmatch(stem) else None
 
 
-Place = tuple[str, str, str]  # label, side and shard of an archive
+Place = tuple[str, str, str]  # label, split and shard of an archive
 
 
 def _place(path: str) -> Place | None:
-    """What an archive's nearest folder called ``real_train`` or the like, and its own name, say."""
-    suffix = next((one for one in SUFFIXES if path.lower().endswith(one)), None)
+    """Metadata from an archive's nearest folder, such as ``real_train``, and from its name."""
+    suffix = next((ending for ending in SUFFIXES if path.lower().endswith(ending)), None)
     folders = [match for part in dirname(path).split("/") if (match := _FOLDER.fullmatch(part))]
     if suffix is None or not folders:
         return None
-    label, side = folders[-1].groups()
-    return label.lower(), side.lower(), basename(path)[: -len(suffix)]
+    label, split = folders[-1].groups()
+    return label.lower(), split.lower(), basename(path)[: -len(suffix)]
 
 
 def _list(url: str, size: int, config: tar.ArchiveConfig) -> Listing:
-    """The archive's sequences; what it holds before a fault is kept."""
+    """The archive's sequences, including those before a fault."""
     listing = Listing()
     taken: set[str] = set()
     try:
@@ -165,77 +128,79 @@ def _list(url: str, size: int, config: tar.ArchiveConfig) -> Listing:
     except errors.ArchiveError as error:
         listing.fault = str(error)
     except OSError as error:
-        raise SemblanceError(f"{url} is there but cannot be read ({error}); make it readable and try again.") from error
+        raise SemblanceError(f"{url} exists but cannot be read ({error}); make it readable and try again.") from error
     return listing
 
 
 def _sort_in(member: tar.Foreign, listing: Listing, taken: set[str]) -> None:
-    """Put one member where it belongs. Of two with one name the first counts."""
+    """Add one member to the listing. Of two with the same name the first counts."""
     name = member.name
     parts = name.split("/")
     if member.refused is not None:
-        listing.pass_over("refused_member", member.refused, name)
+        listing.skip("refused_member", member.refused, name)
     elif any(part.startswith(".") or part == "__MACOSX" for part in parts):
-        listing.pass_over("other", "hidden, or a by-product of macOS", name)
+        listing.skip("other", "hidden, or a by-product of macOS", name)
     elif member.folder:
         if parts[-2:-1] and parts[-2].lower() in _LABELS:
             listing.sequences.setdefault(name, {})
     elif len(parts) < 2 or not name.lower().endswith(PICTURE):
-        listing.pass_over("other", f"no {PICTURE} file in a sequence's folder", name)
+        listing.skip("other", f"not a {PICTURE} file in a sequence's folder", name)
     elif name in taken:
-        listing.pass_over("doubled_member", "its name occurs before; the first counts", name)
+        listing.skip("doubled_member", "its name occurred before; the first counts", name)
     else:
         taken.add(name)
         listing.sequences.setdefault(dirname(name), {})[parts[-1]] = member.size
 
 
 def _findings(path: str, label: str, listing: Listing) -> list[SourceFinding]:
-    """The archive's fault, and what was passed over in it, counted by reason."""
-    found = []
+    """Findings: the archive's fault, and skipped members counted by reason."""
+    findings = []
     if listing.fault is not None:
-        had = "what was listed until there is planned" if listing.sequences else "nothing of it can be planned"
-        found.append(SourceFinding(path=path, kind="bad_archive", reason=f"{listing.fault}; {had}; get it again"))
-    for (kind, reason), count in listing.odd.items():
+        consequence = "sequences before it are planned" if listing.sequences else "nothing in it can be planned"
+        findings.append(
+            SourceFinding(path=path, kind="bad_archive", reason=f"{listing.fault}; {consequence}; get it again")
+        )
+    for (kind, reason), count in listing.skipped.items():
         first = short(listing.first[kind, reason])
         members = "member" if count == 1 else "members"
-        text = f"{count} {members} passed over: {reason}; the first is {first}"
-        found.append(SourceFinding(path=path, kind=kind, reason=text))
-    other = [folder for folder in listing.sequences if _inner_label(folder) not in (None, label)]
-    if other:
+        text = f"{count} {members} skipped: {reason}; the first is {first}"
+        findings.append(SourceFinding(path=path, kind=kind, reason=text))
+    mismatched = [folder for folder in listing.sequences if _inner_label(folder) not in (None, label)]
+    if mismatched:
         text = (
-            f"{len(other)} of its sequences lie inside a folder {_inner_label(other[0])}, the first is "
-            f"{short(other[0])}; its own folder says {label}, and wins"
+            f"{len(mismatched)} of its sequences are in a folder {_inner_label(mismatched[0])}, the first is "
+            f"{short(mismatched[0])}; the label {label} of the archive's folder is used"
         )
-        found.append(SourceFinding(path=path, kind="label_disagrees", reason=text))
-    return found
+        findings.append(SourceFinding(path=path, kind="label_disagrees", reason=text))
+    return findings
 
 
 def _inner_label(folder: str) -> str | None:
-    """The label that the path inside the archive tells, the one nearest to the sequence."""
+    """The label in the path inside the archive, nearest to the sequence."""
     return next((part.lower() for part in reversed(folder.split("/")[:-1]) if part.lower() in _LABELS), None)
 
 
 def _videos(path: str, place: Place, listing: Listing) -> list[Video]:
-    """A video for every sequence; where two folders of an archive end in one name, the whole path names them."""
-    label, side, shard = place
+    """A video for every sequence; if two folders of an archive have the same name, ids use the full path."""
+    label, split, shard = place
     ends = Counter(basename(folder) for folder in listing.sequences)
-    family = make_video_id(WildDeepfake.name, f"{label}_{side}", shard)
+    family = make_video_id(INFO.name, f"{label}_{split}", shard)
     return [
         Video(
             video_id=make_video_id(
-                WildDeepfake.name,
-                f"{label}_{side}",
+                INFO.name,
+                f"{label}_{split}",
                 shard,
                 basename(folder) if ends[basename(folder)] == 1 else folder,
             ),
             path=path,
             member=folder,
-            dataset=WildDeepfake.name,
-            part=f"{label}_{side}",
+            dataset=INFO.name,
+            part=f"{label}_{split}",
             label=_LABELS.index(label),
             method=PRISTINE if label == "real" else None,
             family_id=family,
-            split_official=side,
+            split_official=split,
             bytes=sum(names.values()),
         )
         for folder, names in sorted(listing.sequences.items())

@@ -1,4 +1,4 @@
-"""Faces cut from frames: squares around the box, or five-point aligned."""
+"""Crops of faces: squares around the box, or five-point aligned."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pydantic import Field
 
 from semblance.manifests.config import Config
 from semblance.manifests.records import Box, Crop, Face, Frame, Geometry, Image, Mask
+from semblance.quality.resize import to_square
 
-PROBE: Final = 224  # px: the measures never see more, and never invented pixels
+PROBE: Final = 224  # px: the largest picture that is measured, so that upscaled pixels never are
 
 # The five-point template of ArcFace (Deng et al. 2019) in a 112 px square, shifted by 8 px in x as its authors
 # do for square crops: left eye, right eye, nose, left and right mouth corner.
@@ -29,8 +30,10 @@ TEMPLATE_SIDE: Final = 112.0
 
 
 class CropConfig(Config):
-    """``box``: a square of ``margin`` times the longer box side. ``aligned``: the five landmarks laid on the
-    ArcFace template, which the margin makes smaller. ``size`` is the stored side in pixels.
+    """Geometry and size of the crops.
+
+    ``box``: a square whose side is ``margin`` times the longer side of the face box. ``aligned``: the five landmarks
+    mapped to the ArcFace template, which is scaled down by ``margin``. ``size``: side of the stored crop, in pixels.
     """
 
     kind: Literal["box", "aligned"] = "box"
@@ -39,19 +42,19 @@ class CropConfig(Config):
 
 
 def cut(frame: Frame, face: Face, config: CropConfig) -> Crop:
-    """The crop of one face; outside the frame the edge pixels go on."""
+    """The crop of one face; edge pixels are repeated outside the frame."""
     if config.kind == "aligned":
         return _cut_aligned(frame, face, config)
     height, width = frame.image.shape[:2]
     geometry = square(face.box, config.margin, width, height)
     native = _native(frame.image, geometry)
-    probe = resize(native, min(geometry.side, PROBE))
+    probe = to_square(native, min(geometry.side, PROBE))
     scale = probe.shape[0] / geometry.side
     origin = (geometry.x0, geometry.y0)
     return Crop(
         face=face,
         geometry=geometry,
-        image=probe if probe.shape[0] == config.size else resize(native, config.size),
+        image=probe if probe.shape[0] == config.size else to_square(native, config.size),
         probe=probe,
         box_in_probe=_box([(value - origin[i % 2]) * scale for i, value in enumerate(face.box)]),
         landmarks_in_probe=tuple((value - origin[i % 2]) * scale for i, value in enumerate(face.landmarks)),
@@ -59,7 +62,7 @@ def cut(frame: Frame, face: Face, config: CropConfig) -> Crop:
 
 
 def _native(image_HWC: Image, geometry: Geometry) -> Image:
-    """The square's pixels; outside the frame the edge pixels go on."""
+    """The pixels of the square (S, S, 3); edge pixels are repeated outside the frame."""
     height, width = image_HWC.shape[:2]
     x0, y0, x1, y1 = geometry.x0, geometry.y0, geometry.x0 + geometry.side, geometry.y0 + geometry.side
     if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
@@ -69,9 +72,9 @@ def _native(image_HWC: Image, geometry: Geometry) -> Image:
 
 
 def cut_mask(mask_HW: Mask, face: Face, config: CropConfig) -> Mask:
-    """What ``cut`` takes of a frame, taken of the frame's mask: the same square or warp, nearest neighbours.
+    """The mask of a crop: the same square or warp as ``cut``, with nearest neighbours.
 
-    ``mask_HW`` is as large as the frame; its values stay as they are.
+    ``mask_HW`` has the size of the frame. Returns (size, size) with values of the mask.
     """
     if config.kind == "aligned":
         drawn = _between_indices(_to_crop(face, config))
@@ -83,17 +86,16 @@ def cut_mask(mask_HW: Mask, face: Face, config: CropConfig) -> Mask:
 
 
 def scale_mask(mask_HW: Mask, width: int, height: int) -> Mask:
-    """A mask at another size: the value of the nearest pixel centre."""
+    """Resize a mask to (height, width) by the nearest pixel centre."""
     rows = (2 * np.arange(height) + 1) * mask_HW.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * mask_HW.shape[1] // (2 * width)
     return np.ascontiguousarray(mask_HW[rows[:, None], columns[None, :]])
 
 
 def square(box: Box, margin: float, width: int, height: int) -> Geometry:
-    """The square of side ``margin`` x the longer box side, centred on the box.
+    """The square whose side is ``margin`` times the longer box side, centred on the box; all in pixels.
 
-    It is shifted inside the frame along each axis where it fits; where it is longer than the frame it
-    stays centred and reaches over.
+    Along each axis it is shifted inside the frame if it fits; otherwise it stays centred and extends beyond it.
     """
     side = max(round(margin * max(box[2] - box[0], box[3] - box[1])), 1)
     x0 = round((box[0] + box[2] - side) / 2)
@@ -105,26 +107,17 @@ def square(box: Box, margin: float, width: int, height: int) -> Geometry:
     return Geometry(x0=x0, y0=y0, side=side)
 
 
-def resize(image_HWC: Image, side: int) -> Image:
-    """A square image at another side: area averaging down, cubic up."""
-    before = image_HWC.shape[0]
-    if before == side:
-        return np.ascontiguousarray(image_HWC)
-    kind = cv2.INTER_AREA if side < before else cv2.INTER_CUBIC
-    return cv2.resize(image_HWC, (side, side), interpolation=kind)  # type: ignore[return-value]
-
-
 def similarity(source_N2: NDArray[np.float64], target_N2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The (2, 3) rotation, scale and shift that lays ``source`` on ``target`` with least squares."""
+    """The (2, 3) similarity transform that maps ``source`` to ``target`` with least squares."""
     x, y = source_N2[:, 0], source_N2[:, 1]
-    one, zero = np.ones_like(x), np.zeros_like(x)
-    equations = np.concatenate([np.stack([x, -y, one, zero], 1), np.stack([y, x, zero, one], 1)])
+    ones, zeros = np.ones_like(x), np.zeros_like(x)
+    equations = np.concatenate([np.stack([x, -y, ones, zeros], 1), np.stack([y, x, zeros, ones], 1)])
     (a, b, u, v), *_ = np.linalg.lstsq(equations, np.concatenate([target_N2[:, 0], target_N2[:, 1]]), rcond=None)
     return np.array([[a, -b, u], [b, a, v]])
 
 
 def template(size: int, margin: float) -> NDArray[np.float64]:
-    """The template's five points in a ``size`` px crop whose margin makes the face smaller (as DeepfakeBench)."""
+    """The template points (5, 2) in a crop of ``size`` px; a margin above 1 shrinks the face, as in DeepfakeBench."""
     points = (TEMPLATE / TEMPLATE_SIDE - 0.5) / margin + 0.5
     return np.asarray(points * size)
 
@@ -132,7 +125,7 @@ def template(size: int, margin: float) -> NDArray[np.float64]:
 def _cut_aligned(frame: Frame, face: Face, config: CropConfig) -> Crop:
     landmarks = np.array(face.landmarks, np.float64).reshape(5, 2)
     to_crop = _to_crop(face, config)
-    scale = max(float(np.hypot(to_crop[0, 0], to_crop[1, 0])), 1e-3)  # crop px a source px
+    scale = max(float(np.hypot(to_crop[0, 0], to_crop[1, 0])), 1e-3)  # crop px per source px
     side = max(round(config.size / scale), 1)
     probe_side = min(side, PROBE)
     to_probe = to_crop * (probe_side / config.size)
@@ -157,7 +150,7 @@ def _to_crop(face: Face, config: CropConfig) -> NDArray[np.float64]:
 
 
 def _warp(image: Image, matrix: NDArray[np.float64], side: int) -> Image:
-    """Warp to a square; where the source shrinks, draw it larger first and average, so that nothing aliases."""
+    """Warp to a square (side, side, 3); a source that shrinks is drawn larger first and averaged, against aliasing."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     times = max(int(np.ceil(1 / scale - 1e-6)), 1) if scale > 0 else 1
     times = min(times, max(4096 // side, 1))
@@ -165,11 +158,11 @@ def _warp(image: Image, matrix: NDArray[np.float64], side: int) -> Image:
     large = cv2.warpAffine(
         image, drawn, (side * times, side * times), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    return resize(large, side)  # type: ignore[arg-type]
+    return to_square(large, side)  # type: ignore[arg-type]
 
 
 def _between_indices(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The map between pixel indices that a map between positions is: pixel centres lie at halves."""
+    """The matrix between pixel indices for one between positions: pixel centres are at half-integer positions."""
     shift = matrix[:, :2] @ (0.5, 0.5) - 0.5
     return np.asarray(np.concatenate([matrix[:, :2], (matrix[:, 2] + shift)[:, None]], axis=1))
 

@@ -1,4 +1,4 @@
-"""The guide: what an original tells its fakes, so that every fake crop has its partner at the same frame and box."""
+"""The guide: the faces of an original, reused so that each fake crop has a partner in the same frame and box."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from semblance.manifests.records import Face, Frame, GuideReason, Image, Propert
 
 
 class GuideConfig(Config):
-    """``outside``: largest median block difference outside the face box, of 255, at which a guided crop
-    still agrees with its original's. ``change_peak``: the limit above which a face counts as altered
-    (weak at c40, where re-encoding alone comes near it).
+    """When a fake is guided by its original, and when a guided face counts as altered.
+
+    ``outside``: a guided crop agrees with its original's if the median block difference outside the face box does not
+    exceed this (of 255). ``change_peak``: a face counts as altered above this limit, which is weak at c40, where
+    re-encoding alone comes close to it.
     """
 
     use: bool = True
@@ -26,7 +28,7 @@ class GuideConfig(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuideFace:
-    """A face of the original: where, how it was judged, and its crop's place in the stack."""
+    """A face of the original, its verdict, and the index of its crop in ``Guide.crops``."""
 
     frame_index: int
     face: Face
@@ -36,10 +38,10 @@ class GuideFace:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Guide:
-    """An original's frames, faces and crops, rejected ones too.
+    """The sampled frames, faces and crops of an original, including rejected faces.
 
-    The crops are those before encoding, as they are: PNG at its fastest would take about half of their bytes away and
-    cost some 3 ms for each.
+    The crops are those before encoding and are not compressed: the fastest PNG would save about half of the bytes but
+    take some 3 ms per crop.
     """
 
     width: int
@@ -53,28 +55,30 @@ class Guide:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Partner:
-    """The original's crop and verdict that stand beside one guided crop."""
+    """The original's crop and verdict that correspond to one guided crop."""
 
     image: Image
     verdict: Verdict
 
 
 class Partners:
-    """A guide looked up: faces by frame, partners by frame and track."""
+    """Lookup in a guide: faces by frame, partners by frame and track."""
 
     def __init__(self, guide: Guide) -> None:
         self._faces: dict[int, list[Face]] = {}
         self._partners: dict[tuple[int, int], Partner] = {}
-        for seen in guide.faces:
-            self._faces.setdefault(seen.frame_index, []).append(seen.face)
-            partner = Partner(image=guide.crops[seen.place], verdict=seen.verdict)
-            self._partners[seen.frame_index, seen.face.track] = partner
+        for guide_face in guide.faces:
+            frame_index, face = guide_face.frame_index, guide_face.face
+            self._faces.setdefault(frame_index, []).append(face)
+            partner = Partner(image=guide.crops[guide_face.place], verdict=guide_face.verdict)
+            self._partners[frame_index, face.track] = partner
 
     def of(self, frame_index: int, track: int) -> Partner:
+        """The partner of one guided face; raises KeyError for a face that the guide does not have."""
         return self._partners[frame_index, track]
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
-        """Each frame with the original's faces at its index."""
+        """Each frame with the faces of the original in the frame of the same index."""
         for frame in frames:
             yield frame, self._faces.get(frame.index, [])
 
@@ -82,7 +86,7 @@ class Partners:
 def pack(
     properties: Properties, indices: Sequence[int], seen: Sequence[tuple[int, Face, Verdict, Image]]
 ) -> Guide | None:
-    """A guide from every face seen as (frame index, face, verdict, crop); None where nothing can guide."""
+    """The guide made of every (frame index, face, verdict, crop); None without faces, or if a property is unknown."""
     if not seen or None in (properties.width, properties.height, properties.fps, properties.frames_total):
         return None
     faces = (
@@ -101,9 +105,9 @@ def pack(
 
 
 def choose(guide: Guide | None, properties: Properties) -> GuideReason:
-    """Whether the original can guide a video with these properties, or why not; content is judged later.
+    """``original`` if the guide fits a video with these properties, else the reason; content is compared later.
 
-    A video that is shorter than its original is guided as far as it goes.
+    A video that is shorter than its original is guided for its whole length.
     """
     if guide is None:
         return "no_original"
@@ -117,5 +121,5 @@ def choose(guide: Guide | None, properties: Properties) -> GuideReason:
 
 
 def shared_indices(guide: Guide, total: int) -> list[int]:
-    """Those of the original's sampled indices that a video of ``total`` frames has."""
+    """The original's sampled indices that exist in a video of ``total`` frames."""
     return [index for index in guide.indices if index < total]

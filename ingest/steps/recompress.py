@@ -1,4 +1,4 @@
-"""The same faces after one more H.264 encoding of the whole video: pictures of another quality, the same samples."""
+"""The same samples with lower picture quality: crops taken after one more H.264 encoding of the whole video."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from semblance.ingest.steps.crops import CropConfig
 from semblance.manifests.config import Config
 from semblance.manifests.errors import VideoError
 from semblance.manifests.records import Frame, Measures
-from semblance.quality import measures as meters
-from semblance.quality import video
+from semblance.quality import measures, video
 from semblance.quality.video import DecoderName
 
 if TYPE_CHECKING:  # the outcome is made by a recipe, which holds this configuration
@@ -22,55 +21,56 @@ if TYPE_CHECKING:  # the outcome is made by a recipe, which holds this configura
 
 
 class RecompressConfig(Config):
-    """``crf``: the constant rate factor of x264 at which every video is encoded once more before its faces are cut;
-    0 is lossless, 23 and 40 are those of FaceForensics++ c23 and c40, None leaves the videos as they are. All of a
-    video is decoded for it, so one that ends its decoder after the last wanted frame fails with it alone.
+    """Re-encoding of every video before its faces are cropped.
+
+    ``crf``: the constant rate factor of x264. 0 is lossless, 23 and 40 are those of FaceForensics++ c23 and c40, None
+    disables re-encoding. It decodes the whole video, so damage after the last wanted frame makes it fail.
     """
 
     crf: int | None = Field(default=None, ge=0, le=51)
 
 
-def again(
+def recompress(
     path: str, seen: Sequence[Seen], config: RecompressConfig, crop: CropConfig, decoder: DecoderName
 ) -> list[Seen]:
-    """What was seen in the video at ``path``, with the pictures that it has after being encoded at ``config.crf``.
+    """``seen``, with crops taken from the video at ``path`` after encoding it at ``config.crf``.
 
-    The crops, and what is measured of their pixels alone, are the re-encoded video's. All else stays as it was found in
-    the video as it came: boxes, tracks, confidences, masks and times, ``change`` and ``change_peak``, the verdicts, and
-    what follows from them (``guide``, ``face_label``). Those are statements about the manipulation and decide which
-    samples exist; re-encoding changes neither who is in the video nor what was done to the face, and a detector or a
-    gate that answered anew would compare other faces. So a kept crop may be blurrier than the limit here, and the
-    sample ids equal those of the same build without re-encoding.
+    The crops and the measures of their pixels are those of the re-encoded video. Everything else is kept from the
+    original file: boxes, tracks, confidences, masks, times, ``change``, ``change_peak``, verdicts, and what follows
+    from them (``guide``, ``face_label``). Re-encoding changes neither the people nor the manipulation, and running
+    detector and gates again would compare other faces. So sample ids equal those of the same build without
+    re-encoding, and a kept crop may be blurrier than the gate's limit.
 
-    Raises VideoError where the video cannot be encoded, or not all frames come again.
+    Raises VideoError if the video cannot be encoded or a wanted frame is missing afterwards.
     """
-    wanted = sorted({one.frame_index for one in seen if one.face is not None})
-    if config.crf is None or not wanted:
+    positions: dict[int, list[int]] = {}  # frame index -> positions of its faces in ``seen``
+    for position, observation in enumerate(seen):
+        if observation.face is not None:
+            positions.setdefault(observation.frame_index, []).append(position)
+    if config.crf is None or not positions:
         return list(seen)
-    faces: dict[int, list[int]] = {index: [] for index in wanted}
-    for place, one in enumerate(seen):
-        if one.face is not None:
-            faces[one.frame_index].append(place)
-    found = list(seen)
+    wanted = sorted(positions)
+    replaced = list(seen)
     frames = video.recompressed(path, wanted, crf=config.crf, decoder=decoder)
     for frame, expected in zip(frames, wanted, strict=False):
         if frame.index != expected:
             break
-        places = faces.pop(expected)
-        for place, one in zip(places, _cut(frame, [found[place] for place in places], crop), strict=True):
-            found[place] = one
-    if faces:
-        raise VideoError("decode_error", f"frame {min(faces)} is lost when the video is encoded once more.")
-    return found
+        in_frame = positions.pop(expected)
+        faces = _cut(frame, [seen[position] for position in in_frame], crop)
+        for position, face in zip(in_frame, faces, strict=True):
+            replaced[position] = face
+    if positions:
+        raise VideoError("decode_error", f"frame {min(positions)} is missing after re-encoding the video.")
+    return replaced
 
 
 def _cut(frame: Frame, seen: Sequence[Seen], config: CropConfig) -> Iterator[Seen]:
-    """The faces of one frame, cut from its re-encoded picture and measured there."""
+    """The faces of one frame, cropped from its re-encoded picture and measured there."""
     height, width = frame.image.shape[:2]
-    whole = meters.measure_frame(frame.image, [one.geometry for one in seen if one.geometry is not None])
-    for one in seen:
-        assert one.face is not None
-        crop = crops.cut(frame, one.face, config)
-        known = one.measures or Measures()
-        measures = replace(meters.measure(crop, whole, width, height), **meters.of_pair(known))
-        yield replace(one, image=crop.image, measures=measures)
+    of_frame = measures.measure_frame(frame.image, [face.geometry for face in seen if face.geometry is not None])
+    for observation in seen:
+        assert observation.face is not None
+        crop = crops.cut(frame, observation.face, config)
+        before = observation.measures or Measures()
+        after = replace(measures.measure(crop, of_frame, width, height), **measures.of_pair(before))
+        yield replace(observation, image=crop.image, measures=after)

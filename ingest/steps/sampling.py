@@ -1,25 +1,24 @@
-"""Which frames of a video are wanted, and their decoding: the first step of a video's way."""
+"""Which frames of a video are sampled: pure functions of its length and frame rate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from semblance.manifests.config import Config
-from semblance.manifests.records import Frame
 from semblance.quality import video
 
 
 class SamplingConfig(Config):
-    """Which frames are wanted.
+    """Which frames are sampled.
 
-    ``even``: ``n`` spread over the whole length. ``first``: the first ``n``. ``every``: each ``k``-th.
-    ``fps``: ``fps`` frames a second of video time. ``clips``: ``clips`` runs of ``length`` frames, ``stride``
-    apart, the runs spread over the whole length. ``list``: the indices that the table at path ``table``
-    (CSV or Parquet with columns ``video_id`` and ``frame_index``) names.
+    ``even``: ``n`` frames spread over the whole length. ``first``: the first ``n``. ``every``: each ``k``-th.
+    ``fps``: ``fps`` frames per second of video time. ``clips``: ``clips`` clips of ``length`` frames, ``stride``
+    frames apart, spread over the whole length. ``list``: the indices in the table at path ``table``, a CSV or
+    Parquet file with columns ``video_id`` and ``frame_index``.
     """
 
     mode: Literal["even", "first", "every", "fps", "clips", "list"] = "even"
@@ -34,22 +33,22 @@ class SamplingConfig(Config):
     @model_validator(mode="after")
     def _list_has_table(self) -> Self:
         if (self.mode == "list") != (self.table is not None):
-            raise ValueError("sampling.table goes with sampling.mode=list, and the other way round")
+            raise ValueError("sampling.table and sampling.mode=list need each other")
         return self
 
     def expected(self, frames: int = 300, fps: float = 30.0) -> int:
-        """How many frames a video of ``frames`` gives: for the plan's size estimate."""
+        """The number of frames sampled from a typical video, for the plan's estimate of shard sizes."""
         return self.n if self.mode == "list" else len(wanted(frames, fps, self))
 
 
 class DecodeConfig(Config):
-    """Which decoder is asked first (the other one is the fallback), and what it may leave out for speed.
+    """Which decoder is tried first (the other one is the fallback), and which frames it may skip for speed.
 
-    ``skip``: ``none``, every wanted frame exactly; in H.264, frames that are neither wanted nor needed by another are
-    not decoded. ``nonref``: nor are wanted ones that no other needs, ``nonkey``: key frames alone are; then the frame
-    nearest in time stands in for each wanted one, and a video gives fewer where one is nearest to several. Fakes that
-    their original guides give every wanted frame all the same, since each needs its partner: set ``guide.use`` to
-    false for the full gain. decord decodes all.
+    ``skip``: with ``none``, every wanted frame is decoded exactly; in H.264, frames that are neither wanted nor
+    referenced are skipped. ``nonref`` also skips wanted frames that no other frame references, and ``nonkey`` decodes
+    key frames only. Each wanted frame is then replaced by the nearest decoded one, so a video may yield fewer frames.
+    Guided fakes still decode every wanted frame, since each needs its partner: set ``guide.use`` to false for the full
+    gain in speed. decord decodes every frame.
     """
 
     decoder: video.DecoderName = video.DEFAULT_DECODER
@@ -57,13 +56,13 @@ class DecodeConfig(Config):
 
 
 def wanted(total: int, fps: float | None, config: SamplingConfig, listed: Sequence[int] = ()) -> list[int]:
-    """Sorted frame indices in ``[0, total)``; a short video gives what it has.
+    """Sorted frame indices in ``[0, total)``, fewer where the video is too short.
 
-    ``fps`` is the video's own rate; unknown, it counts as 30.
+    ``fps`` is the frame rate of the video; 30 is assumed where it is unknown. ``listed``: the indices of mode ``list``.
     """
     match config.mode:
         case "even":
-            return spread(total, config.n)
+            return evenly(total, config.n)
         case "first":
             return list(range(min(config.n, total)))
         case "every":
@@ -71,37 +70,29 @@ def wanted(total: int, fps: float | None, config: SamplingConfig, listed: Sequen
         case "fps":
             return at_rate(total, fps or 30.0, config.fps)
         case "clips":
-            return runs(total, config.clips, config.length, config.stride)
+            return clip_frames(total, config.clips, config.length, config.stride)
         case "list":
             return sorted({index for index in listed if 0 <= index < total})
 
 
-def spread(total: int, n: int) -> list[int]:
-    """``min(n, total)`` different indices: the middles of as many equal parts of ``[0, total)``."""
+def evenly(total: int, n: int) -> list[int]:
+    """``min(n, total)`` distinct indices: the midpoints of that many equal parts of ``[0, total)``."""
     n = min(n, total)
     return [(2 * i + 1) * total // (2 * n) for i in range(n)]
 
 
 def at_rate(total: int, fps: float, rate: float) -> list[int]:
-    """The frame nearest to each multiple of ``1 / rate`` seconds; every frame where ``rate >= fps``."""
+    """The frame nearest to each multiple of ``1 / rate`` seconds; every frame if ``rate >= fps``."""
     step = max(Fraction(fps) / Fraction(rate), Fraction(1))
     count = int((total - 1) / step) + 1 if total > 0 else 0
     return sorted({min(round(i * step), total - 1) for i in range(count)})
 
 
-def runs(total: int, clips: int, length: int, stride: int) -> list[int]:
-    """Runs of ``length`` frames ``stride`` apart, their starts spread evenly; runs may overlap.
+def clip_frames(total: int, clips: int, length: int, stride: int) -> list[int]:
+    """Clips of ``length`` frames, ``stride`` frames apart, with evenly spread starts; clips may overlap.
 
-    A video shorter than one run gives the part of it that it has.
+    A video that is shorter than one clip yields the start of that clip.
     """
     span = (length - 1) * stride + 1
-    starts = spread(max(total - span + 1, min(total, 1)), clips)
+    starts = evenly(max(total - span + 1, min(total, 1)), clips)
     return sorted({index for start in starts for index in range(start, start + span, stride) if index < total})
-
-
-def decode(path: str, indices: Sequence[int], decoder: video.DecoderName, skip: video.Skip = "none") -> Iterator[Frame]:
-    """The frames with these indices, in order, upright; those that cannot be decoded are left out.
-
-    With ``skip``, those nearest to them that the codec need not leave out.
-    """
-    return video.frames(path, indices, decoder=decoder, skip=skip)

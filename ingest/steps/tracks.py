@@ -1,4 +1,4 @@
-"""Faces linked over time: a track never joins two persons, and where a link is unsure a new one begins."""
+"""Linking of faces over time: a track never joins two people, and an uncertain link starts a new track."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from pydantic import Field
 from semblance.manifests.config import Config
 from semblance.manifests.records import Box, Face, Frame, Image
 
-_THUMB = 24  # px: enough to tell two faces, too little to see an expression
-_SHIFT = 2  # px of the thumbnail: how far two boxes of one face may lie apart
+_THUMB = 24  # px: enough to distinguish two faces, too little to show an expression
+_SHIFT = 2  # px of the thumbnail: how far two boxes of one face may be shifted
 _SCENE = 32  # px
 
 
 class TrackConfig(Config):
-    """When two faces of neighbouring sampled frames are surely one person. All limits are ours.
+    """When two faces in neighbouring sampled frames are certainly one person. All limits are our own measurements.
 
-    ``alike``: of 618 pairs of one person 0.17 s apart, in real and demo clips, the worst had a correlation of 0.70; of
-    pairs of different people one in twelve has more than 0.60. A broken track costs an unguided fake its face label.
+    ``overlap``: minimum intersection over union of the boxes. ``rival``: maximum overlap of either box with any other
+    face. ``alike``: minimum correlation of the two faces' grey thumbnails at their best alignment. ``colour``: maximum
+    mean RGB difference of the thumbnails (of 255). ``scene``: maximum mean grey difference of the frames (of 255);
+    above it a cut is assumed. ``gap_s``: maximum time between the two frames, in seconds.
 
-    ``overlap``: least intersection over union of the boxes. ``rival``: no other face may overlap either of the two
-    by more. ``alike``: least correlation of the two faces' grey thumbnails, laid on each other as well as can be.
-    ``colour``: largest mean RGB difference of the thumbnails (of 255). ``scene``: largest mean grey difference of
-    the frames (of 255), above which a cut is assumed. ``gap_s``: largest time between the two frames.
+    ``alike`` was chosen from 618 pairs of the same person 0.17 s apart, in real and demo clips: the lowest correlation
+    was 0.70. Of pairs of different people, one in twelve exceeds 0.60. A broken track costs an unguided fake its face
+    label.
     """
 
     overlap: float = Field(default=0.3, gt=0, le=1)
@@ -40,49 +41,49 @@ class TrackConfig(Config):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Seen:
-    """A face of the frame before, with what it looked like."""
+class _Thumbnail:
+    """A face with its thumbnail."""
 
     face: Face
-    thumb: Image  # (24, 24, 3)
+    image: Image  # (24, 24, 3)
 
 
 def link(found: Iterable[tuple[Frame, list[Face]]], config: TrackConfig) -> Iterator[tuple[Frame, list[Face]]]:
-    """Give every face its track: numbers from 0 in the order of first appearance.
+    """Assign a track to every face: numbers from 0 in order of first appearance.
 
-    A link is made between neighbouring sampled frames alone, so a person who leaves and comes back
-    gets a new track, as does everyone after a cut.
+    Only neighbouring sampled frames are linked. So a person who leaves and comes back gets a new track, and so does
+    everyone after a cut.
     """
-    before: list[_Seen] = []
+    before: list[_Thumbnail] = []
     scene_before: NDArray[np.float32] | None = None
     time_before: float | None = None
     next_track = 0
     for frame, faces in found:
         scene = _scene(frame.image)
-        now = [_Seen(face=face, thumb=_thumb(frame.image, face.box)) for face in faces]
-        joined = scene_before is not None and not _is_cut(scene_before, scene, config)
-        joined = joined and _gap(time_before, frame.time_s) <= config.gap_s
-        links = _sure_links(before, now, config) if joined else {}
+        now = [_Thumbnail(face=face, image=_thumbnail(frame.image, face.box)) for face in faces]
+        continuous = scene_before is not None and not _is_cut(scene_before, scene, config)
+        continuous = continuous and _gap(time_before, frame.time_s) <= config.gap_s
+        links = _certain_links(before, now, config) if continuous else {}
         tracked = []
-        for position, seen in enumerate(now):
+        for position, face in enumerate(faces):
             track = links.get(position)
             if track is None:
                 track, next_track = next_track, next_track + 1
-            tracked.append(replace(seen.face, track=track))
-        before = [replace(seen, face=face) for seen, face in zip(now, tracked, strict=True)]
+            tracked.append(replace(face, track=track))
+        before = [replace(thumbnail, face=face) for thumbnail, face in zip(now, tracked, strict=True)]
         scene_before, time_before = scene, frame.time_s
         yield frame, tracked
 
 
-def _sure_links(before: list[_Seen], now: list[_Seen], config: TrackConfig) -> dict[int, int]:
-    """Position in ``now`` -> track, for the pairs without a rival that look alike."""
+def _certain_links(before: list[_Thumbnail], now: list[_Thumbnail], config: TrackConfig) -> dict[int, int]:
+    """Position in ``now`` -> track, for pairs that look alike and have no rival."""
     overlaps = np.array([[overlap(old.face.box, new.face.box) for new in now] for old in before])
     links = {}
     for j, new in enumerate(now):
         for i, old in enumerate(before):
             row, column = np.delete(overlaps[i], j), np.delete(overlaps[:, j], i)
             rival = max([0.0, *row, *column])
-            if overlaps[i, j] >= config.overlap and rival <= config.rival and _alike(old.thumb, new.thumb, config):
+            if overlaps[i, j] >= config.overlap and rival <= config.rival and _alike(old.image, new.image, config):
                 links[j] = old.face.track
     return links
 
@@ -103,7 +104,7 @@ def _alike(a: Image, b: Image, config: TrackConfig) -> bool:
 
 
 def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """The best correlation of a's middle with b over shifts of a few pixels: MTCNN's boxes are shaky."""
+    """The best correlation of the centre of ``a`` with ``b`` over shifts of 2 px, since MTCNN's boxes jitter."""
     middle = np.ascontiguousarray(a[_SHIFT:-_SHIFT, _SHIFT:-_SHIFT])
     if middle.std() == 0 or b.std() == 0:
         return 1.0
@@ -119,13 +120,13 @@ def _gap(before: float | None, now: float | None) -> float:
 
 
 def _scene(image: Image) -> NDArray[np.float32]:
-    step = max(min(image.shape[:2]) // (4 * _SCENE), 1)  # a cut shows in a sixteenth of the pixels too
+    step = max(min(image.shape[:2]) // (4 * _SCENE), 1)  # a sixteenth of the pixels is enough to see a cut
     thin = np.ascontiguousarray(image[::step, ::step])
     return _grey(np.asarray(cv2.resize(thin, (_SCENE, _SCENE), interpolation=cv2.INTER_AREA), np.uint8))
 
 
-def _thumb(image: Image, box: Box) -> Image:
-    """The face box inside the frame, 24 x 24 px; black where nothing of it is inside."""
+def _thumbnail(image: Image, box: Box) -> Image:
+    """The part of the face box inside the frame, (24, 24, 3); black if no part is."""
     height, width = image.shape[:2]
     x0, y0 = max(int(box[0]), 0), max(int(box[1]), 0)
     x1, y1 = min(math.ceil(box[2]), width), min(math.ceil(box[3]), height)

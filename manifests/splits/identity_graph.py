@@ -1,4 +1,4 @@
-"""People to sides: who is connected to whom by the fakes that show two of them, and who must stand together."""
+"""The graph of people, connected by the fakes that show two of them, and the split of each."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from semblance.manifests.records import digest
-from semblance.manifests.splits.balance import SIDES, divide, outside_and_far
+from semblance.manifests.records import TRAIN_VAL_TEST, digest
+from semblance.manifests.splits.balance import divide, outside_and_far
 from semblance.manifests.splits.partition import partition
 
-Row = Mapping[str, Any]  # of the plan, labelled
+Row = Mapping[str, Any]  # a labelled row of the plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """``nodes``: the node of every video (by id) and person (as "person ID"); ``sides``: the side of every node;
-    ``bound``: no placing within half and twice the wished sizes can leave fewer fakes on two sides.
+    """``nodes``: the node of every video (by id) and person (as "person ID"). ``splits``: the split of every node.
+    ``bound``: with sizes between half and twice the targets, no fewer fakes can join two splits.
     """
 
     nodes: Mapping[str, str]
-    sides: Mapping[str, str]
+    splits: Mapping[str, str]
     bound: int
 
     def of_video(self, row: Row) -> tuple[str, str | None]:
-        """The side of a video's family, and its donor's where it is known."""
-        donor = self.sides[self.nodes[f"person {row['donor_id']}"]] if row["donor_id"] else None
-        return self.sides[self.nodes[row["video_id"]]], donor
+        """The split of a video's family, and its donor's if the donor is known."""
+        donor = self.splits[self.nodes[f"person {row['donor_id']}"]] if row["donor_id"] else None
+        return self.splits[self.nodes[row["video_id"]]], donor
 
 
 def place(rows: Sequence[Row], shares: Sequence[float], seed: int) -> Placement:
-    """A side for every person and every family of unknown people.
+    """A split for every person and every family of unknown people.
 
-    Connected groups stay whole where they then fit; else the largest are broken up: one, then two, four and so on.
+    Connected groups stay intact if they then fit. Otherwise the largest are broken up: one, then two, four and so on.
     """
     nodes = _nodes(rows)
     weights, edges = _graph(rows, nodes)
@@ -42,35 +42,40 @@ def place(rows: Sequence[Row], shares: Sequence[float], seed: int) -> Placement:
     groups = _connected(order, edges)
     heavy = sorted(groups, key=lambda group: -_weight(group, weights, edges))
     sizes = [_weight(group, weights, edges) for group in groups]
-    sides = divide(sizes, shares)
-    wishes = [(side, Fraction(str(share)) * sum(sizes)) for side, share in zip(SIDES, shares, strict=True) if share > 0]
-    best = {name: str(side) for group, side in zip(groups, sides, strict=True) for name in group}
-    if _fits(sizes, sides, wishes[1:]):
-        return Placement(nodes=nodes, sides=best, bound=0)
+    splits = divide(sizes, shares)
+    targets = [
+        (split, Fraction(str(share)) * sum(sizes))
+        for split, share in zip(TRAIN_VAL_TEST, shares, strict=True)
+        if share > 0
+    ]
+    best = {name: str(split) for group, split in zip(groups, splits, strict=True) for name in group}
+    if _fits(sizes, splits, targets[1:]):
+        return Placement(nodes=nodes, splits=best, bound=0)
     several = sum(len(group) > 1 for group in heavy)
     least, bound = (Fraction(sum(sizes) + 1), Fraction(0)), 0
-    for broken in sorted({several, *(2**power for power in range(several.bit_length()))}):
-        units = [[name] for part in heavy[:broken] for name in part] + heavy[broken:]
+    for split_up in sorted({several, *(2**power for power in range(several.bit_length()))}):
+        units = [[name] for group in heavy[:split_up] for name in group] + heavy[split_up:]
         number = {name: place for place, unit in enumerate(units) for name in unit}
-        links: defaultdict[tuple[int, int], int] = defaultdict(int)
+        edges_between: defaultdict[tuple[int, int], int] = defaultdict(int)
         for (a, b), fakes in edges.items():
             i, j = sorted((number[a], number[b]))
             if i != j:
-                links[i, j] += fakes
+                edges_between[i, j] += fakes
         inner = [_weight(unit, weights, edges) for unit in units]
-        done = partition(inner, links, [wish for _, wish in wishes[1:]], seed)
-        placed = {name: str(wishes[done.sides[place]][0]) for name, place in number.items()}
-        rank = _outside(done.sizes, [wish for _, wish in wishes])
+        partitioned = partition(inner, edges_between, [target for _, target in targets[1:]], seed)
+        placed = {name: str(targets[partitioned.parts[place]][0]) for name, place in number.items()}
+        rank = _outside(partitioned.sizes, [target for _, target in targets])
         if rank < least:
-            least, best, bound = rank, placed, done.bound
+            least, best, bound = rank, placed, partitioned.bound
         if not any(least):
             break
-    return Placement(nodes=nodes, sides=best, bound=bound)
+    return Placement(nodes=nodes, splits=best, bound=bound)
 
 
 def _nodes(rows: Sequence[Row]) -> dict[str, str]:
-    """The node of every video (by id) and of every person (as "person ID"): a person, people whom one family
-    shows as its target, or a family of unknown people.
+    """The node of every video (by id) and of every person (as "person ID").
+
+    A node is a person, several people who are targets in one family, or a family of unknown people.
     """
     parent: dict[str, str] = {}
 
@@ -107,19 +112,21 @@ def _graph(rows: Sequence[Row], nodes: dict[str, str]) -> tuple[dict[str, int], 
     return weights, dict(edges)
 
 
-def _outside(sizes: Sequence[int], wishes: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
-    """How far all but the first lie outside half and twice their wishes; what it lacks of half its share of all."""
+def _outside(sizes: Sequence[int], targets: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
+    """How far all but the first are outside half and twice their targets; how far the first is below half its share."""
     outside = sum(
-        (outside_and_far(size, wish)[0] for size, wish in zip(sizes[1:], wishes[1:], strict=True)), Fraction(0)
+        (outside_and_far(size, target)[0] for size, target in zip(sizes[1:], targets[1:], strict=True)), Fraction(0)
     )
-    share = wishes[0] / max(sum(wishes, Fraction(0)), Fraction(1))
+    share = targets[0] / max(sum(targets, Fraction(0)), Fraction(1))
     return outside, max(share / 2 * sum(sizes) - sizes[0], Fraction(0))
 
 
-def _fits(sizes: Sequence[int], sides: Sequence[str], wishes: Sequence[tuple[str, Fraction]]) -> bool:
-    """Whether every side that has a wish lies within half and twice of it."""
-    held = {name: sum(size for size, own in zip(sizes, sides, strict=True) if own == name) for name, _ in wishes}
-    return all(outside_and_far(held[name], wish)[0] == 0 for name, wish in wishes)
+def _fits(sizes: Sequence[int], splits: Sequence[str], targets: Sequence[tuple[str, Fraction]]) -> bool:
+    """Whether every split with a target is between half and twice that target."""
+    totals = {
+        name: sum(size for size, assigned in zip(sizes, splits, strict=True) if assigned == name) for name, _ in targets
+    }
+    return all(outside_and_far(totals[name], target)[0] == 0 for name, target in targets)
 
 
 def _connected(order: Sequence[str], edges: dict[tuple[str, str], int]) -> list[list[str]]:
@@ -146,7 +153,7 @@ def _connected(order: Sequence[str], edges: dict[tuple[str, str], int]) -> list[
 
 
 def _weight(group: Sequence[str], weights: dict[str, int], edges: dict[tuple[str, str], int]) -> int:
-    """Videos that show nobody outside the group."""
+    """The number of videos that show nobody outside the group."""
     if len(group) == 1:
         return weights[group[0]]
     inside = set(group)

@@ -1,6 +1,6 @@
-"""The protocols, one function each: which side every video stands on, and why some stand on none.
+"""The protocols, one function each: the split of every video, and why some videos have none.
 
-``rows`` are the labelled videos of a plan, in the order of their ids; ``shares`` those wished for train, val and test.
+``rows`` are the labelled videos of a plan, ordered by id; ``shares`` the target shares of train, val and test.
 """
 
 from __future__ import annotations
@@ -13,68 +13,69 @@ from fractions import Fraction
 from typing import Final, Literal
 
 from semblance.manifests.errors import UsageError
-from semblance.manifests.records import PRISTINE, digest
-from semblance.manifests.splits.balance import SIDES, divide
+from semblance.manifests.records import PRISTINE, TRAIN_VAL_TEST, digest
+from semblance.manifests.splits.balance import divide
 from semblance.manifests.splits.identity_graph import Row, place
 
 Against = Literal["recording", "family", "person"]
 Basis = Literal["person", "recording"]  # what target_id and donor_id stand for
-DATED: Final = 0.95  # share of videos that must have a date before a split by time means anything
-_LITTLE: Final = 0.1  # of a published side: less is next to nothing
-Sides = dict[str, str | None]  # video_id -> side
-Notes = dict[str, str]  # video_id -> why it stands on no side
+DATED: Final = 0.95  # least share of videos with a date for a meaningful split by time
+_LITTLE: Final = 0.1  # of a published split; less is reported
+SplitOf = dict[str, str | None]  # video_id -> its split, None if it has none
+Notes = dict[str, str]  # video_id -> why it has no split
 
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What one protocol gives; ``sides`` is empty where it does not exist, ``why`` then says why not."""
+    """The result of one protocol; ``splits`` is empty if it is unavailable, and ``why`` is the reason."""
 
-    sides: Sides
+    splits: SplitOf
     notes: Notes
     facts: list[str]
     why: str = ""
 
 
-def none(why: str) -> Outcome:
-    return Outcome(sides={}, notes={}, facts=[], why=why)
+def unavailable(why: str) -> Outcome:
+    """The result of a protocol that these videos do not allow."""
+    return Outcome(splits={}, notes={}, facts=[], why=why)
 
 
 def counts(row: Row) -> bool:
-    """Whether a labelled video weighs: only what is there."""
+    """Whether a labelled video counts towards the shares: only if its file exists."""
     return row["fault"] is None
 
 
-def standing(rows: Sequence[Row], name: str, facts: Sequence[str], why: str) -> Outcome:
-    """Protocol ``name`` as its column has it, with the reason of every labelled video that it leaves out.
+def from_column(rows: Sequence[Row], name: str, facts: Sequence[str], why: str) -> Outcome:
+    """Protocol ``name`` read back from its column, with the reason for every labelled video that it leaves out.
 
-    ``facts`` were said of it when it was computed, or ``why`` it does not exist.
+    ``facts``: the sentences made when it was computed. ``why``: the reason why it is unavailable.
     """
     column = f"split_{name}"
     if not any(row[column] for row in rows):
-        return none(why or "its column is null")
-    sides: Sides = {row["video_id"]: row[column] for row in rows if name != "official" or row[column]}
-    out = [row for row in rows if row[column] is None]
+        return unavailable(why or "its column is null")
+    splits: SplitOf = {row["video_id"]: row[column] for row in rows if name != "official" or row[column]}
+    unassigned = [row for row in rows if row[column] is None]
     if name == "identity":
-        notes = _straddling(rows, out)
+        notes = _straddling(rows, unassigned)
     else:
         words = {"official": "not in the published split", "temporal": "no date"}
-        notes = {row["video_id"]: words[name] for row in out if name in words}
-    return Outcome(sides=sides, notes=notes, facts=list(facts))
+        notes = {row["video_id"]: words[name] for row in unassigned if name in words}
+    return Outcome(splits=splits, notes=notes, facts=list(facts))
 
 
 # family -------------------------------------------------------------------------------------------------------
 
 
 def family(rows: Sequence[Row], shares: Sequence[float], seed: int, *, paired: bool = True) -> Outcome:
-    """No family on two sides, shares counted in videos; says nothing of people."""
+    """No family in two splits, with shares counted in videos; guarantees nothing about people."""
     if not paired:
-        return none("nothing tells which original a fake was made from")
-    sides = _divided(rows, shares, seed)
-    return Outcome(sides={row["video_id"]: sides[row["family_id"]] for row in rows}, notes={}, facts=[])
+        return unavailable("the originals of fakes are not known")
+    splits = _divided(rows, shares, seed)
+    return Outcome(splits={row["video_id"]: splits[row["family_id"]] for row in rows}, notes={}, facts=[])
 
 
 def _divided(rows: Sequence[Row], shares: Sequence[float], seed: int) -> dict[str, str]:
-    """Family -> side; a family of which nothing is there goes to the first side with a share."""
+    """Family -> split; a family without any file goes to the first split with a share."""
     sizes: defaultdict[str, int] = defaultdict(int)
     for row in rows:
         sizes[row["family_id"]] += counts(row)
@@ -88,27 +89,27 @@ def _divided(rows: Sequence[Row], shares: Sequence[float], seed: int) -> dict[st
 def official(
     rows: Sequence[Row], shares: Sequence[float], seed: int, *, val_from_train: bool = False, paired: bool = True
 ) -> Outcome:
-    """As published; where no val was, whole families of the published train become it. Test is never touched."""
-    sides: Sides = {row["video_id"]: row["split_official"] for row in rows if row["split_official"]}
-    if not sides:
-        return none("no published split was found")
+    """As published. If no val was published, complete families of train become val. Test never changes."""
+    splits: SplitOf = {row["video_id"]: row["split_official"] for row in rows if row["split_official"]}
+    if not splits:
+        return unavailable("no published split was found")
     facts = []
-    published = set(sides.values())
+    published = set(splits.values())
     if val_from_train and "train" in published and "val" not in published:
         train = [row for row in rows if row["split_official"] == "train"]
-        whole = shares[0] + shares[1]
-        # Unpaired families hold one label each: cut among both together, val could get one label alone.
+        train_and_val = shares[0] + shares[1]
+        # Unpaired families have one label each: divided together, val could get only one label.
         labels = ({0, 1},) if paired else ({0}, {1})
-        for wanted in labels if whole else ():
-            some = [row for row in train if row["label"] in wanted]
-            cut = _divided(some, (shares[0] / whole, shares[1] / whole, 0.0), seed)
-            sides |= {row["video_id"]: cut[row["family_id"]] for row in some}
+        for wanted in labels if train_and_val else ():
+            subset = [row for row in train if row["label"] in wanted]
+            cut = _divided(subset, (shares[0] / train_and_val, shares[1] / train_and_val, 0.0), seed)
+            splits |= {row["video_id"]: cut[row["family_id"]] for row in subset}
         unit = "families" if paired else "archives"
-        facts.append(f"the published split has no val: whole {unit} of its train were set aside for it")
+        facts.append(f"the published split has no val: {unit} of its train were used for it")
     if missing := sum(row["split_official"] is None for row in rows):
-        facts.append(f"videos without a published side: {missing}")
+        facts.append(f"videos without a published split: {missing}")
     notes = {row["video_id"]: "not in the published split" for row in rows if row["split_official"] is None}
-    return Outcome(sides=sides, notes=notes, facts=facts)
+    return Outcome(splits=splits, notes=notes, facts=facts)
 
 
 _KEYS: Final[dict[str, tuple[str, ...]]] = {
@@ -119,28 +120,28 @@ _KEYS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def official_clean(rows: Sequence[Row], published: Outcome, against: Against) -> Outcome:
-    """The published test set whole; train and val without every video that shares what ``against`` names."""
-    if not published.sides:
-        return none(published.why)
+    """The published test set; train and val without the videos that share a value of ``against`` with it."""
+    if not published.splits:
+        return unavailable(published.why)
     columns = _KEYS[against]
     tested: set[str] = set()
     unknown = 0
     for row in rows:
-        if published.sides.get(row["video_id"]) == "test":
+        if published.splits.get(row["video_id"]) == "test":
             tested |= {row[name] for name in columns if row[name]}
     if not tested:
-        return none(f"no test video has a known {against}")
-    sides, notes = dict(published.sides), dict(published.notes)
+        return unavailable(f"no test video has a known {against}")
+    splits, notes = dict(published.splits), dict(published.notes)
     dropped: defaultdict[str, int] = defaultdict(int)
     for row in rows:
-        side = published.sides.get(row["video_id"])
-        if side not in ("train", "val"):
+        split = published.splits.get(row["video_id"])
+        if split not in ("train", "val"):
             continue
         unknown += not any(row[name] for name in columns)
         if shared := sorted({row[name] for name in columns if row[name] in tested}):
-            sides[row["video_id"]] = None
+            splits[row["video_id"]] = None
             notes[row["video_id"]] = f"shares {against} {' and '.join(shared)} with the published test set"
-            dropped[side] += 1
+            dropped[split] += 1
     facts = [
         *published.facts,
         f"dropped for sharing a {against} with the published test set: {dropped['train']} train and "
@@ -148,72 +149,72 @@ def official_clean(rows: Sequence[Row], published: Outcome, against: Against) ->
     ]
     if unknown:
         facts.append(f"train and val videos whose {against} is unknown (kept, not proven clean): {unknown}")
-    for side in ("train", "val"):
-        left = [row["label"] for row in rows if sides.get(row["video_id"]) == side and counts(row)]
-        had = sum(published.sides.get(row["video_id"]) == side and counts(row) for row in rows)
+    for split in ("train", "val"):
+        left = [row["label"] for row in rows if splits.get(row["video_id"]) == split and counts(row)]
+        had = sum(published.splits.get(row["video_id"]) == split and counts(row) for row in rows)
         if had and len(set(left)) < 2:
-            what = "nothing" if not left else f"{len(left)} {'fakes' if left[0] else 'reals'} alone"
-            facts.append(f"of the published {side} {what} would remain by {against}: of no use for training")
+            what = "nothing" if not left else f"only {len(left)} {'fakes' if left[0] else 'reals'}"
+            facts.append(f"removing shared {against} values leaves {what} of the published {split}: not usable")
         elif len(left) < _LITTLE * had:
             facts.append(
-                f"of the published {side} next to nothing would remain by {against}: {left.count(0)} reals and "
+                f"removing shared {against} values leaves little of the published {split}: {left.count(0)} reals and "
                 f"{left.count(1)} fakes of {had} videos"
             )
-    return Outcome(sides=sides, notes=notes, facts=facts)
+    return Outcome(splits=splits, notes=notes, facts=facts)
 
 
 # identity -----------------------------------------------------------------------------------------------------
 
 
 def identity(rows: Sequence[Row], shares: Sequence[float], seed: int, basis: Basis | None) -> Outcome:
-    """No known person on two sides. People are connected by the fakes that show two of them."""
+    """No known person in two splits. People are connected by the fakes that show two of them."""
     if basis is None:
-        return none("no names of people or recordings")
+        return unavailable("no names of people or recordings")
     if not any(row["target_id"] or row["donor_id"] for row in rows):
-        return none("no video names its people")
+        return unavailable("no video names its people")
     placed = place(rows, shares, seed)
-    sides: Sides = {}
+    splits: SplitOf = {}
     notes: Notes = {}
     lost = 0
     for row in rows:
-        side, donor = placed.of_video(row)
-        straddles = donor is not None and donor != side
-        sides[row["video_id"]] = None if straddles else side
+        split, donor = placed.of_video(row)
+        straddles = donor is not None and donor != split
+        splits[row["video_id"]] = None if straddles else split
         if straddles:
             target = row["target_id"] or row["family_id"]
-            notes[row["video_id"]] = _straddles(target, side, row["donor_id"], donor)
+            notes[row["video_id"]] = _straddles(target, split, row["donor_id"], donor)
             lost += counts(row)
     fakes = sum(row["label"] == 1 and counts(row) for row in rows)
     people = len({row[name] for row in rows for name in ("target_id", "donor_id") if row[name]})
     word = "recordings (not people)" if basis == "recording" else "people"
     facts = [
-        f"identity split by {basis}: {people} known {word}; {lost} of {fakes} fakes straddle two sides and stay "
-        f"unassigned; no split within half and twice the wished sizes can lose fewer than {placed.bound}"
+        f"identity split by {basis}: {people} known {word}; {lost} of {fakes} fakes join two splits and are left "
+        f"unassigned (proven lower bound for these sizes: {placed.bound})"
     ]
     unknown = sum(not row["target_id"] for row in rows if row["label"] == 0)
     if unknown:
         facts.append(f"real videos of unknown people (their isolation cannot be proven): {unknown}")
-    return Outcome(sides=sides, notes=notes, facts=facts)
+    return Outcome(splits=splits, notes=notes, facts=facts)
 
 
-def _straddling(rows: Sequence[Row], out: Sequence[Row]) -> Notes:
-    """The reasons of ``identity`` for the fakes that it leaves ``out``, told from where the others stand."""
-    sides: dict[str, str] = {}
+def _straddling(rows: Sequence[Row], unassigned: Sequence[Row]) -> Notes:
+    """Why ``identity`` leaves fakes ``unassigned``, derived from the splits of the other videos."""
+    splits: dict[str, str] = {}
     for row in rows:
         if row["split_identity"]:
-            sides |= {row[name]: row["split_identity"] for name in ("family_id", "target_id", "donor_id") if row[name]}
+            splits |= {row[name]: row["split_identity"] for name in ("family_id", "target_id", "donor_id") if row[name]}
     notes: Notes = {}
-    for row in out:
+    for row in unassigned:
         target, donor = row["target_id"] or row["family_id"], row["donor_id"]
-        if target in sides and donor in sides:
-            notes[row["video_id"]] = _straddles(target, sides[target], donor, sides[donor])
+        if target in splits and donor in splits:
+            notes[row["video_id"]] = _straddles(target, splits[target], donor, splits[donor])
         else:  # nothing else shows one of them
             notes[row["video_id"]] = f"straddles: {target} and its donor {donor} stand in two sides"
     return notes
 
 
-def _straddles(target: str, side: str | None, donor: str, donor_side: str | None) -> str:
-    return f"straddles: {target} stands in {side}, its donor {donor} in {donor_side}"
+def _straddles(target: str, split: str | None, donor: str, donor_side: str | None) -> str:
+    return f"straddles: {target} stands in {split}, its donor {donor} in {donor_side}"
 
 
 # method -------------------------------------------------------------------------------------------------------
@@ -224,81 +225,84 @@ def methods(rows: Sequence[Row]) -> list[str]:
     return sorted({row["method"] for row in rows if row["label"] == 1 and row["method"]} - {PRISTINE})
 
 
-def method(rows: Sequence[Row], families: Sides, held_out: Collection[str], rotate: int = 0) -> Outcome:
-    """Held-out methods in test alone, with the reals of the test families; the others in train and val alone.
+def method(rows: Sequence[Row], families: SplitOf, held_out: Collection[str], rotate: int = 0) -> Outcome:
+    """Held-out methods only in test, with the reals of the test families; other methods only in train and val.
 
-    A held-out fake of a train or val family, or another fake of a test family, would put a family on two sides:
-    it stands on none. ``families``: the side of every video under ``family``. Without ``held_out`` it is the
-    ``rotate``-th method. Raises UsageError for a method that no fake has.
+    A held-out fake of a train or val family, or another fake of a test family, would put a family in two splits, so
+    it is unassigned. ``families``: the split of every video under ``family``. Without ``held_out`` it is method
+    number ``rotate``. Raises UsageError for a method that no fake has.
     """
-    named = methods(rows)
-    if unknown := sorted(set(held_out) - set(named)):
-        there = ", ".join(named) if named else "none is named"
-        raise UsageError(f"There is no fake of the held-out method {unknown[0]!r}; methods here: {there}.")
+    known = methods(rows)
+    if unknown := sorted(set(held_out) - set(known)):
+        available = ", ".join(known) or "none"
+        raise UsageError(f"No fake has the held-out method {unknown[0]!r}; named methods: {available}.")
     if not families:
-        return none("families are unknown")
-    if not named:
-        return none("no method is named")
-    if len(named) == 1 and not held_out:
-        return none(f"there is one method alone ({named[0]})")
-    held = set(held_out) or {named[rotate % len(named)]}
-    sides: Sides = {}
+        return unavailable("families are unknown")
+    if not known:
+        return unavailable("no method is named")
+    if len(known) == 1 and not held_out:
+        return unavailable(f"there is only one method ({known[0]})")
+    held = set(held_out) or {known[rotate % len(known)]}
+    splits: SplitOf = {}
     notes: Notes = {}
     lost = 0
     for row in rows:
-        side, name = families.get(row["video_id"]), row["method"]
-        if side and row["label"] == 1 and (name is None or (name in held) != (side == "test")):
+        split, name = families.get(row["video_id"]), row["method"]
+        if split and row["label"] == 1 and (name is None or (name in held) != (split == "test")):
             if name is None:
                 note = "its method is unknown"
             elif name in held:
-                note = f"{name} is held out for test, its family stands in {side}"
+                note = f"{name} is held out for test, its family stands in {split}"
             else:
                 note = f"{name} is not held out, its family stands in test"
             notes[row["video_id"]] = note
             lost += counts(row)
-            side = None
-        sides[row["video_id"]] = side
+            split = None
+        splits[row["video_id"]] = split
     fact = (
-        f"held out for test: {', '.join(sorted(held))}; {lost} fakes stay unassigned, since their family "
-        "stands on the other side"
+        f"held out for test: {', '.join(sorted(held))}; {lost} fakes are unassigned because their family is in "
+        "another split"
     )
-    return Outcome(sides=sides, notes=notes, facts=[fact])
+    return Outcome(splits=splits, notes=notes, facts=[fact])
 
 
 # temporal -----------------------------------------------------------------------------------------------------
 
 
 def temporal(rows: Sequence[Row], shares: Sequence[float]) -> Outcome:
-    """Oldest families in train, newest in test; a family takes its original's date, a date is not divided."""
+    """Oldest families in train, newest in test. A family has its original's date; one date is in one split."""
     dates: dict[str, tuple[int, datetime]] = {}
     for row in rows:
         if (when := parse_date(row["date"])) is not None:
             key = (row["label"], when)
             dates[row["family_id"]] = min(dates.get(row["family_id"], key), key)
     if not dates:
-        return none("no video has a date")
+        return unavailable("no video has a date")
     known = sum(counts(row) for row in rows if row["family_id"] in dates)
     total = sum(counts(row) for row in rows)
     if known < DATED * total:
-        return none(f"only {known} of {total} videos have a date or an original with one")
+        return unavailable(f"only {known} of {total} videos have a date or an original with one")
     sizes: defaultdict[datetime, int] = defaultdict(int)
     for row in rows:
         if row["family_id"] in dates:
             sizes[dates[row["family_id"]][1]] += counts(row)
     if len(sizes) < sum(share > 0 for share in shares):
-        return none(f"there are only {len(sizes)} different dates")
-    run = _along([(when, sizes[when]) for when in sorted(sizes)], shares)
+        return unavailable(f"there are only {len(sizes)} different dates")
+    split_of_date = _along([(when, sizes[when]) for when in sorted(sizes)], shares)
     notes = {row["video_id"]: "no date" for row in rows if row["family_id"] not in dates}
-    sides: Sides = {
-        row["video_id"]: run[dates[row["family_id"]][1]] if row["family_id"] in dates else None for row in rows
+    splits: SplitOf = {
+        row["video_id"]: split_of_date[dates[row["family_id"]][1]] if row["family_id"] in dates else None
+        for row in rows
     }
-    begins = {side: min(when for when in run if run[when] == side) for side in run.values()}
-    fact = f"temporal split; the sides begin at {', '.join(f'{side} {when:%Y-%m-%d}' for side, when in begins.items())}"
-    return Outcome(sides=sides, notes=notes, facts=[fact])
+    begins = {
+        split: min(when for when in split_of_date if split_of_date[when] == split) for split in split_of_date.values()
+    }
+    fact = f"temporal split; first dates: {', '.join(f'{split} {when:%Y-%m-%d}' for split, when in begins.items())}"
+    return Outcome(splits=splits, notes=notes, facts=[fact])
 
 
 def parse_date(text: str | None) -> datetime | None:
-    """An ISO 8601 date or time without its zone; None where it is neither."""
+    """An ISO 8601 date or time without its time zone; None if it is neither."""
     if not text:
         return None
     try:
@@ -308,17 +312,17 @@ def parse_date(text: str | None) -> datetime | None:
 
 
 def _along(sizes: Sequence[tuple[datetime, int]], shares: Sequence[float]) -> dict[datetime, str]:
-    """Dates in order cut into runs, one for each side with a share, nearest to the shares; none empty."""
-    sides = [(side, Fraction(str(share))) for side, share in zip(SIDES, shares, strict=True) if share > 0]
+    """Consecutive runs of dates, one for each split with a share, nearest to the shares; none is empty."""
+    splits = [(split, Fraction(str(share))) for split, share in zip(TRAIN_VAL_TEST, shares, strict=True) if share > 0]
     total = sum(size for _, size in sizes)
     sums = [0]
     for _, size in sizes:
         sums.append(sums[-1] + size)
-    cuts, wish = [0], Fraction(0)
-    for number, (_, share) in enumerate(sides[:-1]):
-        wish += share * total
-        room = range(cuts[-1] + 1, len(sizes) - (len(sides) - 2 - number))
-        cuts.append(min(room, key=lambda cut, wish=wish: (abs(sums[cut] - wish), cut)))  # type: ignore[misc]
+    cuts, target = [0], Fraction(0)
+    for number, (_, share) in enumerate(splits[:-1]):
+        target += share * total
+        room = range(cuts[-1] + 1, len(sizes) - (len(splits) - 2 - number))
+        cuts.append(min(room, key=lambda cut, target=target: (abs(sums[cut] - target), cut)))  # type: ignore[misc]
     cuts.append(len(sizes))
-    runs = zip(sides, cuts[:-1], cuts[1:], strict=True)
-    return {when: side for (side, _), start, end in runs for when, _ in sizes[start:end]}
+    runs = zip(splits, cuts[:-1], cuts[1:], strict=True)
+    return {when: split for (split, _), start, end in runs for when, _ in sizes[start:end]}

@@ -1,7 +1,8 @@
-"""fsspec's one door: local paths and object stores alike, whole objects in, whole objects out."""
+"""Files on local disks and object stores through fsspec, written atomically."""
 
 from semblance.manifests.storage.objects import (
     Stat,
+    appear,
     create,
     exists,
     is_draft,
@@ -20,10 +21,12 @@ from semblance.manifests.storage.objects import (
     unwritable,
     walk,
     write_bytes,
+    writing,
 )
 
 __all__ = [
     "Stat",
+    "appear",
     "create",
     "exists",
     "is_draft",
@@ -42,4 +45,5 @@ __all__ = [
     "unwritable",
     "walk",
     "write_bytes",
+    "writing",
 ]

@@ -1,4 +1,4 @@
-"""fsspec's one door: local paths and object stores alike, whole objects in, whole objects out."""
+"""Read and write complete files on local disks and object stores; the only module that uses fsspec."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from semblance.manifests.storage import ranges
 from semblance.manifests.storage.retry import patiently, reason
 
 T = TypeVar("T")
+REMEDY: Final = "choose another output, then run again"
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
@@ -49,7 +50,7 @@ def _fs(url: str) -> tuple[Any, str]:
 
 
 def _do(url: str, action: Callable[[Any, str], T]) -> T:
-    """``action`` on the file system and its path, patiently; what lies below a file is absent."""
+    """Call ``action`` with the file system and its path, with retries; a path below a file does not exist."""
     fs, path = _fs(url)
     try:
         return patiently(url, lambda: action(fs, path))
@@ -60,7 +61,7 @@ def _do(url: str, action: Callable[[Any, str], T]) -> T:
 def exists(url: str) -> bool:
     try:
         return bool(_do(url, lambda fs, path: fs.exists(path)))
-    except FileNotFoundError:  # a file where a folder should be
+    except FileNotFoundError:  # a parent is a file
         return False
 
 
@@ -70,7 +71,7 @@ def size(url: str) -> int:
 
 
 def read_bytes(url: str) -> bytes:
-    """The whole file; raises FileNotFoundError."""
+    """The content of the file; raises FileNotFoundError."""
     data: bytes = _do(url, lambda fs, path: fs.cat_file(path))
     return data
 
@@ -94,7 +95,7 @@ def reading(url: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def spool() -> Iterator[Path]:
-    """A temporary folder on this machine; raises StorageError where it fills up."""
+    """A temporary folder on this machine; raises StorageError if it fills up."""
     try:
         with tempfile.TemporaryDirectory(prefix="semblance-", ignore_cleanup_errors=True) as folder:
             yield Path(folder)
@@ -103,7 +104,7 @@ def spool() -> Iterator[Path]:
             raise
         place = error.filename or tempfile.gettempdir()
         raise StorageError(
-            f"{place} cannot hold a temporary file ({reason(error)}); free space, or name another folder with TMPDIR, "
+            f"{place} cannot hold a temporary file ({reason(error)}); free space, or set TMPDIR to another folder, "
             "then run again."
         ) from error
 
@@ -115,13 +116,13 @@ def local_copy(url: str) -> Iterator[str]:
         yield url.removeprefix("file://")
         return
     with spool() as folder:
-        target = str(folder / f"copy{Path(url).suffix[:16]}")  # a decoder may look at the suffix
+        target = str(folder / f"copy{Path(url).suffix[:16]}")  # decoders may use the suffix
         _do(url, lambda fs, path: fs.get_file(path, target))
         yield target
 
 
 def list_names(url: str) -> list[str]:
-    """Sorted names directly inside a folder; empty where it does not exist."""
+    """Sorted names directly inside a folder; empty if it does not exist."""
     fs, path = _fs(url)
     fs.invalidate_cache()
     try:
@@ -132,11 +133,11 @@ def list_names(url: str) -> list[str]:
 
 
 def walk(url: str) -> list[Stat]:
-    """Every file below ``url``, sorted by path; links are followed to files, never out of a loop."""
+    """Every file below ``url``, sorted by path; links to files are followed, links to folders are not."""
     if is_remote(url):
         fs, path = _fs(url)
         fs.invalidate_cache()
-        found = _do(url, lambda fs, path: fs.find(path, detail=True))
+        files = _do(url, lambda fs, path: fs.find(path, detail=True))
         return sorted(
             (
                 Stat(
@@ -144,7 +145,7 @@ def walk(url: str) -> list[Stat]:
                     bytes=int(info["size"]),
                     version=str(info.get("ETag") or info.get("etag") or info.get("mtime") or ""),
                 )
-                for name, info in found.items()
+                for name, info in files.items()
             ),
             key=lambda stat: stat.path,
         )
@@ -160,9 +161,9 @@ def walk(url: str) -> list[Stat]:
 
 
 def publish(local: str, url: str) -> None:
-    """Make the closed local file appear whole under ``url``: copy, fsync, rename, or one upload.
+    """Copy the closed local file to ``url`` atomically: copy, fsync and rename, or one upload.
 
-    Raises StorageError where the place cannot be written.
+    Raises StorageError if ``url`` cannot be written.
     """
     try:
         if is_remote(url):
@@ -176,27 +177,63 @@ def publish(local: str, url: str) -> None:
 def _upload(fs: Any, local: str, path: str) -> None:
     fs.put_file(local, path)
     fs.invalidate_cache()
-    if (there := int(fs.size(path))) != os.path.getsize(local):  # a server that takes a broken-off upload for whole
+    if (size := int(fs.size(path))) != os.path.getsize(local):  # the server accepted an incomplete upload
         fs.rm_file(path)
-        raise ConnectionError(f"only {there} bytes arrived")
+        raise ConnectionError(f"only {size} bytes arrived")
 
 
 def _replace(local: str, target: Path) -> None:
+    with _draft(target) as out, open(local, "rb") as source:
+        while block := source.read(1 << 20):
+            out.write(block)
+
+
+@contextmanager
+def writing(url: str, remedy: str = REMEDY) -> Iterator[IO[bytes]]:
+    """A file to write that replaces ``url`` atomically when the block ends; an exception leaves ``url`` unchanged.
+
+    Raises StorageError, with ``remedy`` as advice, if ``url`` cannot be written.
+    """
+    try:
+        if is_remote(url):
+            with spool() as folder:
+                local = folder / "part"
+                with local.open("wb") as out:
+                    yield out
+                publish(str(local), url)
+        else:
+            with _draft(Path(url.removeprefix("file://"))) as out:
+                yield out
+    except OSError as error:
+        raise unwritable(url, error, remedy) from error
+
+
+@contextmanager
+def _draft(target: Path) -> Iterator[IO[bytes]]:
+    """A temporary file next to ``target``, renamed to it at the end of the block, deleted after an exception."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")  # is_draft
     try:
-        with os.fdopen(handle, "wb") as out, open(local, "rb") as source:
-            while block := source.read(1 << 20):
-                out.write(block)
+        with os.fdopen(handle, "wb") as out:
+            yield out
             out.flush()
             os.fsync(out.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
+        appear(Path(temporary), target)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    _sync_folder(target.parent)
+
+
+def appear(draft: Path, target: Path) -> None:
+    """Rename a written file or folder to its final name, durably even after a power failure."""
+    os.replace(draft, target)
+    handle = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_bytes(url: str, data: bytes) -> None:
@@ -208,9 +245,9 @@ def write_bytes(url: str, data: bytes) -> None:
 
 
 def create(url: str, data: bytes) -> bool:
-    """Write a file only where none is; whether it was this call that wrote it.
+    """Write a file unless it exists; whether this call wrote it.
 
-    Raises StorageError where the place cannot be written.
+    Raises StorageError if ``url`` cannot be written.
     """
 
     def act(fs: Any, path: str) -> None:
@@ -232,13 +269,13 @@ def create(url: str, data: bytes) -> bool:
 
 
 def remove(url: str) -> None:
-    """Delete a file if it is there."""
+    """Delete a file if it exists."""
     with suppress(FileNotFoundError):
         _do(url, lambda fs, path: fs.rm_file(path))
 
 
 def sweep(url: str) -> None:
-    """Delete below ``url`` what a killed ``publish`` left half-written; an object store shows nothing of it."""
+    """Delete incomplete files below ``url`` that a killed ``publish`` left; object stores never show them."""
     if is_remote(url):
         return
     for stat in walk(url):
@@ -247,20 +284,12 @@ def sweep(url: str) -> None:
 
 
 def is_draft(path: str) -> bool:
-    """Whether this is the name of a file that a ``publish`` on disk has not finished."""
+    """Whether this is the name of an unfinished file of ``publish`` on disk."""
     name = path.rsplit("/", 1)[-1]
     return name.startswith(".") and name.endswith(".tmp")
 
 
-def unwritable(url: str, error: OSError) -> StorageError:
-    """What to tell a user whose output cannot be written."""
+def unwritable(url: str, error: OSError, remedy: str = REMEDY) -> StorageError:
+    """The error for an output that cannot be written."""
     full = "free space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return StorageError(f"{url} cannot be written ({reason(error)}); {full}choose another output, then run again.")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return StorageError(f"{url} cannot be written ({reason(error)}); {full}{remedy}.")

@@ -1,4 +1,4 @@
-"""An object as a file for reading: every read is a range of its own, which can be tried again."""
+"""An object of a store as a readable file: every read is a separate range request that can be retried."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import io
 from collections.abc import Callable
 from typing import IO, Any, Final, cast
 
-_BLOCK: Final = 1 << 22  # bytes that are read ahead
+_BLOCK: Final = 1 << 22  # bytes of read-ahead
 
 
 def opened(read: Callable[[int, int], bytes], length: int) -> IO[bytes]:
-    """A buffered file of ``length`` bytes; ``read(start, count)`` gives any ``count`` of them."""
+    """A buffered file of ``length`` bytes; ``read(start, count)`` returns ``count`` of them."""
     return cast(IO[bytes], io.BufferedReader(_Ranges(read, length), _BLOCK))
 
 
@@ -33,10 +33,10 @@ class _Ranges(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), self._length - self._at)
-        if wanted <= 0:
+        count = min(len(buffer), self._length - self._at)
+        if count <= 0:
             return 0
-        data = self._read(self._at, wanted)
+        data = self._read(self._at, count)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

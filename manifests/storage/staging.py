@@ -1,4 +1,4 @@
-"""Folders of many files that appear together or not at all."""
+"""Folders of many files that appear completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Final, Self
 from semblance.manifests import storage
 from semblance.manifests.errors import SemblanceError
 
-_AT_ONCE: Final = 16  # objects on their way to an object store
+_PARALLEL: Final = 16  # parallel uploads
 
 
 class NewFolder:
-    """A folder that is absent or empty until the block ends well; files are given one after the other.
+    """A folder that stays absent or empty until the block ends without an exception.
 
-    On disk they wait in a hidden folder beside it, which is renamed in the end. An object store shows each as it
-    comes, those given as ``last`` after all others, and loses them again where the block ends badly. Raises
-    SemblanceError where there is anything at ``url``, which the command's ``flag`` named.
+    On disk, files are collected in a hidden folder next to it, which is renamed at the end. An object store shows each
+    file as it arrives, those marked ``last`` after all others, and all are deleted after an exception. Raises
+    SemblanceError if ``url``, which the command's ``flag`` named, is not empty.
     """
 
     def __init__(self, url: str, flag: str) -> None:
@@ -30,19 +30,19 @@ class NewFolder:
         if storage.list_names(url) or (not self._remote and self._target.exists() and not self._target.is_dir()):
             raise SemblanceError(f"{url} is not empty; choose an empty or new folder with {flag}.")
         self._staging = self._target.with_name(f".{self._target.name}.semblance-partial")
-        self._pool = ThreadPoolExecutor(_AT_ONCE if self._remote else 1)
+        self._pool = ThreadPoolExecutor(_PARALLEL if self._remote else 1)
         self._sent: dict[str, Future[None]] = {}
         self._waiting: list[Future[None]] = []
 
     def __enter__(self) -> Self:
         if not self._remote:
-            shutil.rmtree(self._staging, ignore_errors=True)  # of a killed run
+            shutil.rmtree(self._staging, ignore_errors=True)  # left by a killed run
         return self
 
     def put(self, path: str, data: bytes, *, last: bool = False) -> None:
-        """Write one file, ``path`` relative to the folder; raises SemblanceError where it cannot be written."""
+        """Write one file, ``path`` relative to the folder; raises SemblanceError if it cannot be written."""
         if self._remote:
-            if last or len(self._waiting) >= 2 * _AT_ONCE:
+            if last or len(self._waiting) >= 2 * _PARALLEL:
                 self._settle()
             url = storage.join(self._url, path)
             self._sent[url] = self._pool.submit(storage.write_bytes, url, data)
@@ -85,16 +85,16 @@ class NewFolder:
             self._pool.shutdown()
 
     def _settle(self) -> None:
-        """Wait until all that is on its way has arrived."""
+        """Wait for all uploads in progress."""
         for future in self._waiting:
             future.result()
         self._waiting = []
 
     def _appear(self) -> None:
         try:
-            self._staging.mkdir(parents=True, exist_ok=True)  # where no file was given
+            self._staging.mkdir(parents=True, exist_ok=True)  # if there was no file
             os.sync()
-            os.replace(self._staging, self._target)
+            storage.appear(self._staging, self._target)
         except OSError as error:
             raise storage.unwritable(self._url, error) from error
 

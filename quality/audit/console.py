@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import polars as pl
@@ -10,25 +11,32 @@ from rich.table import Table
 from rich.text import Text
 
 from semblance.manifests.console import plain
+from semblance.manifests.records import TRAIN_VAL_TEST, Finding
+from semblance.quality.audit.findings import MANY
 from semblance.quality.audit.run import Audit, BuildAudit
-from semblance.quality.audit.text import EXAMPLES, MANY, examples, near_sentences, same, sentences, verdict
+from semblance.quality.audit.text import EXAMPLES, examples, named, near_sentences, same, sentences, verdict
 
+_NAMED: Final = 3  # ids of a finding
 _SHARED: Final = 2  # place of the count in a row of the table of leaks
 
 
 def show(audit: Audit, console: Console) -> None:
     """Print the verdict, then everything that it rests on."""
     _say(verdict(audit), console)
-    for one in audit.builds:
+    for build in audit.builds:
         console.print()
-        for problem in one.problems[:EXAMPLES]:
-            _say(f"law: {problem}", console)
-        if len(one.problems) > EXAMPLES:
-            _say(f"law: ... and {len(one.problems) - EXAMPLES} more; `shards verify {one.build.name}`", console)
-        console.print(_coverage_table(one))
-        console.print(_leak_table(audit, one))
-        for sentence in sentences(audit, one):
+        _list(build.findings, console)
+        if len(build.problems) > _NAMED:
+            _say(f"`shards verify {build.build.name}` lists all {len(build.problems):,} broken laws", console)
+        console.print(_coverage_table(build))
+        console.print(_leak_table(audit, build))
+        for sentence in sentences(audit, build):
             _say(sentence, console)
+    for (one, other), findings in audit.across.items():
+        if findings:
+            console.print()
+            _say(f"between {one} and {other}:", console)
+            _list(findings, console)
     for (first, second), rows in audit.between.items():
         if rows.height:
             console.print()
@@ -47,16 +55,24 @@ def show(audit: Audit, console: Console) -> None:
         _say(f"--allow names what is no leak here: {', '.join(audit.idle[:EXAMPLES])}", console)
 
 
+def _list(findings: Iterable[Finding], console: Console) -> None:
+    """A line a finding, and its remedy below it."""
+    for found in findings:
+        _say(f"{found.level}: {found.what}{f': {named(found, _NAMED)}' if found.ids else ''}", console)
+        if found.remedy and found.level != "note":
+            _say(f"  {found.remedy}", console)
+
+
 def _coverage_table(one: BuildAudit) -> Table:
-    laid_out = f"{one.build.protocol} ({one.build.against})" if "clean" in one.build.protocol else one.build.protocol
-    table = Table(title=Text(plain(f"{one.build.name}: split laid out: {laid_out}")))
-    heads = ["side", "real", "fake", "not there", "families", "people named"]
+    active = f"{one.build.protocol} ({one.build.against})" if "clean" in one.build.protocol else one.build.protocol
+    table = Table(title=Text(plain(f"{one.build.name}: active split: {active}")))
+    heads = ["split", "real", "fake", "not there", "families", "people named"]
     keys = ["split", "real", "fake", "absent", "families", "named"]
     if one.build.shards:
         heads += ["failed", "no crop", "crops"]
         keys += ["failed", "empty", "crops"]
     for head in heads:
-        table.add_column(head, justify="left" if head == "side" else "right")
+        table.add_column(head, justify="left" if head == "split" else "right")
     for row in one.coverage:
         table.add_row(*(f"{row[key]:,}" if isinstance(row[key], int) else str(row[key]) for key in keys))
     return table
@@ -83,11 +99,11 @@ def _leak_table(audit: Audit, one: BuildAudit) -> Table:
     for column, figures in one.figures.items():
         if column != "split" and same(one.build.plan, column):
             continue
-        name = f"{one.build.protocol}, laid out" if column == "split" else column.removeprefix("split_")
+        name = f"{one.build.protocol}, active" if column == "split" else column.removeprefix("split_")
         rows = inside.filter(pl.col("column") == column)
         cells = [_id_cells(row) for row in figures.iter_rows(named=True)]
         if audit.near is not None:
-            kinds = ("bytes", "near_duplicate")
+            kinds = ("bytes", "near_duplicate", "shared_recording")
             cells += [_pixel_cells(kind, rows.filter(pl.col("kind") == kind), one, column) for kind in kinds]
         told = [row for row in cells if column == "split" or row[_SHARED] != "0"]
         for row in told or [["nothing", "", "0"]]:
@@ -114,14 +130,14 @@ def _pixel_cells(kind: str, rows: pl.DataFrame, one: BuildAudit, column: str) ->
         shared = several
     else:
         percent = ""
-    train, val, test = (pl.col(side) > 0 for side in ("train", "val", "test"))
+    train, val, test = (pl.col(side) > 0 for side in TRAIN_VAL_TEST)
     pairs = [rows.filter(both).height for both in (train & val, train & test, val & test, test & (train | val))]
     return [MANY[kind], known, f"{shared:,}", percent, *(f"{count:,}" for count in pairs), "", ""]
 
 
 def _between_table(first: str, second: str, rows: pl.DataFrame) -> Table:
     table = Table(title=Text(plain(f"shared by A = {first} and B = {second}")))
-    sides = ("train", "val", "test")
+    sides = TRAIN_VAL_TEST
     table.add_column("what")
     for one in sides:
         for other in sides:

@@ -7,10 +7,12 @@ from typing import Final
 
 import polars as pl
 
-from semblance.manifests import leaks, scan, storage, tables
+from semblance.manifests import leaks, overlap, scan, storage, tables
 from semblance.manifests.errors import UsageError
-from semblance.manifests.splits.balance import SIDES
-from semblance.manifests.text import worded
+from semblance.manifests.records import TRAIN_VAL_TEST
+from semblance.manifests.storage.retry import reason
+from semblance.manifests.text import format_columns
+from semblance.manifests.user_tables import SUFFIXES, read_user_table
 from semblance.quality.builds import Audited
 
 LEAKS: Final[dict[str, type[pl.DataType]]] = {
@@ -30,21 +32,24 @@ LEAKS: Final[dict[str, type[pl.DataType]]] = {
     "allowed": pl.Boolean,
 }
 ALWAYS: Final = ("video", "family", "bytes", "near_duplicate")  # what may never cross from one build's test to another
-_TABLES: Final = (".csv", ".parquet", ".txt")
+_TABLES: Final = (*SUFFIXES, ".txt")
+_ACCEPTED: Final = "The list of accepted leaks"
+
+
+PAIRS: Final = ("near_duplicate", "shared_recording")  # kinds whose id is two videos
 
 
 def inside(build: Audited) -> pl.DataFrame:
     """The ids on several sides of each protocol's column, and the fakes apart from their recordings."""
     parts = []
-    told_twice = ("person",) if leaks.of_recordings(build.plan) else ()
-    promise = {kind: sides for kind, sides in build.promise.items() if kind not in told_twice}
-    for column in leaks.COLUMNS_AUDITED:
-        found = leaks.shared(build.plan, column, build.kinds(column))
-        broken = leaks.breaking(found, promise if column == "split" else {}).select("kind", "dataset", "id")
-        rows = found.join(broken.with_columns(breaks=True), on=["kind", "dataset", "id"], how="left")
-        parts.append(_rows(rows.with_columns(pl.col("breaks").fill_null(value=False)), build, column))
+    for column in overlap.COLUMNS_AUDITED:
+        if column == "split":
+            rows = leaks.isolation(build.plan, build.protocol, build.against)
+        else:
+            rows = overlap.shared(build.plan, column, build.kinds(column))
+        parts.append(_rows(rows, build, column))
         note = pl.when(side="test").then(pl.lit("real videos of its recording lie outside test"))
-        apart = leaks.parted(build.plan, column).with_columns(
+        apart = overlap.parted(build.plan, column).with_columns(
             note=note.otherwise(pl.lit("real videos of its recording lie in test"))
         )
         parts.append(_rows(apart, build, column))
@@ -56,16 +61,16 @@ def equal_inside(
 ) -> tuple[pl.DataFrame, dict[str, tuple[int, int]]]:
     """Pictures of equal bytes on several sides, and by column how many stand on any, how many of them on several."""
     own = numbered.filter(pl.col("build") == place)
-    crops = hashed.select("number", "bytes").join(own, on="number")
+    crops = hashed.select("number", "bytes").drop_nulls().join(own, on="number")
     repeated = crops.filter(pl.col("bytes").is_duplicated())
     parts, counts = [], {}
-    for column in leaks.COLUMNS_AUDITED:
-        standing = int(crops[column].is_in(SIDES).sum())
+    for column in overlap.COLUMNS_AUDITED:
+        standing = int(crops[column].is_in(TRAIN_VAL_TEST).sum())
         found = repeated.group_by("bytes", "dataset").agg(
-            (pl.col(column) == side).sum().cast(pl.Int64).alias(side) for side in SIDES
+            (pl.col(column) == side).sum().cast(pl.Int64).alias(side) for side in TRAIN_VAL_TEST
         )
-        several = found.filter(pl.sum_horizontal(pl.col(side) > 0 for side in SIDES) > 1)
-        counts[column] = standing, int(several.select(pl.sum_horizontal(SIDES).sum()).item() or 0)
+        several = found.filter(pl.sum_horizontal(pl.col(side) > 0 for side in TRAIN_VAL_TEST) > 1)
+        counts[column] = standing, int(several.select(pl.sum_horizontal(TRAIN_VAL_TEST).sum()).item() or 0)
         named = several.join(_names(build, several["bytes"]), on="bytes")
         breaks = pl.lit(value=column == "split")
         parts.append(_rows(named.with_columns(kind=pl.lit("bytes"), breaks=breaks), build, column))
@@ -75,9 +80,14 @@ def equal_inside(
 def equal_between(
     builds: Sequence[Audited], pair: tuple[int, int], numbered: pl.DataFrame, hashed: pl.DataFrame
 ) -> pl.DataFrame:
-    """Equal pictures of two builds in the form of ``leaks.between``."""
-    sided = hashed.select("number", "bytes").join(
-        numbered.filter(pl.col("split").is_in(SIDES)).select("number", "build", "dataset", side="split"), on="number"
+    """Equal pictures of two builds in the form of ``overlap.between``."""
+    sided = (
+        hashed.select("number", "bytes")
+        .drop_nulls()
+        .join(
+            numbered.filter(pl.col("split").is_in(TRAIN_VAL_TEST)).select("number", "build", "dataset", side="split"),
+            on="number",
+        )
     )
     counted = [
         sided.filter(pl.col("build") == place).group_by("bytes", "dataset", "side").agg(pl.len().alias("videos"))
@@ -96,40 +106,69 @@ def equal_between(
 
 
 def near_pairs(builds: Sequence[Audited], numbered: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Confirmed near-duplicates on two sides: of each column inside a build, of what is laid out between two."""
-    columns = ["number", "build", "dataset", "video_id", *leaks.COLUMNS_AUDITED]
-    both = (
-        pairs.filter(pl.col("confirmed"))
-        .with_columns(pl.col("a", "b").cast(numbered.schema["number"]))
-        .join(numbered.select(columns), left_on="a", right_on="number")
-        .join(numbered.select(columns), left_on="b", right_on="number", suffix="_b")
-        .with_columns(
-            kind=pl.lit("near_duplicate"),
-            id=worded("{}+{}", "video_id", "video_id_b"),
-            note=worded(
-                "{} of {} frames match, {} agree on pixels (correlation {})",
-                "matched",
-                "sampled",
-                "agreed",
-                pl.col("likeness").round(3),
-            ),
-        )
-    )
+    """Pairs of videos of two families in two splits: of each column inside a build, of the active ones between two.
+
+    Kind ``near_duplicate`` was confirmed on pixels, and breaks every protocol. ``shared_recording`` matches by hash
+    alone, frame after frame, so it shows other moments of one recording or other faces in it: it breaks the protocols
+    that keep recordings apart, if both videos have crops. Pairs of videos that surely show different people are left
+    out of these.
+    """
+    both = _named(numbered, pairs)
     parts = []
     for place, build in enumerate(builds):
         own = both.filter((pl.col("build") == place) & (pl.col("build_b") == place))
-        for column in leaks.COLUMNS_AUDITED:
+        for column in overlap.COLUMNS_AUDITED:
             sides = pl.col(column), pl.col(f"{column}_b")
-            across = own.filter(sides[0].is_in(SIDES) & sides[1].is_in(SIDES) & (sides[0] != sides[1]))
-            counts = {side: sum((one == side).cast(pl.Int64) for one in sides) for side in SIDES}
-            parts.append(_rows(across.with_columns(**counts, breaks=pl.lit(value=column == "split")), build, column))
+            across = own.filter(
+                sides[0].is_in(TRAIN_VAL_TEST) & sides[1].is_in(TRAIN_VAL_TEST) & (sides[0] != sides[1])
+            )
+            counts = {side: sum((one == side).cast(pl.Int64) for one in sides) for side in TRAIN_VAL_TEST}
+            breaks = _breaks(build.promise.get("recording"), pl.any_horizontal(side == "test" for side in sides))
+            judged = across.with_columns(**counts, breaks=breaks & pl.lit(value=column == "split"))
+            parts.append(_rows(judged, build, column))
     for one in range(len(builds)):
         for other in range(one + 1, len(builds)):
             rows = both.filter((pl.col("build") == one) & (pl.col("build_b") == other)).with_columns(
                 side=pl.col("split"), other_side=pl.col("split_b"), other=pl.lit(builds[other].name)
             )
-            parts.append(_rows(_crossing(rows).with_columns(breaks=True), builds[one], "split"))
+            promised = all("recording" in builds[place].promise for place in (one, other)) or None
+            judged = _crossing(rows).with_columns(breaks=_breaks(promised, pl.lit(value=True)))
+            parts.append(_rows(judged, builds[one], "split"))
     return pl.concat(parts)
+
+
+def _named(numbered: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The pairs with kind, id and note, and the columns of both videos (those of the second end in _b)."""
+    columns = ["number", "build", "dataset", "video_id", *overlap.COLUMNS_AUDITED]
+    confirmed = pl.col("confirmed").fill_null(value=False)
+    matched = format_columns("{} of {} frames match", "matched", "sampled")
+    seen = format_columns(
+        "{} of {} frames match, {} agree on pixels (correlation {})",
+        "matched",
+        "sampled",
+        "agreed",
+        pl.col("likeness").round(3),
+    )
+    unseen = matched + ", not compared on pixels"
+    other = matched + ", but not on pixels: another moment or another face"
+    return (
+        pairs.filter(confirmed | ~pl.col("strangers"))
+        .with_columns(pl.col("a", "b").cast(numbered.schema["number"]))
+        .join(numbered.select(columns), left_on="a", right_on="number")
+        .join(numbered.select(columns), left_on="b", right_on="number", suffix="_b")
+        .with_columns(
+            kind=pl.when(confirmed).then(pl.lit(PAIRS[0])).otherwise(pl.lit(PAIRS[1])),
+            id=format_columns("{}+{}", "video_id", "video_id_b"),
+            note=pl.when(confirmed).then(seen).when(pl.col("confirmed").is_null()).then(unseen).otherwise(other),
+        )
+    )
+
+
+def _breaks(recordings: bool | None, with_test: pl.Expr) -> pl.Expr:
+    """Which pairs break; ``recordings``: what is promised of them (None: nothing; False: test alone)."""
+    if recordings is None:
+        return pl.col("kind") == PAIRS[0]
+    return (pl.col("kind") == PAIRS[0]) | (pl.col("stored") & (pl.lit(value=recordings) | with_test))
 
 
 def between_builds(builds: Sequence[Audited], pair: tuple[int, int], shared: pl.DataFrame) -> pl.DataFrame:
@@ -138,7 +177,7 @@ def between_builds(builds: Sequence[Audited], pair: tuple[int, int], shared: pl.
     kinds = [*ALWAYS, *(one.promise.keys() & other.promise.keys())]
     rows = _crossing(shared).with_columns(
         other=pl.lit(other.name),
-        note=worded("{} there, {} in the other", "videos", "other_videos"),
+        note=format_columns("{} there, {} in the other", "videos", "other_videos"),
         breaks=pl.col("kind").is_in(kinds),
     )
     return _rows(rows, one, "split")
@@ -152,13 +191,33 @@ def allowed(table: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, tu
     """
     wanted = [name for given in names for name in _listed(given)]
     candidates = table.select(
-        "kind", "id", names=pl.concat_list(pl.col("id"), worded("{}:{}", "kind", "id"), pl.col("id").str.split("+"))
+        "kind",
+        "id",
+        names=pl.concat_list("id", format_columns("{}:{}", "kind", "id"), pl.col("id").str.split("+")),
     )
     hit = candidates.select(pl.col("names").list.eval(pl.element().is_in(wanted)).list.any()).to_series()
     known = set(candidates["names"].explode(empty_as_null=True).drop_nulls())
     return table.with_columns(allowed=hit.fill_null(value=False)), tuple(
         sorted({name for name in wanted if name not in known})
     )
+
+
+def kept(table: pl.DataFrame, plan: pl.DataFrame) -> pl.DataFrame:
+    """The videos (column video_id) that are left when of each pair that breaks the one further from test is not.
+
+    ``table`` is that of one build, ``plan`` its plan.
+    """
+    broken = table.filter(pl.col("breaks") & ~pl.col("allowed") & pl.col("kind").is_in(PAIRS))
+    ends = broken.select(pl.col("id").str.split("+").list.to_struct(fields=["a", "b"])).unnest("id")
+    rank = dict(
+        zip(
+            plan["video_id"],
+            plan["split"].fill_null("unassigned").replace_strict({"test": 0, "val": 1, "train": 2}, default=3),
+            strict=True,
+        )
+    )
+    gone = {a if rank[a] > rank[b] else b for a, b in ends.iter_rows()}
+    return plan.select("video_id").filter(~pl.col("video_id").is_in(list(gone))).sort("video_id")
 
 
 def write(table: pl.DataFrame, to: str) -> None:
@@ -169,20 +228,17 @@ def write(table: pl.DataFrame, to: str) -> None:
 def _listed(given: str) -> list[str]:
     if not given.endswith(_TABLES):
         return [given]
-    try:
-        if given.endswith(".txt"):
+    if given.endswith(".txt"):
+        try:
             return [line.strip() for line in storage.read_bytes(given).decode().splitlines() if line.strip()]
-        with storage.local_copy(given) as path:
-            frame = pl.read_parquet(path) if given.endswith(".parquet") else pl.read_csv(path, infer_schema=False)
-        if "kind" in frame.columns:
-            return frame.select(worded("{}:{}", "kind", "id")).to_series().drop_nulls().to_list()
-        return frame["id"].cast(pl.String).drop_nulls().to_list()
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"The list of accepted leaks {given} cannot be read ({reason}); give a text with one id a line, or a "
-            "table with a column id, such as `quality audit --to` writes."
-        ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{_ACCEPTED} {given} cannot be read ({reason(error)}); give a text with one id a line, or a table "
+                "with a column id, such as `quality audit --to` writes."
+            ) from error
+    frame = read_user_table(given, _ACCEPTED, {"id": str}, error=UsageError)
+    names = frame.select(format_columns("{}:{}", "kind", "id")).to_series() if "kind" in frame.columns else frame["id"]
+    return names.drop_nulls().to_list()
 
 
 def _names(build: Audited, values: pl.Series) -> pl.DataFrame:
@@ -196,7 +252,7 @@ def _names(build: Audited, values: pl.Series) -> pl.DataFrame:
         .group_by("bytes")
         .agg(
             pl.col("sha256").min().alias("id"),
-            worded("{} and {}", pl.col("sample_id").min(), pl.col("sample_id").max()).alias("note"),
+            format_columns("{} and {}", pl.col("sample_id").min(), pl.col("sample_id").max()).alias("note"),
         )
         .collect(engine="streaming")
     )
@@ -204,8 +260,8 @@ def _names(build: Audited, values: pl.Series) -> pl.DataFrame:
 
 def _crossing(rows: pl.DataFrame) -> pl.DataFrame:
     """One side is test, the other train or val."""
-    there = pl.col("side").is_in(SIDES) & pl.col("other_side").is_in(SIDES)
-    return leaks.crossing(rows.filter(there))
+    there = pl.col("side").is_in(TRAIN_VAL_TEST) & pl.col("other_side").is_in(TRAIN_VAL_TEST)
+    return overlap.crossing(rows.filter(there))
 
 
 def _rows(rows: pl.DataFrame, build: Audited, column: str) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Whether a build can be trusted: its laws, what it covers, and every leak that its rows and pictures can show."""
+"""The one judge: a build's laws, coverage, leaks and labels as findings, with the evidence that they rest on."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from typing import Any, Final
 
 import polars as pl
 
-from semblance.manifests import leaks
+from semblance.manifests import overlap, scan
+from semblance.manifests.records import Finding
 from semblance.quality import builds as audited
-from semblance.quality.audit.leak_table import (
-    LEAKS,
-    allowed,
-    between_builds,
-    equal_between,
-    equal_inside,
-    inside,
-    near_pairs,
-)
+from semblance.quality.audit import checks as dataset_checks
+from semblance.quality.audit import findings as judge
+from semblance.quality.audit import leak_table
+from semblance.quality.audit.checks import Checks
 from semblance.quality.builds import Audited
+from semblance.quality.duplicates import clusters
 from semblance.quality.duplicates.search import Near, near
 from semblance.quality.duplicates.sequences import DuplicateConfig
 from semblance.shards.verify import verify
@@ -30,31 +27,44 @@ MOST_PAIRS: Final = 5000  # compared on pixels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildAudit:
-    """One build: broken laws as sentences, coverage by side, and the figures of each protocol's column.
+    """One build: its findings, worst first, coverage by split, and the figures of each protocol's column.
 
-    ``pictures``: column -> pictures that stand on a side, those of them that stand on several; None for a plan.
+    ``problems``: broken laws of files and rows, as sentences. ``pictures``: column -> pictures in any split, those
+    of them in several; None for a plan, as are ``checks``. ``copies``: confirmed pairs of two families
+    (video, other, split, other_split, shared, share).
     """
 
     build: Audited
+    findings: tuple[Finding, ...]
     problems: tuple[str, ...]
     coverage: list[dict[str, Any]]
     figures: dict[str, pl.DataFrame]
     pictures: dict[str, tuple[int, int]] | None
+    copies: pl.DataFrame
+    checks: Checks | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """The builds, the near-duplicates, and all offending ids (columns: ``offences.LEAKS``).
+    """The builds, the near-duplicates, and all ids that leak (columns: ``leak_table.LEAKS``).
 
-    ``between``: what every two builds share, a row a kind and pair of sides; ``idle``: names of ``allow`` that are
-    no leak.
+    Of every two builds: ``across`` are the findings, ``copies`` the confirmed pairs, ``between`` what they share, a
+    row a kind and pair of splits. ``idle``: names of ``allow`` that are no leak.
     """
 
     builds: tuple[BuildAudit, ...]
+    across: dict[tuple[str, str], tuple[Finding, ...]]
     between: dict[tuple[str, str], pl.DataFrame]
+    copies: dict[tuple[str, str], pl.DataFrame]
     near: Near | None
     leaks: pl.DataFrame
     idle: tuple[str, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Those of all builds and between them, worst first."""
+        own = [found for one in self.builds for found in one.findings]
+        return judge.ordered([*own, *(found for several in self.across.values() for found in several)])
 
     def failing(self) -> pl.DataFrame:
         """The leaks that break the audit."""
@@ -62,7 +72,7 @@ class Audit:
 
     @property
     def broken(self) -> bool:
-        return self.failing().height > 0 or any(one.problems for one in self.builds)
+        return judge.level(self.findings) == "broken"
 
 
 def audit(
@@ -72,45 +82,55 @@ def audit(
     allow: Sequence[str] = (),
     config: DuplicateConfig | None = None,
     most: int = MOST_PAIRS,
+    attributes: str | None = None,
 ) -> Audit:
     """Audit builds, or plans alone, each by itself and against each other.
 
-    A leak breaks the audit where the protocol laid out promises that there is none. ``official`` promises nothing
-    of its own, but what it shares breaks it too: such a test set does not test what it seems to. So do equal
-    pictures and confirmed near-duplicate videos on two sides of what was laid out. Between builds it is what one
-    tests and the other trains or validates with: videos, families, whatever both protocols promise, equal pictures
-    and near-duplicates. ``allow`` names accepted leaks by id, ``kind:id``, or one video of a pair. At most ``most``
-    pairs of videos are compared on pixels. Raises SemblanceError where there is no build, UsageError for a table
+    A leak breaks the audit where the active protocol promises that there is none. ``official`` promises nothing of
+    its own, but what it shares breaks it too: such a test set does not test what it seems to. So do equal pictures
+    and confirmed near-duplicate videos in two of its splits, and videos of one recording where recordings are kept
+    apart. Between builds it is what one tests and the other trains or validates with: videos, families, whatever both
+    protocols promise, equal pictures and near-duplicates. ``allow`` names accepted leaks by id, ``kind:id``, or one
+    video of a pair. At most ``most`` pairs of videos are compared on pixels. ``attributes`` is a table of groups for
+    the check of the filters of the first build. Raises SemblanceError where there is no build, UsageError for a table
     without ``plan``.
     """
+    config = config or DuplicateConfig()
     builds = audited.read(outs, plan=plan)
     numbered = audited.videos(builds)
     pairs = list(combinations(range(len(builds)), 2))
-    found = [inside(build) for build in builds]
-    shared = {pair: leaks.between(builds[pair[0]].plan, builds[pair[1]].plan) for pair in pairs}
+    found = [leak_table.inside(build) for build in builds]
+    shared = {pair: overlap.between(builds[pair[0]].plan, builds[pair[1]].plan) for pair in pairs}
     counts = {pair: _counts(rows) for pair, rows in shared.items()}
     hashed, duplicates = None, None
     pictures: list[dict[str, tuple[int, int]] | None] = [None] * len(builds)
     if not plan:
-        hashed = audited.samples(builds, numbered)
+        hashed = audited.samples(builds, numbered, config.least_frames)
         for place, build in enumerate(builds):
-            equal, pictures[place] = equal_inside(build, place, numbered, hashed)
+            equal, pictures[place] = leak_table.equal_inside(build, place, numbered, hashed)
             found.append(equal)
-        duplicates = near(builds, numbered, hashed, config or DuplicateConfig(), most)
-        found.append(near_pairs(builds, numbered, duplicates.pairs))
+        duplicates = near(builds, numbered, hashed, config, most)
+        found.append(leak_table.near_pairs(builds, numbered, duplicates.pairs))
         for one, other in pairs:
-            equal = equal_between(builds, (one, other), numbered, hashed)
+            equal = leak_table.equal_between(builds, (one, other), numbered, hashed)
             shared[one, other] = pl.concat([shared[one, other], equal])
             near_counts = _near_counts(duplicates.pairs, numbered, one, other)
             counts[one, other] = pl.concat([_counts(shared[one, other]), near_counts])
-    found += [between_builds(builds, pair, rows) for pair, rows in shared.items()]
-    table, idle = allowed(pl.concat(found), allow)
+    found += [leak_table.between_builds(builds, pair, rows) for pair, rows in shared.items()]
+    table, idle = leak_table.allowed(pl.concat(found), allow)
+    wrong = table.filter(~pl.col("allowed"))
+    names = {pair: (builds[pair[0]].name, builds[pair[1]].name) for pair in pairs}
     return Audit(
         builds=tuple(
-            _one(build, numbered.filter(pl.col("build") == place), hashed, pictures[place])
+            _one(build, place, numbered, hashed, wrong, pictures[place], duplicates, attributes)
             for place, build in enumerate(builds)
         ),
-        between={(builds[one].name, builds[other].name): rows for (one, other), rows in counts.items()},
+        across={
+            (one, other): judge.ordered(judge.of_two_builds(wrong.filter(build=one, other=other)))
+            for one, other in names.values()
+        },
+        between={names[pair]: rows for pair, rows in counts.items()},
+        copies={names[pair]: _copies(duplicates, numbered, *pair) for pair in pairs},
         near=duplicates,
         leaks=table.sort("build", "other", "column", "kind", "id", nulls_last=False),
         idle=idle,
@@ -119,21 +139,45 @@ def audit(
 
 def _one(
     build: Audited,
+    place: int,
     numbered: pl.DataFrame,
     hashed: pl.DataFrame | None,
+    wrong: pl.DataFrame,
     pictures: dict[str, tuple[int, int]] | None,
+    duplicates: Near | None,
+    attributes: str | None,
 ) -> BuildAudit:
-    own = None if hashed is None else hashed.filter(pl.col("number").is_in(numbered["number"].implode()))
+    """The evidence of one build, and what it means."""
+    own = numbered.filter(pl.col("build") == place)
+    crops = None if hashed is None else hashed.filter(pl.col("number").is_in(own["number"].implode()))
+    problems = tuple(verify(build.name, deep=False).problems) if build.shards else ()
+    coverage = audited.coverage(build, own, crops)
+    figures = {
+        column: overlap.figures(build.plan, column, build.kinds(column))
+        for column in overlap.COLUMNS_AUDITED
+        if overlap.standing(build.plan, column).height
+    }
+    copies = _copies(duplicates, numbered, place, place)
+    bare = 0 if crops is None else own.height - crops["number"].n_unique()
+    checks = dataset_checks.measure(build.name, attributes if place == 0 else None) if build.shards else None
+    found = [
+        *judge.of_files(build, problems),
+        *judge.of_leaks(build, wrong),
+        *judge.of_coverage(build, coverage),
+        *(judge.of_videos(scan(build.name, "videos")) if build.shards else ()),
+        *(checks.findings() if checks is not None else ()),
+        *judge.of_identities(build, figures.get("split")),
+        *judge.of_search(bare, _unseen(duplicates, own), _inside(copies)),
+    ]
     return BuildAudit(
         build=build,
-        problems=tuple(verify(build.name, deep=False, isolation=False).problems) if build.shards else (),
-        coverage=audited.coverage(build, numbered, own),
-        figures={
-            column: leaks.figures(build.plan, column, build.kinds(column))
-            for column in leaks.COLUMNS_AUDITED
-            if leaks.standing(build.plan, column).height
-        },
+        findings=judge.ordered(found),
+        problems=problems,
+        coverage=coverage,
+        figures=figures,
         pictures=pictures,
+        copies=copies,
+        checks=checks,
     )
 
 
@@ -152,4 +196,50 @@ def _near_counts(pairs: pl.DataFrame, numbered: pl.DataFrame, one: int, other: i
     return _counts(both)
 
 
-__all__ = ["LEAKS", "MOST_PAIRS", "Audit", "BuildAudit", "audit"]
+def _copies(duplicates: Near | None, numbered: pl.DataFrame, one: int, other: int) -> pl.DataFrame:
+    """The confirmed pairs between two builds, or inside one: video, other, split, other_split, shared, share."""
+    ends = numbered.select(pl.col("number").cast(pl.Int64), "video_id", "split", "build")
+    first, second = (
+        ends.rename({"number": end, "video_id": name, "split": split, "build": f"build_{end}"})
+        for end, name, split in (("a", "video", "split"), ("b", "other", "other_split"))
+    )
+    pairs = pl.DataFrame(schema=_PAIRS) if duplicates is None else duplicates.pairs
+    return (
+        pairs.filter("confirmed")
+        .with_columns(pl.col("a", "b").cast(pl.Int64))
+        .join(first, on="a")
+        .join(second, on="b")
+        .filter((pl.col("build_a") == one) & (pl.col("build_b") == other))
+        .select(
+            "video",
+            "other",
+            "split",
+            "other_split",
+            shared=pl.col("matched").cast(pl.UInt32),
+            share=(pl.col("matched") / pl.col("sampled")).clip(0, 1),
+        )
+        .sort("video", "other")
+    )
+
+
+def _unseen(duplicates: Near | None, own: pl.DataFrame) -> int:
+    """Pairs inside a build that match by hash and could have been compared on pixels, but were not."""
+    if duplicates is None:
+        return 0
+    here = own["number"].cast(pl.Int64).implode()
+    pairs = duplicates.pairs.filter(pl.col("a").cast(pl.Int64).is_in(here) & pl.col("b").cast(pl.Int64).is_in(here))
+    return pairs.filter(pl.col("confirmed").is_null() & pl.col("stored")).height
+
+
+def _inside(copies: pl.DataFrame) -> pl.DataFrame:
+    """The copies that are in one split, or in none."""
+    return copies.join(clusters.across(copies), on=["video", "other"], how="anti")
+
+
+_PAIRS: Final = {
+    "a": pl.Int64,
+    "b": pl.Int64,
+    "matched": pl.Int64,
+    "sampled": pl.Int64,
+    "confirmed": pl.Boolean,
+}

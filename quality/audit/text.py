@@ -2,89 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any, Final
 
 import polars as pl
 
-from semblance.manifests import leaks
+from semblance.manifests import overlap
+from semblance.manifests.records import Finding, Level
+from semblance.quality.audit import findings as judge
 from semblance.quality.audit.run import Audit, BuildAudit
 from semblance.quality.duplicates.search import Near
 
-ONE: Final = {
-    "family": "family",
-    "target": "target",
-    "donor": "donor",
-    "person": "person",
-    "recording": "recording",
-    "method": "held-out method",
-    "video": "video",
-    "bytes": "equal picture",
-    "near_duplicate": "near-duplicate pair",
-    "target_recording": "fake apart from its target's recording",
-    "donor_recording": "fake apart from its donor's recording",
-}
-MANY: Final = {
-    "family": "families",
-    "target": "targets",
-    "donor": "donors",
-    "person": "people",
-    "recording": "recordings",
-    "method": "held-out methods",
-    "video": "videos",
-    "bytes": "equal pictures",
-    "near_duplicate": "near-duplicate pairs",
-    "target_recording": "fakes apart from their target's recording",
-    "donor_recording": "fakes apart from their donor's recording",
-}
 EXAMPLES: Final = 5
+HEADS: Final[Mapping[Level, str]] = MappingProxyType({"broken": "BROKEN", "warning": "WARNING", "note": "SOUND"})
 
 
 def verdict(audit: Audit) -> str:
-    """The first line: sound, or what is broken where."""
-    said = []
-    for one in audit.builds:
-        own = audit.failing().filter((pl.col("build") == one.build.name) & pl.col("other").is_null())
-        parts = [f"{len(one.problems)} broken {'law' if len(one.problems) == 1 else 'laws'}"] if one.problems else []
-        parts += _counted(own, f"under {one.build.protocol}")
-        if parts:
-            said.append(f"{one.build.name}: {', '.join(parts)}")
-    for (one, other), rows in audit.failing().drop_nulls("other").group_by(["build", "other"], maintain_order=True):
-        said.append(f"between {one} and {other}: {', '.join(_counted(rows, ''))}")
+    """The first line: sound, or what is broken where, or what holds and may mislead all the same."""
+    head = HEADS[judge.level(audit.findings)]
     accepted = audit.leaks.filter(pl.col("breaks") & pl.col("allowed")).height
-    leaks_ = "leak" if accepted == 1 else "leaks"
-    if said:
-        return f"BROKEN{f' beside {accepted:,} allowed {leaks_}' if accepted else ''}: {'; '.join(said)}"
+    beside = f" beside {accepted:,} allowed {'leak' if accepted == 1 else 'leaks'}" if accepted else ""
+    if head != "SOUND":
+        level: Level = "broken" if head == "BROKEN" else "warning"
+        parts = [
+            f"{one.build.name} under {one.build.protocol}: {'; '.join(own)}"
+            for one in audit.builds
+            if (own := [found.what for found in one.findings if found.level == level])
+        ]
+        parts += [
+            f"between {one} and {other}: {found.what}"
+            for (one, other), several in audit.across.items()
+            for found in several
+            if found.level == level
+        ]
+        return f"{head}{beside}: {'; '.join(parts)}"
     builds = ", ".join(f"{one.build.name} under {one.build.protocol}" for one in audit.builds)
-    unseen = 0 if audit.near is None else audit.near.unseen
     if accepted:
-        return f"SOUND but for {accepted:,} allowed {leaks_}: {builds}"
+        return f"{head}{beside}: {builds}"
     promises = {kind for one in audit.builds for kind in one.build.promise}
-    kept = ", ".join(MANY[kind] for kind in MANY if kind in promises)
+    kept = ", ".join(judge.MANY[kind] for kind in judge.MANY if kind in promises)
     seen = "" if audit.near is None else ", no equal picture, no near-duplicate video"
-    open_ = f"; {unseen:,} pairs of alike videos were not compared on pixels" if unseen else ""
-    where = "on two sides" if len(audit.builds) == 1 else "on two sides, or on test here and train or val there"
-    return f"SOUND: {builds}: every law holds; none of the {kept} named in the rows{seen} {where}{open_}"
+    where = "in two splits" if len(audit.builds) == 1 else "in two splits, or in test here and train or val there"
+    return f"{head}: {builds}: every law holds; none of the {kept} named in the rows{seen} {where}"
 
 
-def _counted(rows: pl.DataFrame, under: str) -> list[str]:
-    counts = dict(rows.group_by("kind").len().iter_rows())
-    parts = [f"{counts[kind]:,} {(ONE if counts[kind] == 1 else MANY)[kind]}" for kind in MANY if kind in counts]
-    return [f"{', '.join(parts)} on two sides {under}".rstrip()] if parts else []
+def headline(findings: Sequence[Finding]) -> str:
+    """The verdict on a page that lists the findings below it."""
+    head = HEADS[judge.level(findings)]
+    if head == "SOUND":
+        return "SOUND: nothing wrong was found"
+    broken, warned = (sum(one.level == level for one in findings) for level in ("broken", "warning"))
+    parts = [f"{broken} broken"] if broken else []
+    parts += [f"{warned} warning{'' if warned == 1 else 's'}"] if warned else []
+    return f"{head}: {' and '.join(parts)}; read this before you train"
+
+
+def named(finding: Finding, most: int = EXAMPLES) -> str:
+    """The first ids of a finding, and how many more there are."""
+    more = f" and {len(finding.ids) - most:,} more" if len(finding.ids) > most else ""
+    return f"{', '.join(finding.ids[:most])}{more}"
 
 
 def same(plan: pl.DataFrame, column: str) -> bool:
-    """Whether a protocol's column says of every video what was laid out."""
+    """Whether a protocol's column says of every video what the active split says."""
     return bool((plan["split"].fill_null("unassigned") == plan[column].fill_null("unassigned")).all())
 
 
 def sentences(audit: Audit, one: BuildAudit) -> Iterator[str]:
-    """What the table cannot hold: fakes apart from their recordings, what is unknown, what the ids stand for."""
+    """What the table cannot hold: fakes apart from their recordings."""
     inside = audit.leaks.filter((pl.col("build") == one.build.name) & pl.col("other").is_null())
     for column in one.figures:
         if column != "split" and same(one.build.plan, column):
             continue
-        fakes = leaks.standing(one.build.plan, column).filter(pl.col("label") == 1)
+        fakes = overlap.standing(one.build.plan, column).filter(pl.col("label") == 1)
         test = int((fakes["side"] == "test").sum())
         for kind, whose in (("target_recording", "target"), ("donor_recording", "donor")):
             rows = inside.filter((pl.col("column") == column) & (pl.col("kind") == kind))
@@ -94,36 +86,28 @@ def sentences(audit: Audit, one: BuildAudit) -> Iterator[str]:
                     f"{column}: {out:,} of {test:,} test fakes have their {whose}'s recording, as a real, outside "
                     f"test, {back:,} of {fakes.height - test:,} train and val fakes have it in test"
                 )
-    if leaks.of_recordings(one.build.plan):
-        yield "the ids of people are names of recordings: who stands in several recordings is not known"
-    if bare := [row["split"] for row in one.coverage if not row["crops"] and one.build.shards]:
-        yield f"no crop was kept on {', '.join(bare)}"
-    laid_out = one.figures.get("split")
-    if laid_out is not None and "person" not in set(laid_out["kind"]):
-        yield "no people are named: that nobody stands on two sides is not proven by any split of this set"
-    elif laid_out is not None:
-        unknown = laid_out.filter(pl.col("kind") == "person")["unknown"].item()
-        if unknown:
-            yield f"{unknown:,} videos name nobody: that their people stand on one side alone is not proven"
 
 
 def near_sentences(near: Near) -> list[str]:
     """What was compared, what was found, and how often chance alone finds something."""
     hashed = " and ".join(f"{count:,} by the hashes of their {seen}s" for seen, count in near.videos.items())
-    said = [f"near-duplicates: videos compared: {hashed}; {near.short:,} have too few hashed frames"]
+    said = [
+        f"near-duplicates: videos compared: {hashed}; {near.short:,} have too few hashed frames, {near.bare:,} none"
+    ]
+    if near.rejected:
+        said.append(f"{near.rejected:,} of them were searched by the hashes of rejected faces, too few were kept")
     left = [(near.flat, "frames are flat"), (near.common, "frames are like too many others")]
     left += [(near.thinned, "videos were thinned to 128 frames")]
     if any(count for count, _ in left):
         said.append(f"left out: {', '.join(f'{count:,} {what}' for count, what in left if count)}")
     confirmed = int(near.pairs["confirmed"].sum() or 0)
-    refuted = near.pairs.height - confirmed - near.unseen
+    unseen = int(near.pairs["confirmed"].is_null().sum())
+    refuted = near.pairs.height - confirmed - unseen
     said.append(
         f"{near.same_family:,} pairs of one family match, as they should; {near.pairs.height:,} pairs of two families "
         f"match by hash: {confirmed:,} confirmed on pixels, {refuted:,} not (another moment or another face in the "
-        f"same scene, or chance)"
+        f"same scene, or chance), {unseen:,} not compared"
     )
-    if near.unseen:
-        said.append(f"{near.unseen:,} pairs were not compared on pixels; raise --confirm to look at them")
     if near.unreadable:
         said.append(f"{near.unreadable:,} pictures could not be read; `shards verify --deep` tells more")
     if near.different:
@@ -146,7 +130,7 @@ def examples(audit: Audit) -> Iterator[str]:
     failing = audit.failing()
     for (build, other, kind), rows in failing.group_by(["build", "other", "kind"], maintain_order=True):
         where = f"{build}" if other is None else f"between {build} and {other}"
-        word = (ONE if rows.height == 1 else MANY)[str(kind)]
+        word = (judge.ONE if rows.height == 1 else judge.MANY)[str(kind)]
         named = rows.select("id", "note").head(EXAMPLES).rows()
         more = f" and {rows.height - EXAMPLES:,} more" if rows.height > EXAMPLES else ""
         if any(note for _, note in named):
@@ -164,11 +148,13 @@ def to_json(audit: Audit) -> dict[str, Any]:
     """Everything but the table of ids, which ``--to`` writes; failing ids are in."""
     return {
         "verdict": verdict(audit),
+        "level": judge.level(audit.findings),
         "broken": audit.broken,
         "builds": [
             {
                 "build": one.build.name,
                 "protocol": one.build.protocol,
+                "findings": [asdict(found) for found in one.findings],
                 "problems": list(one.problems),
                 "coverage": one.coverage,
                 "figures": {column: rows.to_dicts() for column, rows in one.figures.items()},
@@ -177,7 +163,13 @@ def to_json(audit: Audit) -> dict[str, Any]:
             for one in audit.builds
         ],
         "between": [
-            {"build": one, "other": other, "shared": rows.to_dicts()} for (one, other), rows in audit.between.items()
+            {
+                "build": one,
+                "other": other,
+                "findings": [asdict(found) for found in audit.across[one, other]],
+                "shared": rows.to_dicts(),
+            }
+            for (one, other), rows in audit.between.items()
         ],
         "leaks": audit.leaks.group_by("build", "other", "column", "kind")
         .agg(pl.len().alias("ids"), pl.col("breaks").sum(), pl.col("allowed").sum())
@@ -192,6 +184,8 @@ def _near_json(near: Near) -> dict[str, Any]:
     return {
         "compared": near.videos,
         "too_short": near.short,
+        "no_hash": near.bare,
+        "by_rejected_faces": near.rejected,
         "flat": near.flat,
         "common": near.common,
         "thinned": near.thinned,

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from semblance.manifests import scan
+from semblance.manifests.text import seeded_order
 from semblance.quality.measures import registry
 
 SMALL: Final = 0.1  # population stability index: below it nothing moved ...
@@ -64,7 +65,7 @@ def drift(out: str, other: str) -> list[Shift]:
 def _chosen(frame: pl.LazyFrame) -> pl.DataFrame:
     """At most MOST rows by the hash of their id."""
     name = frame.collect_schema().names()[0]
-    return frame.with_columns(order=pl.col(name).hash(0)).bottom_k(MOST, by="order").drop("order").collect()
+    return frame.with_columns(order=seeded_order("drift", name)).bottom_k(MOST, by="order").drop("order").collect()
 
 
 def compare(

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from semblance.manifests import scan, storage
+from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError
+from semblance.manifests.user_tables import read_user_table
 from semblance.quality.measures import faces as face_measures
 from semblance.quality.measures import registry
 
@@ -182,16 +183,8 @@ def warnings(found: list[Group]) -> list[str]:
 
 
 def read_attributes(source: str) -> pl.DataFrame:
-    """A Parquet or CSV table with video_id; raises SemblanceError where it cannot be read or has no such column."""
-    try:
-        with storage.local_copy(source) as path:
-            parquet = source.lower().endswith((".parquet", ".pq"))
-            frame = pl.read_parquet(path) if parquet else pl.read_csv(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SemblanceError(
-            f"The attributes {source} cannot be read ({reason}); give a Parquet or CSV file."
-        ) from error
+    """A user's table with video_id; raises SemblanceError where it cannot be read or has no such column."""
+    frame = read_user_table(source, "The attributes")
     if "video_id" not in frame.columns or frame.width < 2:
         raise SemblanceError(f"The attributes {source} take a column video_id and at least one attribute beside it.")
     frame = frame.unique(maintain_order=True)

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from semblance.manifests import scan, storage, tables
+from semblance.manifests import build_files, scan, storage, tables
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Box
+from semblance.manifests.user_tables import read_user_table
 from semblance.quality import codec, measures
 from semblance.shards import read
 
@@ -40,7 +41,7 @@ class Judged:
 
 def peak_limit(out: str) -> float:
     """The recipe's ``guide.change_peak``."""
-    guide = tables.description(out).get("recipe", {}).get("guide", {})
+    guide = build_files.description(out).get("recipe", {}).get("guide", {})
     return float(guide.get("change_peak", _DEFAULT_PEAK))
 
 
@@ -165,7 +166,7 @@ def from_list(out: str, source: str, flag: str) -> tuple[list[dict[str, Any]], i
     """
     if not re.fullmatch(r"[a-z0-9_]{1,40}", flag):
         raise UsageError(f"A flag is 1 to 40 small letters, digits and '_'; {flag!r} is not.")
-    frame = _read_list(source)
+    frame = read_user_table(source, "The list")
     if flag in frame.columns:
         frame = frame.filter(pl.col(flag).str.to_lowercase().is_in(["true", "1", "yes"]))
     videos = scan(out, "videos").select("video_id", "path").collect()
@@ -189,20 +190,6 @@ def from_list(out: str, source: str, flag: str) -> tuple[list[dict[str, Any]], i
         )
     by = source.rsplit("/", 1)[-1]
     return [_row(name, flag, None, None, by) for name in sorted(named["video_id"])], len(listed) - named.height
-
-
-def _read_list(source: str) -> pl.DataFrame:
-    try:
-        with storage.local_copy(source) as path:
-            if source.lower().endswith((".parquet", ".pq")):
-                frame = pl.read_parquet(path)
-            else:
-                frame = pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SemblanceError(f"The list {source} cannot be read ({reason}); give a Parquet or CSV file.") from error
-    plain = [name for name, kind in frame.schema.items() if not kind.is_nested()]
-    return frame.select(pl.col(plain).cast(pl.String))
 
 
 def write_list(out: str, rows: list[dict[str, Any]], flag: str) -> None:

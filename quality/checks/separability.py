@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from semblance.manifests.records import digest
+from semblance.quality.statistics import bootstrap, roc
 
 Numbers = NDArray[np.float64]
 Wholes = NDArray[np.int64]
@@ -57,33 +58,6 @@ class Separability:
     scores: Numbers
 
 
-def area(scores: Numbers, labels: Wholes, weights: Numbers | None = None) -> float:
-    """Weighted area under the ROC curve, ties counted half (Hanley and McNeil 1982); all arrays (N,).
-
-    NaN where one label has no weight.
-    """
-    weights = np.ones(len(scores)) if weights is None else weights
-    _, place = np.unique(scores, return_inverse=True)
-    positive = np.bincount(place, weights * labels)
-    negative = np.bincount(place, weights * (1 - labels))
-    below = np.cumsum(negative) - negative / 2
-    whole = positive.sum() * negative.sum()
-    return float((positive * below).sum() / whole) if whole else float("nan")
-
-
-def interval(scores: Numbers, labels: Wholes, families: Wholes, seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile interval of ``area`` when families are drawn with replacement (Efron 1979)."""
-    chance = np.random.default_rng(seed)
-    count = int(families.max()) + 1
-    drawn = []
-    for _ in range(ROUNDS):
-        weights = np.bincount(chance.integers(0, count, count), minlength=count).astype(np.float64)
-        drawn.append(area(scores, labels, weights[families]))
-    known = np.array([one for one in drawn if not np.isnan(one)])
-    low, high = np.quantile(known, [0.025, 0.975])
-    return float(low), float(high)
-
-
 def tell(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Separability:
     """Try to tell ``label`` by ``columns``; ``table`` has a row a video with video_id, label and family_id.
 
@@ -111,11 +85,13 @@ def tell(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Separability
         return Separability(auc=None, low=None, high=None, giveaways=(), ids=(), scores=nothing, **result)
     values = np.stack([_numbers(kept[name]) for name in used], axis=1)
     scores = _out_of_fold(values, labels, folds, seed, trees=40)
-    low, high = interval(scores, labels, families, seed)
+    found = bootstrap.estimate(
+        lambda weight_DN: {"auc": roc.auc(labels, scores, weight_DN)}, families, draws=ROUNDS, seed=seed
+    )["auc"]
     alone = [
         Separator(
             column=name,
-            auc=area(_out_of_fold(values[:, [place]], labels, folds, seed, trees=1), labels),
+            auc=float(roc.auc(labels, _out_of_fold(values[:, [place]], labels, folds, seed, trees=1))[0]),
             real=_usual(kept.filter(label=0)[name]),
             fake=_usual(kept.filter(label=1)[name]),
         )
@@ -123,9 +99,9 @@ def tell(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Separability
     ]
     alone.sort(key=lambda one: (-one.auc, one.column))
     return Separability(
-        auc=area(scores, labels),
-        low=low,
-        high=high,
+        auc=found.value,
+        low=found.low,
+        high=found.high,
         giveaways=tuple(alone),
         ids=tuple(kept["video_id"]),
         scores=scores,

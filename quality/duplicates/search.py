@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from semblance.quality.builds import Audited, sample_rows
-from semblance.quality.duplicates.bit_bands import Hashes, Numbers
+from semblance.quality.duplicates.bit_bands import Flags, Hashes, Numbers
+from semblance.quality.duplicates.equal_pictures import equal_pictures
 from semblance.quality.duplicates.pixel_match import Pictures, agreeing
 from semblance.quality.duplicates.sequences import DuplicateConfig, Duplicates, chain, different_people, find
 
@@ -21,15 +22,18 @@ _SURE = pl.col("target_id").is_not_null() & ((pl.col("label") == 0) | pl.col("do
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Near:
-    """What was found. ``pairs`` holds those of two families: a, b (numbers of videos), matched, sampled, seen
-    (``frame`` or ``crop``), agreed (frames confirmed, null where not looked at), likeness (their median) and
-    confirmed. ``same_family`` pairs of one family were found, which is no wonder. ``different`` pairs of videos
+    """What was found. ``pairs`` holds those of two families that match by hash: a, b (numbers of videos), matched,
+    sampled, seen (``frame`` or ``crop``), agreed (frames confirmed, null where not looked at), likeness (their
+    median), confirmed, stored (whether both have crops enough to look at) and strangers (whether they surely show
+    different people). ``same_family`` pairs of one family were found, as expected. ``different`` pairs of videos
     surely show different people; ``false_by_hash`` and ``false_confirmed`` of them matched.
     """
 
     pairs: pl.DataFrame
     same_family: int
     videos: dict[Seen, int]  # compared
+    bare: int  # videos without any hashed face: not searched
+    rejected: int  # videos searched by the hashes of rejected faces
     short: int  # videos with fewer hashed frames than a match needs
     flat: int
     common: int
@@ -41,8 +45,8 @@ class Near:
 
     @property
     def unseen(self) -> int:
-        """Pairs that match by hash and were not compared on pixels."""
-        return int(self.pairs["confirmed"].is_null().sum())
+        """Pairs that match by hash and could have been compared on pixels, but were not."""
+        return self.pairs.filter(pl.col("confirmed").is_null() & pl.col("stored")).height
 
 
 def near(
@@ -67,18 +71,24 @@ def near(
         pairs = found["crop"].pairs
         lacking = ~(of_frames[pairs["a"].to_numpy()] & of_frames[pairs["b"].to_numpy()])
         parts.append(pairs.filter(lacking).with_columns(seen=pl.lit("crop")))
-    every = pl.concat(parts)
+    every = _with_equal(pl.concat(parts), equal_pictures(hashed, numbered), of_frames)
     pictures = Pictures([build.name for build in builds])
-    others = _first_across(every.filter(~pl.col("family")).drop("family"), numbered)
-    pairs = _confirmed(others, builds, numbered, config, most, pictures)
+    others = every.filter(~pl.col("family")).drop("family")
+    others = others.with_columns(
+        stored=_stored(others, hashed, numbered.height, config), strangers=_strangers(others, numbered)
+    )
+    pairs = _confirmed(_first_across(others, numbered), builds, numbered, config, most, pictures)
     named = numbered.filter(_SURE)
     compared = named.filter(pl.col("number").is_in(hashed["number"].unique().implode()))
-    false = pairs.filter(_strangers(pairs, numbered))
+    false = pairs.filter("strangers")
+    hashed_videos = hashed["number"].n_unique()
     return Near(
         pairs=pairs,
         same_family=int(every["family"].sum()),
         videos={seen: one.compared for seen, one in found.items()},  # type: ignore[misc]
-        short=numbered.height - max((one.compared for one in found.values()), default=0),
+        bare=numbered.height - hashed_videos,
+        rejected=hashed.filter(~pl.col("stored"))["number"].n_unique(),
+        short=hashed_videos - max((one.compared for one in found.values()), default=0),
         flat=sum(one.flat for one in found.values()),
         common=sum(one.common for one in found.values()),
         thinned=max(one.thinned for one in found.values()),
@@ -87,6 +97,25 @@ def near(
         false_confirmed=int(false["confirmed"].sum() or 0),
         unreadable=pictures.unreadable,
     )
+
+
+def _with_equal(pairs: pl.DataFrame, equal: pl.DataFrame, of_frames: Flags) -> pl.DataFrame:
+    """``pairs`` and those with equal pictures that are not among them: clips too short for a sequence."""
+    both = of_frames[equal["a"].to_numpy()] & of_frames[equal["b"].to_numpy()]
+    seen = pl.when(pl.Series(both, dtype=pl.Boolean)).then(pl.lit("frame")).otherwise(pl.lit("crop"))
+    more = equal.join(pairs, on=["a", "b"], how="anti", maintain_order="left")
+    marked = equal.with_columns(family=pl.lit(value=False), seen=seen).join(more.select("a", "b"), on=["a", "b"])
+    return pl.concat([pairs, marked.select(pairs.columns)])
+
+
+def _stored(pairs: pl.DataFrame, hashed: pl.DataFrame, videos: int, config: DuplicateConfig) -> pl.Series:
+    """Which pairs have stored crops of enough frames on both ends to be compared on pixels."""
+    stored = hashed.filter("stored").group_by("number").agg(frames=pl.col("frame_index").n_unique())
+    frames = np.zeros(videos, np.int64)
+    frames[stored["number"].to_numpy()] = stored["frames"].to_numpy()
+    needed = np.minimum(pairs["matched"].to_numpy(), config.least_frames)
+    fewest = np.minimum(frames[pairs["a"].to_numpy()], frames[pairs["b"].to_numpy()])
+    return pl.Series(fewest >= needed, dtype=pl.Boolean)
 
 
 def _found(rows: pl.DataFrame, column: str, families: Numbers, config: DuplicateConfig) -> Duplicates:
@@ -114,18 +143,25 @@ def _confirmed(
     most: int,
     pictures: Pictures,
 ) -> pl.DataFrame:
-    """``pairs`` with agreed, likeness and confirmed; null beyond the first ``most``."""
+    """``pairs`` with agreed, likeness and confirmed; null beyond the first ``most`` and without stored crops."""
     distance = config.distance
-    some = pairs.head(most).sort("a", "b")  # pictures of a are needed again and again
+    some = pairs.filter("stored").head(most).sort("a", "b")  # pictures of a are needed again and again
     numbers = sorted(set(some["a"]) | set(some["b"]))
     rows = sample_rows(builds, numbered, numbers).partition_by("number", as_dict=True) if numbers else {}
     looked = [
         (
             a,
             b,
-            *_compared(rows[(a,)].to_dicts(), rows[(b,)].to_dicts(), seen, config.needed(sampled), distance, pictures),
+            *_compared(
+                rows[(a,)].to_dicts(),
+                rows[(b,)].to_dicts(),
+                seen,
+                min(config.needed(sampled), matched),  # fewer of a short clip with equal pictures
+                distance,
+                pictures,
+            ),
         )
-        for a, b, seen, sampled in some.select("a", "b", "seen", "sampled").iter_rows()
+        for a, b, seen, sampled, matched in some.select("a", "b", "seen", "sampled", "matched").iter_rows()
     ]
     schema = {"a": pl.Int64, "b": pl.Int64, "agreed": pl.Int64, "likeness": pl.Float64, "confirmed": pl.Boolean}
     return pairs.join(pl.DataFrame(looked, schema=schema, orient="row"), on=["a", "b"], how="left").sort("a", "b")

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import polars as pl
 
-from semblance.manifests import scan, tables
+from semblance.manifests import build_files, scan
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Image, digest
 from semblance.quality import codec
@@ -43,7 +43,7 @@ def draw(out: str, found: list[dict[str, Any]], columns: int = 10) -> Image:
     if not found:
         raise SemblanceError(f"No picture in {out} fits; loosen the condition.")
     lines = -(-len(found) // columns)
-    synthetic = bool(tables.description(out).get("synthetic"))
+    synthetic = bool(build_files.description(out).get("synthetic"))
     top = _BANNER if synthetic else 0
     sheet = np.full((top + lines * (CELL + _CAPTION), columns * CELL, 3), 255, np.uint8)
     if synthetic:

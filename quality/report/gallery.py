@@ -14,6 +14,7 @@ import polars as pl
 from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import SPLITS, Image
+from semblance.manifests.text import seeded_order
 from semblance.quality import codec
 from semblance.quality.measures import registry
 from semblance.shards import read
@@ -99,7 +100,7 @@ def _some(frame: pl.LazyFrame, keys: list[str], each: int = _EACH) -> list[tuple
     chosen = (
         frame.filter(pl.col("tar_offset").is_not_null())
         .select(*_COLUMNS, *[key for key in keys if key not in _COLUMNS])
-        .with_columns(draw=pl.col("sample_id").hash(1))
+        .with_columns(draw=seeded_order("gallery", "sample_id"))
         .sort("draw")
         .with_columns(turn=pl.col("draw").cum_count().over("video_id", *keys))
         .sort("turn", "draw")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import jinja2
 import polars as pl
 from markupsafe import Markup, escape
 
-from semblance.manifests import scan, storage, tables
+from semblance.manifests import build_files, scan, storage
 from semblance.manifests.config import flatten
 from semblance.manifests.console import plain
 from semblance.manifests.errors import SemblanceError
-from semblance.quality.audit import findings
-from semblance.quality.audit.findings import Judgement
+from semblance.manifests.records import Finding
+from semblance.quality.audit.findings import level, ordered
+from semblance.quality.audit.run import Audit, BuildAudit, audit
+from semblance.quality.audit.text import headline, named
 from semblance.quality.checks import drift, filter_fairness, label_noise
 from semblance.quality.checks.drift import Shift
 from semblance.quality.duplicates import clusters as copies
@@ -30,6 +32,7 @@ REDISTRIBUTION: Final = (
     "It shows faces of identifiable people; most dataset terms forbid passing it on (--share leaves them out)."
 )
 _SUSPECTS: Final = 12
+_NAMED: Final = 3  # ids of a finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,7 @@ class Written:
 
     url: str
     bytes: int
-    judgement: Judgement
+    findings: tuple[Finding, ...]
 
 
 def write(out: str, *, compare: str | None = None, share: bool = False, attributes: str | None = None) -> Written:
@@ -47,17 +50,36 @@ def write(out: str, *, compare: str | None = None, share: bool = False, attribut
     Raises SemblanceError where ``out`` (or ``compare``) holds no build, or cannot be written.
     """
     scan(out, "videos")  # refuse before any work
-    description = tables.description(out)
-    judgement = findings.judge(out, description, attributes, compare)
-    page = render(out, description, judgement, compare=compare, share=share).encode()
+    description = build_files.description(out)
+    other = None if compare is None or compare.rstrip("/") == out.rstrip("/") else compare
+    judged = audit([out] if other is None else [out, other], attributes=attributes)
+    page = render(out, description, judged, compare=compare, share=share).encode()
     if len(page) > MOST:
         raise SemblanceError(f"The page of {out} would have {len(page):,} bytes; please report this as a defect.")
     url = storage.join(out, SHARED if share else PAGE)
     storage.write_bytes(url, page)
     if not share:
-        figures_ = json.dumps(findings.to_json(judgement), indent=1, default=str).encode()
-        storage.write_bytes(storage.join(out, JSON), figures_ + b"\n")
-    return Written(url=url, bytes=len(page), judgement=judgement)
+        figures = json.dumps(to_json(judged), indent=1, default=str).encode()
+        storage.write_bytes(storage.join(out, JSON), figures + b"\n")
+    return Written(url=url, bytes=len(page), findings=_findings(judged))
+
+
+def _findings(judged: Audit) -> tuple[Finding, ...]:
+    """Those of the build that the page is about, and those between it and the one that it is compared with."""
+    between = [found for several in judged.across.values() for found in several]
+    return ordered([*judged.builds[0].findings, *between])
+
+
+def to_json(judged: Audit) -> dict[str, Any]:
+    """The first screen and what it rests on, for machines."""
+    one, found = judged.builds[0], _findings(judged)
+    return {
+        "verdict": headline(found),
+        "level": level(found),
+        "findings": [asdict(finding) for finding in found],
+        **(one.checks.to_json() if one.checks is not None else {}),
+        "copies": one.copies.to_dicts(),
+    }
 
 
 def environment() -> jinja2.Environment:
@@ -90,13 +112,14 @@ def _code(text: str) -> Markup:
     )
 
 
-def render(out: str, description: Mapping[str, Any], judgement: Judgement, *, compare: str | None, share: bool) -> str:
+def render(out: str, description: Mapping[str, Any], judged: Audit, *, compare: str | None, share: bool) -> str:
     """The page as HTML."""
+    one, found = judged.builds[0], _findings(judged)
     gates = description.get("recipe", {}).get("gates", {})
-    spread = [one for one in statistics.distributions(out, gates) if sum(one.real) + sum(one.fake)]
+    spread = [shape for shape in statistics.distributions(out, gates) if sum(shape.real) + sum(shape.fake)]
     families = statistics.families(out)
-    clusters = copies.clusters(judgement.copied)
-    sheets = {} if share else _sheets(out, judgement, clusters)
+    clusters = copies.clusters(one.copies)
+    sheets = {} if share else _sheets(out, one, clusters)
     return (
         environment()
         .get_template("report.html")
@@ -105,12 +128,17 @@ def render(out: str, description: Mapping[str, Any], judgement: Judgement, *, co
             title=_title(description),
             dataset=description.get("dataset", "a dataset"),
             place=None if share else out,
-            judgement=judgement,
+            headline=headline(found),
+            level=level(found),
+            alarms=[(finding, named(finding, _NAMED)) for finding in found],
+            checks=one.checks,
+            copied=one.copies,
+            crossing=_crossing(one),
             totals=statistics.totals(out),
             counts=statistics.counts(out),
             funnel=statistics.funnel(out),
-            distributions=[(one, charts.distribution(one)) for one in spread],
-            bins=[statistics.to_json(one) for one in spread],
+            distributions=[(shape, charts.distribution(shape)) for shape in spread],
+            bins=[statistics.to_json(shape) for shape in spread],
             families=families,
             split_drawing=charts.split(families, names=not share),
             sheets=sheets,
@@ -124,10 +152,19 @@ def render(out: str, description: Mapping[str, Any], judgement: Judgement, *, co
             ita_note=filter_fairness.ITA_NOTE,
             shifts=None if compare is None else drift.drift(out, compare),
             clusters=len(clusters),
-            compared=None if compare is None else _compared(out, compare, judgement.between, share=share),
+            compared=None
+            if compare is None
+            else _compared(out, compare, next(iter(judged.copies.values()), None), share=share),
             flagged=_flagged(out),
         )
     )
+
+
+def _crossing(one: BuildAudit) -> dict[str, tuple[int, int]]:
+    """People and recordings of the active split that are known: kind -> how many, and how many in several splits."""
+    figures = one.figures.get("split")
+    rows = [] if figures is None else figures.filter(pl.col("kind").is_in(["person", "recording"])).to_dicts()
+    return {row["kind"]: (row["known"], row["shared"]) for row in rows if row["known"]}
 
 
 def _title(description: Mapping[str, Any]) -> str:
@@ -149,7 +186,7 @@ def _flagged(out: str) -> list[dict[str, Any]]:
 
 
 def _compared(out: str, other: str, copied: pl.DataFrame | None, *, share: bool) -> dict[str, Any]:
-    name = tables.description(other).get("dataset", "the other build") if share else other
+    name = build_files.description(other).get("dataset", "the other build") if share else other
     found = [] if copied is None else copies.bipartite(copied)
     ours, theirs = (gallery.Gallery(one, left=gallery.BUDGET // 20) for one in (out, other))
     return {
@@ -162,17 +199,18 @@ def _compared(out: str, other: str, copied: pl.DataFrame | None, *, share: bool)
     }
 
 
-def _sheets(out: str, judgement: Judgement, clusters: list[list[str]]) -> dict[str, list[gallery.Sheet]]:
+def _sheets(out: str, one: BuildAudit, clusters: list[list[str]]) -> dict[str, list[gallery.Sheet]]:
     """Suspects first, so that the budget never costs them."""
     album = gallery.Gallery(out)
     found: dict[str, list[gallery.Sheet]] = {"labels": []}
-    equal = judgement.noise.pairs.head(_SUSPECTS)
-    found["labels"] += gallery.equal(album, equal.select("real", "fake").rows())
-    names = sorted(
-        {row["video_id"] for row in judgement.noise.rows if row["flag"] == label_noise.UNCHANGED} - {*equal["fake"]}
-    )
-    found["labels"] += gallery.changes(album, names[:_SUSPECTS], label_noise.UNCHANGED)
-    across = copies.across(judgement.copied)
+    if one.checks is not None:
+        noise = one.checks.noise
+        equal = noise.pairs.head(_SUSPECTS)
+        found["labels"] += gallery.equal(album, equal.select("real", "fake").rows())
+        unchanged = {row["video_id"] for row in noise.rows if row["flag"] == label_noise.UNCHANGED}
+        names = sorted(unchanged - {*equal["fake"]})
+        found["labels"] += gallery.changes(album, names[:_SUSPECTS], label_noise.UNCHANGED)
+    across = copies.across(one.copies)
     torn = {*across["video"], *across["other"]}
     torn_first = sorted(clusters, key=lambda names: torn.isdisjoint(names))
     found["pairs"] = gallery.clusters(album, torn_first[:_SUSPECTS])

@@ -230,7 +230,7 @@ def families(out: str) -> dict[str, Any]:
     """The families of each side and the people that join them: what the drawing of the split needs.
 
     ``sides``: a list of (split, families in all, drawn families as (id, videos, fakes)); ``lines``: pairs of drawn
-    families that share a person or recording, with whether that crosses sides; ``crossing``: how many people do.
+    families that share a person or recording, with whether that crosses sides.
     """
     plan = scan(out, "plan").filter(pl.col("split").is_not_null())
     size = (
@@ -253,20 +253,15 @@ def families(out: str) -> dict[str, Any]:
         ]
     )
     held = people.drop_nulls("person").unique().sort("person", "split", "family_id").collect()
-    several = held.filter(pl.col("split").is_in(["train", "val", "test"])).group_by("person")
-    crossing = several.agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
     lines: list[tuple[tuple[str, str], tuple[str, str], bool]] = []
     shown = [row for row in held.iter_rows() if (row[0], row[1]) in drawn]
     for before, after in itertools.pairwise(shown):
         if before[2] == after[2] and before[:2] != after[:2]:
             lines.append(((before[0], before[1]), (after[0], after[1]), before[0] != after[0]))
     lines.sort(key=lambda line: (not line[2], line[:2]))
-    kinds = crossing["person"].str.split(" ").list.first().value_counts()
     return {
         "sides": sides,
         "lines": lines[:_LINES],
-        "crossing": dict(kinds.iter_rows()),
-        "people": held.filter(pl.col("person").str.starts_with("person "))["person"].n_unique(),
     }
 
 

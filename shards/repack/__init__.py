@@ -1,1 +1,1 @@
-"""Another protocol laid out from a finished build's manifests and shards alone: no video is opened."""
+"""Repack a finished build under another split, from its manifests and shards alone; no video is opened."""

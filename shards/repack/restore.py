@@ -1,4 +1,4 @@
-"""What videos gave, read back from a build that has them: rows, notes, pictures and masks, by range reads."""
+"""Read back the outcomes of videos from a build with range reads: rows, JSON, pictures and masks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
-from semblance.manifests import storage
-from semblance.manifests import tables as store
+from semblance.manifests import storage, tables
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Outcome, Rejection, Sample
 from semblance.shards import layout, tar
@@ -17,10 +17,10 @@ from semblance.shards.layout import Receipt
 from semblance.shards.repack.subset import Keep, leave_out
 from semblance.shards.verify import contradictions
 
-_GAP: Final = 1 << 18  # bytes that are rather read than skipped
-_MOST: Final = 1 << 25  # bytes of one read
+_GAP: Final = 1 << 18  # gaps up to this many bytes are read, not skipped
+_MOST: Final = 1 << 25  # most bytes of one read
 Row = dict[str, Any]
-Span = tuple[int, int]  # first byte, and the one behind the last
+Span = tuple[int, int]  # first byte, and the byte after the last
 
 
 def read_back(
@@ -28,24 +28,24 @@ def read_back(
 ) -> dict[str, Outcome]:
     """Video id -> outcome, for the ``wanted`` videos of the shard of ``receipt`` in the build ``out``.
 
-    With ``keep`` the samples that it does not name have become rejections. Pictures and masks are the build's
-    bytes, and the rows of samples have the full precision of their notes. Raises SemblanceError where a picture
-    or a note is not what its row says.
+    With ``keep``, samples that are not on the list become rejections. Pictures and masks are the bytes of the build,
+    and rows of samples have the full precision of their JSON. Raises SemblanceError if a picture or JSON does not match
+    its row.
     """
-    tables = {table: store.read_rows(_url(out, layout.manifest_path(table, receipt.key))) for table in layout.PARTS}
-    ours = {table: [row for row in rows if row["video_id"] in wanted] for table, rows in tables.items()}
-    staying = [row for row in ours["samples"] if keep is None or keep.has(row)]
+    parts = {table: tables.read_rows(_url(out, layout.manifest_path(table, receipt.key))) for table in layout.PARTS}
+    selected = {table: [row for row in rows if row["video_id"] in wanted] for table, rows in parts.items()}
+    kept = [row for row in selected["samples"] if keep is None or keep.has(row)]
     samples: defaultdict[str, list[Sample]] = defaultdict(list)
-    for sample in _samples(out, receipt, tables["samples"], staying, extension):
+    for sample in _samples(out, receipt, parts["samples"], kept, extension):
         samples[sample.row["video_id"]].append(sample)
-    gone = _by_video(row for row in ours["samples"] if keep is not None and not keep.has(row))
+    removed = _by_video(row for row in selected["samples"] if keep is not None and not keep.has(row))
     rejections: defaultdict[str, list[Rejection]] = defaultdict(list)
-    for rejection in _rejections(out, receipt, ours["rejects"]):
+    for rejection in _rejections(out, receipt, selected["rejects"]):
         rejections[rejection.row["video_id"]].append(rejection)
     outcomes = {}
-    for row in ours["videos"]:
+    for row in selected["videos"]:
         name = row["video_id"]
-        rejected, video = leave_out(gone[name], rejections[name], row)
+        rejected, video = leave_out(removed[name], rejections[name], row)
         outcomes[name] = Outcome(video=video, samples=tuple(samples[name]), rejections=tuple(rejected))
     if lost := sorted(set(wanted) - outcomes.keys()):
         raise _damage(out, f"video {lost[0]} has no row in {layout.manifest_path('videos', receipt.key)}")
@@ -55,7 +55,7 @@ def read_back(
 def spans(rows: Iterable[Mapping[str, Any]], end: int) -> dict[str, Span]:
     """Sample id -> the bytes of all its members, from the rows of a whole shard whose tar has ``end`` bytes.
 
-    A sample's members stand together, the picture first: they end where the next sample's header begins.
+    A sample's members are adjacent, the picture first: they end where the next sample's header begins.
     """
     starts = sorted((row["tar_offset"] - tar.BLOCK, row["sample_id"]) for row in rows)
     ends = [*(start for start, _ in starts[1:]), end]
@@ -80,11 +80,11 @@ def _samples(
 
 
 def _sample(out: str, row: Row, parts: Mapping[str, bytes], extension: str) -> Sample:
-    """A sample from its members by name; what is not there or not as its row says is damage."""
+    """A sample from its members by name; a missing member or a mismatch with the row is damage."""
     name = row["sample_id"]
     picture = parts.get(f"{name}.{extension}", b"")
     if hashlib.sha256(picture).hexdigest() != row["sha256"]:
-        raise _damage(out, f"the picture of {name} is not the one that was committed")
+        raise _damage(out, f"the picture of {name} differs from the committed one")
     try:
         note = json.loads(parts[f"{name}.json"])
         wrong = next(contradictions(note, row), None)
@@ -96,7 +96,7 @@ def _sample(out: str, row: Row, parts: Mapping[str, bytes], extension: str) -> S
 
 
 def _rejections(out: str, receipt: Receipt, rows: Sequence[Row]) -> Iterator[Rejection]:
-    """The rows in their order, with the small pictures that some have."""
+    """The rejections in the order of their rows, with their small pictures, if any."""
     url = _url(out, layout.rejects_path(receipt.key))
     places = (((row["tar_offset"], row["tar_offset"] + row["tar_bytes"]), row) for row in rows if row["shard"])
     pictures: dict[str, bytes] = {}
@@ -108,9 +108,9 @@ def _rejections(out: str, receipt: Receipt, rows: Sequence[Row]) -> Iterator[Rej
 
 
 def _runs(wanted: Iterable[tuple[Span, Row]]) -> list[tuple[Span, list[tuple[Span, Row]]]]:
-    """Spans in order, near ones joined to one read of bounded size: (bytes to read, the spans and rows inside)."""
+    """Sorted spans, near ones merged into one read of bounded size: (bytes to read, the spans and rows inside)."""
     runs: list[tuple[Span, list[tuple[Span, Row]]]] = []
-    for span, row in sorted(wanted, key=lambda one: one[0]):
+    for span, row in sorted(wanted, key=itemgetter(0)):
         if runs and span[0] - runs[-1][0][1] <= _GAP and span[1] - runs[-1][0][0] <= _MOST:
             (start, _), inside = runs[-1]
             inside.append((span, row))

@@ -1,16 +1,15 @@
-"""A list of the samples or videos that a repacking keeps; what is not in it is rejected, with that reason."""
+"""The list of samples or videos that repacking keeps; all others are rejected with a separate reason."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import polars as pl
-
-from semblance.manifests import schema, storage
+from semblance.manifests import schema
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Rejection, digest
+from semblance.manifests.user_tables import read_user_table
 
 REASON: Final = "not_kept"
 _COLUMNS: Final = ("sample_id", "video_id")
@@ -19,7 +18,7 @@ _PLACE: Final = ("shard", "tar_offset", "tar_bytes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """The ids of ``column`` (sample_id or video_id) that ``source``, a file, names."""
+    """The ids in ``column`` (sample_id or video_id) of the file ``source``."""
 
     source: str
     column: str
@@ -27,67 +26,64 @@ class Keep:
 
     @property
     def sha256(self) -> str:
-        """Of what the list says: the same for a CSV and a Parquet file, and for any order."""
+        """Hash of the ids: the same for a CSV and a Parquet file, and for any order."""
         return digest(self.column, *sorted(self.ids))
 
     def has(self, row: Mapping[str, Any]) -> bool:
-        """Whether the sample of this row stays."""
+        """Whether the sample of this row is kept."""
         return row[self.column] in self.ids
 
     def check(self, unknown: Collection[str]) -> None:
-        """Raise SemblanceError where there are ids that the build does not have."""
+        """Raise SemblanceError if there are ids that the build does not have."""
         if unknown:
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
             raise SemblanceError(
-                f"{self.source} names the {self.column} {min(unknown)}{more}, which the build does not have; "
-                "make the list from this build's own tables."
+                f"{self.source} has the {self.column} {min(unknown)}{more}, which the build does not have; "
+                "create the list from the tables of this build."
             )
 
 
 def read(source: str) -> Keep:
     """The list at ``source``, a Parquet or CSV file with the column sample_id, or else video_id.
 
-    Raises SemblanceError where it cannot be read, has no such column, an empty cell in it, or no row.
+    Raises SemblanceError if it cannot be read, has no such column, an empty cell in it, or no row.
     """
-    try:
-        with storage.local_copy(source) as path:
-            parquet = source.lower().endswith((".parquet", ".pq"))
-            frame = pl.read_parquet(path) if parquet else pl.read_csv(path, infer_schema=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SemblanceError(f"The list {source} cannot be read ({reason}); give a Parquet or CSV file.") from error
+    frame = read_user_table(source, "The list")
     column = next((name for name in _COLUMNS if name in frame.columns), None)
     if column is None:
-        raise SemblanceError(f"The list {source} has neither a column sample_id nor a column video_id; name one so.")
-    ids = frame[column].cast(pl.String)
+        raise SemblanceError(f"The list {source} has neither a column sample_id nor video_id; add one of them.")
+    ids = frame[column]
     if ids.null_count():
         raise SemblanceError(f"The list {source} has {ids.null_count()} rows without a {column}; fill or remove them.")
     if ids.is_empty():
-        raise SemblanceError(f"The list {source} names nothing to keep; nothing would be left.")
+        raise SemblanceError(f"The list {source} is empty, so nothing would be kept; add ids to it.")
     return Keep(source=source, column=column, ids=frozenset(ids))
 
 
 def leave_out(
-    gone: Sequence[Mapping[str, Any]], rejections: Sequence[Rejection], video: Mapping[str, Any]
+    removed: Sequence[Mapping[str, Any]], rejections: Sequence[Rejection], video: Mapping[str, Any]
 ) -> tuple[list[Rejection], dict[str, Any]]:
-    """A video's rejections and row when the samples ``gone`` leave it: law 1 holds as before.
+    """A video's rejections and row after the samples ``removed`` are taken out, with counts that still add up.
 
-    A sample that was kept becomes a rejection. One that its gates had only marked has a row already: the reason
-    joins the others there.
+    A kept sample becomes a rejection. A sample that its gates only marked has a rejection already, which gets the
+    additional reason.
     """
-    marked = {row["sample_id"] for row in gone if row["verdict"] != "keep"}
+    marked = {row["sample_id"] for row in removed if row["verdict"] != "keep"}
     rejections = [
-        Rejection(row=dict(one.row) | {"reasons": [*one.row["reasons"], REASON]}, picture=one.picture)
-        if one.row["sample_id"] in marked
-        else one
-        for one in rejections
+        replace(rejection, row=dict(rejection.row) | {"reasons": [*rejection.row["reasons"], REASON]})
+        if rejection.row["sample_id"] in marked
+        else rejection
+        for rejection in rejections
     ]
-    left = [row for row in gone if row["verdict"] == "keep"]
+    newly_rejected = [row for row in removed if row["verdict"] == "keep"]
     video = dict(video) | {
-        "crops_kept": video["crops_kept"] - len(left),
-        "crops_rejected": video["crops_rejected"] + len(left),
+        "crops_kept": video["crops_kept"] - len(newly_rejected),
+        "crops_rejected": video["crops_rejected"] + len(newly_rejected),
     }
-    return [*rejections, *(_rejected(row) for row in sorted(left, key=lambda row: str(row["sample_id"])))], video
+    return [
+        *rejections,
+        *(_rejected(row) for row in sorted(newly_rejected, key=lambda row: str(row["sample_id"]))),
+    ], video
 
 
 def _rejected(row: Mapping[str, Any]) -> Rejection:

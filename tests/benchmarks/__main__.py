@@ -20,7 +20,6 @@ import polars as pl
 
 from semblance import manifests
 from semblance.ingest.detector.door import DetectConfig, Detector
-from semblance.ingest.steps import sampling
 from semblance.manifests.records import Image
 from semblance.quality import video
 from tests.benchmarks import clips, detector, loader, measure
@@ -211,7 +210,7 @@ def _stages(out: Path, what: str) -> Row:
 
 def _frames(path: Path, step: int) -> list[Image]:
     total = video.probe(str(path)).frames_total or 0
-    return [frame.image for frame in sampling.decode(str(path), range(0, total, step), "pyav")]
+    return [frame.image for frame in video.frames(str(path), range(0, total, step), decoder="pyav")]
 
 
 def _median(timed: Callable[[], float], rounds: int = 5) -> float:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from semblance.ingest.detector.door import DetectConfig, Detector
-from semblance.ingest.steps import sampling
 from semblance.manifests.records import Image
 from semblance.quality import video
 
@@ -50,7 +49,7 @@ def make_fake(original: Path, to: Path) -> None:
 
     def images() -> Iterator[Image]:
         nonlocal box
-        for frame in sampling.decode(str(original), range(total), "pyav"):
+        for frame in video.frames(str(original), range(total), decoder="pyav"):
             if frame.index % 10 == 0 and (faces := detector.find(frame.image)):
                 box = faces[0].box
             yield _smoothed(frame.image, box) if box else frame.image

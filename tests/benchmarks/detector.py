@@ -86,7 +86,7 @@ def reference(min_face: int = 80) -> Find:
 def compare(images: list[Image], detector: Detector, other: Find, rounds: int = 1) -> Compared:
     """Both detectors on all images, in turns; medians over the rounds of the median frame."""
     recall, precision, own = Agreement(), Agreement(), Agreement()
-    groups = list(video.together(images, lambda image: image.nbytes))
+    groups = list(video.batches(images, lambda image: image.nbytes))
     detector.find_all(groups[0])
     ours, alone, theirs = [], [], []
     for _ in range(rounds):

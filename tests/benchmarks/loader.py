@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader
 
 from semblance.manifests.records import Image
 from semblance.quality import codec
-from semblance.training.data import loader as data
 from semblance.training.data import query
+from semblance.training.data.loader import Loader, Transfer
 from tests.training import builds
 
 BATCH = 64
@@ -40,7 +40,7 @@ def invent(folder: Path) -> str:
         image = cv2.resize(small, (224, 224), interpolation=cv2.INTER_CUBIC) + rng.normal(0, 3, (224, 224, 1))
         return np.asarray(np.clip(image, 0, 255), np.uint8)
 
-    plan = builds.Plan(families=128, methods=("a", "b"), frames=24, two_faces=0, per_shard=16, sides=("train",))
+    plan = builds.Plan(families=128, methods=("a", "b"), frames=24, two_faces=0, per_shard=16, splits=("train",))
     return str(builds.make(folder, plan, face=face, encoding=codec.EncodingConfig()))
 
 
@@ -51,11 +51,11 @@ def bare(urls: list[str], workers: int) -> Iterator[list[Any]]:
 
 
 def compare(out: str, workers: int, rounds: int = ROUNDS) -> tuple[float, float]:
-    """Pictures a second of the loader and of the bare loop over the train side of a build."""
+    """Pictures a second of the loader and of the bare loop over the train split of a build."""
     cv2.setNumThreads(0)
-    chosen = query.select([out], "train")
-    loader = data.Loader(chosen, batch=BATCH, workers=workers, as_bytes=True)
-    urls = [shard.url for shard in chosen.shards]
+    selection = query.select([out], "train")
+    loader = Loader(selection, batch=BATCH, workers=workers, transfer=Transfer(as_bytes=True))
+    urls = [shard.url for shard in selection.shards]
     ours, theirs = [], []
     for _ in range(rounds):
         theirs.append(_rate(len(batch[1]) for batch in bare(urls, workers)))

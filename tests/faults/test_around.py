@@ -100,7 +100,7 @@ def test_a_video_that_vanishes_is_missing_and_a_root_that_vanishes_is_no_missing
     row = tasks.run_video(planned, None).outcome.video
     assert (row["status"], row["crops_kept"]) == ("missing", 0)
     shutil.rmtree(root)
-    with pytest.raises(StorageError, match="not there any more"):
+    with pytest.raises(StorageError, match="no longer exists"):
         tasks.run_video(planned, None)
 
 

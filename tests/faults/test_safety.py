@@ -114,7 +114,7 @@ def test_values_of_the_environment_are_hidden_and_all_else_stays(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG")
     log = tmp_path / "log"
     with journal.Journal(str(log)) as book:
-        book.say(
+        book.log(
             "stopped",
             error="403 for wJalrXUtnFEMI/K7MDENG\n\x1b[31m",
             video="dfdc-aabbccddee",
@@ -131,7 +131,7 @@ def test_values_of_the_environment_are_hidden_and_all_else_stays(
 def test_a_log_on_a_full_disk_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     with journal.Journal("/dev/full") as book:
         for _ in range(3):
-            book.say("video", video="dfdc-aabbccddee")
+            book.log("video", video="dfdc-aabbccddee")
     said = capsys.readouterr().err
     assert said.count("cannot be written") == 1
     assert "Traceback" not in said

@@ -1,4 +1,4 @@
-"""Archives of pictures, honest and hostile, made in memory."""
+"""Archives of pictures, valid and hostile, built in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from semblance.quality import codec
 
 
 def face(seed: int, side: int = 224, sigma: float = 2.0) -> Image:
-    """A picture that passes the gates: noise around mid-grey, made as soft as wished."""
+    """A picture (side, side, 3) that passes the gates: noise around mid-grey, blurred by ``sigma`` px."""
     noise = np.random.default_rng(seed).normal(0, 1, (side, side, 3))
     soft = cv2.GaussianBlur(noise, (0, 0), sigma)
     return np.clip(128 + 40 * soft / soft.std(), 0, 255).astype(np.uint8)
@@ -36,7 +36,7 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "
 def archive(
     members: Mapping[str, bytes] | Iterable[tuple[str | tarfile.TarInfo, bytes]], *, packed: bool = False
 ) -> bytes:
-    """A tar of these members in their order, a name that ends in "/" being a folder; ``packed`` with gzip."""
+    """A tar of these members in order; a name that ends in "/" is a folder; ``packed``: with gzip."""
     pairs = members.items() if isinstance(members, Mapping) else members
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
@@ -51,15 +51,15 @@ def archive(
 
 
 def bomb(mebibytes: int) -> bytes:
-    """One member of so many MiB of zeros, packed to a thousandth."""
+    """A member of this many MiB of zeros, compressed to a thousandth."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     header = entry("1/real/9/0.png", size=mebibytes << 20).tobuf(tarfile.GNU_FORMAT)
     parts = [packer.compress(header), *(packer.compress(bytes(1 << 20)) for _ in range(mebibytes)), packer.flush()]
     return b"".join(parts)
 
 
-def lay(root: Path, tree: Mapping[str, bytes]) -> Path:
-    """Write a tree of files."""
+def write_tree(root: Path, tree: Mapping[str, bytes]) -> Path:
+    """Write files by relative path; returns ``root``."""
     for path, data in tree.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(data)

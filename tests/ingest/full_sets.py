@@ -1,4 +1,4 @@
-"""Trees of empty files as large as the full datasets, from their real lists: planning reads no video."""
+"""Trees of empty files as large as the full datasets, from their real lists, since planning reads no video."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _touch(folder: Path, names: Iterable[str]) -> None:
 
 
 def celebdf_names(lists: Path) -> list[str]:
-    """All 6,529 paths: the list lacks one."""
+    """All 6,529 paths: one is missing in the list."""
     listed = (lists / "celebdf_v2/all_videos.txt").read_text().split()
     return sorted([*listed, "Celeb-real/id27_0005.mp4"])
 
@@ -34,15 +34,15 @@ def celebdf(root: Path, lists: Path) -> None:
 
 
 def ffpp_pairs(lists: Path) -> dict[str, list[tuple[str, str]]]:
-    """Side -> the published pairs."""
-    return {side: [(a, b) for a, b in json.loads((lists / f"ffpp/{side}.json").read_text())] for side in SPLITS}
+    """Split -> the published pairs."""
+    return {split: [(a, b) for a, b in json.loads((lists / f"ffpp/{split}.json").read_text())] for split in SPLITS}
 
 
 def ffpp(root: Path, lists: Path, seed: int = 0) -> None:
-    """Everything in all compressions; the names of DeepFakeDetection's 28 actors, scenes and swaps are invented."""
+    """All methods and compressions; the names of DeepFakeDetection's actors, scenes and swaps are invented."""
     (root / "splits").mkdir(parents=True)
-    for side in SPLITS:
-        (root / f"splits/{side}.json").write_bytes((lists / f"ffpp/{side}.json").read_bytes())
+    for split in SPLITS:
+        (root / f"splits/{split}.json").write_bytes((lists / f"ffpp/{split}.json").read_bytes())
     (root / "conversion_dict.json").write_bytes((lists / "ffpp/conversion_dict.json").read_bytes())
     chance = random.Random(seed)
     actors = [f"{number:02d}" for number in range(1, 29)]
@@ -51,7 +51,7 @@ def ffpp(root: Path, lists: Path, seed: int = 0) -> None:
     while len(swaps) < 3_068:
         actor, scene = chance.choice(scenes)
         key = "".join(chance.choices(string.ascii_uppercase + string.digits, k=8))
-        swaps.add(f"{actor}_{chance.choice([one for one in actors if one != actor])}__{scene}__{key}.mp4")
+        swaps.add(f"{actor}_{chance.choice([donor for donor in actors if donor != actor])}__{scene}__{key}.mp4")
     fakes = [f"{a}_{b}.mp4" for pairs in ffpp_pairs(lists).values() for pair in pairs for a, b in (pair, pair[::-1])]
     for level in COMPRESSIONS:
         _touch(root / f"original_sequences/youtube/{level}/videos", (f"{number:03d}.mp4" for number in range(1_000)))
@@ -62,7 +62,7 @@ def ffpp(root: Path, lists: Path, seed: int = 0) -> None:
 
 
 def dfdc(root: Path, lists: Path, seed: int = 0, parts: int = 50) -> None:
-    """All train names in 50 parts; which original of its part a fake was made from is invented: no list has it."""
+    """All train names in 50 parts; the original of each fake is invented, since no list has it."""
     with open(lists / "dfdc/train_all_names.csv", newline="") as file:
         rows = [(f"{row['name']}.mp4", row["is_fake"] == "1") for row in csv.DictReader(file)]
     chance = random.Random(seed)

@@ -31,7 +31,7 @@ def build(plan: Plan, out: str) -> None:
         )
         result = process(job, detector)
         guides[video.video_id], outcomes[video.video_id] = result.guide, result.outcome
-    build_folder.take(plan, out)
+    build_folder.claim(plan, out)
     for shard, videos in plan.by_shard().items():
         write.seal(
             out,

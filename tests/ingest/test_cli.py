@@ -1,4 +1,4 @@
-"""The commands that look and do not build: plan, status, doctor; and what no command may do."""
+"""The commands that do not build: plan, status, doctor; queries; and help texts."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from semblance.shards import lock
 from tests.conftest import Run
 
 
-def test_plan_says_what_is_there(demo: Path, recipe: tuple[str, ...], run: Run) -> None:
-    said = run("ingest", "plan", "--dataset", "dfdc", "--root", demo, *recipe).stdout
-    assert "split: family" in said
+def test_plan_shows_parts_and_splits(demo: Path, recipe: tuple[str, ...], run: Run) -> None:
+    output = run("ingest", "plan", "--dataset", "dfdc", "--root", demo, *recipe).stdout
+    assert "split: family" in output
     for part in ("train_00", "train_01"):
-        assert part in said
-    assert "no actor ids" in said or "people" in said
-    assert "fingerprint" in said
-    assert run("ingest", "plan", "--dataset", "dfdc", "--root", demo, *recipe).stdout == said
+        assert part in output
+    assert "no actor ids" in output or "people" in output
+    assert "fingerprint" in output
+    assert run("ingest", "plan", "--dataset", "dfdc", "--root", demo, *recipe).stdout == output
 
 
-def test_plan_names_what_does_not_fit(run: Run, tmp_path: Path) -> None:
+def test_plan_warns_about_missing_and_unlabelled_files(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "dfdc" / "dfdc_train_part_7"
     folder.mkdir(parents=True)
     real, fake = "aaaaaaaaaa.mp4", "bbbbbbbbbb.mp4"
     table = {real: {"label": "REAL", "split": "train"}, fake: {"label": "FAKE", "split": "train", "original": real}}
     (folder / "metadata.json").write_text(json.dumps(table))
     (folder / fake).write_bytes(b"x")
-    (folder / "stranger.mp4").write_bytes(b"x")
-    said = run("ingest", "plan", "--dataset", "dfdc", "--root", tmp_path / "dfdc").stdout
-    assert "missing: dfdc_train_part_7/aaaaaaaaaa.mp4" in said
-    assert "unlabelled: dfdc_train_part_7/stranger.mp4" in said
+    (folder / "unlisted.mp4").write_bytes(b"x")
+    output = run("ingest", "plan", "--dataset", "dfdc", "--root", tmp_path / "dfdc").stdout
+    assert "missing: dfdc_train_part_7/aaaaaaaaaa.mp4" in output
+    assert "unlabelled: dfdc_train_part_7/unlisted.mp4" in output
 
 
-def test_a_frame_list_that_does_not_fit_is_refused(demo: Path, run: Run, tmp_path: Path) -> None:
+def test_an_invalid_frame_list_is_refused(demo: Path, run: Run, tmp_path: Path) -> None:
     table = tmp_path / "frames.csv"
-    words = ("--set", "sampling.mode=list", "--set", f"sampling.table={table}")
+    options = ("--set", "sampling.mode=list", "--set", f"sampling.table={table}")
     table.write_text("video,frame\na,1\n")
-    said = run("ingest", "plan", "--dataset", "dfdc", "--root", demo, *words, expect=1).stderr
-    assert "columns video_id and frame_index" in said
+    error = run("ingest", "plan", "--dataset", "dfdc", "--root", demo, *options, expect=1).stderr
+    assert "no column video_id and no column frame_index; it has video, frame" in error
     table.write_text("video_id,frame_index\ndfdc-nobody,1\n")
-    said = run("ingest", "plan", "--dataset", "dfdc", "--root", demo, *words, expect=1).stderr
-    assert "dfdc-nobody; ids look like dfdc-" in said
+    error = run("ingest", "plan", "--dataset", "dfdc", "--root", demo, *options, expect=1).stderr
+    assert "(first: dfdc-nobody); use ids such as dfdc-" in error
 
 
 def test_a_frame_list_is_built(built: Path, demo: Path, run: Run, tmp_path: Path) -> None:
@@ -55,56 +55,56 @@ def test_a_frame_list_is_built(built: Path, demo: Path, run: Run, tmp_path: Path
     videos = plan.filter(pl.col("family_id") == family)["video_id"].to_list()
     table = tmp_path / "frames.csv"
     table.write_text("video_id,frame_index\n" + "".join(f"{name},{index}\n" for name in videos for index in (4, 21)))
-    out, words = tmp_path / "out", ("--set", "sampling.mode=list", "--set", f"sampling.table={table}")
-    run("ingest", "build", "--dataset", "dfdc", "--root", demo, "--out", out, *words)
+    out, options = tmp_path / "out", ("--set", "sampling.mode=list", "--set", f"sampling.table={table}")
+    run("ingest", "build", "--dataset", "dfdc", "--root", demo, "--out", out, *options)
     samples = manifests.scan(str(out)).collect()
     assert set(samples["video_id"]) == set(videos)
     assert set(samples["frame_index"]) == {4, 21}
     counted = manifests.scan(str(out), "videos").collect()
     assert counted.height == plan.height
     assert set(counted.filter(~pl.col("video_id").is_in(videos))["frames_sampled"]) == {0}
-    assert "whole" in run("shards", "verify", out, "--deep").stdout
+    assert "intact" in run("shards", "verify", out, "--deep").stdout
 
 
-def test_status_of_a_finished_build_and_of_nothing(built: Path, run: Run, tmp_path: Path) -> None:
-    said = run("ingest", "status", built).stdout
-    assert "finished" in said
-    assert "left    0 shards, 0 videos" in said
-    assert "holds no build" in run("ingest", "status", tmp_path, expect=1).stderr
+def test_status_of_a_finished_build_and_of_no_build(built: Path, run: Run, tmp_path: Path) -> None:
+    output = run("ingest", "status", built).stdout
+    assert "finished" in output
+    assert "left    0 shards, 0 videos" in output
+    assert "is not a build" in run("ingest", "status", tmp_path, expect=1).stderr
 
 
-def test_status_says_who_builds(built: Path, run: Run, tmp_path: Path) -> None:
-    """From the lock: a living process, and one elsewhere that nobody can see from here."""
+def test_status_names_the_builder(built: Path, run: Run, tmp_path: Path) -> None:
+    """From the lock: a live process on this machine, and a process on another one."""
     out = tmp_path / "out"
     shutil.copytree(built, out)
     (out / "dataset.json").unlink()
     (next(out.glob("receipts/*.json"))).unlink()
     with lock.held(str(out)):
-        said = run("ingest", "status", out).stdout
-        assert f"not finished; process {os.getpid()} on" in said
-        assert "is building it" in said
-        assert "left    1 shards" in said
-        assert "run the same" not in said
+        output = run("ingest", "status", out).stdout
+        assert f"not finished; process {os.getpid()} on" in output
+        assert "is building it" in output
+        assert "left    1 shards" in output
+        assert "run the same" not in output
     (out / lock.LOCK).write_text(json.dumps({"pid": 7, "host": "far\x1b[31m", "written": "2026-01-02"}))
-    said = run("ingest", "status", out).stdout
-    assert "process 7 on far\\x1b[31m was building it at 2026-01-02" in said.replace("\n", " ")
-    assert "run the same" in said
+    output = run("ingest", "status", out).stdout
+    assert "process 7 on far\\x1b[31m was building it at 2026-01-02" in output.replace("\n", " ")
+    assert "run the same" in output
 
 
-def test_the_doctor_knows_this_machine(run: Run) -> None:
-    said = run("ingest", "doctor").stdout
+def test_the_doctor_passes_on_this_machine(run: Run) -> None:
+    output = run("ingest", "doctor").stdout
     for word in ("facenet-pytorch", "pyav", "decord", "opencv-python-headless", "cores", "memory", "disk", "CUDA"):
-        assert word in said
-    assert "MEND" not in said
+        assert word in output
+    assert "FIX" not in output
 
 
 @pytest.mark.parametrize("command", ["ingest", "manifests", "shards", "quality", "training"])
-def test_every_command_explains_itself(command: str, run: Run) -> None:
+def test_every_command_has_help(command: str, run: Run) -> None:
     assert "Usage" in run(command, "--help").stdout
 
 
-def test_sql_reads_nothing_but_the_build(built: Path, run: Run, tmp_path: Path) -> None:
-    """A query sees the six tables, and its answer comes as table, csv, json or parquet."""
+def test_a_query_reads_only_the_build(built: Path, run: Run, tmp_path: Path) -> None:
+    """A query sees the six tables; the answer is a table, csv, json or parquet."""
     query = "SELECT split, count(*) AS crops FROM samples GROUP BY split ORDER BY split"
     expected = manifests.scan(str(built)).group_by("split").agg(crops=pl.len()).sort("split").collect()
     answer = run("manifests", "query", built, query, "--format", "csv").stdout
@@ -113,6 +113,6 @@ def test_sql_reads_nothing_but_the_build(built: Path, run: Run, tmp_path: Path) 
     run("manifests", "query", built, query, "--format", "parquet", "--to", tmp_path / "answer.parquet")
     assert pl.read_parquet(tmp_path / "answer.parquet").rows() == expected.rows()
     assert "test" in run("manifests", "query", built, query).stdout
-    said = run("manifests", "query", built, "SELECT nothing FROM samples", expect=2).stderr
-    assert "nothing" in said
-    assert said.count("\n") == 1
+    error = run("manifests", "query", built, "SELECT nothing FROM samples", expect=2).stderr
+    assert "nothing" in error
+    assert error.count("\n") == 1

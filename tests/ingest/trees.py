@@ -1,4 +1,4 @@
-"""Trees in memory: what a source reader sees, without a disk."""
+"""Directory trees in memory, as source readers see them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from semblance.ingest.sources.base import IN_ROOT, Discovery, SourceConfig
 from semblance.manifests.records import Video
 from semblance.manifests.storage import Stat
 
-READ = (".json", ".csv", ".txt", ".parquet", ".tar.gz")  # only these have content that a reader may look at
+READ = (".json", ".csv", ".txt", ".parquet", ".tar.gz")  # only the content of these may be read
 
 
 def discover(
     dataset: str, tree: Mapping[str, object], config: SourceConfig = IN_ROOT, root: str = "memory://tree"
 ) -> Discovery:
-    """Discovery of a tree in memory: texts and bytes as they are, all else as JSON."""
+    """The discovery of a tree in memory; content other than text and bytes is written as JSON."""
     files = fsspec.filesystem("memory")
     if files.exists(root):
         files.rm(root, recursive=True)
@@ -42,12 +42,12 @@ def kinds(found: Discovery) -> list[tuple[str, str]]:
 
 
 def places(found: Discovery) -> Counter[str]:
-    """How often each path of the tree is planned, a mask, or has findings of its own; a law says once."""
+    """How often each path is planned, used as a mask or has a finding; a law requires exactly once."""
     named = Counter({finding.path for finding in found.findings})
     masks = Counter({video.mask for video in found.videos if video.mask})
     return named + masks + Counter(video.path for video in found.videos if video.fault != "missing")
 
 
 def escaped(path: str) -> str:
-    """The path as it stands in a finding."""
+    """The path as written in a finding."""
     return path.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Plans of the full FaceForensics++ and Celeb-DF-v2 from their published lists, in a few lines of their own."""
+"""Plans of the full FaceForensics++ and Celeb-DF-v2 from their published lists, independently of the readers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FAKES = ("Deepfakes", "Face2Face", "FaceShifter", "FaceSwap", "NeuralTextures")
 
 
 def ffpp(shared: Path, protocol: str = "official") -> splits.Assigned:
-    """1,000 originals and five fakes of each, one compression; people are known as YouTube recordings alone."""
+    """1,000 originals and five fakes of each, one compression; people are known only as YouTube recordings."""
     folder = shared / "realmeta" / "ffpp"
     youtube = {
         key: name.rsplit(" ", 1)[0] for key, name in json.loads((folder / "conversion_dict.json").read_text()).items()
     }
     videos = []
-    for side in ("train", "val", "test"):
-        for pair in json.loads((folder / f"{side}.json").read_text()):
+    for split in ("train", "val", "test"):
+        for pair in json.loads((folder / f"{split}.json").read_text()):
             for target, source in (pair, pair[::-1]):
                 recording, donor = (make_video_id("ffpp", youtube[name]) for name in (target, source))
                 real: dict[str, Any] = {
@@ -31,7 +31,7 @@ def ffpp(shared: Path, protocol: str = "official") -> splits.Assigned:
                     "family_id": f"ffpp-{target}",
                     "target_id": recording,
                     "recording_id": recording,
-                    "split_official": side,
+                    "split_official": split,
                 }
                 videos.append(
                     Video(video_id=f"ffpp-c23-{target}", path=f"{target}.mp4", label=0, method="pristine", **real)
@@ -44,7 +44,7 @@ def ffpp(shared: Path, protocol: str = "official") -> splits.Assigned:
 
 
 def celebdf(shared: Path, protocol: str = "official") -> splits.Assigned:
-    """6,528 videos; what the test list does not name was published for training."""
+    """6,528 videos; videos that are not on the test list were published for training."""
     folder = shared / "realmeta" / "celebdf_v2"
     tested = {line.split(" ", 1)[1] for line in (folder / "List_of_testing_videos.txt").read_text().splitlines()}
     videos = []
@@ -66,17 +66,17 @@ def celebdf(shared: Path, protocol: str = "official") -> splits.Assigned:
                 split_official="test" if path in tested else "train",
             )
         )
-    nature = splits.DatasetTraits(basis="person", val_from_train=True)
-    return _assigned(videos, protocol, nature, (0.8, 0.1, 0.1))
+    traits = splits.DatasetTraits(basis="person", val_from_train=True)
+    return _assigned(videos, protocol, traits, (0.8, 0.1, 0.1))
 
 
 def _assigned(
-    videos: list[Video], protocol: str, nature: splits.DatasetTraits, fractions: tuple[float, float, float]
+    videos: list[Video], protocol: str, traits: splits.DatasetTraits, fractions: tuple[float, float, float]
 ) -> splits.Assigned:
     config = splits.SplitConfig.model_validate({"protocol": protocol, "fractions": fractions})
-    return splits.assign(splits.plan_frame(videos), config, 0, nature)
+    return splits.assign(splits.plan_frame(videos), config, 0, traits)
 
 
 def sides_of(plan: pl.DataFrame, column: str) -> dict[str, str]:
-    """video_id -> side, of those that have one."""
-    return {name: side for name, side in plan.select("video_id", column).iter_rows() if side}
+    """video_id -> split, for videos that have one."""
+    return {name: split for name, split in plan.select("video_id", column).iter_rows() if split}

@@ -1,4 +1,4 @@
-"""Columns say what they are: everywhere, truthfully, and without a byte of it in the tables of a build."""
+"""Every column is described, the descriptions are true, and the tables of a build do not contain them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY, Run
 ALL = [(table, column) for table, found in schema.COLUMNS.items() for column in found]
 
 
-def test_every_column_says_what_it_is() -> None:
+def test_every_column_is_described() -> None:
     for table, column in ALL:
         where = f"{table}.{column.name}"
         assert len(column.meaning) > 5, where
@@ -41,7 +41,7 @@ def test_described_is_the_schema_with_metadata(table: str) -> None:
         assert (field.metadata[b"null"] == b"never") == (not field.nullable) == (not column.null)
 
 
-def test_what_is_never_null_is_never_null(built: Path) -> None:
+def test_columns_without_a_null_meaning_are_never_null(built: Path) -> None:
     for table, found in schema.COLUMNS.items():
         rows = manifests.scan(str(built), table, flags=False).collect()  # type: ignore[arg-type]
         for column in found:
@@ -49,7 +49,7 @@ def test_what_is_never_null_is_never_null(built: Path) -> None:
 
 
 def test_tables_on_disk_hold_no_descriptions(tmp_path: Path) -> None:
-    """So a meaning can be said better, and no build differs from one of yesterday."""
+    """So a better description never changes the bytes of a build."""
     for table in schema.TABLES:
         tables.write_rows(str(tmp_path / table), [], table)  # type: ignore[arg-type]
         stored = pq.read_schema(tmp_path / table)
@@ -58,7 +58,7 @@ def test_tables_on_disk_hold_no_descriptions(tmp_path: Path) -> None:
             b"semblance_table": table.encode(),
             b"semblance_schema": str(schema.CURRENT).encode(),
         }
-    assert schema.VERSION == 5  # as fingerprints hold it; a minor version after 5.0 makes it text
+    assert schema.VERSION == 5  # as in fingerprints; a minor version after 5.0 makes it text
 
 
 def test_measures_are_columns_in_their_order() -> None:
@@ -73,7 +73,7 @@ def test_the_reference_is_what_the_command_prints(run: Run) -> None:
 
 
 @pytest.mark.parametrize("table", schema.TABLES)
-def test_markdown_has_a_row_a_column(table: str) -> None:
+def test_markdown_has_one_row_per_column(table: str) -> None:
     lines = reference.markdown([table]).splitlines()
     for column in schema.COLUMNS[table]:
         (line,) = [line for line in lines if line.startswith(f"| `{column.name}` |")]

@@ -52,7 +52,7 @@ def test_the_fingerprint_is_of_the_value_not_of_its_order(value: dict[str, objec
     assert differences(value, turned) == []
 
 
-def test_every_recipe_comes_back_from_its_json() -> None:
+def test_every_recipe_survives_its_json() -> None:
     for name in ("plan", "deepfakebench", "selim"):
         recipe = load(name)
         assert Recipe.model_validate(json.loads(canonical_json(recipe.model_dump(mode="json")))) == recipe
@@ -71,7 +71,7 @@ def test_unknown_keys_name_the_known_ones() -> None:
         load("plan", ["crop.sise=1"])
 
 
-def test_published_files_are_whole_or_not_there(tmp_path: Path) -> None:
+def test_published_files_are_complete_or_absent(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b.bin"
     storage.write_bytes(str(target), b"one")
     storage.write_bytes(str(target), b"two")
@@ -113,10 +113,10 @@ def test_flags_are_joined(built: Path, tmp_path: Path) -> None:
     assert set(others["flags"].list.join(",")) == {"altered_sound"}
 
 
-def test_scan_names_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SemblanceError, match="holds no build"):
+def test_scan_reports_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(SemblanceError, match="is not a build"):
         manifests.scan(str(tmp_path))
-    with pytest.raises(SemblanceError, match="There is no table"):
+    with pytest.raises(SemblanceError, match="Unknown table"):
         manifests.scan(str(tmp_path), "nope")  # type: ignore[arg-type]
 
 
@@ -129,14 +129,14 @@ def test_the_query_command(built: Path, run: Run, tmp_path: Path) -> None:
     run("manifests", "query", built, sql, "--format", "parquet", "--to", tmp_path / "a.parquet")
     assert pl.read_parquet(tmp_path / "a.parquet").height == expected.height
     assert "split" in run("manifests", "query", built, sql).stdout
-    said = run("manifests", "query", built, "SELECT nope FROM samples", expect=2).stderr
-    assert "cannot be run" in said
-    assert "name a file" in run("manifests", "query", built, sql, "--format", "parquet", expect=2).stderr
+    output = run("manifests", "query", built, "SELECT nope FROM samples", expect=2).stderr
+    assert "cannot be run" in output
+    assert "cannot be printed" in run("manifests", "query", built, sql, "--format", "parquet", expect=2).stderr
     listed = run("manifests", "schema", "samples").stdout
     assert all(name in listed for name in schema.SAMPLES.names)
 
 
-def test_names_cannot_steer_a_terminal() -> None:
+def test_names_cannot_control_a_terminal() -> None:
     assert plain("a\x1b[31mb\nc") == "a\\x1b[31mb\\nc"
     assert plain("two\nlines", keep_lines=True) == "two\nlines"
 

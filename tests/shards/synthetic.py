@@ -12,9 +12,9 @@ import polars as pl
 
 from semblance.ingest import recipe as recipes
 from semblance.ingest.run import describe
-from semblance.ingest.sources.base import Datasheet
 from semblance.manifests import schema, splits
 from semblance.manifests.config import fingerprint
+from semblance.manifests.datasets import Datasheet
 from semblance.manifests.records import Outcome, Rejection, Sample, SourceFinding, Video, make_sample_id
 from semblance.manifests.storage import Stat
 from semblance.shards import build_folder, write
@@ -22,6 +22,7 @@ from semblance.shards.card import card, counts, found_leaks
 from semblance.shards.plan import assign_shards
 
 Make = Callable[[dict[str, Any]], Outcome]
+Change = Callable[[pl.DataFrame], pl.DataFrame]
 NATURE = splits.DatasetTraits(basis="person")
 
 
@@ -44,18 +45,23 @@ def build(
     size: int = 300,
     nature: splits.DatasetTraits = NATURE,
     make: Make | None = None,
+    change: Change | None = None,
 ) -> pl.DataFrame:
     """A finished build of ``videos`` at ``out``: about ``frames`` faces each, some marked, rejected or masked, or what
-    ``make`` gives for a row of the plan.
+    ``make`` gives for a row of the plan. ``change`` plants faults in the plan before anything is written.
     """
     recipe = recipes.load("plan", ["split.fractions=[0.5,0.25,0.25]", *settings])
     dataset = videos[0].dataset
     assigned = splits.assign(splits.plan_frame(videos), recipe.split, recipe.seed, nature)
     table = assign_shards(
-        assigned.table, recipe.shards, dataset=dataset, bytes_per_video=frames * (size + 2500), seed=recipe.seed
+        assigned.table if change is None else change(assigned.table),
+        recipe.shards,
+        dataset=dataset,
+        bytes_per_video=frames * (size + 2500),
+        seed=recipe.seed,
     )
     plan = Planned(table, dataset)
-    build_folder.take(plan, str(out))
+    build_folder.claim(plan, str(out))
     for (shard,), rows in table.group_by("shard", maintain_order=True):
         outcomes = [outcome(row, frames, size) if make is None else make(row) for row in rows.iter_rows(named=True)]
         write.seal(
@@ -78,8 +84,8 @@ def build(
         "datasheet": {field.name: "Invented for a test." for field in fields(Datasheet)},
         "identity_note": "These people do not exist.",
         "facts": ["videos that do not exist: all"],
-        "protocols": asdict(assigned.said),
-        "leaks": found_leaks(str(out), assigned.protocol),
+        "protocols": asdict(assigned.notes),
+        "leaks": found_leaks(str(out), assigned.protocol, recipe.split.against),
     }
     build_folder.finish(str(out), description, card(description))
     return table

@@ -61,8 +61,8 @@ def test_what_is_in_it_comes_out_as_with_pythons_own_reader(members, pack, dotte
         (entry("/etc/passwd"), "absolute"),
         (entry("C:/x.png"), "absolute"),
         (entry("\\\\host\\x.png"), "absolute"),
-        (entry("a/../../x.png"), "climbs"),
-        (entry("a\\..\\x.png"), "climbs"),
+        (entry("a/../../x.png"), "contains .."),
+        (entry("a\\..\\x.png"), "contains .."),
         (entry("x" * 10_000 + ".png"), "more than 1000 characters"),
         (entry("a/\udcff.png"), "not UTF-8"),
         (entry("x.png", tarfile.SYMTYPE, link="/etc/passwd"), "a link"),
@@ -91,7 +91,7 @@ def test_a_large_member_is_passed_over() -> None:
 def test_too_many_members_end_it() -> None:
     found, fault = read(archive({f"a/{i}.png": b"" for i in range(9)}), ArchiveConfig(members=5))
     assert len(found) == 5
-    assert fault == "it holds more than 5 members"
+    assert fault == "it has more than 5 members"
 
 
 def test_a_bomb_ends_early_and_holds_nothing() -> None:
@@ -147,7 +147,7 @@ def test_headers_that_nest_or_swell_are_given_up() -> None:
     link = entry("x", tarfile.GNUTYPE_LONGNAME, size=1).tobuf(tarfile.GNU_FORMAT) + b"y".ljust(512, b"\0")
     swollen = entry("x", tarfile.XHDTYPE, size=2 << 20).tobuf(tarfile.GNU_FORMAT) + bytes(2 << 20)
     first = archive({"a/1.png": b"1"})[:1024]
-    for rest, why in ((link * 10_000, "recursion"), (swollen, "more bytes than is sane")):
+    for rest, why in ((link * 10_000, "recursion"), (swollen, "too many bytes")):
         found, fault = read(first + rest + bytes(1024))
         assert [name for name, *_ in found] == ["a/1.png"]
         assert why in (fault or "")

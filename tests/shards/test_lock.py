@@ -53,7 +53,7 @@ def test_a_killed_owner_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_many_at_once_are_one_after_another(tmp_path: Path) -> None:
-    """No two ever hold it, and nobody is refused by a lock that is no more."""
+    """At most one process holds it, and a released lock never refuses anyone."""
     inside, refused = [], []
 
     def hold() -> None:
@@ -106,7 +106,7 @@ def test_without_locks_a_renewed_file_is_one() -> None:
     ],
 )
 def test_a_dead_builds_file_is_taken_over(here: bool, pid: int) -> None:
-    """On this machine by its process, on others since nobody renews it."""
+    """On this machine by its process, on others by missing renewals."""
     _foreign(pid, lock._space() if here else "elsewhere")
     owner = lock.owner(OUT)
     assert owner is not None
@@ -120,7 +120,7 @@ def test_a_dead_builds_file_is_taken_over(here: bool, pid: int) -> None:
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The renewed file does for one on disk too, and nobody waits for the file that the kernel would not lock."""
+    """The renewed file also works on disk, without waiting for the file that the kernel cannot lock."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
@@ -175,7 +175,7 @@ def test_a_renewal_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
     def fail(url: str, data: bytes) -> None:
         calls.append(url)
         if len(calls) < 3:
-            raise RuntimeError("of a client nobody knows")
+            raise RuntimeError("from an unknown client")
         true(url, data)
 
     with lock.held(OUT, beat=0.05) as ours:

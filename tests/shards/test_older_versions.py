@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semblance import manifests
-from semblance.manifests import schema
+from semblance.manifests import build_files, schema
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.schema import Version
 from semblance.quality.checks import drift
@@ -23,7 +23,7 @@ from semblance.shards.export.registry import export
 from semblance.shards.repack import plan as replan
 from semblance.shards.repack import run as repack
 from semblance.shards.repack.plan import RepackRequest
-from semblance.training.data import peek, query, shards
+from semblance.training.data import peek, query
 from tests.conftest import Run
 
 STORED = Path(__file__).parent / "stored" / "schema4.tar.xz"  # made by make_schema4.py beside it
@@ -95,7 +95,7 @@ def test_it_is_audited_and_reported(older: Path, run: Run, tmp_path: Path) -> No
 
 
 def test_it_is_trained_from(older: Path) -> None:
-    assert shards.describe(str(older))["dataset"] == "folder"
+    assert build_files.finished(str(older))["dataset"] == "folder"
     chosen = query.select([str(older)], "train")
     pictures = list(peek.images(chosen))
     assert len(pictures) == manifests.scan(str(older)).filter(pl.col("split") == "train").collect().height
@@ -112,14 +112,14 @@ def test_another_major_version_is_refused(older: Path, tmp_path: Path, version: 
             refused()
     if version is not None:
         with pytest.raises(SemblanceError, match="another version of Semblance"):
-            shards.describe(str(other))
+            build_files.finished(str(other))
     assert not (tmp_path / "to").exists()
 
 
 def test_a_newer_minor_version_is_read_but_not_copied_without_its_columns(older: Path, tmp_path: Path) -> None:
     other = versioned(older, tmp_path / "other", f"{schema.CURRENT.major}.{schema.CURRENT.minor + 1}")
     assert verify.verify(str(other), deep=True).problems == []
-    assert shards.describe(str(other))["dataset"] == "folder"
+    assert build_files.finished(str(other))["dataset"] == "folder"
     with pytest.raises(SemblanceError, match="update Semblance"):
         replan.plan(str(other), RepackRequest(split="family"))
     with pytest.raises(SemblanceError, match="update Semblance"):

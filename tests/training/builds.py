@@ -1,4 +1,4 @@
-"""Small builds, invented but sealed by the real writer: several shards, methods, compressions, tracks and families."""
+"""Small synthetic builds from the real writer: several shards, methods, compressions, tracks and families."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Face = Callable[[str, int, int], Image]  # person, frame, label
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``methods``: the fakes of each family; None is one whose name is not published."""
+    """``methods``: the fakes of each family; None is a method whose name is not published."""
 
     dataset: str = "ffpp"
-    families: int = 6  # of the train side; val and test get half as many
+    families: int = 6  # in train; val and test get half as many
     methods: Sequence[str | None] = ("Deepfakes", "FaceSwap")
     compressions: Sequence[str | None] = ("c23",)
     frames: int = 4
-    two_faces: int = 1  # families whose fakes show a second face, of which nobody knows whether it was altered
+    two_faces: int = 1  # families whose fakes show a second face, with an unknown face label
     per_shard: int = 2  # families
-    sides: Sequence[str] = ("train", "val", "test")
+    splits: Sequence[str] = ("train", "val", "test")
 
 
 def make(
@@ -41,7 +41,7 @@ def make(
     face, encoding = face or blob, encoding or codec.EncodingConfig(format="png")
     out = str(folder)
     videos: list[dict[str, Any]] = []
-    for split in plan.sides:
+    for split in plan.splits:
         families = plan.families if split == "train" else plan.families // 2
         for first in range(0, families, plan.per_shard):
             shard = layout.tar_path(layout.shard_key(plan.dataset, split, first // plan.per_shard), split)
@@ -121,7 +121,7 @@ def _family(plan: Plan, split: str, number: int, face: Face, encoding: codec.Enc
 
 
 def blob(person: str, frame: int, label: int) -> Image:
-    """A soft coloured blob of one person, moving with time; a fake one has a fine chequer in the middle."""
+    """A soft coloured blob per person that moves with time; fakes have a fine checkerboard in the middle."""
     rng = np.random.default_rng([ord(letter) for letter in person])
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
     image = np.stack([0.5 + 0.3 * np.sin(a * x + b * y + frame / 10) for a, b in rng.uniform(1, 4, (3, 2))], -1)

@@ -1,4 +1,4 @@
-"""Small builds that all tests of training share; tests only read them."""
+"""Small builds that the tests of training share and only read."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def ffpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dfdc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A smaller one whose fakes have no published method."""
+    """A smaller build, of fakes without a published method."""
     plan = builds.Plan(dataset="dfdc", families=4, methods=(None, None), compressions=(None,), frames=3)
     return once(tmp_path_factory, "dfdc-training", lambda out: builds.make(out, plan))

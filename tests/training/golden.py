@@ -1,6 +1,6 @@
-"""Ten losses of each of the plan's models, trained by its own loss and optimiser on ten small batches of noise.
+"""Ten losses of each of the plan's models, trained with its loss and optimiser on ten small batches of noise.
 
-Run as a script, ``python -m tests.training.golden``, it writes golden.json anew.
+``python -m tests.training.golden`` rewrites golden.json.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FILE = Path(__file__).with_name("golden.json")
 STEPS, BATCH, SIDE = 10, 6, 64
 # The plan's nets, losses and optimisers. Rates are a tenth of the plan's (a hundredth for F3-Net): at full rate the
 # rounding differences between processors grow tenfold a step, up to some per cent. So they stay below 2e-5, as seen
-# with and without oneDNN, on one thread and two. FAD's masks are laid out at the size used.
+# with and without oneDNN, on one thread and two. FAD's masks are stored at the size used.
 SETTINGS = {
     "resnet50": ("optimiser.lr=1e-5",),
     "efficientnet_b4": ("optimiser.lr=0.0002",),
@@ -48,7 +48,7 @@ def _answered(model: models.Model, batch: Batch) -> tuple[Output, Batch]:
 
 
 def _batch(generator: torch.Generator) -> Batch:
-    """Noise that is coarser in fakes, so that there is something to learn."""
+    """Noise that is coarser in fakes, so there is something to learn."""
     coarse = torch.rand(BATCH, 3, SIDE // 8, SIDE // 8, generator=generator)
     fine = torch.rand(BATCH, 3, SIDE, SIDE, generator=generator)
     target_B = torch.arange(BATCH).remainder(2).float()

@@ -1,4 +1,4 @@
-"""A small detector and a short recipe, for tests of the loop in this process and in others."""
+"""A small detector and a short recipe, for tests of the loop in this and other processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from semblance.training import recipes
-from semblance.training.loop.fit import Fitted, Machine, fit
+from semblance.training.loop.fit import FitOptions, Fitted, fit
+from semblance.training.loop.machine import Machine
 from semblance.training.loop.powersgd import PowerSGD
 from semblance.training.models import Model
 from semblance.training.models.base import Head
@@ -35,7 +36,7 @@ SETTINGS = (
 
 
 class Tiny(Model):
-    """Two convolutions, dropout, and batch norm where asked: it has buffers, and its chance must be repeated."""
+    """Two convolutions with dropout and, by default, batch norm: a model with buffers and randomness."""
 
     def __init__(self, norm: bool = True) -> None:
         super().__init__()
@@ -62,18 +63,18 @@ def tiny(config: Any, *, pretrained: bool) -> Model:
 
 
 def plain(config: Any, *, pretrained: bool) -> Model:
-    """Without what depends on how a batch is divided."""
+    """A model without batch norm and dropout, whose result does not depend on how a batch is divided."""
     del config, pretrained
     return Tiny(norm=False)
 
 
 def recipe(*settings: str, name: str = "resnet50") -> TrainingRecipe:
-    rise = ("schedule.warmup_epochs=1",) if name == "resnet50" else ()
-    return recipes.load(name, (*SETTINGS, *rise, *settings))
+    warmup = ("schedule.warmup_epochs=1",) if name == "resnet50" else ()
+    return recipes.load(name, (*SETTINGS, *warmup, *settings))
 
 
 class StopAt(Callback):
-    """After so many of Lightning's steps, the process is killed where it stands."""
+    """Kills the process after a number of Lightning's steps."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -83,21 +84,22 @@ class StopAt(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Tell(Callback):
-    """At the end, each rank writes its weights, and how far its gradients were compressed, beside the run."""
+class WriteRank(Callback):
+    """At the end, each rank writes its weights and the compression rates of its gradients next to the run."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
 
     def on_train_end(self, trainer: Any, task: Any) -> None:
-        rates = [one.state.compression_stats()[0] for one in trainer.callbacks if isinstance(one, PowerSGD)]
-        found = {"model": task.model.state_dict(), "rates": rates}
-        torch.save(found, self.run.with_name(f"{self.run.name}-rank{trainer.global_rank}.pt"))
+        powersgd = [callback for callback in trainer.callbacks if isinstance(callback, PowerSGD)]
+        rates = [callback.state.compression_stats()[0] for callback in powersgd]
+        result = {"model": task.model.state_dict(), "rates": rates}
+        torch.save(result, self.run.with_name(f"{self.run.name}-rank{trainer.global_rank}.pt"))
 
 
 def train(outs: list[str], run: Path, *settings: str, **options: Any) -> Fitted:
-    """A run on one core without MLflow."""
-    torch.set_num_threads(1)  # many small operations: threads only wait for each other
+    """Train on one core without MLflow. ``options`` are those of ``Machine`` and ``FitOptions``."""
+    torch.set_num_threads(1)  # with many small operations, threads mostly wait for each other
     machine = Machine(
         accelerator="cpu",
         workers=options.pop("workers", 0),
@@ -106,10 +108,9 @@ def train(outs: list[str], run: Path, *settings: str, **options: Any) -> Fitted:
         powersgd=options.pop("powersgd", None),
         powersgd_after=2,
     )
-    said = options.pop("say", lambda _: None)
-    build, tracking = options.pop("build", tiny), options.pop("tracking", None)
-    made = recipe(*settings, name=options.pop("name", "resnet50"))
-    return fit(outs, made, RunDir(run), machine=machine, tracking=tracking, say=said, build=build, **options)
+    say, training_recipe = options.pop("say", lambda _: None), recipe(*settings, name=options.pop("name", "resnet50"))
+    options = {"build": tiny, "tracking": None, **options}
+    return fit(outs, training_recipe, RunDir(run), FitOptions(machine=machine, **options), say=say)
 
 
 if __name__ == "__main__":  # python -m tests.training.runs killed|ranks|powersgd RUN OUT [SETTING ...]
@@ -118,4 +119,4 @@ if __name__ == "__main__":  # python -m tests.training.runs killed|ranks|powersg
         train([out], Path(folder), *more, workers=2, callbacks=[StopAt(11)])
     else:
         rank = 1 if kind == "powersgd" else None
-        train([out], Path(folder), *more, build=plain, devices=2, powersgd=rank, callbacks=[Tell(Path(folder))])
+        train([out], Path(folder), *more, build=plain, devices=2, powersgd=rank, callbacks=[WriteRank(Path(folder))])

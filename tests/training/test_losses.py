@@ -1,4 +1,4 @@
-"""The losses: against their formulas, and what mixing and missing classes do to them."""
+"""Losses against their formulas, with mixed samples, and with a missing class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from semblance.manifests.errors import UsageError
 from semblance.training import losses, models, recipes
 from semblance.training.losses import LossConfig
-from semblance.training.models import ResNetConfig
+from semblance.training.models.resnet import ResNetConfig
 from semblance.training.records import Batch, Output
 
 ALL: dict[str, Any] = {
@@ -67,7 +67,7 @@ def test_bce_moves_its_targets_by_half_the_smoothing(smoothing: float) -> None:
     assert found.item() == pytest.approx(float(-(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()), rel=1e-5)
 
 
-def test_focal_is_lins_formula_on_hard_labels() -> None:
+def test_focal_loss_follows_lin_et_al() -> None:
     output, batch = output_of(6), batch_of([0, 1, 1, 0, 1, 0])
     found = loss_of({"focal": {"weight": 1.0}, "bce": {"smoothing": 0.3}})(output, batch)["focal"]
     p, y = sigmoid(output.logit_B.detach().numpy()), batch.target_B.numpy() == 1
@@ -75,7 +75,7 @@ def test_focal_is_lins_formula_on_hard_labels() -> None:
     assert found.item() == pytest.approx(float((-alpha * (1 - p_true) ** 2 * np.log(p_true)).mean()), rel=1e-5)
 
 
-def test_arcface_is_dengs_formula() -> None:
+def test_arcface_follows_deng_et_al() -> None:
     loss, output, batch = loss_of(ALL), output_of(6), batch_of([0, 1, 1, 0, 1, 0])
     found = loss(output, batch)["arcface"]
     assert loss.arcface is not None
@@ -91,8 +91,8 @@ def test_arcface_is_dengs_formula() -> None:
     assert found.item() == pytest.approx(float(expected.mean()), rel=1e-5)
 
 
-def test_scale_64_would_drown_the_bce() -> None:
-    """Why the recipe does not take the library's scale: at the start ArcFace would be about 95 % of 0.7 + 0.3."""
+def test_scale_64_would_dominate_the_bce() -> None:
+    """Why the recipe does not use the library's scale: ArcFace would start at about 95 % of the weighted sum."""
     share = {}
     for scale in (16.0, 64.0):
         loss = losses.Loss(
@@ -105,7 +105,7 @@ def test_scale_64_would_drown_the_bce() -> None:
     assert share[16.0] < 0.85
 
 
-def test_single_centre_is_lis_formula() -> None:
+def test_single_centre_loss_follows_li_et_al() -> None:
     loss, output, batch = loss_of(ALL), output_of(5), batch_of([0, 1, 1, 0, 1])
     assert loss.centre is not None
     assert output.frequency_BD is not None
@@ -116,7 +116,7 @@ def test_single_centre_is_lis_formula() -> None:
     assert found.item() == pytest.approx(float(real + max(0, real - fake + 0.3 * math.sqrt(16))), rel=1e-5)
 
 
-def test_single_centre_lets_far_fakes_be() -> None:
+def test_single_centre_loss_ignores_distant_fakes() -> None:
     centre = losses.SingleCentre(4, 0.3)
     embedding = torch.tensor([[0.1, 0, 0, 0], [9.0, 0, 0, 0]]).requires_grad_()
     centre(embedding, torch.tensor([0.0, 1.0])).backward()
@@ -165,13 +165,13 @@ def test_losses_on_embeddings_skip_mixed_samples() -> None:
         batch_of([0, 1, 0], [0.5] * 3, [1, 0, 1]),
     ],
 )
-def test_nothing_to_compare_is_zero_and_reaches_every_parameter(batch: Batch) -> None:
+def test_a_missing_class_gives_zero_and_reaches_every_parameter(batch: Batch) -> None:
     loss, output = loss_of(ALL), output_of(3)
     parts = loss(output, batch)
     assert parts["centre"].item() == 0
     assert parts["loss"].isfinite()
     parts["loss"].backward()
-    for parameter in loss.parameters():  # else a distributed step would wait for its gradient for ever
+    for parameter in loss.parameters():  # otherwise a distributed step would wait for its gradient forever
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
 
@@ -184,7 +184,7 @@ def test_loss_is_the_weighted_sum_of_its_parts() -> None:
     assert parts["loss"].item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_evaluation_leaves_losses_on_embeddings_out() -> None:
+def test_evaluation_excludes_losses_on_embeddings() -> None:
     loss, output, batch = loss_of(ALL).eval(), output_of(6), batch_of([0, 1, 1, 0, 1, 0])
     assert set(loss(output, batch)) == {"loss", "bce", "focal"}
     halves = [loss(_part(output, half), batch_of([0, 1, 1, 0, 1, 0][half]))["loss"].item() for half in HALVES]
@@ -198,7 +198,7 @@ def _part(output: Output, half: slice) -> Output:
     return Output(logit_B=output.logit_B[half], embedding_BD=output.embedding_BD[half])
 
 
-def test_arcface_is_finite_on_its_own_weight_and_in_half_precision() -> None:
+def test_arcface_is_finite_at_its_weight_and_in_half_precision() -> None:
     loss = loss_of(ALL)
     assert loss.arcface is not None
     weight = loss.arcface.loss.W
@@ -212,7 +212,7 @@ def test_arcface_is_finite_on_its_own_weight_and_in_half_precision() -> None:
     assert embedding.grad.isfinite().all()
 
 
-def test_parameters_are_the_losses_own() -> None:
+def test_the_parameters_of_the_loss() -> None:
     names = {name for name, _ in loss_of(ALL).named_parameters()}
     assert names == {"arcface.loss.W", "centre.centre_D"}
     assert set(loss_of(ALL).state_dict()) == names

@@ -1,4 +1,4 @@
-"""Optimisers, schedules and the average of the weights against their definitions."""
+"""Optimisers, schedules and the moving average against their definitions."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def weight_of(*values: float) -> nn.Parameter:
     return nn.Parameter(torch.tensor(values, dtype=torch.float64))
 
 
-def test_rmsprop_is_tensorflows() -> None:
-    """Mean square from one, epsilon inside the root, the rate inside the momentum, decay as part of the gradient."""
+def test_rmsprop_follows_tensorflow() -> None:
+    """The mean square starts at one, epsilon is in the root, the rate in the momentum, decay in the gradient."""
     config = RMSpropConfig()
     parameter = weight_of(0.5, -2.0)
     optimiser = optim.optimiser(config, [parameter])
@@ -52,7 +52,7 @@ def test_first_step_of_adam(config: AdamWConfig | AdamConfig) -> None:
     parameter.grad = torch.tensor([3.0], dtype=torch.float64)
     optimiser.step()
     decayed = 2.0 * (1 - 0.1 * 0.5) if isinstance(config, AdamWConfig) else 2.0
-    assert parameter.item() == pytest.approx(decayed - 0.1, rel=1e-6)  # the first step is the rate, whatever the slope
+    assert parameter.item() == pytest.approx(decayed - 0.1, rel=1e-6)  # the first step equals the rate for any gradient
 
 
 @given(rise=st.integers(1, 20), rest=st.integers(1, 60), floor=st.floats(0, 0.5))
@@ -68,7 +68,7 @@ def test_cosine_rises_in_a_line_and_falls_to_its_floor(rise: int, rest: int, flo
 
 
 def rates(config: CosineConfig | ExponentialConfig | PlateauConfig, losses: list[float]) -> list[float]:
-    """The rate in each of the epochs, of four steps each."""
+    """The rate in each epoch, of four steps each."""
     parameter = weight_of(1.0)
     optimiser = optim.optimiser(AdamWConfig(lr=1.0), [parameter])
     schedule = optim.schedule(config, optimiser, len(losses), 4)

@@ -1,4 +1,4 @@
-"""What is done to pictures that a model learns from: ``build`` for each, ``forge`` for reals, ``mix`` for batches."""
+"""Augmentation of training pictures: ``build`` for single ones, ``forge`` for reals, ``mix`` for batches."""
 
 from __future__ import annotations
 

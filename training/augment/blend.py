@@ -1,4 +1,4 @@
-"""Self-blending: a real face becomes a fake one, blended with a changed copy of itself."""
+"""Self-blending: a real face becomes a fake by blending it with a changed copy of itself."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import cv2
 import numpy as np
 
 from semblance.manifests.records import Image, digest
-from semblance.training.augment import operations as do
+from semblance.quality.resize import shrink
+from semblance.training.augment import operations
 from semblance.training.augment.config import AugmentConfig
 
-RATIOS: Final = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)  # of the blend, each as likely (Shiohara and Yamasaki, CVPR 2022)
+RATIOS: Final = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)  # of the blend, equally likely (Shiohara and Yamasaki, CVPR 2022)
 
 
 class SelfBlend:
-    """Real picture, landmarks and key to a pseudo-fake, or None where the draw or missing landmarks leave it as it is.
+    """Makes a pseudo-fake of a real picture, or None if the draw or missing landmarks leave it unchanged.
 
-    After self-blended images (Shiohara and Yamasaki, CVPR 2022): one of two copies of a face is changed in colour and
-    sharpness, shifted and scaled a little, and blended into the other inside a deformed hull of the face. Their
-    hull is that of 81 landmarks; ours is estimated from five points, so their figures do not hold for it. Only for
-    pictures whose label is 0; what comes back has label 1.
+    After self-blended images (Shiohara and Yamasaki, CVPR 2022). One of two copies of a face is changed in colour and
+    sharpness, shifted and scaled slightly, and blended into the other inside a deformed hull of the face. The paper's
+    hull comes from 81 landmarks, ours is estimated from five points, so the paper's results do not apply to it. Use it
+    only for pictures of label 0; the result has label 1.
     """
 
     def __init__(self, config: AugmentConfig) -> None:
         self.p = config.self_blend.p
 
-    def __call__(self, image: Image, landmarks: do.Floats | None, key: str) -> Image | None:
+    def __call__(self, image: Image, landmarks: operations.Floats | None, key: str) -> Image | None:
         if landmarks is None or self.p == 0:
             return None
         rng = np.random.default_rng(int(digest("self-blend", key)[:16], 16))
@@ -36,11 +37,11 @@ class SelfBlend:
 
 
 def forge(config: AugmentConfig) -> SelfBlend:
-    """What makes fakes of some real pictures."""
+    """A function that makes fakes of some real pictures."""
     return SelfBlend(config)
 
 
-def blend(image_HWC: Image, landmarks_52: do.Floats, rng: np.random.Generator) -> Image:
+def blend(image_HWC: Image, landmarks_52: operations.Floats, rng: np.random.Generator) -> Image:
     """The picture with its face blended with a changed copy of itself."""
     mask_HW = deform(hull(image_HWC.shape[:2], landmarks_52, rng), rng)
     changed = _recoloured(image_HWC, rng)
@@ -50,15 +51,15 @@ def blend(image_HWC: Image, landmarks_52: do.Floats, rng: np.random.Generator) -
     moved = cv2.warpAffine(source, to_source, (width, height), borderMode=cv2.BORDER_REFLECT_101)
     mask_HW = soften(np.asarray(cv2.warpAffine(mask_HW, to_source, (width, height)), np.float32), rng)
     weight_HW1 = (mask_HW * RATIOS[rng.integers(len(RATIOS))])[..., None]
-    return do.rounded(weight_HW1 * moved + (1 - weight_HW1) * target)
+    return operations.rounded(weight_HW1 * moved + (1 - weight_HW1) * target)
 
 
-def hull(shape: tuple[int, ...], landmarks_52: do.Floats, rng: np.random.Generator) -> do.Floats:
-    """A mask (H, W) of 0 and 1: the face estimated from five points, whole or without its forehead.
+def hull(shape: tuple[int, ...], landmarks_52: operations.Floats, rng: np.random.Generator) -> operations.Floats:
+    """A mask (H, W) of 0 and 1: the face estimated from five points, with or without its forehead.
 
-    Half the eyes' distance apart from the eyes lie the temples, as far below the mouth as half of the way from the
-    eyes to it lies the chin; a forehead reaches 0.9 of that way above the eyes. The outline is an ellipse's two halves
-    of different height, each radius changed by up to a tenth.
+    The temples are half the eyes' distance outside the eyes. The chin is below the mouth by half the distance from
+    eyes to mouth; the forehead reaches 0.9 of that distance above the eyes. The outline joins two half ellipses of
+    different height, with each radius changed by up to a tenth.
     """
     eyes, mouth = landmarks_52[:2].mean(0), landmarks_52[3:].mean(0)
     down = mouth - eyes
@@ -82,8 +83,8 @@ def hull(shape: tuple[int, ...], landmarks_52: do.Floats, rng: np.random.Generat
     return mask
 
 
-def deform(mask_HW: do.Floats, rng: np.random.Generator) -> do.Floats:
-    """Pulled about smoothly by up to some 4 % of the side (elastic deformation)."""
+def deform(mask_HW: operations.Floats, rng: np.random.Generator) -> operations.Floats:
+    """The mask after an elastic deformation by up to about 4 % of the side."""
     height, width = mask_HW.shape
     coarse = rng.uniform(-0.04, 0.04, (2, 5, 5)).astype(np.float32)
     down, right = (cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC) for field in coarse)
@@ -91,8 +92,8 @@ def deform(mask_HW: do.Floats, rng: np.random.Generator) -> do.Floats:
     return cv2.remap(mask_HW, x + right * width, y + down * height, cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
-def soften(mask_HW: do.Floats, rng: np.random.Generator) -> do.Floats:
-    """Edges eaten away or grown, then blurred: two Gaussians with a threshold between, as in the paper's code."""
+def soften(mask_HW: operations.Floats, rng: np.random.Generator) -> operations.Floats:
+    """The mask with eroded or grown, blurred edges: two Gaussians with a threshold between, as in the paper's code."""
     side = max(mask_HW.shape)
     first, second = rng.uniform(0.01, 0.05, 2) * side
     eroded = (cv2.GaussianBlur(mask_HW, (0, 0), first) > rng.uniform(0.3, 0.9)).astype(np.float32)
@@ -101,17 +102,17 @@ def soften(mask_HW: do.Floats, rng: np.random.Generator) -> do.Floats:
 
 
 def _recoloured(image: Image, rng: np.random.Generator) -> Image:
-    """Colour, contrast and sharpness changed as strongly as between two shots of a face."""
-    image = do.tint(image, rng.uniform(-20, 20, 3).astype(np.float32))
-    image = do.fade(image, float(rng.uniform(0.7, 1.3)))
-    image = do.gamma(image, float(2 ** rng.uniform(-0.3, 0.3)))
+    """Colour, contrast and sharpness changed as much as between two photographs of a face."""
+    image = operations.tint(image, rng.uniform(-20, 20, 3).astype(np.float32))
+    image = operations.fade(image, float(rng.uniform(0.7, 1.3)))
+    image = operations.gamma(image, float(2 ** rng.uniform(-0.3, 0.3)))
     if rng.random() < 0.5:
-        return do.shrink(image, float(rng.choice([0.25, 0.5])), "nearest" if rng.random() < 0.5 else "area")
-    return do.sharpen(image, float(rng.uniform(0.5, 1.5)))
+        return shrink(image, float(rng.choice([0.25, 0.5])), "nearest" if rng.random() < 0.5 else "area")
+    return operations.sharpen(image, float(rng.uniform(0.5, 1.5)))
 
 
-def _shift(shape: tuple[int, ...], rng: np.random.Generator) -> do.Floats:
-    """A (2, 3) affine map: by up to 3 % across and 1.5 % down, 5 % larger or smaller, about the middle."""
+def _shift(shape: tuple[int, ...], rng: np.random.Generator) -> operations.Floats:
+    """A (2, 3) affine map: a shift of up to 3 % across and 1.5 % down, and up to 5 % larger or smaller."""
     height, width = shape[:2]
     scale = float(rng.uniform(0.95, 1 / 0.95))
     to = np.asarray(cv2.getRotationMatrix2D((width / 2, height / 2), 0, scale), np.float32)

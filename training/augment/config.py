@@ -1,4 +1,4 @@
-"""What is done to the pictures that a model learns from, and how often."""
+"""The configuration of augmentation: what is done to training pictures, and how often."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ Probability = float
 
 
 class CropConfig(Config):
-    """RandomResizedCrop: a square window of ``scale`` of the area, its sides in ``ratio``, resized to the size."""
+    """RandomResizedCrop: a window of ``scale`` of the area and aspect ``ratio``, resized to the output size."""
 
     scale: tuple[float, float] = (0.8, 1.0)
     ratio: tuple[float, float] = (0.75, 4 / 3)
 
 
 class RotationConfig(Config):
-    """Turned about the centre by up to ``degrees`` either way; what comes in from outside mirrors the edge."""
+    """Rotation about the centre by up to ``degrees`` in either direction, with mirrored borders."""
 
     p: Probability = Field(default=0.5, ge=0, le=1)
     degrees: float = Field(default=15.0, ge=0, le=180)
 
 
 class JitterConfig(Config):
-    """Colour jitter, as torchvision's: factors of 1 +- the value, hue in turns."""
+    """Colour jitter as in torchvision: factors of 1 +- the value; hue in turns."""
 
     p: Probability = Field(default=0.5, ge=0, le=1)
     brightness: float = Field(default=0.2, ge=0, lt=1)
@@ -34,7 +34,7 @@ class JitterConfig(Config):
 
 
 class GridMaskConfig(Config):
-    """GridMask (Chen et al. 2020): ``cells`` x ``cells`` squares, each of ``ratio`` of a cell's side, are blanked."""
+    """GridMask (Chen et al. 2020): ``cells`` x ``cells`` black squares, each with ``ratio`` of the side of a cell."""
 
     p: Probability = Field(default=0.2, ge=0, le=1)
     cells: int = Field(default=3, ge=1, le=64)
@@ -42,16 +42,17 @@ class GridMaskConfig(Config):
 
 
 class JpegConfig(Config):
-    """JPEG of a quality in this range, bounds included."""
+    """JPEG of a quality in this range, including both bounds."""
 
     p: Probability = Field(default=0.3, ge=0, le=1)
     quality: tuple[int, int] = (70, 95)
 
 
 class FrequencyConfig(Config):
-    """Noise on the coefficients of the whole picture's DCT: each is multiplied by 1 + ``strength`` x a normal
-    number, above ``start`` of the spectrum by diagonals (0: all but the mean, 0.5: the upper half). From 0.05 on, so
-    that light and shade stay.
+    """Noise on the DCT coefficients of the picture: each is multiplied by 1 + ``strength`` x a normal number.
+
+    Only those above ``start`` of the spectrum change, by diagonals (0: all but the mean, 0.5: the upper half). The
+    default of 0.05 preserves the lighting.
     """
 
     p: Probability = Field(default=0.2, ge=0, le=1)
@@ -60,8 +61,9 @@ class FrequencyConfig(Config):
 
 
 class CompressionConfig(Config):
-    """What networks and messengers do to a picture: one of twice re-encoded (JPEG, the second time off the first
-    one's 8 px grid), WebP, or made smaller by ``scale`` and larger again.
+    """What social networks and messengers do to a picture. One of three is drawn.
+
+    JPEG twice, the second time with another 8 px grid; WebP; or reduced by ``scale`` and enlarged again.
     """
 
     p: Probability = Field(default=0.2, ge=0, le=1)
@@ -76,28 +78,29 @@ class PolicyConfig(Config):
 
 
 class SelfBlendConfig(Config):
-    """Share of the *real* pictures that become pseudo-fakes, blended with a changed copy of themselves, after
-    self-blended images (Shiohara and Yamasaki, CVPR 2022). Their hull comes from 81 landmarks and a face parser,
-    ours is estimated from five points, so the paper's figures say nothing about ours and are never to be quoted.
+    """The share of *real* pictures that become pseudo-fakes by blending them with a changed copy of themselves.
+
+    After self-blended images (Shiohara and Yamasaki, CVPR 2022). The paper's hull comes from 81 landmarks and a face
+    parser, ours is estimated from five points: the paper's results do not apply to it and must not be quoted for it.
     """
 
     p: Probability = Field(default=0.0, ge=0, le=1)
 
 
 class MixConfig(Config):
-    """Mixing with a partner of the batch: lambda is drawn from Beta(alpha, alpha)."""
+    """Mixing with another picture of the batch; lambda is drawn from Beta(alpha, alpha)."""
 
     p: Probability = Field(default=0.3, ge=0, le=1)
     alpha: float = Field(default=1.0, gt=0)
 
 
 class AugmentConfig(Config):
-    """The training plan's augmentation.
+    """The augmentation of the training plan.
 
-    ``p`` is the probability that a picture is augmented at all; each step's own ``p`` then holds among those
-    that are. CutMix, MixUp and self-blending, which change labels, stand outside it and have their own. The plan
-    gives no probability for rotation, colour jitter, JPEG, frequency noise and compression: 0.5, 0.5, 0.3, 0.2
-    and 0.2 are ours. Every picture ends at ``size`` x ``size`` px, augmented or not.
+    ``p`` is the probability that a picture is augmented at all; the ``p`` of each step applies among those pictures.
+    CutMix, MixUp and self-blending change labels; their probabilities do not depend on ``p``. The plan does not specify
+    probabilities for rotation, colour jitter, JPEG, frequency noise and compression: 0.5, 0.5, 0.3, 0.2 and 0.2 are
+    ours. Every picture, augmented or not, is resized to ``size`` x ``size`` px.
     """
 
     p: Probability = Field(default=0.7, ge=0, le=1)
@@ -116,7 +119,7 @@ class AugmentConfig(Config):
     mixup: MixConfig = MixConfig(p=0.3, alpha=0.2)
 
     @model_validator(mode="after")
-    def _one_way_a_picture(self) -> AugmentConfig:
+    def _at_most_one_mixing(self) -> AugmentConfig:
         if self.cutmix.p + self.mixup.p > 1:
-            raise ValueError(f"cutmix.p and mixup.p are {self.cutmix.p + self.mixup.p:g} together, more than 1")
+            raise ValueError(f"cutmix.p and mixup.p add up to {self.cutmix.p + self.mixup.p:g}, more than 1")
         return self

@@ -1,4 +1,4 @@
-"""CutMix and MixUp within a batch, with both hard labels kept.
+"""CutMix and MixUp within a batch, which keep both hard labels.
 
 B: batch, H, W: pixels.
 """
@@ -17,12 +17,12 @@ from semblance.training.records import Batch
 
 
 def mix(batch: Batch, config: AugmentConfig, generator: torch.Generator | None = None) -> Batch:
-    """The batch with some of its pictures mixed with others of it; unchanged where the draw mixes none.
+    """Mix some pictures of a batch with others of it; the batch is unchanged if the draw mixes none.
 
-    Each picture is, apart from the others, cut (CutMix, Yun et al. 2019), blended (MixUp, Zhang et al. 2018) or left,
-    with the configured probabilities, so that losses on embeddings find unmixed pictures in every batch. ``lam_B`` is
-    the share of the picture itself: for CutMix that of its area, exactly. ``image_BCHW`` must be floats. All draws
-    come from ``generator`` (on the CPU), so a seed gives the same mixing on any device.
+    Each picture independently undergoes CutMix (Yun et al. 2019), MixUp (Zhang et al. 2018) or neither, with the
+    configured probabilities. So losses on embeddings find unmixed pictures in most batches. ``lam_B`` is the weight of
+    the picture itself; for CutMix it is the exact share of its area. ``image_BCHW`` must be floats. All draws come
+    from ``generator``, on the CPU, so a seed gives the same mixing on any device.
     """
     count, _, height, width = batch.image_BCHW.shape
     if count < 2 or config.cutmix.p + config.mixup.p == 0:
@@ -36,10 +36,10 @@ def mix(batch: Batch, config: AugmentConfig, generator: torch.Generator | None =
         return batch
     ring = rng.permutation(count)
     partner_B = np.empty(count, np.int64)
-    partner_B[ring] = np.roll(ring, 1)  # never a picture with itself
+    partner_B[ring] = np.roll(ring, 1)  # never the picture itself
     alpha_B = np.where(cut_B, config.cutmix.alpha, config.mixup.alpha)
     share_B: NDArray[np.float64] = rng.beta(alpha_B, alpha_B)
-    weight_BHW = np.ones((count, height, width), np.float32)  # of the picture itself, in each of its places
+    weight_BHW = np.ones((count, height, width), np.float32)  # of the picture itself, at each pixel
     for place in np.flatnonzero(cut_B):
         rows, columns = box(height, width, float(share_B[place]), rng)
         weight_BHW[place, rows, columns] = 0
@@ -49,7 +49,7 @@ def mix(batch: Batch, config: AugmentConfig, generator: torch.Generator | None =
 
 
 def box(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[slice, slice]:
-    """CutMix's window, rows and columns: 1 - ``share`` of the area, centred anywhere, cut off at the edges."""
+    """The rows and columns of a CutMix window: 1 - ``share`` of the area, centred anywhere, clipped at the edges."""
     side = np.sqrt(1 - share)
     half_height, half_width = round(height * side) / 2, round(width * side) / 2
     y, x = rng.integers(height), rng.integers(width)

@@ -1,12 +1,12 @@
-"""What is done to one picture, as functions of the picture and the numbers that were drawn.
+"""Augmentations of one picture, as pure functions of the picture and the random numbers drawn.
 
-All take and give (H, W, 3) uint8 RGB.
+All take and return (H, W, 3) uint8 RGB.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,17 +19,10 @@ from semblance.quality import codec
 Floats = NDArray[np.float32]
 
 
-def fit(image_HWC: Image, side: int) -> Image:
-    """A square of ``side`` px: area averaging down, cubic up."""
-    if image_HWC.shape[:2] == (side, side):
-        return image_HWC
-    kind = cv2.INTER_AREA if side < min(image_HWC.shape[:2]) else cv2.INTER_CUBIC
-    return _image(cv2.resize(image_HWC, (side, side), interpolation=kind))
-
-
 def gridmask(image_HWC: Image, cells: int, ratio: float, shift: tuple[float, float]) -> Image:
-    """GridMask (Chen et al. 2020): black squares of ``ratio`` of a cell's side, one in each of ``cells`` x ``cells``
-    cells; ``shift`` (of a cell, down and right) moves the grid.
+    """GridMask (Chen et al. 2020): one black square in each of ``cells`` x ``cells`` cells.
+
+    ``ratio``: side of the square relative to the cell. ``shift``: (down, right) offset of the grid, in cells.
     """
     holes = []
     for length, offset in zip(image_HWC.shape[:2], shift, strict=True):
@@ -41,9 +34,9 @@ def gridmask(image_HWC: Image, cells: int, ratio: float, shift: tuple[float, flo
 
 
 def spectral_noise(image_HWC: Image, strength: float, start: float, normal_HW: Floats) -> Image:
-    """Each DCT coefficient from height ``start`` on times 1 + ``strength`` x its normal number; the mean stays.
+    """Each DCT coefficient from frequency ``start`` on, multiplied by 1 + ``strength`` x its normal number.
 
-    Heights are diagonals, from 0 (the mean) to 1; all three colours get the same noise.
+    Frequencies are diagonals, from 0 (the mean, which stays) to 1. All three colours get the same noise.
     """
     spectrum_HWC = scipy.fft.dctn(image_HWC.astype(np.float32), axes=(0, 1), norm="ortho")
     factor_HW = np.where(_height(*image_HWC.shape[:2]) >= start, 1 + strength * normal_HW, 1).astype(np.float32)
@@ -52,20 +45,12 @@ def spectral_noise(image_HWC: Image, strength: float, start: float, normal_HW: F
 
 
 def encode_twice(image_HWC: Image, first: int, second: int, shift: tuple[int, int]) -> Image:
-    """JPEG of quality ``first``, then of ``second`` on a grid of blocks shifted by (down, right) px."""
+    """JPEG of quality ``first``, then of quality ``second`` with its 8 px grid shifted by (down, right) px."""
     height, width = image_HWC.shape[:2]
     down, right = shift
     wide = cv2.copyMakeBorder(image_HWC, down, 8, right, 8, cv2.BORDER_REFLECT_101)
     once = codec.degrade(_image(wide), first)[down : down + height, right : right + width]
     return codec.degrade(np.ascontiguousarray(once), second)
-
-
-def shrink(image_HWC: Image, scale: float, kind: Literal["area", "linear", "nearest"]) -> Image:
-    """Made smaller by ``scale`` and larger again, to the same size."""
-    height, width = image_HWC.shape[:2]
-    down = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST}[kind]
-    small = cv2.resize(image_HWC, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=down)
-    return _image(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def blur(image_HWC: Image, sigma: float) -> Image:
@@ -74,50 +59,50 @@ def blur(image_HWC: Image, sigma: float) -> Image:
 
 
 def sharpen(image_HWC: Image, amount: float) -> Image:
-    """Unsharp mask of one px: the picture plus ``amount`` of what a blur takes away."""
+    """Unsharp mask with a sigma of 1 px and strength ``amount``."""
     image = image_HWC.astype(np.float32)
     return rounded(image + amount * (image - cv2.GaussianBlur(image, (0, 0), 1.0)))
 
 
 def noise(image_HWC: Image, sigma: float, normal_HWC: Floats) -> Image:
-    """Additive noise of ``sigma`` grey levels."""
+    """Additive noise with a standard deviation of ``sigma`` grey levels."""
     return rounded(image_HWC.astype(np.float32) + sigma * normal_HWC)
 
 
 def gamma(image_HWC: Image, exponent: float) -> Image:
-    """Grey levels to the power of ``exponent``, of 255."""
+    """Gamma correction: grey levels, divided by 255, to the power of ``exponent``."""
     table = rounded(np.linspace(0, 1, 256, dtype=np.float32) ** exponent * 255)
     return np.asarray(table[image_HWC], np.uint8)
 
 
 def tint(image_HWC: Image, levels_C: Floats) -> Image:
-    """Grey levels added to each colour."""
+    """``levels_C`` grey levels added to each colour."""
     return rounded(image_HWC.astype(np.float32) + levels_C)
 
 
 def fade(image_HWC: Image, saturation: float) -> Image:
-    """Colours drawn towards (below 1) or away from (above 1) their BT.601 grey."""
+    """Saturation changed: colours moved towards (below 1) or away from (above 1) their BT.601 grey."""
     image = image_HWC.astype(np.float32)
     grey = cv2.cvtColor(image_HWC, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
     return rounded(grey + saturation * (image - grey))
 
 
 def posterise(image_HWC: Image, bits: int) -> Image:
-    """Only the upper ``bits`` of each value, 1 to 8."""
+    """The upper ``bits`` of each value, 1 to 8; the others are zero."""
     return image_HWC & np.uint8(256 - (1 << (8 - bits)))
 
 
 def occlude(image_HWC: Image, centre: tuple[float, float], half: tuple[float, float], level: int) -> Image:
-    """A rectangle of one grey level; ``centre`` (x, y) and ``half`` its half sides in px."""
-    hidden = image_HWC.copy()
+    """A rectangle of one grey level; ``centre`` (x, y) and ``half`` (half width, half height) in px."""
+    occluded = image_HWC.copy()
     (x, y), (width, height) = centre, half
     rows = slice(max(round(y - height), 0), max(round(y + height), 0))
-    hidden[rows, max(round(x - width), 0) : max(round(x + width), 0)] = level
-    return hidden
+    occluded[rows, max(round(x - width), 0) : max(round(x + width), 0)] = level
+    return occluded
 
 
 def rounded(values: NDArray[Any]) -> Image:
-    """To the nearest grey level within 0..255."""
+    """Rounded to the nearest grey level and clipped to 0..255."""
     return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 

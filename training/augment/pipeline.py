@@ -1,4 +1,4 @@
-"""One picture's augmentation: the configured steps in their order, drawn from the picture's key."""
+"""The augmentation of one picture: the configured steps in order, seeded by the picture's key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import random
 from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for a newer release
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise the import looks for a newer release online
 
 import albumentations as A  # noqa: N812
 import cv2
@@ -14,42 +14,41 @@ import numpy as np
 
 from semblance.manifests.records import Image, digest
 from semblance.quality import codec
-from semblance.training.augment import operations as do
-from semblance.training.augment import policy
+from semblance.quality.resize import shrink, to_square
+from semblance.training.augment import operations, policy
 from semblance.training.augment.config import AugmentConfig
 
 
 class Augment:
-    """Picture, landmarks and key to picture; equal keys give equal changes, on any worker and in any order.
+    """Changes a picture by a key; equal keys give equal changes, on any worker and in any order.
 
-    ``image``: (H, W, 3) uint8 RGB. ``landmarks``: the five points in its pixels, 10 numbers or (5, 2), or None.
-    ``key``: names seed, epoch and sample. The answer is (size, size, 3) uint8. No step changes what the label
-    means.
+    ``image``: (H, W, 3) uint8 RGB. ``landmarks``: five points in px, as 10 numbers or (5, 2), or None. ``key``: seed,
+    epoch and sample. Returns (size, size, 3) uint8. No step invalidates the label.
     """
 
     def __init__(self, config: AugmentConfig) -> None:
         self.config = config
         self._steps = A.Compose(_steps(config), p=config.p)
 
-    def __call__(self, image: Image, landmarks: do.Floats | None, key: str) -> Image:
-        # One stream of random numbers for all steps. Compose's own seeding gives every step the same seed, so that
-        # steps would be taken together or not at all, and flips never among the pictures drawn above one half.
+    def __call__(self, image: Image, landmarks: operations.Floats | None, key: str) -> Image:
+        # One stream of random numbers for all steps. Compose itself gives every step the same seed: equally likely
+        # steps would then be applied together or not at all.
         seed = int(digest("augment", key)[:16], 16)
         self._steps.set_random_state(np.random.default_rng(seed), random.Random(seed))
         points = None if landmarks is None else np.asarray(landmarks, np.float32).reshape(5, 2)
         changed: Image = self._steps(image=image, landmarks=points)["image"]
-        return np.ascontiguousarray(do.fit(changed, self.config.size))
+        return to_square(changed, self.config.size)
 
 
 def build(config: AugmentConfig) -> Augment:
-    """The augmentation of single pictures; ``forge`` and ``mix``, which change labels, stand beside it."""
+    """The augmentation of single pictures; ``forge`` and ``mix`` change labels and are separate."""
     return Augment(config)
 
 
 def _steps(config: AugmentConfig) -> list[A.BasicTransform]:
-    """From what happened to the picture in the world to what only the trainer does.
+    """The steps in order, from changes that occur in the wild to those that only a trainer makes.
 
-    The policy comes first, while the landmarks still fit; holes come last, so that no encoder smears their edges.
+    The policy comes first, while the landmarks are still valid. GridMask comes last, so no encoder blurs its edges.
     """
     jitter = config.jitter
     return [
@@ -82,7 +81,7 @@ def _around_one(value: float) -> tuple[float, float]:
 
 
 class _Step(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations publishes no types
-    """A step of ours: draws from the shared stream, then one of the operations."""
+    """A step that draws from the shared stream and applies one of the operations."""
 
     def __init__(self, config: AugmentConfig | None = None, p: float = 1.0) -> None:
         super().__init__(p=p)
@@ -96,14 +95,14 @@ class _Step(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations publi
 
 
 class _Policy(_Step):
-    def apply(self, img: Image, landmarks: do.Floats | None, **_: Any) -> Image:
+    def apply(self, img: Image, landmarks: operations.Floats | None, **_: Any) -> Image:
         return policy.apply(img, landmarks, self.random_generator)
 
 
 class _Frequency(_Step):
     def apply(self, img: Image, **_: Any) -> Image:
         normal_HW = self.random_generator.standard_normal(img.shape[:2], np.float32)
-        return do.spectral_noise(img, self.config.frequency.strength, self.config.frequency.start, normal_HW)
+        return operations.spectral_noise(img, self.config.frequency.strength, self.config.frequency.start, normal_HW)
 
 
 class _Compression(_Step):
@@ -113,11 +112,11 @@ class _Compression(_Step):
             case 0:
                 first, second = rng.integers(*config.quality, size=2, endpoint=True).tolist()
                 down, right = rng.integers(1, 8, size=2).tolist()
-                return do.encode_twice(img, first, second, (down, right))
+                return operations.encode_twice(img, first, second, (down, right))
             case 1:
                 return codec.degrade(img, int(rng.integers(*config.quality, endpoint=True)), "webp")
             case _:
-                return do.shrink(img, float(rng.uniform(*config.scale)), "area" if rng.random() < 0.5 else "linear")
+                return shrink(img, float(rng.uniform(*config.scale)), "area" if rng.random() < 0.5 else "linear")
 
 
 class _Jpeg(_Step):
@@ -128,4 +127,4 @@ class _Jpeg(_Step):
 class _GridMask(_Step):
     def apply(self, img: Image, **_: Any) -> Image:
         down, right = self.random_generator.random(2).tolist()
-        return do.gridmask(img, self.config.gridmask.cells, self.config.gridmask.ratio, (down, right))
+        return operations.gridmask(img, self.config.gridmask.cells, self.config.gridmask.ratio, (down, right))

@@ -1,4 +1,4 @@
-"""The loader: an epoch's pictures and targets as batches, the same ones for any number of ranks and workers."""
+"""The loader: pictures and targets of an epoch in batches, the same for any number of ranks and workers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from semblance.manifests.config import fingerprint
@@ -18,100 +19,112 @@ from semblance.training.data.order import EpochPlan, ShuffleConfig
 from semblance.training.data.query import QueryConfig, Selection
 from semblance.training.data.sampling import SamplingConfig
 from semblance.training.data.units import UnitConfig
+from semblance.training.data.worker import SampleTransform
 from semblance.training.records import Batch
 
 
-class DataConfig(QueryConfig, UnitConfig, SamplingConfig):
-    """All that decides which pictures come, how often and how well mixed; the same for any machine.
+class EpochConfig(SamplingConfig):
+    """What an epoch is: how often pictures are drawn, and how well they are mixed."""
+
+    shuffle: ShuffleConfig = ShuffleConfig()
+
+
+class DataConfig(QueryConfig, UnitConfig, EpochConfig):
+    """Everything that decides which pictures are used, how often and in which order; the same on any machine.
 
     ``batch_size`` is that of one process and one step, in units: pictures, clips or pairs.
     """
 
     balanced_per_method: bool = True
     batch_size: int = Field(default=32, ge=1)
-    shuffle: ShuffleConfig = ShuffleConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Where this process stands among those that train together: numbers, so that a test can be any of them."""
+    """The rank of this process among those that train together; plain numbers, so that a test can set any of them."""
 
     rank: int = 0
     ranks: int = 1
 
     @classmethod
     def detect(cls) -> World:
-        """As torch.distributed says, else as its launcher's environment does, else alone."""
+        """The world of torch.distributed if it runs, else that of its launcher's environment, else a single process."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             return cls(rank=torch.distributed.get_rank(), ranks=torch.distributed.get_world_size())
         return cls(rank=int(os.environ.get("RANK", "0")), ranks=int(os.environ.get("WORLD_SIZE", "1")))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """How batches leave the loader, for the sake of their way to the device.
+
+    ``as_bytes`` leaves ``image_BCHW`` uint8, a quarter of the memory, to be divided by 255 on the device.
+    ``pin_memory`` puts batches into page-locked memory.
+    """
+
+    as_bytes: bool = False
+    pin_memory: bool = False
+
+
 class Loader:
-    """Batches of one epoch after the other; iterate over it once an epoch.
+    """Batches of one epoch after another: iterate over it once per epoch.
 
-    ``batch`` counts units: pictures, clips or pairs, whose pictures stand side by side in ``image_BCHW`` (a clip's in
-    time order, a pair's real one first). The set of an epoch depends on query, ``seed`` and epoch; the order also on
-    ``world`` and ``workers`` and repeats exactly for the same ones. Every rank gets the same number of batches.
-    ``state_dict`` after any batch and ``load_state_dict`` go on from there with the batches that would have come.
+    ``batch`` counts units: pictures, clips or pairs. The pictures of a unit are adjacent in ``image_BCHW``: a clip's in
+    time order, a pair's with the real one first. ``workers`` are processes; 0 reads in this one. ``transform`` is
+    applied there, then pictures of another size are resized to ``size`` x ``size`` px.
 
-    In the worker, ``forge`` makes fakes of some real pictures (their target becomes 1), then ``transform`` changes
-    each one; both get the landmarks where ``landmarks`` is set. ``size`` resizes what is not that large afterwards.
-    ``as_bytes`` leaves ``image_BCHW`` uint8, a quarter of the memory, to be divided by 255 on the device; ``pin`` puts
-    batches into page-locked memory.
+    The pictures of an epoch depend on the selection, ``config``, ``seed`` and the epoch. Their order also depends on
+    ``world`` and ``workers``, and repeats exactly for the same values. Every rank gets the same number of batches.
+    ``state_dict`` after any batch and ``load_state_dict`` resume with exactly the remaining batches.
     """
 
     def __init__(
         self,
-        chosen: Selection,
+        selection: Selection,
         *,
         batch: int,
         seed: int = 0,
-        config: SamplingConfig | None = None,
-        shuffle: ShuffleConfig | None = None,
+        config: EpochConfig | None = None,
         world: World | None = None,
         workers: int = 0,
-        transform: worker.Transform | None = None,
-        forge: worker.Forge | None = None,
-        landmarks: bool = False,
+        transform: SampleTransform | None = None,
         size: int | None = None,
-        as_bytes: bool = False,
-        pin: bool = False,
+        transfer: Transfer | None = None,
     ) -> None:
-        self.chosen = chosen
+        self.selection = selection
         self.batch, self.seed, self.workers = batch, seed, workers
-        self.config, self.shuffle = config or SamplingConfig(), shuffle or ShuffleConfig()
-        self.world = world or World()
-        self.as_bytes, self.pin = as_bytes, pin
+        self.config, self.world = config or EpochConfig(), world or World()
+        self.transform, self.size = transform or SampleTransform(), size
+        self.transfer = transfer or Transfer()
         self.epoch = self.position = 0
-        self._table = worker.SampleTable(chosen)
-        self._view = worker.SampleTransform(transform=transform, forge=forge, landmarks=landmarks, size=size)
-        self._cut = order.cut(self.config.draws or chosen.units.height, self.world.ranks, batch)
+        self._table = worker.SampleTable(selection)
+        self._cut = order.cut(self.config.draws or selection.units.height, self.world.ranks, batch)
 
     def __len__(self) -> int:
-        """Batches that this epoch still has for each rank."""
+        """Remaining batches of this epoch, for each rank."""
         return self._cut.batches - self.position
 
     @property
     def batches(self) -> int:
-        """Batches of a whole epoch for each rank."""
+        """Batches of a full epoch, for each rank."""
         return self._cut.batches
 
     def draws(self, epoch: int) -> sampling.Counts_U:
-        """How often each of ``chosen.units`` comes in an epoch, over all ranks."""
-        return sampling.draw(self.chosen.units, self.config, seed=self.seed, epoch=epoch)
+        """How often each of ``selection.units`` is drawn in an epoch, over all ranks."""
+        return sampling.draw(self.selection.units, self.config, seed=self.seed, epoch=epoch)
 
     def __iter__(self) -> Iterator[Batch]:
-        """The rest of the current epoch; afterwards the loader stands at the start of the next.
+        """The remaining batches of the current epoch; afterwards the loader is at the start of the next one.
 
-        Raises SemblanceError for a damaged shard or picture, with its name.
+        Raises SemblanceError, with the name, for a damaged shard or picture.
         """
-        rest = worker.RankEpoch(
+        dataset = worker.RankEpoch(
             table=self._table,
-            line=self._line(),
+            plan=self._plan(),
             cut=self._cut,
-            shuffle=self.shuffle,
-            view=self._view,
+            shuffle=self.config.shuffle,
+            transform=self.transform,
+            size=self.size,
             seed=self.seed,
             epoch=self.epoch,
             start=self.position,
@@ -119,25 +132,25 @@ class Loader:
             workers=max(self.workers, 1),
         )
         loader = DataLoader(
-            rest,
+            dataset,
             batch_size=None,
             num_workers=self.workers,
             collate_fn=worker.unchanged,
             worker_init_fn=worker.start_worker,
-            pin_memory=self.pin,
-            generator=torch.Generator(),  # so that loading leaves the global one alone
+            pin_memory=self.transfer.pin_memory,
+            generator=torch.Generator(),  # leaves torch's global generator alone
         )
         for batch in worker.raising(loader):
             self.position += 1
-            yield batch if self.as_bytes else as_floats(batch)
+            yield batch if self.transfer.as_bytes else as_floats(batch)
         if self.position != self._cut.batches:
             raise SemblanceError(
-                f"The loader gave {self.position} of {self._cut.batches} batches: a defect, report it."
+                f"The loader gave {self.position} of {self._cut.batches} batches. This is a bug; please report it."
             )
         self.epoch, self.position = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the data: plain numbers and texts."""
+        """The position in the data, as plain numbers and strings."""
         return {
             "epoch": self.epoch,
             "position": self.position,
@@ -147,44 +160,48 @@ class Loader:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to a place; the next iteration starts there.
+        """Move to a saved position; the next iteration starts there.
 
-        Raises SemblanceError where the data, the sampling or the seed are others, or where the place is inside an
-        epoch and the numbers of ranks or workers, on which the order depends, are others.
+        Raises SemblanceError if the data, the sampling or the seed differ. Inside an epoch, where the order depends on
+        the numbers of ranks and workers, it also raises if these differ.
         """
         if state["identity"] != self.identity():
             raise SemblanceError(
-                "The data, their sampling, the batch size or the seed are not those of the saved position; "
+                "The data, sampling, batch size or seed differ from those of the saved position; "
                 "resume with the same ones, or start a new run."
             )
         was, now = (state["ranks"], max(state["workers"], 1)), (self.world.ranks, max(self.workers, 1))
         if state["position"] and was != now:
             raise SemblanceError(
                 f"The saved position is inside an epoch of {was[0]} ranks with {was[1]} workers each, and the order "
-                f"depends on them; resume with these (there are {now[0]} with {now[1]} now)."
+                f"depends on these numbers; resume with the same ones (now {now[0]} ranks with {now[1]} workers)."
             )
         self.epoch, self.position = state["epoch"], state["position"]
 
     def identity(self) -> str:
-        """A fingerprint of all that decides the epochs' sets, and the batch size."""
+        """A fingerprint of the batch size and everything that decides which pictures an epoch holds."""
         return fingerprint(
             {
                 "pictures": self._table.identity(),
                 "config": self.config.model_dump(mode="json", include=set(SamplingConfig.model_fields)),
-                "shuffle": self.shuffle.model_dump(mode="json"),
+                "shuffle": self.config.shuffle.model_dump(mode="json"),
                 "seed": self.seed,
                 "batch": self.batch,
             }
         )
 
-    def _line(self) -> EpochPlan:
+    def _plan(self) -> EpochPlan:
         table = self._table
-        return order.lay(
+        return order.plan(
             self.draws(self.epoch), table.shard_U, table.place_U, table.samples_S, seed=self.seed, epoch=self.epoch
         )
 
 
 def as_floats(batch: Batch) -> Batch:
-    """The batch with its uint8 pictures as float32 in [0, 1], on the device where they are."""
-    floats = batch.image_BCHW.to(torch.float32, memory_format=torch.contiguous_format)
-    return replace(batch, image_BCHW=floats.div_(255))
+    """The batch with its uint8 pictures as float32 in [0, 1], on the same device."""
+    return replace(batch, image_BCHW=floats(batch.image_BCHW))
+
+
+def floats(bytes_BCHW: Tensor) -> Tensor:
+    """uint8 pictures as contiguous float32 in [0, 1], on the same device."""
+    return bytes_BCHW.to(torch.float32, memory_format=torch.contiguous_format).div_(255)

@@ -1,11 +1,12 @@
-"""In which order: an epoch's draws laid on a line of shard visits, cut for ranks and workers, and mixed.
+"""The order of an epoch: its draws as a sequence of shard visits, cut for ranks and workers, then mixed.
 
-All of it is computed from the manifest before a byte is read. The line depends on the draws, the seed and the epoch;
-a rank's order also on the numbers of ranks and workers. Shards are read from front to back, as a stream must be. A
-unit that is drawn several times comes in several visits to its shard, as far as these pay: the draws of a shard are
-dealt to as many visits as they would fill the whole tar, so reading costs at most about one tar member a draw beyond
-one pass over every shard that is used. A query that takes less than about a tenth of a shard is read slower for it:
-lay such a selection out anew with ``shards repack``.
+The order is computed from the manifest before a byte is read. The sequence depends on the draws, the seed and the
+epoch; a rank's order also depends on the numbers of ranks and workers.
+
+A shard is read from front to back, as a stream must be. A unit that is drawn several times is spread over several
+visits to its shard. A shard gets one visit for every tar's worth of draws. So reading costs one pass over each used
+shard, plus at most about one tar member per draw. A query that selects less than about a tenth of each shard reads
+slowly; repack such a selection with ``shards repack``.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ Index = NDArray[np.int64]
 
 
 class ShuffleConfig(Config):
-    """How well pictures mix: ``buffer`` encoded pictures are held by a worker (about 26 kB each), drawn from ``open``
-    shards that it reads at once. Clips and pairs are put together from one shard at a time, since their pictures lie
-    anywhere in it: then up to one shard's pictures are held beside the buffer.
+    """How well pictures are mixed. A worker holds ``buffer`` encoded pictures (about 26 kB each) from ``open`` shards.
+
+    Clips and pairs are assembled from one shard at a time, since their pictures may be anywhere in it. Up to one
+    shard's pictures are then held in addition to the buffer.
     """
 
     buffer: int = Field(default=2000, ge=1)
@@ -46,13 +48,13 @@ class EpochPlan:
         return len(self.unit_N)
 
 
-def lay(
+def plan(
     counts: Counts_U, shard_U: NDArray[np.int32], place_U: Index, samples_S: Index, *, seed: int, epoch: int
 ) -> EpochPlan:
-    """Lay every unit's draws on the line.
+    """Spread every unit's draws over visits to its shard, and put the visits in a random order.
 
-    ``shard_U``: the shard of each unit; ``place_U``: where in the tar it is complete; ``samples_S``: members of each
-    shard.
+    ``shard_U``: the shard of each unit. ``place_U``: the tar offset of its last picture. ``samples_S``: the samples
+    of each shard.
     """
     rng = generator(seed, "line", epoch)
     unit_N = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
@@ -81,18 +83,19 @@ def lay(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BatchCut:
-    """A line cut into the same number of batches on every rank; sizes differ by one at most, so that no draw is left
-    out or repeated to fill a batch.
+    """An epoch cut into batches, the same number on every rank.
+
+    Sizes differ by one at most, so no draw is dropped or repeated to fill a batch.
     """
 
-    sizes_RK: Index  # of rank r's batch k
+    sizes_RK: Index  # the size of rank r's batch k
 
     @property
     def batches(self) -> int:
         return int(self.sizes_RK.shape[1])
 
     def piece(self, rank: int, worker: int, workers: int) -> tuple[int, int, Index]:
-        """Start and stop on the line of what one worker reads, and the sizes of its batches, every ``workers``-th."""
+        """Start and stop of one worker's draws in the plan, and the sizes of its batches: every ``workers``-th one."""
         parts = [[self.sizes_RK[r, w::workers].sum() for w in range(workers)] for r in range(len(self.sizes_RK))]
         ends = np.cumsum(np.array(parts).reshape(-1))
         place = rank * workers + worker
@@ -100,28 +103,26 @@ class BatchCut:
 
 
 def cut(draws: int, ranks: int, batch: int) -> BatchCut:
-    """Cut ``draws`` for ``ranks`` in batches of at most ``batch`` (one more at batch size 1, where it must be).
+    """Cut ``draws`` for ``ranks`` into batches of at most ``batch``; at batch size 1 some may have to hold two.
 
-    Raises SemblanceError where there are fewer draws than ranks.
+    Raises SemblanceError if there are fewer draws than ranks.
     """
     if draws < ranks:
-        raise SemblanceError(
-            f"There are {draws} units for {ranks} ranks, so some would have nothing; use fewer ranks or a larger set."
-        )
+        raise SemblanceError(f"There are only {draws} units for {ranks} ranks; use fewer ranks or a larger dataset.")
     batches = min(-(-draws // (ranks * batch)), draws // ranks)
     ends = (np.arange(ranks * batches + 1, dtype=np.int64) * draws) // (ranks * batches)
     return BatchCut(sizes_RK=np.diff(ends).reshape(batches, ranks).T)
 
 
 def mix(visit_N: NDArray[np.int32], *, buffer: int, ways: int, rng: np.random.Generator) -> tuple[Index, Index]:
-    """The order in which a worker's draws are read, and the order in which they are given out.
+    """The order in which a worker reads its draws, and the order in which it emits them.
 
-    Reading takes ``ways`` visits at a time in equal steps. Giving out moves a draw back by at most ``buffer`` places
-    of reading: at most that many are held at any time.
+    It reads ``ways`` visits at a time in equal steps. A draw is emitted at most ``buffer`` positions after it was
+    read, so at most that many are held at any time.
     """
     n = len(visit_N)
     _, visit, size = np.unique(visit_N, return_inverse=True, return_counts=True)
     place = np.arange(n) - (np.cumsum(size) - size)[visit]
     read = np.lexsort((visit, (place + 0.5) / size[visit], visit // ways))
-    given = np.argsort(np.arange(n) + buffer * rng.random(n), kind="stable")
-    return read, read[given]
+    emitted = np.argsort(np.arange(n) + buffer * rng.random(n), kind="stable")
+    return read, read[emitted]

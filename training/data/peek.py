@@ -1,4 +1,4 @@
-"""One look at a split, as a trainer sees it: every picture decoded and counted against the manifest."""
+"""One pass over a split as a trainer sees it: every picture is decoded and counted against the manifest."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from semblance.training.data.query import QueryConfig, Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What one pass over a split gave, beside what its manifest lists."""
+class SplitSummary:
+    """What one pass over a split found; ``listed`` is the number of rows in its manifest."""
 
     shards: int
     listed: int
@@ -25,27 +25,27 @@ class Seen:
     sizes: tuple[str, ...]
 
 
-def peek(out: str, split: str) -> Seen:
-    """Read a whole split.
+def peek(out: str, split: str) -> SplitSummary:
+    """Read every shard of a split.
 
-    Raises UsageError for an unknown split, SemblanceError where it is empty, or where tar and manifest do not agree.
+    Raises UsageError for an unknown split, SemblanceError if it is empty or if tar and manifest do not agree.
     """
-    chosen = query.select([out], split, QueryConfig(verdicts="all"), unlabelled=True)
+    selection = query.select([out], split, QueryConfig(verdicts="all"), unlabelled=True)
     labels: Counter[object] = Counter()
     sizes: set[str] = set()
-    known = dict(chosen.pictures.select("sample_id", "target").iter_rows())
-    for name, image in images(chosen):
-        if name in known:  # where it is not, the count at the shard's end says so
-            labels[known.pop(name)] += 1
+    remaining = dict(selection.pictures.select("sample_id", "target").iter_rows())
+    for name, image in images(selection):
+        if name in remaining:  # a picture that is not listed fails the count at the shard's end
+            labels[remaining.pop(name)] += 1
         sizes.add(f"{image.shape[1]}x{image.shape[0]}")
-    if known:
+    if remaining:
         raise SemblanceError(
-            f"The {split} shards of {out} hold {labels.total()} pictures, the manifest lists {len(known)} more; "
-            "run `shards verify --deep`."
+            f"The {split} shards of {out} hold {labels.total()} pictures, but the manifest lists {len(remaining)} "
+            "more; run `shards verify --deep`."
         )
-    return Seen(
-        shards=len(chosen.shards),
-        listed=chosen.counts.listed,
+    return SplitSummary(
+        shards=len(selection.shards),
+        listed=selection.counts.listed,
         samples=labels.total(),
         real=labels[0.0],
         fake=labels[1.0],
@@ -54,11 +54,11 @@ def peek(out: str, split: str) -> Seen:
     )
 
 
-def images(chosen: Selection) -> Iterator[tuple[str, Image]]:
-    """(sample id, (H, W, 3) RGB picture) of all that lies in the chosen shards, in their order.
+def images(selection: Selection) -> Iterator[tuple[str, Image]]:
+    """(sample id, (H, W, 3) RGB picture) of everything in the selection's shards, in their order.
 
-    Raises SemblanceError for a damaged shard, or, with its id, for a picture that cannot be decoded.
+    Raises SemblanceError for a damaged shard and, with its id, for a picture that cannot be decoded.
     """
-    for shard in chosen.shards:
+    for shard in selection.shards:
         for name, members in reader.read(shard):
             yield name, reader.picture(name, members, shard)

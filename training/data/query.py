@@ -1,4 +1,4 @@
-"""Which pictures: a query over the manifests of one or several builds, counted where it leaves something out."""
+"""Queries over the manifests of builds: which pictures are used, and how many are excluded for which reason."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from semblance.manifests import scan
 from semblance.manifests.config import Config
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import SPLIT_COLUMNS, SPLITS
-from semblance.training.data import shards as shardlist
 from semblance.training.data import units
-from semblance.training.data.shards import Shard
+from semblance.training.data.shards import Shard, locate
 from semblance.training.data.units import UnitConfig
 
-_NEEDED: Final = (
+_COLUMNS: Final = (
     "sample_id",
     "video_id",
     "dataset",
@@ -36,17 +35,17 @@ _NEEDED: Final = (
     "crop_side",
     "guide",
 )
-_ONLY_TO_PAIR: Final = ("tar_bytes", "crop_x0", "crop_y0", "crop_side", "guide")
+_ONLY_FOR_PAIRS: Final = ("tar_bytes", "crop_x0", "crop_y0", "crop_side", "guide")
 _PROTOCOLS: Final = tuple(name for name in SPLIT_COLUMNS if name != "split_note")
 
 
 class QueryConfig(Config):
     """Which rows of a build are used.
 
-    ``split_column`` is the protocol that divides (``split`` is the one that was laid out). ``query`` is any condition
-    in Polars' SQL over a row's columns, e.g. ``compression = 'c23' AND blur > 80``. ``exclude_flags`` names judgements
-    of manifests/flags (label noise, duplicates) whose samples are left out. ``verdicts: all`` also takes crops that
-    a build in gate mode ``mark`` stored though they failed.
+    ``split_column`` is the split protocol (``split``: the active one). ``query`` is any condition in Polars' SQL over
+    a row's columns, e.g. ``compression = 'c23' AND blur > 80``. ``exclude_flags`` names flags of manifests/flags
+    (label noise, duplicates) whose samples are excluded. ``verdicts: all`` also takes crops that failed a gate but
+    were stored, as builds in gate mode ``mark`` do.
     """
 
     split_column: str = "split"
@@ -57,15 +56,18 @@ class QueryConfig(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What a query found and what it left out, and why; the numbers add up. ``+`` sums builds."""
+    """How many rows a query selected, and how many it excluded for which reason.
 
-    listed: int = 0  # rows on this side of the split
+    The numbers add up to ``listed``; ``+`` sums builds.
+    """
+
+    listed: int = 0  # rows in this split
     gated: int = 0  # stored, but with a failed gate
     flagged: int = 0
-    outside: int = 0  # of the condition
-    unlabelled: int = 0  # face_label is null: which face of the fake was altered is unknown
-    alone: int = 0  # without a partner, or in a track shorter than a clip
-    chosen: int = 0  # rows that are in some unit
+    outside: int = 0  # the condition is false
+    unlabelled: int = 0  # face_label is null: nobody knows whether this face of a fake was altered
+    incomplete: int = 0  # no partner for a pair, or a track shorter than a clip
+    selected: int = 0  # rows that are in some unit
 
     def __add__(self, other: Counts) -> Counts:
         names = self.__dataclass_fields__
@@ -75,39 +77,39 @@ class Counts:
         reasons = {
             "failed a gate": self.gated,
             "are flagged": self.flagged,
-            "are outside the condition": self.outside,
+            "do not meet the condition": self.outside,
             "have no face label": self.unlabelled,
-            "have no partner or too short a track": self.alone,
+            "have no partner or too short a track": self.incomplete,
         }
-        left = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
-        return f"{self.chosen} of {self.listed} pictures" + (f" ({left})" if left else "")
+        excluded = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+        return f"{self.selected} of {self.listed} pictures" + (f" ({excluded})" if excluded else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Selection:
-    """The answer to a query: units, the pictures in them, and the shards that hold these.
+    """The result of a query: units, their pictures, and the shards that hold these.
 
-    ``pictures``: a row a picture in a unit, sorted by ``unit`` and its place in it. ``units``: a row a unit, with
-    dataset, method, target, weight, shard (an index of ``shards``) and place (where in the tar it is complete).
-    The order of both depends on ids alone.
+    ``pictures``: one row per picture of a unit, sorted by ``unit`` and the position in it, ``member``. ``units``: one
+    row per unit, with dataset, method, target, weight, shard (an index of ``shards``) and place (the tar offset at
+    which its last picture starts). The order of both depends on ids only.
     """
 
     pictures: pl.DataFrame
     units: pl.DataFrame
     shards: tuple[Shard, ...]
     counts: Counts
-    side: str
+    split: str
     outs: tuple[str, ...]
 
     @property
     def members(self) -> int:
-        """Pictures in a unit."""
+        """Pictures per unit."""
         return self.pictures.height // max(self.units.height, 1)
 
 
 def select(
     outs: Sequence[str],
-    side: str,
+    split: str,
     query: QueryConfig | None = None,
     unit: UnitConfig | None = None,
     *,
@@ -115,102 +117,102 @@ def select(
     weight: str | pl.Expr | None = None,
     unlabelled: bool = False,
 ) -> Selection:
-    """The pictures of one side of several builds.
+    """Select the pictures of one split of several builds.
 
-    ``condition`` is a Polars expression beside the ``query``'s own; ``weight`` one (or SQL) for how often a picture
-    is drawn relative to others, evaluated over the rows that are left, so that e.g. ``1.0 / count(*) OVER
-    (PARTITION BY video_id)`` weighs videos alike. ``unlabelled`` keeps rows whose ``face_label`` is null, as the
-    scores of whole videos need them; their target is null.
+    ``condition`` is a Polars expression that must hold in addition to the ``query``'s own. ``weight``, an expression
+    or SQL, says how often a picture is drawn relative to others. It is evaluated over the remaining rows, so
+    ``1.0 / count(*) OVER (PARTITION BY video_id)`` gives all videos the same weight. ``unlabelled`` keeps rows whose
+    ``face_label`` is null, which the score of a video needs; their target is null.
 
-    Raises UsageError for a side, column or expression that does not exist, SemblanceError where nothing is left.
+    Raises UsageError for an unknown split, column or expression, SemblanceError if no picture remains.
     """
     query, unit = query or QueryConfig(), unit or UnitConfig()
-    if side not in SPLITS:
-        raise UsageError(f"There is no split {side!r}; choose one of {', '.join(SPLITS)}.")
+    if split not in SPLITS:
+        raise UsageError(f"Unknown split {split!r}; choose one of {', '.join(SPLITS)}.")
     if query.split_column not in _PROTOCOLS:
-        raise UsageError(f"There is no split column {query.split_column!r}; choose one of {', '.join(_PROTOCOLS)}.")
+        raise UsageError(f"Unknown split column {query.split_column!r}; choose one of {', '.join(_PROTOCOLS)}.")
     outs = tuple(out.rstrip("/") for out in outs)
     if len(set(outs)) < len(outs):
         raise UsageError(f"The same build is named twice: {', '.join(outs)}.")
-    counts, frames = Counts(), []
+    counts, tables = Counts(), []
     for source, out in enumerate(outs):
-        rows, found = _rows(out, side, query, condition, weight, unlabelled)
-        counts += found
-        frames.append(rows.with_columns(source=pl.lit(source, pl.Int32)))
-    rows = pl.concat(frames).sort("dataset", "sample_id", "source") if frames else pl.DataFrame()
+        rows, excluded = _rows(out, split, query, condition, weight, unlabelled)
+        counts += excluded
+        tables.append(rows.with_columns(source=pl.lit(source, pl.Int32)))
+    rows = pl.concat(tables).sort("dataset", "sample_id", "source") if tables else pl.DataFrame()
     if rows.is_empty():
         raise SemblanceError(
-            f"The {side} side of {', '.join(outs)} is empty under column {query.split_column}: {counts}; "
+            f"Split {split} of {', '.join(outs)} is empty under column {query.split_column}: {counts}; "
             "choose another split, or loosen the condition."
         )
     pictures = units.unite(rows, unit)
-    chosen = pictures.select("source", "sample_id").n_unique() if pictures.height else 0
-    counts += Counts(alone=rows.height - chosen, chosen=chosen)
+    selected = pictures.select("source", "sample_id").n_unique() if pictures.height else 0
+    counts += Counts(incomplete=rows.height - selected, selected=selected)
     if pictures.is_empty():
         raise SemblanceError(
-            f"The {side} side of {', '.join(outs)} has no {unit.mode}: {counts}; "
-            "take single frames, or another sampling."
+            f"Split {split} of {', '.join(outs)} has no {unit.mode}: {counts}; "
+            "use single frames, or sample more frames per video."
         )
-    shards, pictures = shardlist.find(outs, pictures.drop(_ONLY_TO_PAIR))
+    shards, pictures = locate(outs, pictures.drop(_ONLY_FOR_PAIRS))
     return Selection(
-        pictures=pictures, units=units.summarise(pictures), shards=shards, counts=counts, side=side, outs=outs
+        pictures=pictures, units=units.summarise(pictures), shards=shards, counts=counts, split=split, outs=outs
     )
 
 
-def check_classes(chosen: Selection) -> None:
-    """Raise SemblanceError where all targets are of one class: nothing can be learned or measured there."""
-    targets = chosen.pictures["target"]
+def check_classes(selection: Selection) -> None:
+    """Raise SemblanceError if all targets are of one class: nothing can be learned or measured on them."""
+    targets = selection.pictures["target"]
     real, fake = int((targets == 0).sum()), int((targets == 1).sum())
     if not real or not fake:
-        has, lacks = ("fake", "real") if fake else ("real", "fake")
+        present, missing = ("fake", "real") if fake else ("real", "fake")
         raise SemblanceError(
-            f"The {chosen.side} side of {', '.join(chosen.outs)} has {max(real, fake)} {has} pictures and no {lacks} "
-            f"one ({chosen.counts}); choose another split or condition, or add a build that has them."
+            f"Split {selection.split} of {', '.join(selection.outs)} has {max(real, fake)} {present} pictures and no "
+            f"{missing} ones ({selection.counts}); choose another split or condition, or add a build that has them."
         )
 
 
 def _rows(
     out: str,
-    side: str,
+    split: str,
     query: QueryConfig,
     condition: pl.Expr | None,
     weight: str | pl.Expr | None,
     unlabelled: bool,
 ) -> tuple[pl.DataFrame, Counts]:
-    asked = _expression(query.query, "condition") if query.query is not None else pl.lit(True)
+    predicate = _expression(query.query, "condition") if query.query is not None else pl.lit(True)
     if condition is not None:
-        asked = asked & condition
-    weighing = _expression(weight, "weight") if isinstance(weight, str) else weight
+        predicate = predicate & condition
+    weights = _expression(weight, "weight") if isinstance(weight, str) else weight
     try:
-        rows = scan(out).filter(pl.col(query.split_column) == side).collect()
-        listed = rows.height
-        kept = rows if query.verdicts == "all" else rows.filter(pl.col("verdict") == "keep")
+        listed = scan(out).filter(pl.col(query.split_column) == split).collect()
+        passed = listed if query.verdicts == "all" else listed.filter(pl.col("verdict") == "keep")
         flags = pl.col("flags").list.eval(pl.element().is_in(list(query.exclude_flags))).list.any()
-        clean = kept.filter(~flags)
-        wanted = clean.filter(asked)
-        known = wanted if unlabelled else wanted.filter(pl.col("face_label").is_not_null())
-        known = known.with_columns(weight=pl.lit(1.0) if weighing is None else weighing.cast(pl.Float64))
+        clean = passed.filter(~flags)
+        inside = clean.filter(predicate)
+        rows = inside if unlabelled else inside.filter(pl.col("face_label").is_not_null())
+        rows = rows.with_columns(weight=pl.lit(1.0) if weights is None else weights.cast(pl.Float64))
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
             f"The condition or weight cannot be used on {out}: {reason}. `manifests schema samples` lists the columns."
         ) from error
-    if known.height and not (known["weight"].is_finite() & (known["weight"] >= 0)).fill_null(False).all():
+    if rows.height and not (rows["weight"].is_finite() & (rows["weight"] >= 0)).fill_null(False).all():
         raise UsageError(
             f"The weight gives null, negative or infinite values on {out}; make it a number of at least 0."
         )
     counts = Counts(
-        listed=listed,
-        gated=listed - kept.height,
-        flagged=kept.height - clean.height,
-        outside=clean.height - wanted.height,
-        unlabelled=wanted.height - known.height,
+        listed=listed.height,
+        gated=listed.height - passed.height,
+        flagged=passed.height - clean.height,
+        outside=clean.height - inside.height,
+        unlabelled=inside.height - rows.height,
     )
-    return known.select(*_NEEDED, "weight").with_columns(target=pl.col("face_label").cast(pl.Float32)), counts
+    return rows.select(*_COLUMNS, "weight").with_columns(target=pl.col("face_label").cast(pl.Float32)), counts
 
 
-def _expression(text: str, what: str) -> pl.Expr:
+def _expression(text: str, purpose: str) -> pl.Expr:
     try:
         return pl.sql_expr(text)
     except pl.exceptions.PolarsError as error:
-        raise UsageError(f"The {what} {text!r} is no SQL expression ({str(error).splitlines()[0]}).") from error
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"The {purpose} {text!r} is not a valid SQL expression ({reason}).") from error

@@ -1,4 +1,4 @@
-"""webdataset's one door: a shard's samples from front to back, counted against its manifest at the end."""
+"""The only user of webdataset: reads a shard from front to back and checks its samples against the manifest."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from semblance.training.data.shards import Shard
 
 PICTURES: Final = ("jpg", "png", "webp")
 _END: Final = 1024  # a tar ends in two blocks of zeros
-_REMEDY: Final = "run `shards verify --deep` on the build, then the same `ingest build` again: it makes the shard anew"
+_REMEDY: Final = "run `shards verify --deep` on the build, then the same `ingest build` again to rebuild the shard"
 
-Members = dict[str, bytes]  # "jpg" (or "png", "webp"), "json" and perhaps "mask.png" of one sample
+Members = dict[str, bytes]  # "jpg" (or "png", "webp"), "json" and optionally "mask.png" of one sample
 
 
 class _Tail:
-    """A file that remembers the last bytes that were read, as a tar cut between two members reads as complete."""
+    """A file that remembers the last bytes read: without them, a tar cut between two members looks complete."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -38,7 +38,7 @@ class _Tail:
         return data
 
     def ended(self) -> bool:
-        """Read on to the end, and tell whether it is that of a whole tar."""
+        """Read to the end, and return whether it is the end of a complete tar."""
         while self.read(1 << 20):
             pass
         return len(self.last) == _END and not any(self.last)
@@ -47,33 +47,32 @@ class _Tail:
 def read(shard: Shard) -> Iterator[tuple[str, Members]]:
     """(sample id, members) of each sample of a shard, in the tar's order.
 
-    Raises SemblanceError, naming the shard, where it is missing, damaged or cut, or where, at its end, its samples
-    turn out not to be those of the manifest: one missing, one too many, another one, or one without its picture or
-    note. The check comes with the last sample, so read to the end.
+    Raises SemblanceError, naming the shard, if it is missing, damaged or cut short, or if a sample has no picture or
+    no JSON. After the last sample it also raises if the samples differ from the manifest's, so read to the end.
     """
     samples = checksum = 0
     for name, members in _members(shard):
         pictures = sum(kind in members for kind in PICTURES)
         if pictures != 1 or "json" not in members:
             raise SemblanceError(
-                f"The sample {name} in {shard.url} has {pictures} pictures and {int('json' in members)} notes where "
-                f"it must have one each; {_REMEDY}."
+                f"The sample {name} in {shard.url} has {pictures} pictures and {int('json' in members)} JSON files "
+                f"instead of one each; {_REMEDY}."
             )
         samples += 1
         checksum += zlib.crc32(name.encode())
         yield name, members
     if samples != shard.samples:
         raise SemblanceError(
-            f"The shard {shard.url} holds {samples} samples, its manifest lists {shard.samples}; {_REMEDY}."
+            f"The shard {shard.url} holds {samples} samples, but its manifest lists {shard.samples}; {_REMEDY}."
         )
     if checksum != shard.checksum:
         raise SemblanceError(
-            f"The shard {shard.url} holds {samples} samples, but not those that its manifest lists; {_REMEDY}."
+            f"The shard {shard.url} holds {samples} samples, but not the ones its manifest lists; {_REMEDY}."
         )
 
 
 def picture(name: str, members: Members, shard: Shard) -> Image:
-    """The decoded (H, W, 3) RGB picture of a sample; raises SemblanceError with its id."""
+    """The decoded (H, W, 3) RGB picture of a sample. Raises SemblanceError with its id if it cannot be decoded."""
     try:
         return codec.decode(next(members[kind] for kind in PICTURES if kind in members))
     except SemblanceError as error:
@@ -81,15 +80,15 @@ def picture(name: str, members: Members, shard: Shard) -> Image:
 
 
 def landmarks(members: Members, shard: Shard, side: int) -> NDArray[np.float32] | None:
-    """The five landmarks (10 numbers: x, y) in the pixels of a crop of ``side`` px, from the sample's note.
+    """The five landmarks (10 numbers: x, y) in the pixels of a crop of ``side`` px, from the sample's JSON.
 
-    None where they are unknown or the crop is no upright square of its frame.
+    None if they are unknown or the crop is not an upright square of its frame.
     """
-    note = json.loads(members["json"])
-    if not shard.upright or not note.get("landmarks") or not note.get("crop_side"):
+    row = json.loads(members["json"])
+    if not shard.upright or not row.get("landmarks") or not row.get("crop_side"):
         return None
-    corner = np.array([note["crop_x0"], note["crop_y0"]] * 5, np.float32)
-    return np.asarray((np.array(note["landmarks"], np.float32) - corner) * (side / note["crop_side"]), np.float32)
+    corner = np.array([row["crop_x0"], row["crop_y0"]] * 5, np.float32)
+    return np.asarray((np.array(row["landmarks"], np.float32) - corner) * (side / row["crop_side"]), np.float32)
 
 
 def _members(shard: Shard) -> Iterator[tuple[str, Members]]:
@@ -102,7 +101,7 @@ def _members(shard: Shard) -> Iterator[tuple[str, Members]]:
             for sample in tariterators.group_by_keys(tariterators.tar_file_expander(source)):
                 yield sample["__key__"], sample
             if not tail.ended():
-                raise SemblanceError(f"The shard {shard.url} is cut short (no end mark); {_REMEDY}.")
+                raise SemblanceError(f"The shard {shard.url} is cut short (no end-of-archive mark); {_REMEDY}.")
     except FileNotFoundError as error:
         raise SemblanceError(f"The shard {shard.url} is missing; {_REMEDY}.") from error
     except (tarfile.TarError, EOFError, ValueError, OSError) as error:

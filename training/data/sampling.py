@@ -1,4 +1,4 @@
-"""How often: the units of one epoch, a pure function of the table, the configuration, the seed and the epoch."""
+"""How often each unit is drawn in an epoch: a pure function of the table, configuration, seed and epoch."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pydantic import Field, field_validator
 from semblance.manifests.config import Config
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import digest
-from semblance.manifests.text import worded
+from semblance.manifests.text import format_columns
 
-Counts_U = NDArray[np.int32]  # how often each of the U units is drawn
+Counts_U = NDArray[np.int32]  # how often each of U units is drawn
 _CLASSES: Final = {0.0: "real", 1.0: "fake"}
 
 
 class SamplingConfig(Config):
-    """How often pictures are drawn in an epoch. Nothing set: every one once.
+    """How often pictures are drawn in an epoch. By default, each is drawn once.
 
-    ``mix``: the share of each dataset, by name, e.g. {ffpp: 60, dfdc: 25, celebdf: 15}; names that are not among the
-    builds are left out and the others keep their proportions. ``balanced_per_method``: half real, half fake, and the
-    fakes in equal parts by method; fakes whose method is not published are one part a dataset. With a mix, each
-    dataset is balanced in itself. ``weight``: SQL for how often a picture is drawn relative to others beside these.
-    ``draws``: units an epoch; None takes as many as there are.
+    ``mix``: the share of each dataset by name, e.g. {ffpp: 60, dfdc: 25, celebdf: 15}. Datasets without a build are
+    ignored, and the others keep their proportions. ``balanced_per_method``: half real, half fake, the fakes in equal
+    parts by method; fakes without a published method form one part per dataset. With a mix, each dataset is balanced
+    separately. ``weight``: SQL for how often a picture is drawn relative to others of the same part. ``draws``: units
+    per epoch; None takes as many as there are.
     """
 
     mix: Mapping[str, float] | None = None
@@ -53,45 +53,44 @@ class Stratum:
 
 
 def strata(units: pl.DataFrame, config: SamplingConfig) -> list[Stratum]:
-    """Divide the units by dataset, class and method as the configuration asks.
+    """Divide the units by dataset, class and method as configured.
 
-    Raises UsageError where a build's dataset is not in the mix, SemblanceError where a part that must be filled is
-    empty.
+    Raises UsageError if a build's dataset is not in the mix, SemblanceError if a part with a share is empty.
     """
     units = units.with_row_index("index")
     if config.mix is None:
         return _balanced("", 1.0, units, config)
     names = units["dataset"].unique().sort().to_list()
-    if strange := [name for name in names if name not in config.mix]:
+    if unmixed := [name for name in names if name not in config.mix]:
         raise UsageError(
-            f"The mix names {', '.join(config.mix)}, but not {strange[0]}; give it a share, e.g. "
-            f"--set data.mix={{{strange[0]}: 1}}, or take the mix away with --set data.mix=null."
+            f"The mix names {', '.join(config.mix)}, but not {unmixed[0]}; give it a share, e.g. "
+            f"--set data.mix={{{unmixed[0]}: 1}}, or remove the mix with --set data.mix=null."
         )
-    whole = sum(config.mix[name] for name in names)
+    total = sum(config.mix[name] for name in names)
     return [
         stratum
         for name in names
-        for stratum in _balanced(f"{name} ", config.mix[name] / whole, units.filter(pl.col("dataset") == name), config)
+        for stratum in _balanced(f"{name} ", config.mix[name] / total, units.filter(pl.col("dataset") == name), config)
     ]
 
 
 def _balanced(prefix: str, share: float, units: pl.DataFrame, config: SamplingConfig) -> list[Stratum]:
     if not config.balanced_per_method:
         return [_stratum(f"{prefix}all", share, units)]
-    if units["paired"].all():  # half and half already
+    if units["paired"].all():  # already half and half
         return _by_method(prefix, share, units)
-    sides = {value: units.filter(pl.col("target") == value) for value in _CLASSES}
-    for value, side in sides.items():
-        if side.is_empty():
+    classes = {value: units.filter(pl.col("target") == value) for value in _CLASSES}
+    for value, members in classes.items():
+        if members.is_empty():
             raise SemblanceError(
-                f"There is no {_CLASSES[value]} {prefix}picture to make half of; take another split or condition, or "
-                "do not balance (--set data.balanced_per_method=false)."
+                f"The classes cannot be balanced: there is no {_CLASSES[value]} {prefix}picture. Choose another split "
+                "or condition, or turn balancing off (--set data.balanced_per_method=false)."
             )
-    return [_stratum(f"{prefix}real", share / 2, sides[0.0]), *_by_method(prefix, share / 2, sides[1.0])]
+    return [_stratum(f"{prefix}real", share / 2, classes[0.0]), *_by_method(prefix, share / 2, classes[1.0])]
 
 
 def _by_method(prefix: str, share: float, fakes: pl.DataFrame) -> list[Stratum]:
-    nameless = worded("{} without a published method", "dataset")
+    nameless = format_columns("{} without a published method", "dataset")
     parts = fakes.with_columns(part=pl.coalesce("method", nameless)).partition_by("part", as_dict=True)
     names = sorted(str(name) for (name,) in parts)
     return [_stratum(f"{prefix}{name}", share / len(parts), parts[name,]) for name in names]
@@ -102,29 +101,29 @@ def _stratum(name: str, share: float, units: pl.DataFrame) -> Stratum:
 
 
 def describe(units: pl.DataFrame, config: SamplingConfig) -> str:
-    """What an epoch is drawn from, in a sentence's part; datasets of the mix that are not there are named."""
+    """What an epoch is drawn from, in words; names the datasets of the mix that have no build."""
     shares = ", ".join(f"{part.name} {part.share:.1%}" for part in strata(units, config))
-    absent = sorted(set(config.mix or ()) - set(units["dataset"].unique()))
-    without = f"; the mix's {', '.join(absent)} is not among the builds" if absent else ""
-    return f"{config.draws or units.height} draws: {shares}{without}"
+    missing = sorted(set(config.mix or ()) - set(units["dataset"].unique()))
+    note = f"; no build of {', '.join(missing)}, which the mix names" if missing else ""
+    return f"{config.draws or units.height} draws: {shares}{note}"
 
 
 def quotas(parts: list[Stratum], draws: int) -> list[int]:
-    """Whole numbers of draws that add up to ``draws``, each within one of its share: largest remainders first."""
+    """Integers that add up to ``draws``, each within one of its share, by the method of largest remainders."""
     exact = [part.share * draws for part in parts]
-    whole = [int(value + 1e-9) for value in exact]
-    order = sorted(range(len(parts)), key=lambda i: (round(whole[i] - exact[i], 9), parts[i].name))
-    for i in order[: draws - sum(whole)]:
-        whole[i] += 1
-    return whole
+    counts = [int(value + 1e-9) for value in exact]
+    order = sorted(range(len(parts)), key=lambda i: (round(counts[i] - exact[i], 9), parts[i].name))
+    for i in order[: draws - sum(counts)]:
+        counts[i] += 1
+    return counts
 
 
 def draw(units: pl.DataFrame, config: SamplingConfig, *, seed: int, epoch: int) -> Counts_U:
     """How often each unit is drawn in this epoch.
 
-    Systematic sampling along a seeded permutation in each stratum: every unit comes as often as its weight asks,
-    rounded down or up by chance, so with equal weights nothing is drawn twice before all are drawn once. The result
-    depends on nothing else: not on ranks, workers, or the order in which builds are named.
+    Systematic sampling along a seeded permutation of each stratum: a unit is drawn in proportion to its weight,
+    rounded up or down at random. With equal weights no unit is drawn twice before all are drawn once. The result does
+    not depend on ranks, workers, or the order in which builds are named.
     """
     parts = strata(units, config)
     weights = units["weight"].to_numpy()
@@ -138,19 +137,19 @@ def draw(units: pl.DataFrame, config: SamplingConfig, *, seed: int, epoch: int) 
 
 
 def _systematic(weights: NDArray[np.float64], quota: int, rng: np.random.Generator, name: str) -> NDArray[np.int64]:
-    """``quota`` places in the row of weights, evenly spaced from a random start."""
+    """(quota,) indices: points evenly spaced over the cumulative weights, from a random start."""
     total = float(weights.sum())
     if total <= 0:
-        raise SemblanceError(f"All pictures of the part {name!r} weigh nothing; change the weight.")
-    if np.all(weights == weights[0]):  # in whole numbers, so that a full round is exactly once each
+        raise SemblanceError(f"All pictures of the part {name!r} have weight 0; change the weight.")
+    if np.all(weights == weights[0]):  # in integers, so that a full round draws each exactly once
         size = len(weights)
         return (np.arange(quota, dtype=np.int64) * size + int(rng.integers(size))) // quota
     ends = np.cumsum(weights) / total
     points = (np.arange(quota) + rng.random()) / quota
-    found = np.searchsorted(ends, points, side="right")
-    return np.asarray(np.minimum(found, np.flatnonzero(weights)[-1]), np.int64)
+    places = np.searchsorted(ends, points, side="right")
+    return np.asarray(np.minimum(places, np.flatnonzero(weights)[-1]), np.int64)
 
 
 def generator(*key: object) -> np.random.Generator:
-    """A random generator that depends on the key alone, on any machine."""
+    """A random generator that depends only on the key, on any machine."""
     return np.random.default_rng(int(digest(*key)[:16], 16))

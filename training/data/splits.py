@@ -1,4 +1,4 @@
-"""What a run learns from and is judged on, looked at before an hour is spent."""
+"""The splits of a run: what it learns from and is validated on, selected and checked before training starts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from semblance.manifests import build_files
 from semblance.manifests.errors import SemblanceError
 from semblance.training.data import query, sampling, shards
 from semblance.training.data.loader import DataConfig
@@ -13,10 +14,12 @@ from semblance.training.data.query import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Material:
-    """``train``: the units of all builds together. ``val``: each build's val side by name, faces without a label too,
-    as whole videos are scored. ``others``: the val side of builds that are only looked at. ``datasets``: what the run
-    folder keeps of them.
+class TrainingData:
+    """The splits of a run's builds.
+
+    ``train``: the units of all builds together. ``val``: the val split of each build, by its name; it includes faces
+    without a label, as whole videos are scored. ``others``: the val split of builds that are only reported on.
+    ``datasets``: the run folder's record of every build.
     """
 
     train: Selection
@@ -25,30 +28,30 @@ class Material:
     datasets: tuple[dict[str, Any], ...]
 
 
-def gather(outs: Sequence[str], others: Sequence[str], config: DataConfig) -> Material:
-    """Choose all sides and look at them.
+def gather(outs: Sequence[str], others: Sequence[str], config: DataConfig) -> TrainingData:
+    """Select all splits and check them.
 
-    Raises UsageError for a wrong query, SemblanceError for a side that is empty or of one class, and for a shard that
-    is missing or cut short.
+    Raises UsageError for an invalid query. Raises SemblanceError for a split that is empty or has one class only, and
+    for a shard that is missing or cut short.
     """
     train = query.select(outs, "train", config, config, weight=config.weight)
     query.check_classes(train)
-    sampling.draw(train.units, config, seed=0, epoch=0)  # a mix or balance that cannot be had is said now
-    described = {out: shards.describe(out) for out in (*outs, *others)}
-    names = _names(described)
-    val = {names[out]: _judged(out, config) for out in outs}
-    if len({label for side in val.values() for label in side.pictures["label"].unique()}) < 2:
+    sampling.draw(train.units, config, seed=0, epoch=0)  # raises now if the mix or balance is impossible
+    descriptions = {out: build_files.finished(out) for out in (*outs, *others)}
+    names = _names(descriptions)
+    val = {names[out]: _validation(out, config) for out in outs}
+    if len({label for selection in val.values() for label in selection.pictures["label"].unique()}) < 2:
         raise SemblanceError(
-            f"The val side of {', '.join(outs)} has videos of one class alone, so nothing can be selected on it; "
-            "choose another split or add a build."
+            f"Split val of {', '.join(outs)} has videos of one class only, so no model can be selected on it; "
+            "choose another split column or add a build."
         )
-    seen = {names[out]: _judged(out, config) for out in others}
-    for side in (train, *val.values(), *seen.values()):
-        shards.check(side.shards)
+    reported = {names[out]: _validation(out, config) for out in others}
+    for selection in (train, *val.values(), *reported.values()):
+        shards.check(selection.shards)
     datasets = []
-    for out, description in described.items():
+    for out, description in descriptions.items():
         role = "train" if out in outs else "other"
-        sides = {"val": str(val[names[out]].counts)} if role == "train" else {"val": str(seen[names[out]].counts)}
+        validation = (val if role == "train" else reported)[names[out]]
         datasets.append(
             {
                 "name": names[out],
@@ -58,36 +61,40 @@ def gather(outs: Sequence[str], others: Sequence[str], config: DataConfig) -> Ma
                 "role": role,
                 "split_column": config.split_column,
                 "laid_out": description.get("split"),
-                "recipe": description.get("recipe"),  # so that a video is judged alike when the build is gone
-                "counts": sides,
+                "recipe": description.get("recipe"),  # videos are cut by it even when the build is gone
+                "counts": {"val": str(validation.counts)},
                 **(_trained_on(train, out) if role == "train" else {}),
             }
         )
-    return Material(train=train, val=val, others=seen, datasets=tuple(datasets))
+    return TrainingData(train=train, val=val, others=reported, datasets=tuple(datasets))
 
 
-def check_same(datasets: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]], where: str) -> None:
-    """Raise SemblanceError where the builds are not those that a checkpoint was trained with."""
-    now, then = ([(one["role"], one["dataset"], one["fingerprint"]) for one in each] for each in (datasets, before))
+def check_same(datasets: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]], checkpoint: str) -> None:
+    """Raise SemblanceError if the builds are not those that the ``checkpoint`` was trained with."""
+    now, then = (
+        [(record["role"], record["dataset"], record["fingerprint"]) for record in records]
+        for records in (datasets, before)
+    )
     if now == then:
         return
-    for one in datasets:
-        if one["fingerprint"] not in {known["fingerprint"] for known in before}:
+    known = {record["fingerprint"] for record in before}
+    for record in datasets:
+        if record["fingerprint"] not in known:
             raise SemblanceError(
-                f"The build {one['out']} ({one['dataset']}) has the fingerprint {one['fingerprint'][:12]}, which "
-                f"{where} does not know; go on with the builds that it was trained with, or start a new run."
+                f"The build {record['out']} ({record['dataset']}) has the fingerprint {record['fingerprint'][:12]}, "
+                f"but {checkpoint} was not trained with it; resume with the run's own builds, or start a new run."
             )
-    raise SemblanceError(f"{where} was trained with other builds, or in another order; name the same ones.")
+    raise SemblanceError(f"{checkpoint} was trained with other builds, or in another order; name the same ones.")
 
 
-def _judged(out: str, config: DataConfig) -> Selection:
+def _validation(out: str, config: DataConfig) -> Selection:
     return query.select([out], "val", config, unlabelled=True)
 
 
-def _names(described: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Each build's dataset, numbered where several have the same."""
+def _names(descriptions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The dataset of each build, numbered if several have the same."""
     names: dict[str, str] = {}
-    for out, description in described.items():
+    for out, description in descriptions.items():
         name, number = str(description["dataset"]), 1
         while name in names.values():
             number += 1

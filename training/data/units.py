@@ -1,4 +1,4 @@
-"""What is drawn together: single frames, clips of one track, or pairs of a fake and its original at the same frame."""
+"""Units, the things that are drawn together: single frames, clips of a track, or pairs of a fake and its original."""
 
 from __future__ import annotations
 
@@ -11,36 +11,40 @@ from semblance.manifests.config import Config
 
 
 class ClipConfig(Config):
-    """A clip: ``frames`` sampled faces of one track in order, a new one every ``step`` of them.
+    """A clip: ``frames`` sampled faces of one track in order; a new clip starts every ``step`` faces.
 
-    ``gap``: the number of source frames between neighbours; None takes whatever was sampled and kept.
+    ``gap``: the number of source frames between neighbours; None accepts any gap.
     """
 
     frames: int = Field(default=8, ge=2, le=256)
-    step: int | None = Field(default=None, ge=1)  # None: as many as a clip has, so that none is in two clips
+    step: int | None = Field(default=None, ge=1)  # None: the length of a clip, so that clips do not overlap
     gap: int | None = Field(default=None, ge=1)
 
 
 class UnitConfig(Config):
-    """What is drawn together: single ``frames``, ``clips`` of one track, or ``pairs`` of a fake and its original's
-    crop at the same frame and place."""
+    """What is drawn together: single ``frames``, ``clips`` of one track, or ``pairs``.
+
+    A pair is a fake and its original's crop at the same frame and position.
+    """
 
     mode: Literal["frames", "clips", "pairs"] = "frames"
     clip: ClipConfig = ClipConfig()
 
 
 def unite(rows: pl.DataFrame, config: UnitConfig) -> pl.DataFrame:
-    """The rows that are in some unit, sorted by the new column ``unit`` and the place in it, ``member``.
+    """The rows that are in some unit, with the new columns ``unit`` and ``member`` (position in it), sorted by both.
 
-    A row may be in several units (clips that overlap, the original of several fakes) or in none. All units have the
+    A row may be in several units (overlapping clips, the original of several fakes) or in none. All units have the
     same number of rows.
     """
     return _UNITS[config.mode](rows, config)
 
 
 def summarise(pictures: pl.DataFrame) -> pl.DataFrame:
-    """A row a unit: dataset, method, target, weight, shard, place (where in the tar it is complete) and ``paired``:
-    whether it holds a real and a fake one. A pair counts under its fake's method.
+    """One row per unit: dataset, method, target, weight, shard, place and ``paired``.
+
+    ``place`` is the tar offset at which the unit's last picture starts. ``paired``: the unit holds a real and a fake
+    picture; its method is that of the fake.
     """
     return pictures.group_by("unit", maintain_order=True).agg(
         pl.col("dataset").first(),
@@ -58,14 +62,14 @@ def _frames(rows: pl.DataFrame, _: UnitConfig) -> pl.DataFrame:
 
 
 def _clips(rows: pl.DataFrame, unit: UnitConfig) -> pl.DataFrame:
-    """Windows over each track's rows; a track is cut where neighbours are not ``gap`` frames apart."""
+    """Windows over the rows of each track, which is cut where neighbours are not ``gap`` frames apart."""
     clip = unit.clip
     track = ["source", "video_id", "track"]
     rows = rows.sort("dataset", "video_id", "track", "frame_index", "source")
-    apart = pl.lit(0)
+    run = pl.lit(0)
     if clip.gap is not None:
-        apart = (pl.col("frame_index").diff() != clip.gap).fill_null(False).cum_sum().over(track)
-    rows = rows.with_columns(run=apart)
+        run = (pl.col("frame_index").diff() != clip.gap).fill_null(False).cum_sum().over(track)
+    rows = rows.with_columns(run=run)
     rows = rows.with_columns(place=pl.int_range(pl.len()).over([*track, "run"]), row=pl.int_range(pl.len()))
     length = pl.len().over([*track, "run"])
     step = clip.step or clip.frames
@@ -77,12 +81,12 @@ def _clips(rows: pl.DataFrame, unit: UnitConfig) -> pl.DataFrame:
 
 
 def _pairs(rows: pl.DataFrame, _: UnitConfig) -> pl.DataFrame:
-    """A fake that its original guided, and the original's crop at the same frame and square; the real one first."""
-    same = ["source", "family_id", "compression", "frame_index", "track", "crop_x0", "crop_y0", "crop_side"]
-    real = rows.filter(pl.col("label") == 0).unique(same, keep="first", maintain_order=True)
+    """Guided fakes with their original's crop of the same square at the same frame; the real picture comes first."""
+    key = ["source", "family_id", "compression", "frame_index", "track", "crop_x0", "crop_y0", "crop_side"]
+    real = rows.filter(pl.col("label") == 0).unique(key, keep="first", maintain_order=True)
     fake = rows.filter((pl.col("target") == 1) & (pl.col("guide") == "original"))
     fake = fake.with_columns(unit=pl.int_range(pl.len(), dtype=pl.Int32))
-    partner = fake.select("unit", *same).join(real, on=same, how="inner", nulls_equal=True, maintain_order="left")
+    partner = fake.select("unit", *key).join(real, on=key, how="inner", nulls_equal=True, maintain_order="left")
     both = pl.concat(
         [
             partner.with_columns(member=pl.lit(0, pl.Int16)),

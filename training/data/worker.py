@@ -1,4 +1,4 @@
-"""What a loader's worker does: pull units out of shards in the planned order, and make batches of them."""
+"""The worker processes of a loader: they read units from shards in the planned order and make batches of them."""
 
 from __future__ import annotations
 
@@ -18,43 +18,44 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Image
+from semblance.quality.resize import to_square
 from semblance.training.data import order, reader, sampling
 from semblance.training.data.order import BatchCut, EpochPlan, Index, ShuffleConfig
 from semblance.training.data.query import Selection
 from semblance.training.data.shards import Shard
 from semblance.training.records import Batch
 
-# (image, the ten landmarks in its pixels or None, key of this draw) -> image; the key seeds what is random
+# (image, its ten landmarks in px or None, key of this draw) -> image; the key seeds all random numbers
 Transform = Callable[[Image, NDArray[np.float32] | None, str], Image]
-# the same of a real picture to a fake made from it, or None where it stays as it is
+# the same arguments of a real picture -> a fake made from it, or None to leave it unchanged
 Forge = Callable[[Image, NDArray[np.float32] | None, str], Image | None]
-Drawn = tuple[int, int, list[reader.Members]]  # a unit, which of its draws, the members of its pictures
+Draw = tuple[int, int, list[reader.Members]]  # a unit, the number of this draw of it, the members of its pictures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What a worker says instead of a batch: raised in the main process, a sentence without the worker's traceback."""
+    """Takes the place of a batch; the main process raises it as an error without the worker's traceback."""
 
-    sentence: str
+    message: str
 
 
 class SampleTable:
-    """The chosen pictures in flat arrays, which a forked worker shares instead of copying."""
+    """The selected pictures (P), units (U) and shards (S) as flat arrays, which forked workers share without a copy."""
 
-    def __init__(self, chosen: Selection) -> None:
-        pictures, units = chosen.pictures, chosen.units
-        self.members = chosen.members
-        self.shards = chosen.shards
-        self.sample_P = _texts(pictures["sample_id"])
-        self.video_P = _texts(pictures["video_id"])
+    def __init__(self, selection: Selection) -> None:
+        pictures, units = selection.pictures, selection.units
+        self.members = selection.members
+        self.shards = selection.shards
+        self.sample_P = _strings(pictures["sample_id"])
+        self.video_P = _strings(pictures["video_id"])
         self.track_P = pictures["track"].fill_null(0).to_numpy().astype(np.int32)
         self.target_P = pictures["target"].fill_null(float("nan")).to_numpy().astype(np.float32)
         self.shard_U = units["shard"].to_numpy().astype(np.int32)
         self.place_U = units["place"].to_numpy().astype(np.int64)
-        self.samples_S = np.array([shard.samples for shard in chosen.shards], np.int64)
+        self.samples_S = np.array([shard.samples for shard in selection.shards], np.int64)
 
     def identity(self) -> str:
-        """A hash of the pictures in their order, and their targets."""
+        """A hash of the pictures, in order, and their targets."""
         h = hashlib.sha256(f"{self.members} {len(self.sample_P)}".encode())
         for buffer in self.sample_P.buffers():
             h.update(buffer if buffer is not None else b"")
@@ -64,85 +65,88 @@ class SampleTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleTransform:
-    """From a sample's members to the picture and target that go into a batch."""
+    """What is done to a picture in the worker, before it is resized.
 
-    transform: Transform | None
-    forge: Forge | None
-    landmarks: bool
-    size: int | None
+    ``forge`` makes fakes of some real pictures, whose target becomes 1. Then ``image`` changes each picture.
+    ``landmarks``: both are given the landmarks, else None.
+    """
 
-    def show(self, name: str, members: reader.Members, shard: Shard, key: str, target: float) -> tuple[Image, float]:
+    image: Transform | None = None
+    forge: Forge | None = None
+    landmarks: bool = False
+
+    def apply(self, name: str, members: reader.Members, shard: Shard, key: str, target: float) -> tuple[Image, float]:
+        """Decode the picture of a sample; returns it transformed, (H, W, 3), and its target."""
         image = reader.picture(name, members, shard)
         points = reader.landmarks(members, shard, image.shape[0]) if self.landmarks else None
         if self.forge is not None and target == 0:
             forged = self.forge(image, points, key)
             image, target = (image, target) if forged is None else (forged, 1.0)
-        if self.transform is not None:
-            image = self.transform(image, points, key)
-        if self.size is not None and image.shape[:2] != (self.size, self.size):
-            kind = cv2.INTER_AREA if self.size < min(image.shape[:2]) else cv2.INTER_CUBIC
-            image = cv2.resize(image, (self.size, self.size), interpolation=kind)  # type: ignore[assignment]
+        if self.image is not None:
+            image = self.image(image, points, key)
         return image, target
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RankEpoch(IterableDataset[Batch | Failure]):
-    """What one rank still has to read of an epoch; each worker makes every ``workers``-th batch of it."""
+    """The rest of one rank's epoch; each worker makes every ``workers``-th batch of it."""
 
     table: SampleTable
-    line: EpochPlan
+    plan: EpochPlan
     cut: BatchCut
     shuffle: ShuffleConfig
-    view: SampleTransform
+    transform: SampleTransform
+    size: int | None
     seed: int
     epoch: int
-    start: int
+    start: int  # batches before it are done
     rank: int
     workers: int
 
     def __iter__(self) -> Iterator[Batch | Failure]:
         info = get_worker_info()
-        # torch takes the first batch from its worker 0: here that is the one whose turn it is at ``start``
+        # torch takes the first batch from its worker 0, so that one must make the batch at ``start``
         worker = ((info.id if info else 0) + self.start) % self.workers
         try:
             yield from self._batches(worker)
         except SemblanceError as error:
-            yield Failure(sentence=str(error))
+            yield Failure(message=str(error))
 
     def _batches(self, worker: int) -> Iterator[Batch]:
         first, last, sizes = self.cut.piece(self.rank, worker, self.workers)
-        read, given = order.mix(
-            self.line.visit_N[first:last],
+        read, emitted = order.mix(
+            self.plan.visit_N[first:last],
             buffer=max(self.shuffle.buffer // self.table.members, 1),
             ways=self.shuffle.open if self.table.members == 1 else 1,
             rng=sampling.generator(self.seed, "mix", self.epoch, self.rank, worker),
         )
         done = len(range(worker, self.start, self.workers))
-        units = _Units(self.table, self.line, first + read, first + given[int(sizes[:done].sum()) :], self._kinds())
+        remaining = emitted[int(sizes[:done].sum()) :]
+        units = _Units(self.table, self.plan, first + read, first + remaining, self._kinds())
         for size in sizes[done:]:
             yield self._batch([next(units) for _ in range(int(size))])
 
     def _kinds(self) -> tuple[str, ...]:
-        return (*reader.PICTURES, "json") if self.view.landmarks else reader.PICTURES
+        return (*reader.PICTURES, "json") if self.transform.landmarks else reader.PICTURES
 
-    def _batch(self, drawn: list[Drawn]) -> Batch:
+    def _batch(self, draws: list[Draw]) -> Batch:
         table = self.table
-        rows = [unit * table.members + member for unit, _, parts in drawn for member in range(len(parts))]
+        rows = [unit * table.members + member for unit, _, pictures in draws for member in range(len(pictures))]
         names: list[str] = table.sample_P.take(pa.array(rows)).to_pylist()
         images: list[Image] = []
         target_B = table.target_P[rows]
-        for unit, copy, parts in drawn:
-            for members in parts:
+        for unit, copy, pictures in draws:
+            for members in pictures:
                 i = len(images)
                 key = f"{self.seed}-{self.epoch}-{copy}-{names[i]}"
                 shard = table.shards[table.shard_U[unit]]
-                image, target_B[i] = self.view.show(names[i], members, shard, key, float(target_B[i]))
-                images.append(image)
+                image, target_B[i] = self.transform.apply(names[i], members, shard, key, float(target_B[i]))
+                images.append(image if self.size is None else to_square(image, self.size))
         if len({image.shape for image in images}) > 1:
             sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in images})
-            raise SemblanceError(f"A batch has pictures of {' and '.join(sizes)} px; set the size that all are made.")
+            raise SemblanceError(f"A batch has pictures of {' and '.join(sizes)} px; pass a size to resize all to.")
         return Batch(
-            image_BCHW=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),  # laid out anew where it is made float
+            image_BCHW=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),  # a view: `floats` makes it contiguous
             target_B=torch.from_numpy(target_B),
             sample_ids=tuple(names),
             video_ids=tuple(table.video_P.take(pa.array(rows)).to_pylist()),
@@ -151,39 +155,41 @@ class RankEpoch(IterableDataset[Batch | Failure]):
 
 
 class _Units:
-    """The drawn units in the order in which they are given out; shards are opened, read and closed as it asks."""
+    """The drawn units in the order of emission; shards are opened, read and closed on demand."""
 
-    def __init__(self, table: SampleTable, line: EpochPlan, read: Index, given: Index, kinds: tuple[str, ...]) -> None:
-        self._table, self._line, self._kinds = table, line, kinds
-        needed = np.isin(read, given)
+    def __init__(
+        self, table: SampleTable, plan: EpochPlan, read: Index, emitted: Index, kinds: tuple[str, ...]
+    ) -> None:
+        self._table, self._plan, self._kinds = table, plan, kinds
+        needed = np.isin(read, emitted)
         self._read = iter(read[needed].tolist())
-        self._given = iter(given.tolist())
-        self._left: dict[int, list[int]] = {}  # units that a visit still has to bring
-        for draw in np.sort(given)[::-1]:
-            self._left.setdefault(int(line.visit_N[draw]), []).append(int(line.unit_N[draw]))
+        self._emitted = iter(emitted.tolist())
+        self._pending: dict[int, list[int]] = {}  # units of each visit that are not read yet, the next one last
+        for draw in np.sort(emitted)[::-1]:
+            self._pending.setdefault(int(plan.visit_N[draw]), []).append(int(plan.unit_N[draw]))
         self._open: dict[int, Iterator[list[reader.Members]]] = {}
         self._held: dict[int, list[reader.Members]] = {}
 
-    def __next__(self) -> Drawn:
-        draw = next(self._given)
+    def __next__(self) -> Draw:
+        draw = next(self._emitted)
         while draw not in self._held:
             self._pull(next(self._read))
-        return int(self._line.unit_N[draw]), int(self._line.copy_N[draw]), self._held.pop(draw)
+        return int(self._plan.unit_N[draw]), int(self._plan.copy_N[draw]), self._held.pop(draw)
 
     def _pull(self, draw: int) -> None:
-        visit = int(self._line.visit_N[draw])
-        left = self._left[visit]
+        visit = int(self._plan.visit_N[draw])
+        pending = self._pending[visit]
         if visit not in self._open:
-            self._open[visit] = self._visit(visit, left[::-1])
+            self._open[visit] = self._visit(visit, pending[::-1])
         self._held[draw] = next(self._open[visit])
-        left.pop()
-        if not left:
-            deque(self._open.pop(visit), maxlen=0)  # to the end of the shard, where it is counted
-            del self._left[visit]
+        pending.pop()
+        if not pending:
+            deque(self._open.pop(visit), maxlen=0)  # read on to the end of the shard, where its samples are checked
+            del self._pending[visit]
 
     def _visit(self, visit: int, units: list[int]) -> Iterator[list[reader.Members]]:
-        """The pictures of each unit, in the units' order, as soon as they are there."""
-        shard, size = self._table.shards[self._line.shard_V[visit]], self._table.members
+        """The pictures of each unit, in the units' order, as soon as all of them are read."""
+        shard, size = self._table.shards[self._plan.shard_V[visit]], self._table.members
         places: dict[str, list[tuple[int, int]]] = {}
         for unit in dict.fromkeys(units):
             for member, name in enumerate(self._table.sample_P.slice(unit * size, size).to_pylist()):
@@ -199,11 +205,11 @@ class _Units:
                 if not waiting or waiting[0] != unit:
                     del parts[unit]
         if waiting:
-            raise SemblanceError(f"The shard {shard.url} lacks pictures that its manifest lists; run `shards verify`.")
+            raise SemblanceError(f"Pictures that its manifest lists are missing in {shard.url}; run `shards verify`.")
 
 
 def raising(batches: Iterable[Batch | Failure]) -> Iterator[Batch]:
-    """The batches; raises SemblanceError where a worker says that it failed, or is gone."""
+    """The batches; raises SemblanceError if a worker reports a failure or dies."""
     iterator = iter(batches)
     while True:
         try:
@@ -214,11 +220,11 @@ def raising(batches: Iterable[Batch | Failure]) -> Iterator[Batch]:
             if "DataLoader worker" not in str(error):
                 raise
             raise SemblanceError(
-                f"A loader's worker is gone ({str(error).splitlines()[0]}); most often memory ran out: use fewer "
-                "workers or a smaller shuffle.buffer."
+                f"A worker of the loader died ({str(error).splitlines()[0]}), most often because memory ran out; use "
+                "fewer workers or a smaller shuffle.buffer."
             ) from error
         if isinstance(batch, Failure):
-            raise SemblanceError(batch.sentence)
+            raise SemblanceError(batch.message)
         yield batch
 
 
@@ -230,6 +236,6 @@ def start_worker(_: int) -> None:
     cv2.setNumThreads(0)
 
 
-def _texts(column: pl.Series) -> pa.Array:
-    texts = column.to_arrow().cast(pa.large_string())
-    return pa.concat_arrays([texts])  # without the offset of a slice: its buffers are hashed
+def _strings(column: pl.Series) -> pa.Array:
+    strings = column.to_arrow().cast(pa.large_string())
+    return pa.concat_arrays([strings])  # a copy without slice offsets, since `identity` hashes the buffers

@@ -1,1 +1,1 @@
-"""Ensembles of trained runs, and calibration."""
+"""Ensembles of trained runs, and their calibration."""

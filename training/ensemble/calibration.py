@@ -1,4 +1,4 @@
-"""Temperatures (Guo et al. 2017): one number that makes probabilities of logits, learned where nothing else was."""
+"""Temperature scaling (Guo et al. 2017), fitted on families that are used for nothing else."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ _LIMIT: Final = 3.0  # of |log T|
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Temperature:
-    """``value``: the geometric mean over the folds that could tell. ``before`` and ``after``: the mean log loss of
-    the folds' held-out rows at temperature 1 and at the fold's own; None where no fold could tell.
+    """A fitted temperature.
+
+    ``value``: the geometric mean over the usable ``folds``. ``before`` and ``after``: the mean log loss of the held-out
+    rows at temperature 1 and at the fold's temperature; None without a held-out fold.
     """
 
     value: float
@@ -31,8 +33,9 @@ class Temperature:
 
 
 def fit(label_N: Floats, logit_N: Floats, families: Sequence[str], *, seed: int = 0) -> Temperature:
-    """The temperature of these rows, in ``FOLDS`` folds (fewer where there are fewer families), none of which divides
-    a family. A fold is left out where it has one class alone, or where the logits separate the classes wholly: then
+    """Fit a temperature in ``FOLDS`` folds, or one per family if there are fewer; no fold divides a family.
+
+    A fold is skipped if its rows have one class only or if their logits separate the classes perfectly, since then
     every smaller temperature would be better.
     """
     names = sorted(set(families), key=lambda name: digest(seed, "fold", name))
@@ -42,20 +45,20 @@ def fit(label_N: Floats, logit_N: Floats, families: Sequence[str], *, seed: int 
     folds, before, after = [], [], []
     for fold in range(count):
         inside = fold_N != fold if count > 1 else np.ones(len(fold_N), bool)
-        if not _can_tell(label_N[inside], logit_N[inside]):
+        if not _solvable(label_N[inside], logit_N[inside]):
             continue
         temperature = solve(label_N[inside], logit_N[inside])
         folds.append(temperature)
-        held = fold_N == fold
-        before.append(loss(label_N[held], logit_N[held], 1.0))
-        after.append(loss(label_N[held], logit_N[held], temperature))
+        held_out = fold_N == fold
+        before.append(loss(label_N[held_out], logit_N[held_out], 1.0))
+        after.append(loss(label_N[held_out], logit_N[held_out], temperature))
     if not folds:
         return Temperature(
             value=1.0,
             folds=(),
             before=None,
             after=None,
-            note="the families kept for it separate wholly or have one class alone, so it stays 1",
+            note="the families held out for it are perfectly separated or have only one class, so it stays 1",
         )
     if count == 1:  # nothing is held out
         return Temperature(
@@ -63,9 +66,9 @@ def fit(label_N: Floats, logit_N: Floats, families: Sequence[str], *, seed: int 
             folds=tuple(folds),
             before=None,
             after=None,
-            note="of one family alone: add builds to trust it",
+            note="fitted on a single family: add builds before relying on it",
         )
-    note = f"in {count} folds, for there are no more families" if count < FOLDS else None
+    note = f"in {count} folds, since there are no more families" if count < FOLDS else None
     return Temperature(
         value=float(np.exp(np.mean(np.log(folds)))),
         folds=tuple(folds),
@@ -76,18 +79,18 @@ def fit(label_N: Floats, logit_N: Floats, families: Sequence[str], *, seed: int 
 
 
 def solve(label_N: Floats, logit_N: Floats) -> float:
-    """The temperature of least log loss, by LBFGS on its logarithm, within exp(-3) to exp(3)."""
+    """The temperature with the lowest log loss, by LBFGS on its logarithm, limited to exp(-3) to exp(3)."""
     label, logit = torch.from_numpy(label_N).double(), torch.from_numpy(logit_N).double()
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([log_t], max_iter=100, line_search_fn="strong_wolfe")
 
-    def close() -> torch.Tensor:
+    def closure() -> torch.Tensor:
         optimiser.zero_grad()
         value = F.binary_cross_entropy_with_logits(logit * torch.exp(-log_t), label)
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimiser.step(close)  # type: ignore[no-untyped-call]
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
     return float(np.exp(np.clip(log_t.item(), -_LIMIT, _LIMIT)))
 
 
@@ -97,6 +100,6 @@ def loss(label_N: Floats, logit_N: Floats, temperature: float) -> float:
     return float(np.mean(np.logaddexp(0, scaled_N) - label_N * scaled_N))
 
 
-def _can_tell(label_N: Floats, logit_N: Floats) -> bool:
+def _solvable(label_N: Floats, logit_N: Floats) -> bool:
     real, fake = logit_N[label_N == 0], logit_N[label_N == 1]
     return bool(len(real) and len(fake) and fake.min() < real.max())

@@ -1,1 +1,1 @@
-"""What a model's scores are worth."""
+"""How good the scores of a model are, and how certain that is."""

@@ -1,4 +1,4 @@
-"""What an answer costs: time, memory and energy for a crop, and floating-point operations."""
+"""The cost of inference: time, memory, energy and floating-point operations per crop."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from semblance.training.evaluation import energy
-from semblance.training.inference import predictor as judges_of
-from semblance.training.inference.predictor import Predictor
+from semblance.training.inference.predictor import Predictor, device
 
 BATCH: Final = 32
-_TIMES: Final = 5
+_REPEATS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Milliseconds a crop alone and in a batch of 32, the median of five after a first one; GFLOP a crop, where a
-    multiplication and an addition are two, as torch counts convolutions and matrix products (other operations are not
-    counted); the process's largest memory so far in MiB, or the GPU's while it answered; joules a crop in that batch,
-    or None where no counter tells, ``metered`` saying by what, or why not.
+    """The cost per crop of one run, an ensemble with all its members.
+
+    ``alone_ms``, ``batch_ms``: milliseconds per crop, alone and in a batch of 32; the median of five runs after a
+    warm-up. ``gflop``: torch's count of convolutions and matrix products, a multiplication and an addition being two
+    operations. ``memory_mib``: the peak memory of the process so far, or of the GPU during the measurement.
+    ``energy_j``: joules per crop in a batch, None without a counter. ``metered``: the counter's name, or why there is
+    none.
     """
 
     model: str
@@ -37,25 +39,25 @@ class Cost:
     metered: str
 
 
-def measure(one: Predictor) -> Cost:
-    """One judge with all its members."""
-    where = judges_of.device()
+def measure(predictor: Predictor) -> Cost:
+    """Measure a predictor on the device that inference uses."""
+    where = device()
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     counters = energy.find(where)
     with torch.inference_mode():
-        alone, many = (_seconds(one, where, batch) for batch in (1, BATCH))
+        alone, many = (_seconds(predictor, where, batch) for batch in (1, BATCH))
         counter = FlopCounterMode(display=False)
         with counter:
-            _answer(one, where, 1)
-        joules = None if isinstance(counters, str) else energy.measure(counters, lambda: _answer(one, where, BATCH))
+            _run(predictor, where, 1)
+        joules = None if isinstance(counters, str) else energy.measure(counters, lambda: _run(predictor, where, BATCH))
     if where.type == "cuda":
         memory, name = torch.cuda.max_memory_allocated() / 2**20, torch.cuda.get_device_name()
     else:
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        name = f"processor, {torch.get_num_threads()} threads"
+        name = f"CPU, {torch.get_num_threads()} threads"
     return Cost(
-        model=one.name,
+        model=predictor.name,
         device=name,
         alone_ms=alone * 1e3,
         batch_ms=many * 1e3 / BATCH,
@@ -66,18 +68,18 @@ def measure(one: Predictor) -> Cost:
     )
 
 
-def _seconds(one: Predictor, where: torch.device, batch: int) -> float:
-    _answer(one, where, batch)
-    taken = []
-    for _ in range(_TIMES):
+def _seconds(predictor: Predictor, where: torch.device, batch: int) -> float:
+    _run(predictor, where, batch)
+    times = []
+    for _ in range(_REPEATS):
         start = time.perf_counter()
-        _answer(one, where, batch)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+        _run(predictor, where, batch)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
 
 
-def _answer(one: Predictor, where: torch.device, batch: int) -> None:
-    for member in one.members:
+def _run(predictor: Predictor, where: torch.device, batch: int) -> None:
+    for member in predictor.members:
         model = member.trained.model.to(where)
         model(torch.full((batch, 3, member.size, member.size), 0.5, device=where))
     if where.type == "cuda":

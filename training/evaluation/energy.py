@@ -1,7 +1,7 @@
-"""Joules by the machine's own counters, or the reason why there are none; nothing is estimated.
+"""Energy in joules from the machine's own counters, or the reason why there is none; nothing is estimated.
 
-codecarbon is not used: where it finds no counter it multiplies a table's wattage by the time, without saying so in its
-figures. Where it finds one, it reads these.
+codecarbon is not used: without a counter it multiplies a tabulated wattage by the time, and its figures do not show
+that. With a counter, it reads the same ones.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any, Final
 import torch
 
 POWERCAP: Final = Path("/sys/class/powercap")
-LEAST: Final = 1.0  # seconds that are measured: the counters move every millisecond (RAPL) to tenth of a second (NVML)
+LEAST: Final = 1.0  # seconds to measure: counters update every millisecond (RAPL) to every 0.1 s (NVML)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counter:
-    """``read`` gives the joules used so far by all that ``name`` names, whoever used them; ``wrap``: the joules after
-    which it begins at nought again, None for never.
+    """``read`` returns the joules that the part ``name`` has used so far, for any purpose.
+
+    ``wrap``: the joules after which the counter restarts at zero; None for never.
     """
 
     name: str
@@ -31,29 +32,32 @@ class Counter:
 
 
 def find(where: torch.device, powercap: Path = POWERCAP) -> list[Counter] | str:
-    """The counters for work on ``where``, or why there are none."""
+    """The counters of a device, or the reason why there are none."""
     return _nvml(where) if where.type == "cuda" else _rapl(powercap)
 
 
 def measure(counters: list[Counter], work: Callable[[], object], least: float = LEAST) -> float:
-    """Joules for one call of ``work``, over as many calls as fill ``least`` seconds. A counter that wraps more than
-    once in that time would be read too low: RAPL's take minutes.
+    """Joules per call of ``work``, averaged over the calls that fill ``least`` seconds.
+
+    A counter that wraps more than once in that time would read too low; RAPL's counters take minutes.
     """
-    before = [one.read() for one in counters]
+    before = [counter.read() for counter in counters]
     started, calls = time.perf_counter(), 0
     while not calls or time.perf_counter() - started < least:
         work()
         calls += 1
-    used = [one.read() - then for one, then in zip(counters, before, strict=True)]
-    used = [joules + (one.wrap or 0.0) if joules < 0 else joules for one, joules in zip(counters, used, strict=True)]
-    return sum(used) / calls
+    used = 0.0
+    for counter, start in zip(counters, before, strict=True):
+        joules = counter.read() - start
+        used += joules + (counter.wrap or 0.0) if joules < 0 else joules
+    return used / calls
 
 
 def _rapl(powercap: Path) -> list[Counter] | str:
-    """The processors' packages (Linux powercap: energy_uj and max_energy_range_uj are in microjoules)."""
+    """CPU packages, by Linux powercap: energy_uj and max_energy_range_uj are in microjoules."""
     packages = [zone for zone in sorted(powercap.glob("intel-rapl:*")) if zone.name.count(":") == 1]
     if not packages:
-        return "this machine shows no RAPL counter"
+        return "this machine has no RAPL counter"
     try:
         counters = [
             Counter(
@@ -63,21 +67,21 @@ def _rapl(powercap: Path) -> list[Counter] | str:
             )
             for zone in packages
         ]
-        for one in counters:
-            one.read()
+        for counter in counters:
+            counter.read()
     except PermissionError:
-        return "RAPL's counter may be read by root alone here"
+        return "only root may read the RAPL counter here"
     except (OSError, ValueError):
-        return "RAPL's counter cannot be read"
+        return "the RAPL counter cannot be read"
     return counters
 
 
 def _nvml(where: torch.device) -> list[Counter] | str:
-    """The whole GPU (nvmlDeviceGetTotalEnergyConsumption is in millijoules; Volta and later)."""
+    """The GPU as a whole, Volta or later; nvmlDeviceGetTotalEnergyConsumption is in millijoules."""
     try:
         nvml: Any = importlib.import_module("pynvml")
     except ModuleNotFoundError:
-        return "the package nvidia-ml-py, which reads the GPU's counter, is not installed"
+        return "the package nvidia-ml-py, which reads the GPU counter, is not installed"
     try:
         nvml.nvmlInit()
         uuid = f"GPU-{torch.cuda.get_device_properties(where).uuid}"
@@ -85,5 +89,5 @@ def _nvml(where: torch.device) -> list[Counter] | str:
         counter = Counter(name="GPU", read=lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3)
         counter.read()
     except nvml.NVMLError as error:
-        return f"the GPU's counter cannot be read ({error})"
+        return f"the GPU counter cannot be read ({error})"
     return [counter]

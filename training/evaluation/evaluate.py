@@ -1,24 +1,23 @@
-"""An evaluation from its runs and builds to its figures: leaks refused, thresholds fixed on val, all counted."""
+"""An evaluation, from runs and builds to figures: refuses leaks, takes thresholds from val, counts what is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from semblance.manifests import storage
+from semblance.manifests import build_files, storage
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.quality.statistics import bootstrap
 from semblance.training.data import shards
 from semblance.training.data.query import Selection
-from semblance.training.evaluation import leaks, predictions
-from semblance.training.evaluation import results as rows
+from semblance.training.evaluation import leaks, predictions, results
 from semblance.training.evaluation.results import LEVELS, Level, Row
-from semblance.training.inference import predictor as judges_of
-from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import bootstrap, classification
+from semblance.training.inference.predictor import Predictor, load_all
+from semblance.training.metrics import classification
 
 PREDICTIONS: Final = "predictions.parquet"
 UNCERTAINTY: Final = "uncertainty.parquet"
@@ -26,7 +25,11 @@ UNCERTAINTY: Final = "uncertainty.parquet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """``split_column``: the protocol; None takes the first run's. ``allow_leaks``: say leaks instead of refusing."""
+    """What is evaluated, and how often the bootstrap draws.
+
+    ``split_column``: the split protocol; None takes that of the first run. ``allow_leaks`` reports leaks instead of
+    refusing them.
+    """
 
     split: str = "test"
     split_column: str | None = None
@@ -37,19 +40,24 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
-    """All that pages are made from. ``judges``: by model name, mirrored ones included."""
+    """Everything that pages are made from. Mappings are by model name; a mirrored model has an entry of its own."""
 
     outs: tuple[str, ...]
     options: Options
     split_column: str
-    judges: Mapping[str, Predictor]
-    chosen: Selection
+    predictors: Mapping[str, Predictor]
+    selection: Selection
     videos: pl.DataFrame
     predictions: Mapping[str, pl.DataFrame]
     thresholds: Mapping[str, Mapping[Level, float]]
     rows: tuple[Row, ...]
     leaks: leaks.Found
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> dict[str, Predictor]:
+        """The evaluated runs by name, without their mirrored models."""
+        return {name: predictor for name, predictor in self.predictors.items() if name == predictor.name}
 
 
 def evaluate(
@@ -59,148 +67,158 @@ def evaluate(
     *,
     say: Callable[[str], None] = print,
 ) -> Evaluation:
-    """Judge one side of the builds ``outs`` by every run.
+    """Evaluate every run on one split of the builds ``outs``.
 
-    Raises UsageError for a wrong name, SemblanceError where the side is empty or of one class, leaks into what was
-    trained on, or a shard is missing; all before the first picture is read.
+    Raises UsageError for an unknown name. Raises SemblanceError if the split is empty or has one class only, if it
+    leaks into training data, or if a shard is missing. Both are raised before the first picture is read.
     """
     options = options or Options()
     outs = tuple(out.rstrip("/") for out in outs)
-    judges = judges_of.load_all(runs)
-    column = options.split_column or judges[0].split_column
-    chosen = predictions.pick(outs, options.split, column)
-    videos = predictions.listed(outs, options.split, column)
-    _check_classes(chosen, videos, options.split)
-    shards.check(chosen.shards)
-    found = _leaks(judges, outs, options, column, say)
-    val = [_val_outs(one, outs, column) for one in judges]
-    say(f"{options.split}: {chosen.counts}; {videos.height} videos")
-    answers = predictions.by_model(predictions.predict(judges, chosen))
-    notes: list[str] = [note for _, _, note in val if note]
-    thresholds: dict[str, dict[Level, float]] = {}
-    by_model: dict[str, Predictor] = {}
-    for sources in dict.fromkeys((where, protocol) for where, protocol, _ in val):
-        users = [one for one, (where, protocol, _) in zip(judges, val, strict=True) if (where, protocol) == sources]
-        for name, limits, note in _thresholds(users, *sources):
-            thresholds[name] = limits
-            notes += [note] if note else []
-            by_model[name] = next(one for one in users if name in (one.name, one.name + predictions.MIRROR))
-    lines = [
+    predictors = load_all(runs)
+    column = options.split_column or predictors[0].split_column
+    selection = predictions.select_pictures(outs, options.split, column)
+    videos = predictions.listed_videos(outs, options.split, column)
+    _check_classes(selection, videos)
+    shards.check(selection.shards)
+    found = _leaks(predictors, outs, options, column, say)
+    say(f"{options.split}: {selection.counts}; {videos.height} videos")
+    by_model = predictions.by_model(predictions.predict(predictors, selection))
+    thresholds, notes = _thresholds(predictors, outs, column)
+    owners = {name: _owner(predictors, name) for name in by_model}
+    rows = [
         row
-        for name, pictures in answers.items()
-        for row in rows.evaluate(
-            by_model[name], name, pictures, videos, thresholds[name], draws=options.draws, seed=options.seed
+        for name, pictures in by_model.items()
+        for row in results.evaluate(
+            owners[name], name, pictures, videos, thresholds[name], draws=options.draws, seed=options.seed
         )
     ]
     return Evaluation(
         outs=outs,
         options=options,
         split_column=column,
-        judges={name: by_model[name] for name in answers},
-        chosen=chosen,
+        predictors=owners,
+        selection=selection,
         videos=videos,
-        predictions=answers,
+        predictions=by_model,
         thresholds=thresholds,
-        rows=tuple(lines),
+        rows=tuple(rows),
         leaks=found,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=notes,
     )
 
 
-def _check_classes(chosen: Selection, videos: pl.DataFrame, split: str) -> None:
-    scored = videos.filter(pl.col("video_id").is_in(chosen.pictures["video_id"].unique().implode()))
+def _owner(predictors: Sequence[Predictor], model: str) -> Predictor:
+    """The predictor that a model belongs to, as itself or with mirror images."""
+    return next(one for one in predictors if model in (one.name, one.name + predictions.MIRROR))
+
+
+def _check_classes(selection: Selection, videos: pl.DataFrame) -> None:
+    scored = videos.filter(pl.col("video_id").is_in(selection.pictures["video_id"].unique().implode()))
     if scored["label"].n_unique() < 2:
-        has = "fake" if scored["label"].sum() else "real"
+        present = "fake" if scored["label"].sum() else "real"
         raise SemblanceError(
-            f"The {split} side of {', '.join(chosen.outs)} has {has} videos alone, so nothing can be told apart; "
-            "choose another --split, or add a build with --data."
+            f"Split {selection.split} of {', '.join(selection.outs)} has only {present} videos, so nothing can be "
+            "measured; choose another --split, or add a build with --data."
         )
 
 
 def _leaks(
-    judges: Sequence[Predictor], outs: Sequence[str], options: Options, column: str, say: Callable[[str], None]
+    predictors: Sequence[Predictor], outs: Sequence[str], options: Options, column: str, say: Callable[[str], None]
 ) -> leaks.Found:
-    found = leaks.find(judges, outs, options.split, column)
+    found = leaks.find(predictors, outs, options.split, column)
     if found.leaks and not options.allow_leaks:
-        more = f" ({len(found.leaks) - 1} more such)" if len(found.leaks) > 1 else ""
+        more = f" ({len(found.leaks) - 1} more findings)" if len(found.leaks) > 1 else ""
         raise SemblanceError(
-            f"{found.leaks[0]}{more}: figures would be too good; choose another --split or --split-column, or print "
-            "them beside this warning with --allow-leaks."
+            f"{found.leaks[0]}{more}, so results would be too good; choose another --split or --split-column, or pass "
+            "--allow-leaks."
         )
     for leak in found.leaks:
         say(f"warning: {leak}")
     for reason in found.unknown:
-        say(f"leaks into training were not looked for: {reason}")
+        say(f"not checked for leaks into training: {reason}")
     return found
-
-
-def _val_outs(one: Predictor, outs: tuple[str, ...], column: str) -> tuple[tuple[str, ...], str, str | None]:
-    """The builds and protocol on whose val side a judge's threshold is fixed: those that it was trained with, where
-    they are still there; with what there is to say of it."""
-    trained = [record for record in one.datasets if record["role"] == "train"]
-    try:
-        same = all(shards.describe(record["out"])["fingerprint"] == record["fingerprint"] for record in trained)
-    except SemblanceError:
-        same = False
-    if same:
-        return tuple(dict.fromkeys(str(record["out"]) for record in trained)), one.split_column, None
-    return outs, column, f"{one.name}: its training builds are gone, so its threshold is from val of the given builds."
 
 
 def _thresholds(
-    judges: Sequence[Predictor], outs: Sequence[str], column: str
-) -> list[tuple[str, dict[Level, float], str | None]]:
-    """For each model the score of each level at which val has the best balanced accuracy."""
+    predictors: Sequence[Predictor], outs: tuple[str, ...], column: str
+) -> tuple[dict[str, dict[Level, float]], tuple[str, ...]]:
+    """The thresholds of each model, and notes on them. Val is read once for all runs that use the same builds."""
+    sources = [_val_source(predictor, outs, column) for predictor in predictors]
+    thresholds: dict[str, dict[Level, float]] = {}
+    notes = [note for _, _, note in sources if note]
+    for source in dict.fromkeys((val_outs, val_column) for val_outs, val_column, _ in sources):
+        users = [predictor for predictor, val in zip(predictors, sources, strict=True) if val[:2] == source]
+        for name, limits, note in _thresholds_on(users, *source):
+            thresholds[name] = limits
+            notes += [note] if note else []
+    return thresholds, tuple(dict.fromkeys(notes))
+
+
+def _val_source(predictor: Predictor, outs: tuple[str, ...], column: str) -> tuple[tuple[str, ...], str, str | None]:
+    """The builds and split column that a threshold is chosen on: those of training, if they still exist; and a note."""
+    trained = [record for record in predictor.datasets if record["role"] == "train"]
     try:
-        chosen = predictions.pick(outs, "val", column)
+        same = all(build_files.finished(record["out"])["fingerprint"] == record["fingerprint"] for record in trained)
+    except SemblanceError:
+        same = False
+    if same:
+        return tuple(dict.fromkeys(str(record["out"]) for record in trained)), predictor.split_column, None
+    note = f"{predictor.name}: its training builds no longer exist, so its threshold is from val of the given builds."
+    return outs, column, note
+
+
+def _thresholds_on(
+    predictors: Sequence[Predictor], outs: Sequence[str], column: str
+) -> list[tuple[str, dict[Level, float], str | None]]:
+    """For each model and level, the score with the best balanced accuracy on val."""
+    try:
+        selection = predictions.select_pictures(outs, "val", column)
     except UsageError:
         raise
     except SemblanceError as error:
-        raise SemblanceError(f"No threshold can be fixed: {error}") from error
-    videos = predictions.listed(outs, "val", column)
-    answers = predictions.by_model(predictions.predict(judges, chosen))
-    found = []
-    for name, pictures in answers.items():
-        one = next(one for one in judges if name in (one.name, one.name + predictions.MIRROR))
-        limits, note = threshold(one, pictures, videos)
-        found.append((name, limits, note))
-    return found
+        raise SemblanceError(f"No threshold can be chosen: {error}") from error
+    videos = predictions.listed_videos(outs, "val", column)
+    by_model = predictions.by_model(predictions.predict(predictors, selection))
+    return [(name, *threshold(_owner(predictors, name), rows, videos)) for name, rows in by_model.items()]
 
 
-def threshold(one: Predictor, pictures: pl.DataFrame, videos: pl.DataFrame) -> tuple[dict[Level, float], str | None]:
-    """A model's thresholds from its predictions on val, without the families that its temperatures come from.
+def threshold(
+    predictor: Predictor, pictures: pl.DataFrame, videos: pl.DataFrame
+) -> tuple[dict[Level, float], str | None]:
+    """A model's thresholds from its predictions on val, without the families that its temperatures were fitted on.
 
-    Where what is left lacks a class the threshold is probability 0.5, and the second answer says so.
+    If a class is missing in the remaining rows, the threshold is probability 0.5, and the second value is a note.
     """
-    free = ~pl.col("family_id").is_in(sorted(one.apart))
+    free = ~pl.col("family_id").is_in(sorted(predictor.calibration_families))
     pictures, videos = pictures.filter(free), videos.filter(free)
     tables: dict[Level, pl.DataFrame] = {
         "frame": pictures.filter(pl.col("face_label").is_not_null()),
-        "video": predictions.of_videos(videos, pictures, one).drop_nulls("logit"),
-        "video (mean)": predictions.of_videos(videos, pictures, one, "mean").drop_nulls("logit"),
+        "video": predictions.of_videos(videos, pictures, predictor).drop_nulls("logit"),
+        "video (mean)": predictions.of_videos(videos, pictures, predictor, "mean").drop_nulls("logit"),
     }
     limits: dict[Level, float] = dict.fromkeys(LEVELS, 0.0)
     note = None
     for level, table in tables.items():
         label = "face_label" if level == "frame" else "label"
         if table[label].n_unique() == 2:
-            limits[level] = classification.threshold(predictions.judged(table, label))
+            limits[level] = classification.threshold(predictions.as_arrays(table, label))
         else:
-            note = f"{one.name}: val has one class alone by {level}, so the threshold there is probability 0.5."
+            note = f"{predictor.name}: val has one class only by {level}, so the threshold there is probability 0.5."
     return limits, note
 
 
 def write(
     result: Evaluation,
     to: Path,
-    uncertain: pl.DataFrame | None = None,
+    uncertainty: pl.DataFrame | None = None,
     pages: Mapping[str, str] | None = None,
 ) -> None:
-    """Into the folder ``to``: the predictions of all models as one Parquet table, uncertainties by video, and pages
-    by their suffix. Raises SemblanceError where that cannot be written.
+    """Write predictions of all models as one Parquet table, uncertainties by video, and ``pages`` by suffix.
+
+    Raises SemblanceError if the folder ``to`` cannot be written.
     """
     predictions.write(to / PREDICTIONS, pl.concat(list(result.predictions.values())))
-    if uncertain is not None and uncertain.height:
-        predictions.write(to / UNCERTAINTY, uncertain)
+    if uncertainty is not None and uncertainty.height:
+        predictions.write(to / UNCERTAINTY, uncertainty)
     for suffix, text in (pages or {}).items():
         storage.write_bytes(str(to / f"evaluation.{suffix}"), text.encode())

@@ -1,4 +1,4 @@
-"""Who stands both on the train side that a run learned from and on the side that it is evaluated on."""
+"""Videos, families, people and recordings that a run was trained on and is now evaluated on."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Final
 
 import polars as pl
 
-from semblance.manifests import leaks, scan
+from semblance.manifests import build_files, leaks, overlap, scan
 from semblance.manifests.errors import SemblanceError
-from semblance.training.data import shards
 from semblance.training.inference.predictor import Predictor
 
-# what may not be shared, in the words of manifests.leaks; ids are compared within a dataset
+# what must not be shared, in the words of manifests.leaks; ids are compared within a dataset
 _KINDS: Final = {"video": "videos"} | {kind: leaks.WORDS[kind] for kind in ("family", "person", "recording")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leak:
-    """``count`` videos, families, people or recordings of the evaluated side were trained on."""
+    """``count`` videos, families, people or recordings of the evaluated split were trained on."""
 
     kind: str
     count: int
@@ -35,47 +34,46 @@ class Leak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Leaks, and the builds that could not be looked at, with the reason."""
+    """Leaks, and the reasons why training builds could not be checked."""
 
     leaks: tuple[Leak, ...]
     unknown: tuple[str, ...]
 
 
-def find(judges: Sequence[Predictor], outs: Sequence[str], side: str, split_column: str) -> Found:
-    """Compare the plans of all builds that the judges learned from with the evaluated side."""
+def find(predictors: Sequence[Predictor], outs: Sequence[str], split: str, split_column: str) -> Found:
+    """Compare the plans of all training builds of the predictors with the evaluated split."""
     found: list[Leak] = []
     unknown = []
-    trained = {(one["out"], one["split_column"]): one for judge in judges for one in judge.datasets}
-    evaluated = {out: _plan(out, split_column, side) for out in outs}
+    records = [record for predictor in predictors for record in predictor.datasets]
+    trained = {(record["out"], record["split_column"]): record for record in records}
+    evaluated = {out: _plan(out, split_column, split) for out in outs}
     for (out, column), record in trained.items():
         if record["role"] != "train":
             continue
         try:
-            same = shards.describe(out)["fingerprint"] == record["fingerprint"]
+            same = build_files.finished(out)["fingerprint"] == record["fingerprint"]
             before = _plan(out, column, "train") if same else None
         except SemblanceError:
             before = None
         if before is None:
-            unknown.append(f"{out} is not the build with fingerprint {record['fingerprint'][:12]} any more")
+            unknown.append(f"{out} no longer has the fingerprint {record['fingerprint'][:12]} of the training build")
             continue
         found += [leak for name, rows in evaluated.items() for leak in _shared(before, rows, out, name)]
     return Found(leaks=tuple(found), unknown=tuple(unknown))
 
 
-def _plan(out: str, split_column: str, side: str) -> pl.DataFrame:
-    return scan(out, "plan").filter(pl.col(split_column) == side).collect()
+def _plan(out: str, split_column: str, split: str) -> pl.DataFrame:
+    return scan(out, "plan").filter(pl.col(split_column) == split).collect()
 
 
 def _shared(before: pl.DataFrame, now: pl.DataFrame, trained: str, evaluated: str) -> list[Leak]:
-    both = _ids(before).join(_ids(now), on=["kind", "dataset", "id"]).sort("id")
+    """What two selections of videos share: the law between two plans, one of which trains on what the other tests."""
+    both = overlap.crossing(
+        overlap.between(before.with_columns(split=pl.lit("train")), now.with_columns(split=pl.lit("test")))
+    )
     found = []
     for kind, word in _KINDS.items():
-        shared = both.filter(pl.col("kind") == kind)["id"]
+        shared = both.filter(pl.col("kind") == kind)["id"].sort()
         if len(shared):
             found.append(Leak(kind=word, count=len(shared), example=shared[0], trained=trained, evaluated=evaluated))
     return found
-
-
-def _ids(rows: pl.DataFrame) -> pl.DataFrame:
-    sided = rows.with_columns(video="video_id", side=pl.lit(None))
-    return leaks.holders(sided, list(_KINDS)).select("kind", "dataset", "id").unique()

@@ -1,4 +1,4 @@
-"""The lines of an evaluation: every model at every level, over all, by dataset, compression and method."""
+"""The rows of an evaluation: every model at every level, overall, by dataset, by compression and by method."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
+from semblance.quality.statistics import bootstrap
+from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.evaluation import predictions
 from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import bootstrap, classification
-from semblance.training.metrics.bootstrap import Estimate
+from semblance.training.metrics import registry
 
 Level = Literal["frame", "video", "video (mean)"]
 LEVELS: Final[tuple[Level, ...]] = ("frame", "video", "video (mean)")
@@ -20,11 +21,11 @@ Mark = Literal["seen", "unseen method", "unseen dataset"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A model's figures over one part of the data.
+    """The figures of a model for one part of the data.
 
-    None for dataset, compression or method stands for all. ``scored`` of ``listed`` videos had a kept face; ``filled``
-    has the figures with the others at probability 0.5. ``unlabelled``: pictures left out of frame figures, since it is
-    unknown whether their face was altered.
+    dataset, compression and method are None for all of them. ``scored`` of ``listed`` videos have a kept face;
+    ``filled`` holds the figures with the others at probability 0.5. ``unlabelled``: pictures excluded from frame
+    figures, since nobody knows whether their face was altered.
     """
 
     model: str
@@ -47,7 +48,7 @@ Part = tuple[str | None, str | None, str | None]  # dataset, compression, method
 
 
 def parts(videos: pl.DataFrame) -> Iterator[tuple[Part, pl.Expr]]:
-    """All; each dataset; each compression of it; each method with the reals of the same compression."""
+    """Everything; each dataset; each of its compressions; each method with the reals of the same compression."""
     datasets = videos["dataset"].unique().sort().to_list()
     if len(datasets) > 1:
         yield (None, None, None), pl.lit(True)
@@ -67,7 +68,7 @@ def parts(videos: pl.DataFrame) -> Iterator[tuple[Part, pl.Expr]]:
 
 
 def evaluate(
-    one: Predictor,
+    predictor: Predictor,
     model: str,
     pictures: pl.DataFrame,
     videos: pl.DataFrame,
@@ -76,13 +77,13 @@ def evaluate(
     draws: int,
     seed: int,
 ) -> list[Row]:
-    """All rows of one model. ``pictures``: its predictions; ``videos``: those that the split lists."""
+    """All rows of one model. ``pictures``: its predictions. ``videos``: those listed in the split."""
     tables: dict[Level, pl.DataFrame] = {
         "frame": pictures,
-        "video": predictions.of_videos(videos, pictures, one),
-        "video (mean)": predictions.of_videos(videos, pictures, one, "mean"),
+        "video": predictions.of_videos(videos, pictures, predictor),
+        "video (mean)": predictions.of_videos(videos, pictures, predictor, "mean"),
     }
-    found = []
+    results = []
     for part, kept in parts(videos):
         inside = videos.filter(kept)
         for level, table in tables.items():
@@ -92,14 +93,14 @@ def evaluate(
             known = rows.filter(pl.col(label).is_not_null() & pl.col("logit").is_not_null())
             filled = rows.with_columns(pl.col("logit").fill_null(0.0), pl.col("score").fill_null(0.5))
             limit = thresholds[level]
-            found.append(
+            results.append(
                 Row(
                     model=model,
                     level=level,
                     dataset=part[0],
                     compression=part[1],
                     method=part[2],
-                    mark=mark(one.datasets, inside),
+                    mark=mark(predictor.datasets, inside),
                     reals=int((known[label] == 0).sum()),
                     fakes=int((known[label] == 1).sum()),
                     scored=tables["video"].filter(kept & pl.col("logit").is_not_null()).height,
@@ -110,15 +111,15 @@ def evaluate(
                     filled={} if level == "frame" else _figures(filled, label, limit, draws, seed),
                 )
             )
-    return found
+    return results
 
 
 def _figures(rows: pl.DataFrame, label: str, threshold: float, draws: int, seed: int) -> dict[str, Estimate]:
     if rows.is_empty():
-        return {name: Estimate(value=None) for name in classification.NAMES}
-    judged = predictions.judged(rows, label)
+        return {name: Estimate(value=None) for name in registry.METRICS}
+    arrays = predictions.as_arrays(rows, label)
     return bootstrap.estimate(
-        lambda weight_DN: classification.figures(judged, threshold, weight_DN),
+        lambda weight_DN: registry.figures(arrays, threshold, weight_DN),
         predictions.groups(rows).to_numpy(),
         draws=draws,
         seed=seed,
@@ -126,16 +127,16 @@ def _figures(rows: pl.DataFrame, label: str, threshold: float, draws: int, seed:
 
 
 def mark(trained: Sequence[Mapping[str, Any]], videos: pl.DataFrame) -> Mark:
-    """Whether the model knows what it is judged on: ``unseen dataset`` where none of the datasets was trained on,
-    ``unseen method`` where the datasets were, but none of the fakes' methods; else ``seen``.
+    """Whether the model was trained on such data.
 
-    Datasets are told by their name, which a repacked build shares with its source, though not the fingerprint.
+    ``unseen dataset``: on none of the datasets. ``unseen method``: on these datasets, but on none of the fakes'
+    methods. Else ``seen``. Datasets are compared by name, since a repacked build has another fingerprint.
     """
-    known = [one for one in trained if one["role"] == "train" and one["dataset"] in set(videos["dataset"])]
+    known = [record for record in trained if record["role"] == "train" and record["dataset"] in set(videos["dataset"])]
     if not known:
         return "unseen dataset"
-    methods = {name for one in known for name in one["methods"]}
+    methods = {name for record in known for name in record["methods"]}
     fakes = videos.filter(pl.col("label") == 1)
     named = set(fakes["method"].drop_nulls())
-    nameless = fakes["method"].null_count() and any(one["unnamed_methods"] for one in known)
+    nameless = fakes["method"].null_count() and any(record["unnamed_methods"] for record in known)
     return "seen" if not fakes.height or named & methods or nameless else "unseen method"

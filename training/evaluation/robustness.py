@@ -1,4 +1,4 @@
-"""The same pictures under other conditions: another build of the same samples, or crops disturbed here."""
+"""Robustness: the same pictures under other conditions, from another build of the samples or by degrading the crops."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import cv2
 import polars as pl
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Image
-from semblance.quality import codec
+from semblance.quality import codec, resize
+from semblance.quality.statistics import bootstrap
+from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.data.query import QueryConfig, select
 from semblance.training.data.worker import Transform
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
-from semblance.training.inference.predictor import Predictor
-from semblance.training.metrics import bootstrap, classification
-from semblance.training.metrics.bootstrap import Estimate
+from semblance.training.metrics import registry
 from semblance.training.metrics.classification import Floats
 
-JPEG: Final = (90, 70, 50, 30)  # qualities, colours at half resolution as in cameras and messengers
-SCALES: Final = (0.75, 0.5, 0.25)  # of the stored crop's side: made smaller, then as large again
+JPEG: Final = (90, 70, 50, 30)  # qualities; 4:2:0 chroma, as in cameras and messengers
+SCALES: Final = (0.75, 0.5, 0.25)  # of the side of the stored crop, which is reduced and enlarged again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A model on the same videos before and under a condition, at the same threshold. ``change`` is AUC after minus
-    before, over the same draws. ``strength`` is what is drawn over: JPEG quality, scale; None for a build.
+    """A model on the same videos before and under a condition, at the same threshold.
+
+    ``change`` is AUC after minus before, over the same bootstrap draws. ``strength``: JPEG quality or scale, the
+    x-axis of the page's curves; None for a build.
     """
 
     model: str
@@ -46,76 +47,70 @@ class Change:
 
 
 def jpeg(image_HWC: Image, _points: Any, _key: str, *, quality: int) -> Image:
+    """Encoded and decoded as JPEG."""
     return codec.degrade(image_HWC, quality)
 
 
 def shrink(image_HWC: Image, _points: Any, _key: str, *, scale: float) -> Image:
-    """Area averaging down, cubic up to the side that it had."""
-    height, width = image_HWC.shape[:2]
-    small = cv2.resize(
-        image_HWC, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA
-    )
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+    """Reduced by area averaging, then enlarged to its old size by cubic interpolation."""
+    return resize.shrink(image_HWC, scale, "area", "cubic")
 
 
-def disturbances() -> list[tuple[str, float, Transform]]:
-    """(kind, strength, transform) of all that is done to crops."""
-    found: list[tuple[str, float, Transform]] = [("JPEG", float(q), partial(jpeg, quality=q)) for q in JPEG]
-    return found + [("resize", scale, partial(shrink, scale=scale)) for scale in SCALES]
+def degradations() -> list[tuple[str, float, Transform]]:
+    """(kind, strength, transform) of every degradation of crops."""
+    jpegs: list[tuple[str, float, Transform]] = [("JPEG", float(q), partial(jpeg, quality=q)) for q in JPEG]
+    return jpegs + [("resize", scale, partial(shrink, scale=scale)) for scale in SCALES]
 
 
 def robustness(result: Evaluation, *, say: Callable[[str], None] = print) -> list[Change]:
-    """Every model on the evaluated crops under each disturbance."""
-    found = []
-    for kind, strength, transform in disturbances():
+    """Every model on the evaluated crops under each degradation."""
+    changes = []
+    for kind, strength, transform in degradations():
         say(f"{kind} {strength:g}")
-        rows = predictions.predict(_single(result), result.chosen, transform)
-        found += _compare(result, rows, kind, f"{kind} {strength:g}", strength)
-    return found
+        rows = predictions.predict(list(result.runs.values()), result.selection, transform)
+        changes += _compare(result, rows, kind, f"{kind} {strength:g}", strength)
+    return changes
 
 
-def builds(result: Evaluation, named: Sequence[str], *, say: Callable[[str], None] = print) -> list[Change]:
+def builds(result: Evaluation, conditions: Sequence[str], *, say: Callable[[str], None] = print) -> list[Change]:
     """Every model on the samples that each ``NAME=OUT`` shares with the evaluated builds.
 
-    Raises UsageError for another form, SemblanceError where no sample is shared.
+    Raises UsageError for another form, SemblanceError if no sample is shared.
     """
-    found = []
-    for text in named:
+    changes = []
+    for text in conditions:
         name, equals, out = text.partition("=")
         if not (equals and name and out):
             raise UsageError(f"--condition {text} is not of the form NAME=OUT, e.g. crf40=out/ffpp-crf40.")
-        side = result.options.split
-        shared = pl.col("sample_id").is_in(result.chosen.pictures["sample_id"].implode())
+        split = result.options.split
+        shared = pl.col("sample_id").is_in(result.selection.pictures["sample_id"].implode())
         try:
             query = QueryConfig(split_column=result.split_column)
-            chosen = select([out.rstrip("/")], side, query, condition=shared, unlabelled=True)
+            selection = select([out.rstrip("/")], split, query, condition=shared, unlabelled=True)
         except UsageError:
             raise
         except SemblanceError as error:
             raise SemblanceError(
-                f"The condition {name} cannot be compared: {out} shares no sample with the {side} side ({error})"
+                f"The condition {name} cannot be compared: {out} shares no sample with split {split} ({error})"
             ) from error
-        say(f"{name}: {chosen.pictures.height} of {result.chosen.pictures.height} pictures are in both")
-        found += _compare(result, predictions.predict(_single(result), chosen), "build", name, None)
-    return found
-
-
-def _single(result: Evaluation) -> list[Predictor]:
-    return [one for name, one in result.judges.items() if name == one.name]
+        say(f"{name}: {selection.pictures.height} of {result.selection.pictures.height} pictures are in both")
+        rows = predictions.predict(list(result.runs.values()), selection)
+        changes += _compare(result, rows, "build", name, None)
+    return changes
 
 
 def _compare(result: Evaluation, rows: pl.DataFrame, kind: str, name: str, strength: float | None) -> list[Change]:
-    found = []
+    changes = []
     for model, after in predictions.by_model(rows).items():
-        one = result.judges[model]
+        predictor = result.predictors[model]
         before = result.predictions[model].join(after.select("sample_id"), on="sample_id", maintain_order="left")
         after = after.join(before.select("sample_id"), on="sample_id", maintain_order="left")
-        tables = [predictions.of_videos(result.videos, part, one).drop_nulls("logit") for part in (before, after)]
-        judged = [predictions.judged(table) for table in tables]
+        tables = [predictions.of_videos(result.videos, part, predictor).drop_nulls("logit") for part in (before, after)]
+        arrays = [predictions.as_arrays(table) for table in tables]
         threshold = result.thresholds[model]["video"]
 
-        def figures(weight_DN: Floats | None, judged: Any = judged, threshold: float = threshold) -> dict[str, Floats]:
-            first, second = (classification.figures(part, threshold, weight_DN) for part in judged)
+        def figures(weight_DN: Floats | None, arrays: Any = arrays, threshold: float = threshold) -> dict[str, Floats]:
+            first, second = (registry.figures(part, threshold, weight_DN) for part in arrays)
             return {
                 "before": first["auc"],
                 "after": second["auc"],
@@ -130,7 +125,7 @@ def _compare(result: Evaluation, rows: pl.DataFrame, kind: str, name: str, stren
             draws=result.options.draws,
             seed=result.options.seed,
         )
-        found.append(
+        changes.append(
             Change(
                 model=model,
                 kind=kind,
@@ -141,4 +136,4 @@ def _compare(result: Evaluation, rows: pl.DataFrame, kind: str, name: str, stren
                 **estimates,
             )
         )
-    return found
+    return changes

@@ -1,4 +1,4 @@
-"""Whether a model knows when it does not know: its uncertainty by video, and the errors among what it is sure of."""
+"""Selective prediction: the uncertainty of each video, and the error rate among the certain ones."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import polars as pl
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.inference import mc_dropout
-from semblance.training.inference import predictor as judges_of
 from semblance.training.inference.mc_dropout import PASSES, UNCERTAIN
+from semblance.training.inference.predictor import distinct_members, selection_outputs
 from semblance.training.metrics import classification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Risk:
-    """``curve``: (coverage, share of wrong decisions at val's threshold) as the least certain videos are left out.
-    ``wrong_certain``: that share among videos of uncertainty at most 0.3; None where there are none.
+    """The error rate of a run by video, at val's threshold.
+
+    ``wrong``: over all videos. ``wrong_certain``: over those of uncertainty at most 0.3; None if there are none.
+    ``curve``: (coverage, error rate) as the least certain videos are excluded.
     """
 
     passes: int
@@ -31,27 +33,29 @@ class Risk:
 
 
 def measure(result: Evaluation, passes: int = PASSES, seed: int = 0) -> tuple[dict[str, Risk], pl.DataFrame]:
-    """Monte-Carlo dropout over the evaluated pictures: a risk for each run that has a dropout layer, and the table
-    behind them: model, video_id, logit, score, uncertainty.
+    """Run Monte-Carlo dropout over the evaluated pictures.
+
+    Returns the risk of each run with a dropout layer, and a table of model, video_id, logit, score, uncertainty.
     """
-    judges = [one for name, one in result.judges.items() if name == one.name and mc_dropout.has(one)]
-    if not judges:
+    runs = {name: predictor for name, predictor in result.runs.items() if mc_dropout.has_dropout(predictor)}
+    if not runs:
         return {}, pl.DataFrame()
-    question = mc_dropout.question(passes, seed)
-    answers = judges_of.ask(judges_of.members_of(judges), result.chosen, question=question)
-    found, tables = {}, []
-    for one in judges:
-        pictures = result.predictions[one.name]
-        drawn = [
-            pictures.select("sample_id").join(answers[member.key], on="sample_id", maintain_order="left")
-            for member in one.members
+    members = distinct_members(list(runs.values()))
+    outputs = selection_outputs(members, result.selection, forward=mc_dropout.forward(passes, seed))
+    risks, tables = {}, []
+    for name, predictor in runs.items():
+        pictures = result.predictions[name]
+        members_rows = [
+            pictures.select("sample_id").join(outputs[member.key], on="sample_id", maintain_order="left")
+            for member in predictor.members
         ]
-        logits = [rows.select(mc_dropout.columns(rows)).to_numpy() for rows in drawn]
-        spread = mc_dropout.of_videos(one, pictures, logits)
-        videos = predictions.of_videos(result.videos, pictures, one).drop_nulls("logit").join(spread, on="video_id")
-        tables.append(videos.select(pl.lit(one.name).alias("model"), "video_id", "logit", "score", "uncertainty"))
-        found[one.name] = _risk(videos, result.thresholds[one.name]["video"], passes)
-    return found, pl.concat(tables)
+        logits_MNP = [rows.select(mc_dropout.columns(rows)).to_numpy() for rows in members_rows]
+        spread = mc_dropout.of_videos(predictor, pictures, logits_MNP)
+        videos = predictions.of_videos(result.videos, pictures, predictor).drop_nulls("logit")
+        videos = videos.join(spread, on="video_id")
+        tables.append(videos.select(pl.lit(name).alias("model"), "video_id", "logit", "score", "uncertainty"))
+        risks[name] = _risk(videos, result.thresholds[name]["video"], passes)
+    return risks, pl.concat(tables)
 
 
 def _risk(videos: pl.DataFrame, threshold: float, passes: int) -> Risk:

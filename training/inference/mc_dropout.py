@@ -1,11 +1,11 @@
-"""Monte-Carlo dropout (Gal and Ghahramani 2016): how much an answer changes as dropout leaves out other features.
+"""Monte-Carlo dropout (Gal and Ghahramani 2016): uncertainty from predictions under different dropout masks.
 
 B: batch, P: passes, N: pictures, V: videos.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,24 +16,24 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from semblance.manifests.records import digest
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.inference.predictor import Forward, Member, Predictor
 from semblance.training.metrics.classification import Floats
 from semblance.training.models import Model
 from semblance.training.models.base import Head
 
 PASSES: Final = 100
-UNCERTAIN: Final = 0.3  # above it an answer is called uncertain
+UNCERTAIN: Final = 0.3  # a prediction with a larger uncertainty is called uncertain
 _PREFIX: Final = "pass_"
 
 
 def layers(model: nn.Module) -> list[nn.Module]:
-    """The dropout layers that leave anything out; drop path and batch norm are none."""
-    return [one for one in model.modules() if isinstance(one, _DropoutNd) and one.p > 0]
+    """The dropout layers with a rate above 0; drop path and batch norm do not count."""
+    return [layer for layer in model.modules() if isinstance(layer, _DropoutNd) and layer.p > 0]
 
 
 @contextmanager
 def dropping(model: nn.Module) -> Iterator[None]:
-    """Dropout layers alone active, all else in eval mode; everything in eval mode afterwards."""
+    """Activate dropout layers and keep all others in eval mode; afterwards everything is in eval mode."""
     model.eval()
     for layer in layers(model):
         layer.train()
@@ -44,9 +44,9 @@ def dropping(model: nn.Module) -> Iterator[None]:
 
 
 def passes(model: Model, image_BCHW: Tensor, count: int, seed: int) -> Tensor:
-    """(P, B) logits of ``count`` passes over pictures in [0, 1]; the same seed gives the same ones.
+    """(P, B) logits of ``count`` passes over pictures in [0, 1], repeatable by seed.
 
-    Where dropout stands in the head alone, what comes before is computed once: the answers are the same.
+    If only the head has dropout, the layers before it are computed once; the result is the same.
     """
     head = getattr(model, "head", None)
     inside = set(head.modules()) if isinstance(head, Head) else set()
@@ -59,46 +59,49 @@ def passes(model: Model, image_BCHW: Tensor, count: int, seed: int) -> Tensor:
         return torch.stack([model(image_BCHW).logit_B for _ in range(count)])
 
 
-def question(count: int = PASSES, seed: int = 0) -> Callable[[Member, Tensor], Mapping[str, Tensor]]:
-    """What ``judge.ask`` asks for: columns pass_000, pass_001, ... of logits; a model without dropout answers once."""
-    asked: dict[str, int] = {}
+def forward(count: int = PASSES, seed: int = 0) -> Forward:
+    """A forward function for a predictor: columns pass_000, pass_001, ... of logits.
 
-    def answer(member: Member, image_BCHW: Tensor) -> dict[str, Tensor]:
+    A model without dropout runs once and returns equal columns.
+    """
+    calls: dict[str, int] = {}
+
+    def run(member: Member, image_BCHW: Tensor) -> dict[str, Tensor]:
         model = member.trained.model
         if not layers(model):
             logit_B = model(image_BCHW).logit_B
             return {f"{_PREFIX}{i:03d}": logit_B for i in range(count)}
-        number = asked[member.key] = asked.get(member.key, -1) + 1
+        number = calls[member.key] = calls.get(member.key, -1) + 1
         logit_PB = passes(model, image_BCHW, count, int(digest(seed, member.key, number)[:15], 16))
         return {f"{_PREFIX}{i:03d}": logit_B for i, logit_B in enumerate(logit_PB)}
 
-    return answer
+    return run
 
 
-def has(judge: Predictor) -> bool:
-    """Whether any of its members has a dropout layer; without one, uncertainty is unknown, not zero."""
-    return any(layers(member.trained.model) for member in judge.members)
+def has_dropout(predictor: Predictor) -> bool:
+    """Whether any member has a dropout layer; without one, uncertainty is unknown, not zero."""
+    return any(layers(member.trained.model) for member in predictor.members)
 
 
-def of_pictures(judge: Predictor, logits_MNP: Sequence[Floats]) -> Floats:
-    """(N,): twice the standard deviation of the calibrated probability over the passes."""
-    return np.asarray(2 * judge.probability(judge.combine(logits_MNP), "frame").std(1))
+def of_pictures(predictor: Predictor, logits_MNP: Sequence[Floats]) -> Floats:
+    """(N,) uncertainty: twice the standard deviation of the calibrated probability over the passes."""
+    return np.asarray(2 * predictor.probability(predictor.combine(logits_MNP), "frame").std(1))
 
 
-def of_videos(judge: Predictor, pictures: pl.DataFrame, logits_MNP: Sequence[Floats]) -> pl.DataFrame:
-    """Per video the same, of the maximum over its tracks of the mean logit, taken anew in each pass.
+def of_videos(predictor: Predictor, pictures: pl.DataFrame, logits_MNP: Sequence[Floats]) -> pl.DataFrame:
+    """The same for each video, whose logit in each pass is the maximum over its tracks of the mean logit.
 
-    ``pictures``: video_id and track of the N pictures. Answers video_id and ``uncertainty``.
+    ``pictures``: video_id and track of the N pictures. Returns video_id and ``uncertainty``.
     """
-    combined_NP = judge.combine(logits_MNP)
+    combined_NP = predictor.combine(logits_MNP)
     names = [f"{_PREFIX}{i:03d}" for i in range(combined_NP.shape[1])]
     rows = pictures.select("video_id", "track").hstack(pl.DataFrame(combined_NP, schema=names))
     by_track = rows.group_by("video_id", "track").agg(pl.col(names).mean())
     by_video = by_track.group_by("video_id").agg(pl.col(names).max()).sort("video_id")
-    spread_V = 2 * judge.probability(by_video.select(names).to_numpy(), "video").std(1)
+    spread_V = 2 * predictor.probability(by_video.select(names).to_numpy(), "video").std(1)
     return by_video.select("video_id").with_columns(uncertainty=pl.Series(spread_V))
 
 
-def columns(answer: pl.DataFrame) -> list[str]:
-    """The names of the passes in a table that ``question`` filled."""
-    return [name for name in answer.columns if name.startswith(_PREFIX)]
+def columns(table: pl.DataFrame) -> list[str]:
+    """The names of the pass columns in a table that ``forward`` filled."""
+    return [name for name in table.columns if name.startswith(_PREFIX)]

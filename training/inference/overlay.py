@@ -1,4 +1,4 @@
-"""A judged video to look at: every frame with the boxes of its faces, their verdicts and probabilities."""
+"""The overlay: a scored video with the boxes of its faces, their verdicts and probabilities drawn on every frame."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from semblance.manifests.records import Box, Image
 from semblance.quality import video
 from semblance.training.inference.video import Prediction, Scored
 
-# Okabe and Ito's colours, which the colour-blind tell apart; each verdict is written out too
+# Okabe and Ito's colours, safe for colour-blind viewers; each verdict is also written out
 COLOURS: Final = {"real": (0, 114, 178), "fake": (213, 94, 0), "uncertain": (240, 228, 66)}
 _DARK, _LIGHT = (0, 0, 0), (255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceTrajectory:
-    """Where one face was: its ``boxes`` at the ``frames`` where it was judged, among those that were ``sampled``; all
-    ascending.
+    """The positions of one face over time.
+
+    ``boxes``: its box at each of ``frames``, where it was scored. ``sampled``: all frames that were searched. Frame
+    indices ascend.
     """
 
     frames: tuple[int, ...]
@@ -35,8 +37,10 @@ class FaceTrajectory:
     sampled: tuple[int, ...]
 
     def at(self, frame: int) -> Box | None:
-        """The box at any frame: interpolated between two neighbouring sampled frames that show the face; else the
-        nearest one's, as far as half a usual step between sampled frames; None where nobody looked or the face was not.
+        """The box at any frame, or None if the face is not known to be there.
+
+        Between two consecutive sampled frames that show the face, the box is interpolated. Elsewhere it is that of the
+        nearest frame, if that is at most half the median step between sampled frames away.
         """
         after = int(np.searchsorted(self.frames, frame))
         if 0 < after < len(self.frames) and self._neighbours(self.frames[after - 1], self.frames[after]):
@@ -58,27 +62,27 @@ class FaceTrajectory:
 
 
 def check(path: str, to: str) -> None:
-    """Raise UsageError where ``to`` cannot be the overlay of the video at ``path``."""
+    """Raise UsageError if ``to`` cannot be the overlay of the video at ``path``."""
     if not to.lower().endswith(".mp4"):
         raise UsageError(f"--overlay {to} must end in .mp4.")
     if not storage.is_remote(to) and Path(to).resolve() == Path(path).resolve():
-        raise UsageError(f"--overlay {to} is the video itself; name another file.")
+        raise UsageError(f"--overlay {to} is the video itself; choose another file.")
 
 
-def write(found: Prediction, to: str) -> int:
-    """Write the judged video with its boxes to ``to``, an H.264 mp4 of as many frames and the same upright size,
-    without sound; the number of frames. A variable frame rate becomes the average one.
+def write(prediction: Prediction, to: str) -> int:
+    """Write the video with its boxes to ``to`` and return the number of frames.
 
-    Raises UsageError as ``check`` does, SemblanceError where it cannot be written.
+    The file is an H.264 mp4 without sound, with the same number of frames and the same upright size. A variable frame
+    rate becomes its average. Raises UsageError as ``check`` does, SemblanceError if it cannot be written.
     """
-    check(found.path, to)
-    total = int(found.row["frames_total"])
-    rate = Fraction(found.row["fps"] or 25).limit_denominator(10_000)
+    check(prediction.path, to)
+    total = int(prediction.row["frames_total"])
+    rate = Fraction(prediction.row["fps"] or 25).limit_denominator(10_000)
     written = 0
 
     def counted() -> Iterator[Image]:
         nonlocal written
-        for image in drawn(found, total):
+        for image in drawn(prediction, total):
             written += 1
             yield image
 
@@ -89,26 +93,27 @@ def write(found: Prediction, to: str) -> int:
     return written
 
 
-def drawn(found: Prediction, total: int) -> Iterator[Image]:
-    """Every frame that decodes, (H, W, 3) RGB, with the faces that are on it and the verdict on the whole."""
-    courses = {track.track: course(found, track.track) for track in found.tracks}
-    for frame in video.frames(found.path, range(total), decoder=found.row["decoder"]):
+def drawn(prediction: Prediction, total: int) -> Iterator[Image]:
+    """Every frame that can be decoded, (H, W, 3) RGB, with its faces and the verdict for the video drawn on it."""
+    trajectories = {track.track: trajectory(prediction, track.track) for track in prediction.tracks}
+    for frame in video.frames(prediction.path, range(total), decoder=prediction.row["decoder"]):
         image = frame.image.copy()
         scale = max(image.shape[0] / 720, 0.5)
-        for track in found.tracks:
-            if (box := courses[track.track].at(frame.index)) is not None:
-                _box(image, box, f"face {track.track}: {_told(track.score)}", track.score, scale)
-        _label(image, f"video: {_told(found.video)}", found.video, (0, 0), scale)
+        for track in prediction.tracks:
+            if (box := trajectories[track.track].at(frame.index)) is not None:
+                _box(image, box, f"face {track.track}: {_caption(track.score)}", track.score, scale)
+        _label(image, f"video: {_caption(prediction.video)}", prediction.video, (0, 0), scale)
         yield image
 
 
-def course(found: Prediction, track: int) -> FaceTrajectory:
-    rows = found.pictures.filter(pl.col("track") == track).sort("frame_index")
+def trajectory(prediction: Prediction, track: int) -> FaceTrajectory:
+    """The positions of one track of a prediction."""
+    rows = prediction.pictures.filter(pl.col("track") == track).sort("frame_index")
     boxes = rows.select("box_x0", "box_y0", "box_x1", "box_y1").rows()
-    return FaceTrajectory(frames=tuple(rows["frame_index"]), boxes=tuple(boxes), sampled=found.sampled)
+    return FaceTrajectory(frames=tuple(rows["frame_index"]), boxes=tuple(boxes), sampled=prediction.sampled)
 
 
-def _told(score: Scored) -> str:
+def _caption(score: Scored) -> str:
     spread = "" if score.uncertainty is None else f" +- {score.uncertainty:.2f}"
     return f"{score.verdict.upper()} p(fake) {score.probability:.2f}{spread}"
 
@@ -120,7 +125,7 @@ def _box(image: Image, box: Sequence[float], text: str, score: Scored, scale: fl
 
 
 def _label(image: Image, text: str, score: Scored, at: tuple[int, int], scale: float) -> None:
-    """Text on a strip of the verdict's colour, its upper left corner at ``at``, moved inside the picture."""
+    """Text on a strip of the verdict's colour, with its upper left corner at ``at``, moved inside the picture."""
     (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.7 * scale, 1)
     pad = max(round(4 * scale), 2)
     x = min(max(at[0], 0), max(image.shape[1] - width - 2 * pad, 0))

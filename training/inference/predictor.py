@@ -1,6 +1,6 @@
-"""A trained run ready to judge pictures: one model, or an ensemble of several; both answer alike.
+"""Trained runs, ready to score pictures: a run is one model or an ensemble of several, with the same interface.
 
-B: batch, M: members.
+B: batch, N: pictures, M: members.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import polars as pl
 import torch
@@ -20,13 +19,15 @@ from torch import Tensor
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Image
-from semblance.training.data.loader import Loader, World, as_floats
+from semblance.quality.resize import to_square
+from semblance.training.data.loader import Loader, Transfer, as_floats, floats
 from semblance.training.data.query import Selection
-from semblance.training.data.worker import Transform
+from semblance.training.data.worker import SampleTransform, Transform
+from semblance.training.metrics.classification import Floats
 from semblance.training.records import Batch
 from semblance.training.runs import checkpoint
-from semblance.training.runs import folder as rundir
 from semblance.training.runs.checkpoint import Trained
+from semblance.training.runs.folder import RunDir, read_json
 
 ENSEMBLE: Final = "ensemble.json"
 FORMAT: Final = 1
@@ -34,7 +35,7 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Member:
-    """One model. ``key`` is its checkpoint's SHA-256: members that several judges share are asked once."""
+    """One model. ``key`` is the SHA-256 of its checkpoint: a member that several runs share is computed once."""
 
     name: str
     key: str
@@ -43,15 +44,27 @@ class Member:
 
     @property
     def size(self) -> int:
-        """px, the side of the pictures that it takes."""
+        """Side of the pictures that the model takes, in px."""
         return self.trained.recipe.augment.size
+
+
+Forward = Callable[[Member, Tensor], Mapping[str, Tensor]]  # pictures (B, 3, H, W) in [0, 1] -> named columns (B,)
+
+
+def forward(member: Member, image_BCHW: Tensor) -> dict[str, Tensor]:
+    """Column ``logit`` and, if the recipe asks for it, ``mirror``: the mean with the logit of the mirror image."""
+    logit_B = member.trained.model(image_BCHW).logit_B
+    if member.trained.recipe.tta != "mirror":
+        return {"logit": logit_B}
+    mirrored_B = member.trained.model(image_BCHW.flip(3)).logit_B
+    return {"logit": logit_B, "mirror": (logit_B + mirrored_B) / 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Predictor:
-    """A run: the weighted mean of its members' logits, and the temperatures that make probabilities of them.
+    """A run: the weighted mean of its members' logits, and the temperatures that turn it into a probability.
 
-    ``apart``: families of val that the temperatures were fitted on; no threshold is chosen on them.
+    ``calibration_families``: families of val that the temperatures were fitted on; no threshold is chosen on them.
     """
 
     name: str
@@ -61,23 +74,37 @@ class Predictor:
     frame_temperature: float = 1.0
     video_temperature: float = 1.0
     calibrated: bool = False
-    apart: frozenset[str] = frozenset()
+    calibration_families: frozenset[str] = frozenset()
 
     @property
     def datasets(self) -> list[dict[str, Any]]:
         """The builds that its members were trained with, as in datasets.json."""
-        return [one for member in self.members for one in member.trained.datasets]
+        return [record for member in self.members for record in member.trained.datasets]
 
     @property
     def split_column(self) -> str:
         return self.members[0].trained.recipe.data.split_column
 
+    def logits(self, images: Sequence[Image]) -> Floats:
+        """(N,) logits of square crops, each (S, S, 3) uint8 RGB."""
+        return np.asarray(self.combine([columns["logit"] for columns in self.member_outputs(images)]))
+
+    def member_outputs(self, images: Sequence[Image], forward: Forward = forward) -> list[dict[str, Floats]]:
+        """What ``forward`` returns for each member and square crop: columns (N,)."""
+        outputs = []
+        with torch.inference_mode():
+            for member in self.members:
+                member.trained.model.to(device())
+                parts = [forward(member, image_BCHW.to(device())) for image_BCHW in batches(images, member.size)]
+                outputs.append({name: np.concatenate([_numbers(part[name]) for part in parts]) for name in parts[0]})
+        return outputs
+
     def combine(self, logits_MB: Sequence[Any]) -> Any:
-        """The members' logits, tensors, arrays or expressions, to one."""
+        """The weighted mean of the members' logits: tensors, arrays or expressions."""
         return sum(weight * logit_B for weight, logit_B in zip(self.weights, logits_MB, strict=True))
 
     def probability(self, logit: Any, level: str) -> Any:
-        """The calibrated probability of fake of array-like logits; ``level`` is ``frame`` or ``video``."""
+        """The calibrated probability of fake for array-like logits; ``level`` is ``frame`` or ``video``."""
         temperature = self.frame_temperature if level == "frame" else self.video_temperature
         return sigmoid(np.asarray(logit, np.float64) / temperature)
 
@@ -88,33 +115,33 @@ def sigmoid(x: Any) -> Any:
 
 
 def load(path: str | Path) -> Predictor:
-    """The judge in a run folder, of ``training fit`` or of ``training ensemble``.
+    """The predictor in a run folder, written by ``training fit`` or ``training ensemble``.
 
-    Raises UsageError where the folder holds neither, SemblanceError for a damaged checkpoint.
+    Raises UsageError if the folder is not a run, SemblanceError for a damaged checkpoint.
     """
     folder = Path(path)
     name = folder.resolve().name
     if (folder / ENSEMBLE).exists():
         return _ensemble(folder, name)
-    run = rundir.RunDir(folder)
+    run = RunDir(folder)
     if not run.best.exists():
         raise UsageError(
-            f"{folder} holds no trained run (no {run.best.relative_to(folder)}, no {ENSEMBLE}); name the --run of a "
-            "`training fit` or the --to of a `training ensemble`."
+            f"{folder} is not a trained run ({run.best.relative_to(folder)} and {ENSEMBLE} are missing); pass the "
+            "--run of a `training fit` or the --to of a `training ensemble`."
         )
-    return Predictor(name=name, path=folder, members=(member(name, run.best),), weights=(1.0,))
+    return Predictor(name=name, path=folder, members=(load_member(name, run.best),), weights=(1.0,))
 
 
 def load_all(paths: Sequence[str]) -> list[Predictor]:
-    """The judges of several folders; raises UsageError where two have one name, since tables tell them by it."""
-    judges = [load(path) for path in paths]
-    names = [judge.name for judge in judges]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"Two runs are named {twice[0]!r}; rename the folder of one.")
-    return judges
+    """The predictors of several folders. Raises UsageError if two have the same name, which tables identify them by."""
+    predictors = [load(path) for path in paths]
+    names = [predictor.name for predictor in predictors]
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"Two runs are named {duplicates[0]!r}; rename the folder of one.")
+    return predictors
 
 
-def member(name: str, file: Path) -> Member:
+def load_member(name: str, file: Path) -> Member:
     """The model of one checkpoint."""
     trained = checkpoint.trained(file)
     with file.open("rb") as opened:
@@ -123,103 +150,91 @@ def member(name: str, file: Path) -> Member:
 
 
 def _ensemble(folder: Path, name: str) -> Predictor:
-    value = rundir.read_json(folder / ENSEMBLE)
+    value = read_json(folder / ENSEMBLE)
     try:
         if value["format"] != FORMAT:
             raise ValueError
-        members = tuple(member(one["name"], folder / one["file"]) for one in value["members"])
-        for found, told in zip(members, value["members"], strict=True):
-            if found.key != told["sha256"]:
+        members = tuple(load_member(record["name"], folder / record["file"]) for record in value["members"])
+        for member, record in zip(members, value["members"], strict=True):
+            if member.key != record["sha256"]:
                 raise SemblanceError(
-                    f"{found.file} is not the checkpoint that {folder / ENSEMBLE} names; combine again."
+                    f"{member.file} is not the checkpoint listed in {folder / ENSEMBLE}; run `training ensemble` again."
                 )
         return Predictor(
             name=name,
             path=folder,
             members=members,
-            weights=tuple(float(one["weight"]) for one in value["members"]),
+            weights=tuple(float(record["weight"]) for record in value["members"]),
             frame_temperature=float(value["temperature"]["frame"]),
             video_temperature=float(value["temperature"]["video"]),
             calibrated=True,
-            apart=frozenset(value["families"]["temperature"]),
+            calibration_families=frozenset(value["families"]["temperature"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SemblanceError(f"{folder / ENSEMBLE} is damaged; run `training ensemble` again.") from error
 
 
 def device() -> torch.device:
-    """A GPU where torch can use one, else the processor."""
+    """A GPU if torch can use one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def members_of(judges: Sequence[Predictor]) -> dict[str, Member]:
-    """Each different member once, by key."""
-    return {one.key: one for judge in judges for one in judge.members}
+def distinct_members(predictors: Sequence[Predictor]) -> dict[str, Member]:
+    """The members of all predictors by key, each once."""
+    return {member.key: member for predictor in predictors for member in predictor.members}
 
 
-Ask = Callable[[Member, Tensor], Mapping[str, Tensor]]  # pictures (B, 3, H, W) in [0, 1] to columns (B,)
-
-
-def logits(member: Member, image_BCHW: Tensor) -> dict[str, Tensor]:
-    """Column ``logit``, and ``mirror``, the mean with the mirror image's, where the recipe wants that."""
-    logit_B = member.trained.model(image_BCHW).logit_B
-    if member.trained.recipe.tta != "mirror":
-        return {"logit": logit_B}
-    other_B = member.trained.model(image_BCHW.flip(3)).logit_B
-    return {"logit": logit_B, "mirror": (logit_B + other_B) / 2}
-
-
-def ask(
+def selection_outputs(
     members: Mapping[str, Member],
-    chosen: Selection,
+    selection: Selection,
     *,
-    question: Ask = logits,
+    forward: Forward = forward,
     transform: Transform | None = None,
     batch: int = 32,
     workers: int | None = None,
 ) -> dict[str, pl.DataFrame]:
-    """What each member says of every chosen picture: by key, a table with sample_id and the question's columns.
+    """What ``forward`` returns for each member and selected picture: by key, a table of sample_id and its columns.
 
-    Pictures are read once for each size that members take. ``transform`` changes them before. Raises SemblanceError
-    for a damaged shard, or a logit that is no number.
+    Pictures are read once for every input size among the members, and changed by ``transform`` first. Raises
+    SemblanceError for a damaged shard, or for an output that is not finite.
     """
-    where = device()
     workers = min(max(len(os.sched_getaffinity(0)) - 1, 0), 8) if workers is None else workers
-    answers: dict[str, list[pl.DataFrame]] = {key: [] for key in members}
-    for size in sorted({one.size for one in members.values()}):
-        asked = {key: one for key, one in members.items() if one.size == size}
-        for one in asked.values():
-            one.trained.model.to(where)
+    tables: dict[str, list[pl.DataFrame]] = {key: [] for key in members}
+    for size in sorted({member.size for member in members.values()}):
+        same_size = {key: member for key, member in members.items() if member.size == size}
+        for member in same_size.values():
+            member.trained.model.to(device())
         loader = Loader(
-            chosen, batch=batch, world=World(), workers=workers, transform=transform, size=size, as_bytes=True
+            selection,
+            batch=batch,
+            workers=workers,
+            transform=SampleTransform(image=transform),
+            size=size,
+            transfer=Transfer(as_bytes=True),
         )
         with torch.inference_mode():
             for pictures in loader:
-                image_BCHW = as_floats(pictures.to(where)).image_BCHW
-                for key, one in asked.items():
-                    answers[key].append(_rows(one, pictures, question(one, image_BCHW)))
-    return {key: pl.concat(rows) for key, rows in answers.items()}
+                image_BCHW = as_floats(pictures.to(device())).image_BCHW
+                for key, member in same_size.items():
+                    tables[key].append(_rows(member, pictures, forward(member, image_BCHW)))
+    return {key: pl.concat(rows) for key, rows in tables.items()}
 
 
 def _rows(member: Member, pictures: Batch, columns: Mapping[str, Tensor]) -> pl.DataFrame:
-    values = {name: value_B.double().cpu().numpy() for name, value_B in columns.items()}
+    values = {name: _numbers(value_B) for name, value_B in columns.items()}
     for value_B in values.values():
         if not np.isfinite(value_B).all():
-            bad = pictures.sample_ids[int(np.flatnonzero(~np.isfinite(value_B))[0])]
-            raise SemblanceError(f"The model {member.name} gives no number for {bad}; take another checkpoint of it.")
+            name = pictures.sample_ids[int(np.flatnonzero(~np.isfinite(value_B))[0])]
+            raise SemblanceError(f"The logit of model {member.name} for {name} is not finite; use another checkpoint.")
     return pl.DataFrame({"sample_id": list(pictures.sample_ids), **values})
 
 
+def _numbers(value_B: Tensor) -> Floats:
+    return np.asarray(value_B.double().cpu().numpy())
+
+
 def batches(images: Sequence[Image], size: int, batch: int = 32) -> Iterator[Tensor]:
-    """Crops (S, S, 3) as float batches (B, 3, size, size) in [0, 1], resized as the loader does."""
+    """Square crops as float batches (B, 3, size, size) in [0, 1], resized as the loader does."""
     for first in range(0, len(images), batch):
-        resized = [resize(image, size) for image in images[first : first + batch]]
-        yield torch.from_numpy(np.stack(resized).transpose(0, 3, 1, 2).copy()).float().div_(255)
-
-
-def resize(image_HWC: Image, size: int) -> Image:
-    """A square picture at another side: area averaging down, cubic up."""
-    if image_HWC.shape[:2] == (size, size):
-        return image_HWC
-    kind = cv2.INTER_AREA if size < min(image_HWC.shape[:2]) else cv2.INTER_CUBIC
-    return cv2.resize(image_HWC, (size, size), interpolation=kind)  # type: ignore[return-value]
+        resized = np.stack([to_square(image, size) for image in images[first : first + batch]])
+        yield floats(torch.from_numpy(resized).permute(0, 3, 1, 2))

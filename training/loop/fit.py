@@ -1,4 +1,4 @@
-"""A training run from its recipe to its checkpoints: checked first, then Lightning's loop, resumed exactly."""
+"""A training run from its recipe to its checkpoints: checks first, then Lightning's loop, resumed exactly."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -17,36 +17,33 @@ from semblance.manifests.config import flatten
 from semblance.manifests.errors import SemblanceError
 from semblance.training import models
 from semblance.training.data import sampling, splits
-from semblance.training.loop.callbacks import Keeper
+from semblance.training.data.splits import TrainingData
+from semblance.training.loop.callbacks import RunRecorder
+from semblance.training.loop.machine import Machine
 from semblance.training.loop.module import DetectorModule
 from semblance.training.loop.powersgd import PowerSGD
 from semblance.training.models import Model
 from semblance.training.recipes.base import TrainingRecipe
-from semblance.training.runs import checkpoint, folder
-from semblance.training.runs import tracking as trackers
+from semblance.training.runs import checkpoint, folder, tracking
 from semblance.training.runs.folder import RunDir
 from semblance.training.runs.tracking import Tracker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """Where and how fast: nothing here decides what is learned, but for rounding.
+class FitOptions:
+    """How a run is carried out.
 
-    ``devices``: GPUs, or processes on CPUs; None takes all GPUs, or one process. ``workers``: loader processes for
-    each; None leaves a core to the training itself. ``deterministic``: only algorithms that repeat exactly on a GPU.
-    ``powersgd``: the rank of the matrices that ranks send instead of gradients, after ``powersgd_after`` steps
-    (training/gradients.py): a resumed run with it is near, not equal.
+    ``resume`` continues from the run's last checkpoint; the result equals that of an uninterrupted run. ``others`` are
+    builds whose val split is evaluated every five epochs, but not used for selection. ``tracking``: ``sqlite`` in the
+    run folder, an MLflow address, ``wandb``, or None. ``build`` makes the model, and ``callbacks`` join Lightning's.
     """
 
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int | None = None
-    nodes: int = 1
-    workers: int | None = None
-    deterministic: bool = False
-    powersgd: int | None = None
-    powersgd_after: int = 1000
-    save_every: int = 500  # optimiser's steps
-    progress: bool = False  # Lightning's bar
+    resume: bool = False
+    others: Sequence[str] = ()
+    machine: Machine = field(default_factory=Machine)
+    tracking: str | None = "sqlite"
+    build: Callable[..., Model] = models.build
+    callbacks: Sequence[Callback] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +56,7 @@ class Fitted:
     best_epoch: int
     best_auc: float | None  # by video, on val
     stopped: bool  # early
-    worked: bool  # False: it was finished already
+    worked: bool  # False: the run was already finished
     rank: int = 0
 
 
@@ -67,97 +64,98 @@ def fit(
     outs: Sequence[str],
     recipe: TrainingRecipe,
     run: RunDir,
+    options: FitOptions | None = None,
     *,
-    others: Sequence[str] = (),
-    resume: bool = False,
-    machine: Machine | None = None,
-    tracking: str | None = "sqlite",
     say: Callable[[str], None] = print,
-    build: Callable[..., Model] = models.build,
-    callbacks: Sequence[Callback] = (),
 ) -> Fitted:
-    """Train ``recipe`` on the train sides of the builds ``outs`` into ``run``, selecting on their val sides.
+    """Train ``recipe`` on the train splits of the builds ``outs``, select on their val splits, and write ``run``.
 
-    ``others`` are builds whose val side is judged every five epochs and never selected on. ``tracking``: ``sqlite`` in
-    the run folder, an MLflow address, ``wandb``, or None. With ``resume`` the run goes on from its last checkpoint, and
-    what comes equals what would have come. Under several ranks every one calls this alike.
-
-    Raises UsageError and SemblanceError for all that the user can mend, before the first step where it can be known.
+    With several ranks, each of them calls this function with the same arguments. Raises UsageError and SemblanceError
+    for everything that the user can fix, before the first step where possible.
     """
-    machine = machine or Machine()
-    _quiet()
-    first = not _launched()
-    if first:
-        run.check(recipe, resume=resume)
-        trackers.check(tracking)
-    state = checkpoint.load(run.last) if resume and run.last.exists() else None
-    stuff = splits.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in others], recipe.data)
+    options = options or FitOptions()
+    _quieten_lightning()
+    main = _is_main_rank()
+    if main:
+        run.check(recipe, resume=options.resume)
+        tracking.check(options.tracking)
+    state = checkpoint.load(run.last) if options.resume and run.last.exists() else None
+    data = splits.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in options.others], recipe.data)
     if state is not None:
-        splits.check_same(stuff.datasets, state["datasets"], str(run.last))
-    if state is not None and (state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]):
-        return _finished(run, state)
-    workers = _workers(machine, state)
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
-        model = build(recipe.model, pretrained=state is None)
-        task = DetectorModule(recipe, stuff, model, workers=workers, resume=state)
-    keeper = Keeper(run, every=machine.save_every, say=say)
-    added = [*callbacks]
-    if machine.powersgd is not None and _ranks(machine) > 1:
-        done = state["step"] if state else 0
-        added.append(PowerSGD(machine.powersgd, after=machine.powersgd_after, step=done))
-    trainer = _trainer(recipe, machine, run, say if first else lambda _: None, [keeper, *added])
-    tracker = None
-    if first:
-        run.begin(recipe, stuff.datasets, state["step"] if state else 0)
-        say(f"train: {stuff.train.counts}")
-        say(f"an epoch: {sampling.describe(stuff.train.units, recipe.data)}")
-        for name, chosen in (*stuff.val.items(), *stuff.others.items()):
-            say(f"val of {name}: {chosen.counts}")
-        tracker = keeper.tracker = _note(run, recipe, stuff, tracking, trainer, workers)
+        splits.check_same(data.datasets, state["datasets"], str(run.last))
+        if state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]:
+            return _finished(run, state)
+    module = _module(recipe, data, options, state)
+    recorder = RunRecorder(run, save_every=options.machine.save_every, say=say)
+    callbacks = [recorder, *options.callbacks, *_powersgd(options.machine, module.step)]
+    trainer = _trainer(recipe, options.machine, run, say if main else lambda _: None, callbacks)
+    if main:
+        run.begin(recipe, data.datasets, module.step)
+        _announce(data, recipe, say)
+        recorder.tracker = _start_tracking(run, module, trainer, options.tracking)
     if state is not None:
-        keeper.restore(state["progress"])
-        _go_on(trainer, state)
+        recorder.restore(state["progress"])
+        _restore(trainer, state)
         if trainer.is_global_zero:
             place = state["place"]
-            say(f"going on from step {state['step']}, epoch {place['epoch'] + 1}, batch {place['position']}")
-    status = "FAILED"
-    try:
-        trainer.fit(task)
-        status = "FINISHED"
-    except SystemExit as error:  # Lightning's answer to an interruption
-        status = "KILLED"
-        raise KeyboardInterrupt from error
-    finally:
-        if tracker is not None:
-            tracker.close(status)
+            say(f"resuming at step {state['step']}, epoch {place['epoch'] + 1}, batch {place['position']}")
+    _run(trainer, module, recorder.tracker)
     return Fitted(
         run=run,
         epochs=trainer.current_epoch,
-        steps=task.step,
-        best_epoch=keeper.best_epoch,
-        best_auc=keeper.best[0] if keeper.best is not None else None,
-        stopped=keeper.stopped,
+        steps=module.step,
+        best_epoch=recorder.best_epoch,
+        best_auc=recorder.best[0] if recorder.best is not None else None,
+        stopped=recorder.stopped,
         worked=True,
         rank=trainer.global_rank,
     )
 
 
+def _module(
+    recipe: TrainingRecipe, data: TrainingData, options: FitOptions, state: Mapping[str, Any] | None
+) -> DetectorModule:
+    workers = options.machine.loader_workers(state)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        model = options.build(recipe.model, pretrained=state is None)
+        return DetectorModule(recipe, data, model, workers=workers, resume=state)
+
+
+def _announce(data: TrainingData, recipe: TrainingRecipe, say: Callable[[str], None]) -> None:
+    say(f"train: {data.train.counts}")
+    say(f"an epoch of {sampling.describe(data.train.units, recipe.data)}")
+    for name, selection in (*data.val.items(), *data.others.items()):
+        say(f"val of {name}: {selection.counts}")
+
+
+def _run(trainer: Trainer, module: DetectorModule, tracker: Tracker | None) -> None:
+    status = "FAILED"
+    try:
+        trainer.fit(module)
+        status = "FINISHED"
+    except SystemExit as error:  # how Lightning reacts to an interruption
+        status = "KILLED"
+        raise KeyboardInterrupt from error
+    finally:
+        if tracker is not None:
+            tracker.close(status)
+
+
 def _trainer(
     recipe: TrainingRecipe, machine: Machine, run: RunDir, say: Callable[[str], None], callbacks: list[Callback]
 ) -> Trainer:
-    gpu = _gpu(machine)
-    if machine.accelerator == "gpu" and not gpu:
-        raise SemblanceError("There is no GPU that torch can use; take --accelerator cpu, or mend the driver.")
+    if machine.accelerator == "gpu" and not machine.on_gpu:
+        raise SemblanceError("torch cannot use a GPU here; pass --accelerator cpu, or fix the driver.")
     precision = recipe.precision
-    if not gpu and precision == "16-mixed":
+    if not machine.on_gpu and precision == "16-mixed":
         precision = "32-true"
-        say("16-mixed is for GPUs: this run computes in 32 bits")
+        say("precision 16-mixed needs a GPU: this run uses 32 bits")
     return Trainer(
-        accelerator="gpu" if gpu else "cpu",
-        devices=_devices(machine),
+        accelerator="gpu" if machine.on_gpu else "cpu",
+        devices=machine.devices_per_node,
         num_nodes=machine.nodes,
-        strategy=DDPStrategy() if _ranks(machine) > 1 else "auto",
+        strategy=DDPStrategy() if machine.ranks > 1 else "auto",
         precision=precision,
         max_epochs=recipe.epochs,
         accumulate_grad_batches=recipe.accumulate,
@@ -175,68 +173,47 @@ def _trainer(
     )
 
 
-def _gpu(machine: Machine) -> bool:
-    return machine.accelerator != "cpu" and torch.cuda.is_available()
+def _powersgd(machine: Machine, step: int) -> list[PowerSGD]:
+    if machine.powersgd is None or machine.ranks == 1:
+        return []
+    return [PowerSGD(machine.powersgd, after=machine.powersgd_after, step=step)]
 
 
-def _devices(machine: Machine) -> int:
-    return machine.devices or (torch.cuda.device_count() if _gpu(machine) else 1)
+def _restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
+    """Make Lightning count from the checkpoint's epoch.
 
-
-def _ranks(machine: Machine) -> int:
-    return _devices(machine) * machine.nodes
-
-
-def _go_on(trainer: Trainer, state: Mapping[str, Any]) -> None:
-    """Let Lightning count from the checkpoint's epoch. Its own resumption is not used: it leaves out the schedule by
-    the loss on val, and knows no place inside an epoch."""
+    Its own way to resume is not used: it does not restore a schedule that follows the val loss, and cannot start
+    inside an epoch.
+    """
     counts: Any = trainer.fit_loop.epoch_progress.current
     counts.ready = counts.started = counts.processed = counts.completed = state["place"]["epoch"]
     if state["scaler"]:
         trainer.precision_plugin.load_state_dict(state["scaler"])
 
 
-def _note(
-    run: RunDir,
-    recipe: TrainingRecipe,
-    stuff: splits.Material,
-    tracking: str | None,
-    trainer: Trainer,
-    workers: int,
-) -> Tracker | None:
-    """Write run.json, and begin the tracker's run or go on with it."""
+def _start_tracking(run: RunDir, module: DetectorModule, trainer: Trainer, address: str | None) -> Tracker | None:
+    """Write run.json, and start the tracker's run or continue it."""
     file = run.path / "run.json"
-    kind = "wandb_run" if tracking == "wandb" else "mlflow_run"
+    kind = "wandb_run" if address == "wandb" else "mlflow_run"
     ids = {name: value for name, value in folder.read_json(file).items() if name in ("mlflow_run", "wandb_run")}
     tracker = None
-    if tracking is not None:
-        tracker = trackers.begin(tracking, run.path, f"{recipe.name} {run.path.resolve().name}", ids.get(kind))
+    if address is not None:
+        tracker = tracking.begin(address, run.path, f"{module.recipe.name} {run.path.resolve().name}", ids.get(kind))
         if ids.get(kind) is None:
-            tags = {f"fingerprint/{one['name']}": str(one["fingerprint"]) for one in stuff.datasets}
+            tags = {f"fingerprint/{record['name']}": str(record["fingerprint"]) for record in module.data.datasets}
             tags |= {f"version/{package}": version for package, version in folder.versions().items()}
-            tracker.describe(dict(flatten(recipe.model_dump(mode="json"))), tags)
+            tracker.describe(dict(flatten(module.recipe.model_dump(mode="json"))), tags)
         ids[kind] = tracker.run_id
-    facts = {
+    environment = {
         "versions": folder.versions(),
         "precision": trainer.precision,
         "accelerator": type(trainer.accelerator).__name__,
         "ranks": trainer.world_size,
-        "workers": workers,
+        "workers": module.workers,
         "mlflow_run": None,
-    } | ids
-    folder.write_json(file, facts)
+    }
+    folder.write_json(file, environment | ids)
     return tracker
-
-
-def _workers(machine: Machine, state: Mapping[str, Any] | None) -> int:
-    """As asked, else as the checkpoint's, on which the order depends, else the cores that the ranks leave over."""
-    if machine.workers is not None:
-        return machine.workers
-    if state is not None:
-        return int(state["place"]["workers"])
-    cores = len(os.sched_getaffinity(0))
-    ranks = machine.devices or max(torch.cuda.device_count(), 1)
-    return min(max(cores // ranks - 1, 1), 16)
 
 
 def _finished(run: RunDir, state: Mapping[str, Any]) -> Fitted:
@@ -249,18 +226,18 @@ def _finished(run: RunDir, state: Mapping[str, Any]) -> Fitted:
         best_auc=progress["best"][0] if progress["best"] else None,
         stopped=progress["stopped"],
         worked=False,
-        rank=int(_launched()),
+        rank=int(not _is_main_rank()),
     )
 
 
-def _launched() -> bool:
-    """Whether this is a rank other than the first, started by Lightning or torchrun: the run folder is the first's."""
-    return any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+def _is_main_rank() -> bool:
+    """Whether this is the first rank, which writes the run folder, by the environment of Lightning or torchrun."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
 
 
-def _quiet() -> None:
-    """Lightning's advice is for those who write loops."""
-    for chatty in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+def _quieten_lightning() -> None:
+    """Silence its advice, which is for those who write training loops."""
+    for logger in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
     # lightning 2.6 asks torch 2.15 for a tree in a way that this deprecates
     warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)

@@ -1,4 +1,4 @@
-"""The training regime as Lightning wants it: one step's loss, the judgement on val, optimiser and data."""
+"""The training regime as a LightningModule: the loss of a step, validation, optimiser and data."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from torch.optim.swa_utils import AveragedModel
 from semblance.manifests.errors import NotANumberError
 from semblance.manifests.records import digest
 from semblance.training import augment, losses, optim
-from semblance.training.data.loader import Loader, World, as_floats
+from semblance.training.data.loader import EpochConfig, Loader, Transfer, World, as_floats
 from semblance.training.data.query import Selection
-from semblance.training.data.sampling import SamplingConfig
-from semblance.training.data.splits import Material
+from semblance.training.data.splits import TrainingData
+from semblance.training.data.worker import SampleTransform
 from semblance.training.metrics import aggregate
 from semblance.training.models import Model
 from semblance.training.recipes.base import TrainingRecipe
@@ -29,7 +29,7 @@ OTHERS_EVERY = 5  # epochs
 
 
 class Sized:
-    """One epoch of a loader with the length that it has at the start, as Lightning counts."""
+    """One epoch of a loader, with the length at its start, as Lightning counts batches."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader, self.length = loader, len(loader)
@@ -42,36 +42,36 @@ class Sized:
 
 
 class DetectorModule(LightningModule):
-    """A model with its loss and, where the recipe wants it, the moving average of its weights, which then is judged.
+    """A model with its loss and, if the recipe asks for it, the moving average of its weights, which is then validated.
 
-    All chance in a step comes from seed, epoch, batch and rank, so that a step does not depend on what ran before it.
+    All randomness in a step is seeded by seed, epoch, batch and rank, so a step does not depend on what ran before it.
     ``resume`` is the dictionary of a last.ckpt.
     """
 
     def __init__(
         self,
         recipe: TrainingRecipe,
-        material: Material,
+        data: TrainingData,
         model: Model,
         *,
         workers: int = 0,
         resume: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.recipe, self.material, self.workers, self.resume = recipe, material, workers, resume
+        self.recipe, self.data, self.workers, self.resume = recipe, data, workers, resume
         self.model = model
         self.loss = losses.build(recipe.loss, model)
         self.average: AveragedModel | None = None
         if recipe.ema_decay is not None:
             mean = optim.ema_average(recipe.ema_decay)
             self.average = AveragedModel(model, multi_avg_fn=mean, use_buffers=True).requires_grad_(False)  # type: ignore[arg-type]
-        self.step = 0  # optimiser's steps so far
-        self.parts: list[dict[str, float]] = []  # of the batches since the last step, the mean over ranks
-        self.figures: dict[str, float | None] = {}  # the last epoch's
+        self.step = 0  # optimiser steps so far
+        self.parts: list[dict[str, float]] = []  # losses of the batches since the last step, the mean over ranks
+        self.figures: dict[str, float | None] = {}  # of the last epoch
         self._train: Loader | None = None
         self.schedule: optim.Schedule | None = None
-        self._judged: dict[str, list[pl.DataFrame]] = {}
-        self._lost: list[tuple[float, int]] = []
+        self._logits: dict[str, list[pl.DataFrame]] = {}  # by selection
+        self._val_losses: list[tuple[float, int]] = []  # mean over a batch, and its size
         if resume is not None:
             self._restore(resume)
 
@@ -93,40 +93,40 @@ class DetectorModule(LightningModule):
         return Sized(loader)
 
     def train_loader(self) -> Loader:
-        """The one loader of the train side, made when the trainer knows its world."""
+        """The one loader of the train split, made when the trainer knows its world."""
         if self._train is None:
-            data, forges = self.recipe.data, self.recipe.augment.self_blend.p > 0
-            self._train = self._loader(
-                self.material.train,
-                config=SamplingConfig.model_validate(data.model_dump(include=set(SamplingConfig.model_fields))),
-                shuffle=data.shuffle,
-                transform=augment.build(self.recipe.augment),
-                forge=augment.forge(self.recipe.augment) if forges else None,
-                landmarks=forges or self.recipe.augment.policy.p > 0,
+            config, forges = self.recipe.augment, self.recipe.augment.self_blend.p > 0
+            transform = SampleTransform(
+                image=augment.build(config),
+                forge=augment.forge(config) if forges else None,
+                landmarks=forges or config.policy.p > 0,
             )
+            self._train = self._loader(self.data.train, config=self.recipe.data, transform=transform)
         return self._train
 
     def val_dataloader(self) -> list[Sized]:
-        return [Sized(self._loader(chosen)) for chosen in self._sides().values()]
+        return [Sized(self._loader(selection)) for selection in self._selections().values()]
 
-    def _sides(self) -> dict[str, Selection]:
-        """What is judged after this epoch, by its place in the names of figures."""
-        sides = {f"val/{name}": chosen for name, chosen in self.material.val.items()}
+    def _selections(self) -> dict[str, Selection]:
+        """What is evaluated after this epoch, by the name that its figures carry: kind/dataset."""
+        selections = {f"val/{name}": selection for name, selection in self.data.val.items()}
         if (self.current_epoch + 1) % OTHERS_EVERY == 0 or self.current_epoch + 1 == self.recipe.epochs:
-            sides |= {f"other/{name}": chosen for name, chosen in self.material.others.items()}
-        return sides
+            selections |= {f"other/{name}": selection for name, selection in self.data.others.items()}
+        return selections
 
-    def _loader(self, chosen: Selection, **settings: Any) -> Loader:
+    def _loader(
+        self, selection: Selection, *, config: EpochConfig | None = None, transform: SampleTransform | None = None
+    ) -> Loader:
         return Loader(
-            chosen,
+            selection,
             batch=self.recipe.data.batch_size,
             seed=self.recipe.seed,
+            config=config,
             world=World(rank=self.global_rank, ranks=self.trainer.world_size),
             workers=self.workers,
+            transform=transform,
             size=self.recipe.augment.size,
-            as_bytes=True,
-            pin=self.device.type == "cuda",
-            **settings,
+            transfer=Transfer(as_bytes=True, pin_memory=self.device.type == "cuda"),
         )
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -136,35 +136,35 @@ class DetectorModule(LightningModule):
     # --- learning
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        place = self.current_epoch, self.place(batch_idx), self.global_rank
-        seed = int(digest(self.recipe.seed, "step", *place)[:15], 16)
+        position = self.current_epoch, self.position(batch_idx), self.global_rank
+        seed = int(digest(self.recipe.seed, "step", *position)[:15], 16)
         torch.manual_seed(seed)
         batch = augment.mix(batch, self.recipe.augment, torch.Generator().manual_seed(seed))
         parts = self.loss(self.model(batch.image_BCHW), batch)
-        self.parts.append(self._agree(parts, batch))
+        self.parts.append(self._mean_over_ranks(parts, batch))
         self.log("loss", self.parts[-1]["loss"], prog_bar=True, batch_size=len(batch.sample_ids))
         loss: Tensor = parts["loss"]
         return loss
 
-    def place(self, batch_idx: int) -> int:
-        """Batches of this epoch before this one, those before a resumption too."""
+    def position(self, batch_idx: int) -> int:
+        """Batches of this epoch before this one, including those before the run was resumed."""
         first = self.resume["place"] if self.resume is not None else {"epoch": -1, "position": 0}
         return batch_idx + (first["position"] if first["epoch"] == self.current_epoch else 0)
 
-    def _agree(self, parts: Mapping[str, Tensor], batch: Batch) -> dict[str, float]:
-        """Every part's mean over the ranks; raises NotANumberError on all of them where it is none on one."""
+    def _mean_over_ranks(self, parts: Mapping[str, Tensor], batch: Batch) -> dict[str, float]:
+        """The mean of every part over the ranks; raises NotANumberError on all ranks if one's loss is not finite."""
         ranks = self.trainer.world_size
         values = torch.stack([part.detach().double() for part in parts.values()])
         if ranks > 1:
             dist.all_reduce(values)
             values /= ranks
         if not bool(torch.isfinite(values[list(parts).index("loss")])):
-            bad = batch.sample_ids if not bool(torch.isfinite(parts["loss"])) else ()
-            everyone: list[tuple[str, ...]] = [bad]
+            names = batch.sample_ids if not bool(torch.isfinite(parts["loss"])) else ()
+            by_rank: list[tuple[str, ...]] = [names]
             if ranks > 1:
-                everyone = [()] * ranks
-                dist.all_gather_object(everyone, bad)
-            raise NotANumberError(self.step, self.current_epoch, tuple(name for names in everyone for name in names))
+                by_rank = [()] * ranks
+                dist.all_gather_object(by_rank, names)
+            raise NotANumberError(self.step, self.current_epoch, tuple(name for names in by_rank for name in names))
         return dict(zip(parts, values.tolist(), strict=True))
 
     def configure_optimizers(self) -> Any:
@@ -174,7 +174,7 @@ class DetectorModule(LightningModule):
         if self.resume is not None:
             optimiser.load_state_dict(self.resume["optimiser"])
             self.schedule.scheduler.load_state_dict(self.resume["schedule"])
-        if self.schedule.on_val_loss:  # stepped below: Lightning would do so after the epoch's checkpoint
+        if self.schedule.on_val_loss:  # see on_train_epoch_end: Lightning would step after the checkpoint
             return optimiser
         settings = {"scheduler": self.schedule.scheduler, "interval": self.schedule.interval}
         return {"optimizer": optimiser, "lr_scheduler": settings}
@@ -183,22 +183,22 @@ class DetectorModule(LightningModule):
         if self.schedule is not None and isinstance(self.schedule.scheduler, ReduceLROnPlateau):
             self.schedule.scheduler.step(self.figures["val/loss"] or 0.0)
 
-    # --- judging
+    # --- validation
 
     def on_validation_epoch_start(self) -> None:
-        self._judged, self._lost = {name: [] for name in self._sides()}, []
+        self._logits, self._val_losses = {name: [] for name in self._selections()}, []
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         del batch_idx
-        side = list(self._judged)[dataloader_idx]
+        name = list(self._logits)[dataloader_idx]
         model = self.average.module if self.average is not None else self.model
         output: Output = model(batch.image_BCHW)
         logit_B = output.logit_B.float()
         rows = {"sample_id": batch.sample_ids, "logit": logit_B.double().cpu().tolist()}
-        self._judged[side].append(pl.DataFrame(rows, schema={"sample_id": pl.String, "logit": pl.Float64}))
+        self._logits[name].append(pl.DataFrame(rows, schema={"sample_id": pl.String, "logit": pl.Float64}))
         known_B = ~torch.isnan(batch.target_B)
-        if side.startswith("val/") and bool(known_B.any()):
-            answer = Output(logit_B=logit_B[known_B], embedding_BD=output.embedding_BD[known_B])
+        if name.startswith("val/") and bool(known_B.any()):
+            labelled = Output(logit_B=logit_B[known_B], embedding_BD=output.embedding_BD[known_B])
             labels = Batch(
                 image_BCHW=batch.image_BCHW[:0],
                 target_B=batch.target_B[known_B],
@@ -206,22 +206,22 @@ class DetectorModule(LightningModule):
                 video_ids=(),
                 tracks=(),
             )
-            self._lost.append((float(self.loss(answer, labels)["loss"]), int(known_B.sum())))
+            self._val_losses.append((float(self.loss(labelled, labels)["loss"]), int(known_B.sum())))
 
     def on_validation_epoch_end(self) -> None:
-        sides = self._sides()
-        parts = {name: pl.concat(rows) for name, rows in self._judged.items()}
-        every: list[tuple[dict[str, pl.DataFrame], list[tuple[float, int]]]] = [(parts, self._lost)]
+        selections = self._selections()
+        own = {name: pl.concat(rows) for name, rows in self._logits.items()}
+        by_rank: list[tuple[dict[str, pl.DataFrame], list[tuple[float, int]]]] = [(own, self._val_losses)]
         if self.trainer.world_size > 1:
-            every = [({}, [])] * self.trainer.world_size
-            dist.all_gather_object(every, (parts, self._lost))
-        lost = [one for _, part in every for one in part]
-        loss = sum(value * count for value, count in lost) / max(sum(count for _, count in lost), 1)
-        answers = {name: pl.concat([part[name] for part, _ in every]) for name in sides}
+            by_rank = [({}, [])] * self.trainer.world_size
+            dist.all_gather_object(by_rank, (own, self._val_losses))
+        weighted = [loss for _, losses_of_rank in by_rank for loss in losses_of_rank]
+        loss = sum(value * count for value, count in weighted) / max(sum(count for _, count in weighted), 1)
+        logits = {name: pl.concat([tables[name] for tables, _ in by_rank]) for name in selections}
         frames = {
-            name: chosen.pictures.select("sample_id", "video_id", "track", "target", "label").join(
-                answers[name], on="sample_id", validate="1:1"
+            name: selection.pictures.select("sample_id", "video_id", "track", "target", "label").join(
+                logits[name], on="sample_id", validate="1:1"
             )
-            for name, chosen in sides.items()
+            for name, selection in selections.items()
         }
         self.figures = {"val/loss": loss, **aggregate.figures(frames)}

@@ -1,1 +1,8 @@
-"""Metrics of classification, aggregation to tracks and videos, confidence intervals."""
+"""Classification metrics, and aggregation of scores to tracks and videos.
+
+Modules of this folder that register a metric are found and imported.
+"""
+
+from semblance.training.metrics.registry import METRICS
+
+METRICS.discover(__name__, __path__)

@@ -1,4 +1,4 @@
-"""What every model is: pictures in [0, 1] in, one logit and its embedding out."""
+"""The interface of models: from pictures in [0, 1] to one logit and its embedding."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ from semblance.training.records import Output
 
 
 class ModelConfig(Config):
-    """What all models are told. ``pretrained``: ``imagenet`` (through timm, where the machine can reach
-    the weights), ``none``, or a local file of weights.
+    """What all models have in common.
+
+    ``pretrained``: ``imagenet`` (through timm, if the weights can be reached), ``none``, or a local file of weights.
+    ``kind``: the name of the model, a constant of each subclass.
     """
 
     pretrained: Literal["imagenet", "none"] | str = "none"
+    kind: str
 
 
 class Model(nn.Module, ABC):
-    """A detector. ``embedding_dim`` is D of ``embedding_BD``, ``frequency_dim`` that of ``frequency_BD``; ``origin``
-    says where its weights come from.
+    """A detector.
+
+    ``embedding_dim`` is D of ``embedding_BD``, ``frequency_dim`` that of ``frequency_BD``. ``origin``: the
+    source of its weights.
     """
 
     embedding_dim: int
@@ -31,7 +36,7 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, image_BCHW: Tensor) -> Output:
-        """The answer to float pictures (B, 3, H, W) in [0, 1], RGB; normalisation happens inside."""
+        """The output for float pictures (B, 3, H, W) in [0, 1], RGB; the model normalises them itself."""
 
     def __call__(self, image_BCHW: Tensor) -> Output:
         output: Output = super().__call__(image_BCHW)
@@ -39,7 +44,7 @@ class Model(nn.Module, ABC):
 
 
 class Normalise(nn.Module):
-    """(B, 3, H, W) in [0, 1] to zero mean and unit deviation by the given colours' statistics."""
+    """(B, 3, H, W) in [0, 1] to zero mean and unit deviation, by the given mean and deviation of each colour."""
 
     mean_C11: Tensor
     std_C11: Tensor

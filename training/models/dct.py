@@ -33,17 +33,17 @@ def forward(image_BCHW: Tensor, rows_HH: Tensor, columns_WW: Tensor) -> Tensor:
 
 
 def inverse(spectrum_BCHW: Tensor, rows_HH: Tensor, columns_WW: Tensor) -> Tensor:
-    """The picture that ``forward`` was given."""
+    """The inverse of ``forward``."""
     return rows_HH.T @ spectrum_BCHW @ columns_WW
 
 
 def height_of(rows: int, columns: int, steps: int = 0, device: torch.device | None = None) -> Tensor:
-    """How high each coefficient lies, (rows, columns) in (0, 1): along the diagonals of JPEG's zigzag.
+    """The frequency of each coefficient, (rows, columns) in (0, 1), along the diagonals of JPEG's zigzag.
 
-    A coefficient is taken at the middle of the cell that it fills in the unit square of frequencies, so the
-    share of coefficients below a height differs from the area below it by less than a thousandth at 224 px.
-    With ``steps``: the number of its step (int64) when the height is divided into that many. Coefficients of one
-    diagonal have the very same height: the sum is made of whole numbers.
+    A coefficient counts at the centre of its cell in the unit square of frequencies. So the share of coefficients below
+    a height differs from the area below it by less than 0.001 at 224 px. With ``steps``, the height is divided into
+    that many steps, and the result is the index (int64). All coefficients of a diagonal have exactly the same height,
+    since it is computed from integers.
     """
     down = torch.arange(rows, device=device) * 2 + 1
     right = torch.arange(columns, device=device) * 2 + 1
@@ -61,10 +61,10 @@ def bands(rows: int, columns: int, edges: tuple[float, ...]) -> Tensor:
 
 
 class FrequencyDropout(_DropoutNd):
-    """Zero whole diagonals of a spectrum, each with probability ``p`` and anew for every sample; scale the rest.
+    """Zero diagonals of a spectrum, each with probability ``p``, drawn separately for every sample.
 
-    A diagonal holds the coefficients of equal height, all channels alike. It stands between DCT and inverse. As
-    with other dropout the rest is divided by 1 - p, and nothing happens outside training.
+    A diagonal holds the coefficients of equal height, in all channels. It is applied between DCT and inverse. As in
+    other dropout, the remaining coefficients are divided by 1 - p, and nothing happens outside training.
     """
 
     def forward(self, spectrum_BCHW: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class FrequencyDropout(_DropoutNd):
 
 
 class Constants(nn.Module):
-    """Tensors that depend on sizes alone, made once for each device and kept out of checkpoints."""
+    """Tensors that depend only on sizes, computed once per device and excluded from checkpoints."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,15 +89,16 @@ class Constants(nn.Module):
         """``make(*sizes)`` on a device."""
         key = (make.__name__, sizes, device)
         if key not in self._made:
-            with torch.inference_mode(False):  # else one made in validation could not be trained with
+            with torch.inference_mode(False):  # otherwise training could not use one that validation made
                 self._made[key] = make(*sizes).to(device)
         return self._made[key]
 
 
 @contextmanager
 def exact(device: torch.device) -> Iterator[None]:
-    """Products in full float32: half precision and TF32 round by a thousandth of the mean, which is more than the
-    high frequencies of a compressed picture have.
+    """Compute products in full float32.
+
+    Half precision and TF32 round by a thousandth of the mean, more than the high frequencies of a compressed picture.
     """
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "ieee"

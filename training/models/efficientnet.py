@@ -9,6 +9,7 @@ from torch import Tensor
 
 from semblance.training.models import weights
 from semblance.training.models.base import Head, Model, ModelConfig, Normalise
+from semblance.training.models.registry import register
 from semblance.training.records import Output
 
 HALF: Final = (0.5, 0.5, 0.5)  # mean and deviation under which the AdvProp weights were trained
@@ -17,9 +18,9 @@ HALF: Final = (0.5, 0.5, 0.5)  # mean and deviation under which the AdvProp weig
 class EfficientNetConfig(ModelConfig):
     """``arch``: timm's name; ``tf_efficientnet_b4.ap_in1k`` are the AdvProp weights.
 
-    ``drop_path`` carries both of the plan's names, stochastic depth ("drop path") and "drop connect", which in
-    EfficientNet are one thing: a residual branch left out for a sample, more often the deeper it lies. timm has
-    no ``drop_connect_rate`` any more. ``dropout`` before the head is 0: the plan names none.
+    ``drop_path`` stands for both of the plan's terms, stochastic depth ("drop path") and "drop connect". In
+    EfficientNet they are the same: a residual branch is dropped for a sample, more often in deeper layers. timm no
+    longer has a ``drop_connect_rate``. ``dropout`` before the head is 0, since the plan specifies none.
     """
 
     kind: Literal["efficientnet"] = "efficientnet"
@@ -28,6 +29,7 @@ class EfficientNetConfig(ModelConfig):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
+@register(EfficientNetConfig)
 class EfficientNet(Model):
     """timm's EfficientNet on pictures in [-1, 1], average pooling and one linear layer."""
 

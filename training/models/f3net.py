@@ -1,4 +1,4 @@
-"""F3-Net (Qian et al. 2020): faces seen in frequency bands and in local frequency statistics."""
+"""F3-Net (Qian et al. 2020): frequency bands and local frequency statistics of faces."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from semblance.training.models import xception
 from semblance.training.models.base import Model, ModelConfig
 from semblance.training.models.frequency import Fad, Lfs
 from semblance.training.models.mixblock import MixBlock
+from semblance.training.models.registry import register
 from semblance.training.models.xception import Xception
 from semblance.training.records import Output
 
@@ -22,29 +23,30 @@ Mode = Literal["rgb", "fad", "lfs", "both", "mix"]
 
 
 class F3NetConfig(ModelConfig):
-    """``mode``: plain Xception (``rgb``), one stream (``fad``, ``lfs``), both side by side (``both``), or both
-    joined by MixBlocks (``mix``, the paper's). ``pretrained: none`` is He's initialisation, ``imagenet`` Xception's.
+    """``mode``: plain Xception (``rgb``), one stream (``fad``, ``lfs``), two independent streams (``both``), or two
+    joined by MixBlocks (``mix``, as in the paper). ``pretrained: none`` is He initialisation, ``imagenet`` Xception's.
 
-    Readings of the plan. Spectral norm stands on the final linear layer and MixBlock's 1x1 convolutions only: in
-    front of a batch norm it would cancel, and spoil pretrained statistics. Spatial dropout leaves out whole maps of
-    each stream's last features, on the way to the head. Frequency dropout zeroes random diagonals between FAD's DCT
-    and its inverse. "Adaptive DCT coefficient selection" is FAD's and LFS's learned masks.
+    Interpretation of the plan: spectral norm is applied only to the final linear layer and MixBlock's 1x1 convolutions;
+    before a batch norm it would cancel out, and invalidate pretrained statistics. Spatial dropout drops entire maps of
+    each stream's last features before the head. Frequency dropout zeroes random diagonals between FAD's DCT and its
+    inverse. "Adaptive DCT coefficient selection" is the learned masks of FAD and LFS.
     """
 
     kind: Literal["f3net"] = "f3net"
     mode: Mode = "mix"
-    size: int = Field(default=224, ge=32, le=2048)  # px at which FAD's learned masks are laid out
-    width: float = Field(default=1.0, gt=0, le=1)  # of all Xception's channels; below 1 for small machines only
+    size: int = Field(default=224, ge=32, le=2048)  # px at which FAD's learned masks are stored
+    width: float = Field(default=1.0, gt=0, le=1)  # share of Xception's channels; below 1 for small machines only
     spatial_dropout: float = Field(default=0.3, ge=0, lt=1)
     frequency_dropout: float = Field(default=0.2, ge=0, lt=1)
     spectral_norm: bool = True
 
 
+@register(F3NetConfig)
 class F3Net(Model):
-    """Pictures in [0, 1], of [-1, 1] inside, through FAD and LFS, an Xception each, to one linear layer.
+    """FAD and LFS with an Xception each, and one linear layer; pictures are scaled from [0, 1] to [-1, 1].
 
-    The embedding is both streams' pooled features side by side; it is the frequency embedding too, since both
-    streams see frequencies (in mode ``rgb`` there is none).
+    The embedding is the concatenation of both streams' pooled features. It is also the frequency embedding, except in
+    mode ``rgb``, which has none.
     """
 
     def __init__(self, config: F3NetConfig, pretrained: str) -> None:

@@ -1,4 +1,4 @@
-"""The two ways in which F3-Net sees frequencies: FAD, pictures by band, and LFS, statistics by place.
+"""The two frequency representations of F3-Net: FAD, pictures by band, and LFS, local statistics.
 
 B: batch, H, W: pixels, h, w and L: windows (L = h x w), K: bands, S: side of a window.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from semblance.training.models import dct
 
-# Triangles under a diagonal: the first sixteenth of the spectrum's area, the next, and the rest.
+# Bands between diagonals: the first sixteenth of the spectrum's area, the second, and the rest.
 FAD_EDGES: Final = (0.0, 1 / math.sqrt(32), 1 / 4, 1.0)
 LFS_BANDS: Final = 6
 LFS_WINDOW: Final = 10  # px
@@ -32,11 +32,10 @@ def weigh(mask: Tensor) -> Tensor:
 class Fad(nn.Module):
     """Frequency-aware decomposition (Qian et al. 2020, 3.1): (B, 3, H, W) in [-1, 1] to (B, 12, H, W).
 
-    The DCT of the whole picture is filtered by four masks, each a fixed band plus weights that are learned for
-    every coefficient, and transformed back. The three bands, of 1/16, 1/16 and 7/8 of the spectrum by area, are
-    half-open and add up to one everywhere; the fourth, "all", is one everywhere. The learned weights choose
-    coefficients: they are the plan's "adaptive DCT coefficient selection". They are laid out at ``size`` px and
-    resampled for pictures of other sizes, so that a weight keeps its place among the frequencies.
+    The DCT of the picture is filtered by four masks and transformed back. A mask is a fixed band plus a learned weight
+    per coefficient. The three bands, of 1/16, 1/16 and 7/8 of the spectrum by area, are half-open and add up to one;
+    the fourth, "all", is one everywhere. The learned weights are the plan's "adaptive DCT coefficient selection". They
+    are stored at ``size`` px and resampled for pictures of other sizes, so a weight keeps its frequency.
     """
 
     def __init__(self, size: int, dropout: float) -> None:
@@ -73,9 +72,9 @@ def _fad_bands(rows: int, columns: int) -> Tensor:
 class Lfs(nn.Module):
     """Local frequency statistics (Qian et al. 2020, 3.2): (B, 3, H, W) in [-1, 1] to (B, 6, h, w).
 
-    A window of 10 px slides over the luma, on the scale 0..255, by 2 px; each window's DCT is filtered by six
-    masks, half-open bands of equal width plus learned weights, and each answer is the base-10 logarithm *of the
-    sum* of its absolute coefficients. h = (H - 2) // 2 + 1. Edges are mirrored.
+    A window of 10 px slides over the luma (0..255) by 2 px. The DCT of each window is filtered by six masks: half-open
+    bands of equal width plus learned weights. Each result is the base-10 logarithm *of the sum* of its absolute
+    coefficients. h = (H - 2) // 2 + 1. Edges are mirrored.
     """
 
     luma_C11: Tensor

@@ -1,6 +1,6 @@
 """MixBlock: two streams of features, each attending to the other.
 
-B: batch, C: channels, H, W: places, N = H x W.
+B: batch, C: channels, H, W: positions, N = H x W.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 class MixBlock(nn.Module):
     """Cross-attention between FAD's and LFS's features (Qian et al. 2020, 3.3), of any size.
 
-    One matrix of similarities, FAD's places as queries and LFS's as keys, serves both ways: read along its rows it
-    brings LFS's features to FAD, along its columns FAD's to LFS. Each stream adds what it is brought, through a
-    1x1 convolution and times a gain that starts at zero, so that training starts from the undisturbed streams.
-    The paper gives no formula; public versions multiply the attention element by element, which ties it to one
-    square size. There is no batch norm behind the convolutions: it would cancel their spectral norm.
+    One similarity matrix, with FAD's positions as queries and LFS's as keys, is used in both directions: along its
+    rows it brings LFS's features to FAD, along its columns FAD's to LFS. Each stream adds the other's features through
+    a 1x1 convolution and a gain that starts at zero, so training starts from independent streams. The paper gives no
+    formula. Public versions multiply the attention elementwise, which ties it to one square size. No batch norm
+    follows the convolutions, since it would cancel their spectral norm.
     """
 
     def __init__(self, channels: int) -> None:
@@ -41,7 +41,7 @@ class MixBlock(nn.Module):
         )
 
     def similarity(self, fad_BCHW: Tensor, lfs_BCHW: Tensor) -> Tensor:
-        """(B, N, N), float32: scaled inner products of FAD's places with LFS's; half precision may overflow there."""
+        """(B, N, N) scaled inner products of FAD's and LFS's positions; in float32, as half precision may overflow."""
         query_BCN = self.query(fad_BCHW).flatten(2)
         key_BCN = self.key(lfs_BCHW).flatten(2)
         with torch.autocast(query_BCN.device.type, enabled=False):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from semblance.training.models import weights
 from semblance.training.models.base import Head, Model, ModelConfig, Normalise
+from semblance.training.models.registry import register
 from semblance.training.records import Output
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -16,13 +17,14 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
 class ResNetConfig(ModelConfig):
-    """``arch``: timm's name. ``dropout`` stands before the head, and is what Monte-Carlo dropout draws."""
+    """``arch``: timm's name. ``dropout`` is applied before the head; Monte-Carlo dropout uses it."""
 
     kind: Literal["resnet"] = "resnet"
     arch: str = "resnet50.a1_in1k"
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
 
+@register(ResNetConfig)
 class ResNet(Model):
     """timm's ResNet under ImageNet's normalisation, average pooling and one linear layer."""
 

@@ -1,4 +1,4 @@
-"""Pretrained weights: through timm where the machine can reach them, from a local file, or none; never in silence."""
+"""Pretrained weights: through timm, from a local file, or none; weights that cannot be loaded are an error."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from torch import nn
 
 from semblance.manifests.errors import SemblanceError, UsageError
 
-PATIENCE_S: Final = 5.0  # a hub that does not answer within this is not reachable
+PATIENCE_S: Final = 5.0  # a hub that does not answer in this time counts as unreachable
 
 
 def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
-    """timm's model ``arch`` without a head, with the weights that ``pretrained`` asks for.
+    """timm's model ``arch`` without a head, with the weights of ``pretrained``.
 
-    ``imagenet``: those that timm's name stands for, from its cache or the hub; ``none``: as initialised; else a
-    file in any format that timm reads. Raises UsageError for an unknown name or a missing file, SemblanceError,
-    within some seconds, where the weights cannot be reached or do not fit.
+    ``imagenet``: timm's weights of that name, from its cache or the hub. ``none``: as initialised. Anything else: a
+    file in any format that timm reads. Raises UsageError for an unknown name or a missing file. Raises SemblanceError,
+    within seconds, if the weights cannot be reached or do not match.
     """
     if not timm.is_model(arch.partition(".")[0]):
         raise UsageError(f"timm {timm.__version__} has no model {arch!r}; choose one of timm.list_models().")
@@ -37,7 +37,7 @@ def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
         return _from_file(arch, Path(pretrained), options)
     if source is None or not (source.hf_hub_id or source.url):
         raise UsageError(f"timm has no pretrained weights for {arch!r}; set model.pretrained to none or a file.")
-    if cached := _cached(source):  # by its path: timm would ask the hub for a newer one first
+    if cached := _cached(source):  # by its path, since timm would first ask the hub for a newer one
         return _from_file(arch, Path(cached), options)
     url = _address(source)
     if fault := _unreachable(url):
@@ -49,7 +49,7 @@ def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
 
 
 def origin(pretrained: str) -> str:
-    """Where weights come from, in words: to be said aloud before training."""
+    """Where weights come from, in words."""
     match pretrained:
         case "imagenet":
             return "ImageNet weights, through timm"
@@ -72,17 +72,17 @@ def _timm(arch: str, **options: Any) -> nn.Module:
 def _from_file(arch: str, file: Path, options: dict[str, Any]) -> nn.Module:
     if not file.is_file():
         raise UsageError(
-            f"model.pretrained is {str(file)!r}: that is no file; give a file of weights, imagenet or none."
+            f"model.pretrained is {str(file)!r}, which is not a file; use a file of weights, imagenet or none."
         )
     try:
         model = _timm(arch, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options)
-    except Exception as error:  # whatever the unpickler or the shapes object to
-        raise SemblanceError(f"The weights in {file} do not fit {arch}: {_line(error)}.") from error
+    except Exception as error:  # unpickling and shape errors come in many classes
+        raise SemblanceError(f"The weights in {file} do not match {arch}: {_line(error)}.") from error
     return model
 
 
 def _cached(source: PretrainedCfg) -> str | None:
-    """The file in which timm's weights already lie, in the hub's cache or in torch's."""
+    """The file of timm's weights in the hub's cache or in torch's, if it is there."""
     if source.hf_hub_id:
         for name in ("model.safetensors", "pytorch_model.bin"):
             found = try_to_load_from_cache(source.hf_hub_id, name)
@@ -93,14 +93,14 @@ def _cached(source: PretrainedCfg) -> str | None:
 
 
 def _address(source: PretrainedCfg) -> str:
-    """Where timm would fetch the weights."""
+    """The URL from which timm would download the weights."""
     if source.hf_hub_id:
         return f"{constants.ENDPOINT}/{source.hf_hub_id}/resolve/main/model.safetensors"
     return str(source.url)
 
 
 def _unreachable(url: str) -> str | None:
-    """What goes wrong on the way to ``url``, or None. timm and the hub alone would try for a minute."""
+    """Why ``url`` cannot be reached, or None. timm and the hub themselves would retry for a minute."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=PATIENCE_S):
             return None
@@ -112,7 +112,7 @@ def _unreachable(url: str) -> str | None:
 
 def _advice(arch: str, url: str, fault: str) -> str:
     return (
-        f"The pretrained weights of {arch} cannot be loaded from {url} ({fault}); give a local file with "
+        f"The pretrained weights of {arch} cannot be loaded from {url} ({fault}); pass a local file with "
         "--set model.pretrained=FILE, or start from random weights with --set model.pretrained=none."
     )
 

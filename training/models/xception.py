@@ -1,4 +1,4 @@
-"""Xception (Chollet 2017) in three parts, so that two of them can talk between the blocks."""
+"""Xception (Chollet 2017) in three parts, so that two streams can exchange features between blocks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from semblance.training.models import weights
 
 
 class Xception(nn.Module):
-    """timm's ``legacy_xception`` from timm's parts and under its names, but for what F3-Net changes.
+    """timm's ``legacy_xception``, built from timm's blocks with timm's names, with F3-Net's changes.
 
-    ``in_channels``: 12 for FAD, 6 for LFS. ``stem_stride``: 2, or 1 for LFS, whose windows have halved the picture
-    already. ``width``: share of all channels, below 1 for small machines only; pretrained weights need 1.
-    Calling ``early`` (to block 7), ``late`` (to block 12) and ``exit`` in turn is one pass.
+    ``in_channels``: 12 for FAD, 6 for LFS. ``stem_stride``: 2, or 1 for LFS, whose windows already halve the picture.
+    ``width``: share of all channels, below 1 for small machines only; pretrained weights need 1. One forward pass is
+    ``early`` (to block 7), then ``late`` (to block 12), then ``exit``.
     """
 
     def __init__(self, in_channels: int, stem_stride: int = 2, width: float = 1.0) -> None:
@@ -23,7 +23,7 @@ class Xception(nn.Module):
             max(8, round(width * channels / 8) * 8) for channels in (32, 64, 128, 256, 728, 1024, 1536, 2048)
         )
         self.middle_dim, self.late_dim, self.dim = c728, c1024, c2048
-        # padding where the stride is 1: LFS's map then shrinks as FAD's does, 112 -> 14 beside 224 -> 14
+        # padding if the stride is 1: LFS's map then shrinks like FAD's, 112 -> 14 and 224 -> 14
         self.conv1 = nn.Conv2d(in_channels, c32, 3, stem_stride, 0 if stem_stride == 2 else 1, bias=False)
         self.bn1 = nn.BatchNorm2d(c32)
         self.conv2 = nn.Conv2d(c32, c64, 3, bias=False)
@@ -72,8 +72,10 @@ def initialise(module: nn.Module) -> None:
 
 
 def load_pretrained(streams: list[Xception], pretrained: str) -> None:
-    """timm's Xception weights into every stream; the first convolution repeats its three colours' weights over
-    the stream's channels, scaled so that the sum stays (as F3-Net's public versions do).
+    """Load timm's Xception weights into every stream.
+
+    The first convolution repeats the weights of its three colours over the stream's channels, scaled to keep their
+    sum, as public versions of F3-Net do.
 
     Raises what ``weights.create`` raises.
     """

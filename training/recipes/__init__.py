@@ -1,33 +1,28 @@
-"""The training recipes: one file for each of the plan's, with its variants."""
+"""The training recipes: every module of this folder that registers a recipe, with its variants."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
 from semblance.manifests import config
 from semblance.manifests.errors import UsageError
-from semblance.training.recipes import efficientnet_b4, f3net, resnet50
-from semblance.training.recipes.base import TrainingRecipe, derive
+from semblance.training.recipes.base import NAMED, READINGS, TrainingRecipe, register
 
-_PLANS: Final = (resnet50, efficientnet_b4, f3net)
-NAMED: Final[dict[str, TrainingRecipe]] = {
-    one.name: one
-    for plan in _PLANS
-    for one in (plan.RECIPE, *(derive(plan.RECIPE, name, changes) for name, changes in plan.VARIANTS.items()))
-}
+NAMED.discover(__name__, __path__)
 
 
 def load(name_or_file: str, settings: Sequence[str] = ()) -> TrainingRecipe:
-    """The recipe that a name or a YAML or JSON file gives, with ``key=value`` settings laid over it.
+    """The recipe of that name, or in that YAML or JSON file, with ``key=value`` settings applied.
 
-    A file may name a recipe as its ``base`` and hold only what it changes. A section whose ``kind`` is changed (model,
-    optimiser, schedule) starts from that kind's defaults. Raises UsageError for an unknown name, an unreadable file,
-    an unknown key or a value out of range.
+    A file may name a recipe as its ``base`` and hold only what differs. A section whose ``kind`` changes (model,
+    optimiser, schedule) starts from the defaults of that kind.
+
+    Raises UsageError for an unknown name, an unreadable file, an unknown key or a value out of range.
     """
-    values = config.read({name: one.model_dump(mode="json") for name, one in NAMED.items()}, name_or_file)
+    values = config.read({name: recipe.model_dump(mode="json") for name, recipe in NAMED.items()}, name_or_file)
     base = values.get("base")
     if base is not None:
         if base not in NAMED:
@@ -37,27 +32,28 @@ def load(name_or_file: str, settings: Sequence[str] = ()) -> TrainingRecipe:
         section, dot, kind = setting.partition(".kind=")
         if dot and section in values:
             values = _over(values, {section: {"kind": yaml.safe_load(kind)}})
-    return config.parse(TrainingRecipe, config.lay_over(values, settings), name_or_file)
+    return config.parse(TrainingRecipe, config.apply_settings(values, settings), name_or_file)
 
 
-def changes(one: TrainingRecipe) -> list[str]:
-    """Lines ``key: base's value -> this one's`` for all in which a recipe differs from its base; none without one."""
-    if one.base is None or one.base not in NAMED:
+def changes(recipe: TrainingRecipe) -> list[str]:
+    """Lines ``key: value in the base -> value`` for every difference of a recipe from its base, if it has one."""
+    if recipe.base is None or recipe.base not in NAMED:
         return []
     names = {"name", "base"}
     return config.differences(
-        NAMED[one.base].model_dump(mode="json", exclude=names), one.model_dump(mode="json", exclude=names)
+        NAMED[recipe.base].model_dump(mode="json", exclude=names), recipe.model_dump(mode="json", exclude=names)
     )
 
 
-def readings(one: TrainingRecipe) -> tuple[str, ...]:
-    """How the plan's words were read for a recipe, or for the one that it is laid over: sentences for its page."""
-    names = {one.name, one.base, NAMED[one.base].base if one.base in NAMED else None}
-    return next((plan.READINGS for plan in _PLANS if plan.RECIPE.name in names), ())
+def readings(recipe: TrainingRecipe) -> tuple[str, ...]:
+    """How the plan was interpreted for a recipe or its base: sentences for its page."""
+    base = NAMED.get(recipe.base or "")
+    names = (recipe.name, recipe.base, base and base.base)
+    return next((READINGS[name] for name in names if name in READINGS), ())
 
 
 def _over(under: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` laid over ``under``, section by section; a section of another kind replaces the one below."""
+    """``under`` updated with ``values``, section by section; a section of another kind is replaced."""
     merged = dict(under)
     for key, value in values.items():
         below = merged.get(key)
@@ -70,4 +66,4 @@ def _other_kind(below: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
     return "kind" in value and value["kind"] != below.get("kind")
 
 
-__all__ = ["NAMED", "TrainingRecipe", "changes", "load", "readings"]
+__all__ = ["NAMED", "TrainingRecipe", "changes", "load", "readings", "register"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
 from semblance.manifests import config
 from semblance.manifests.config import Config
+from semblance.manifests.registry import Registry
 from semblance.training.augment.config import AugmentConfig
 from semblance.training.data.loader import DataConfig
 from semblance.training.losses import LossConfig
@@ -17,7 +18,7 @@ from semblance.training.optim import CosineConfig, OptimiserConfig, ScheduleConf
 
 
 class TrainingRecipe(Config):
-    """A complete training recipe. ``base`` names the recipe that it is laid over, if any."""
+    """A complete training recipe. ``base``: the recipe that it was derived from, if any."""
 
     name: str
     base: str | None = None
@@ -29,15 +30,15 @@ class TrainingRecipe(Config):
     data: DataConfig
     augment: AugmentConfig
     epochs: int = Field(ge=1)
-    accumulate: int = Field(default=1, ge=1)  # batches to an optimiser's step
+    accumulate: int = Field(default=1, ge=1)  # batches per optimiser step
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"  # Lightning's names
-    ema_decay: float | None = Field(default=None, gt=0, lt=1)  # the limit of (1 + t) / (10 + t); None: no average
-    clip_norm: float | None = Field(default=None, gt=0)  # of all gradients together
-    early_stop: int | None = Field(default=None, ge=1)  # epochs without a better figure on val
-    tta: Literal["none", "mirror"] = "none"  # mirror: the mean logit of image and mirror image, reported apart
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)  # upper limit of (1 + t) / (10 + t); None: no average
+    clip_norm: float | None = Field(default=None, gt=0)  # of the norm of all gradients
+    early_stop: int | None = Field(default=None, ge=1)  # epochs without a better val figure
+    tta: Literal["none", "mirror"] = "none"  # mirror: the mean logit of image and mirror image, reported separately
 
     @model_validator(mode="after")
-    def _rises_in_time(self) -> TrainingRecipe:
+    def _warmup_is_shorter(self) -> TrainingRecipe:
         if isinstance(self.schedule, CosineConfig) and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"schedule.warmup_epochs ({self.schedule.warmup_epochs:g}) must be fewer than epochs ({self.epochs})"
@@ -46,7 +47,7 @@ class TrainingRecipe(Config):
 
 
 def derive(base: TrainingRecipe, name: str, changes: Mapping[str, Any]) -> TrainingRecipe:
-    """``base`` under another name with the values at dotted keys changed, and no others."""
+    """``base`` under another name, with the values at dotted keys replaced."""
     values = base.model_dump(mode="json") | {"name": name, "base": base.name}
     for key, value in changes.items():
         section = values
@@ -57,4 +58,19 @@ def derive(base: TrainingRecipe, name: str, changes: Mapping[str, Any]) -> Train
     return config.parse(TrainingRecipe, values, name)
 
 
-__all__ = ["DataConfig", "TrainingRecipe", "derive"]
+NAMED: Final[Registry[TrainingRecipe]] = Registry("recipe", "--recipe")
+READINGS: Final[dict[str, tuple[str, ...]]] = {}  # by the recipe that variants are derived from
+
+
+def register(recipe: TrainingRecipe, variants: Mapping[str, Mapping[str, Any]], readings: tuple[str, ...] = ()) -> None:
+    """Register a recipe and its variants by name. ``readings``: how the plan was interpreted, for its page.
+
+    ``variants``: name -> the values that differ, by dotted key. Raises ValueError if a name is taken.
+    """
+    NAMED.add(recipe.name, recipe)
+    for name, changes in variants.items():
+        NAMED.add(name, derive(recipe, name, changes))
+    READINGS[recipe.name] = readings
+
+
+__all__ = ["NAMED", "READINGS", "DataConfig", "TrainingRecipe", "derive", "register"]

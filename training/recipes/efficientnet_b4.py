@@ -1,4 +1,4 @@
-"""The plan's EfficientNet-B4, the same at a rate scaled to its batch, and a small one for small machines."""
+"""The plan's EfficientNet-B4, a variant with a rate scaled to its batch, and a small one for small machines."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from semblance.training.augment.config import (
     SelfBlendConfig,
 )
 from semblance.training.losses import ArcFaceConfig, BceConfig, LossConfig
-from semblance.training.models import EfficientNetConfig
+from semblance.training.models.efficientnet import EfficientNetConfig
 from semblance.training.optim import ExponentialConfig, RMSpropConfig
-from semblance.training.recipes.base import DataConfig, TrainingRecipe
+from semblance.training.recipes.base import DataConfig, TrainingRecipe, register
 
 READINGS: Final = (
-    "Drop path and drop connect are one thing in EfficientNet: one rate, 0.2, carries both names.",
-    "ArcFace has two classes, a margin of 0.5 rad (28.6 degrees) and scale 16, not the library's 64, at which it would "
-    "be 95 % of the sum; it sees the BCE head's embedding, in training only, and BCE's logit is the only score.",
-    "RMSprop is timm's RMSpropTF (alpha 0.9, epsilon 1e-3). Its rate of 0.016 is that for a batch of 256, and this "
-    "batch is 2 x 16: efficientnet_b4_scaled has 0.016 x 32 / 256 = 0.002, and both curves belong side by side.",
-    "The exponential schedule is 0.97 an epoch.",
+    "Drop path and drop connect are the same in EfficientNet: one rate of 0.2 stands for both.",
+    "ArcFace has two classes, a margin of 0.5 rad (28.6 degrees) and scale 16; at the library's 64 it would be 95 % of "
+    "the sum. It is computed on the embedding, in training only, and BCE's logit is the only score.",
+    "RMSprop is timm's RMSpropTF (alpha 0.9, epsilon 1e-3). Its rate of 0.016 is meant for a batch of 256, and this "
+    "batch is 2 x 16. efficientnet_b4_scaled uses 0.016 x 32 / 256 = 0.002; compare both.",
+    "The exponential schedule multiplies the rate by 0.97 after every epoch.",
     "The average of the weights has decay min(0.9999, (1 + t) / (10 + t)) after t steps.",
-    "Losses on embeddings skip samples that CutMix or MixUp mixed.",
-    "Advanced augmentation is every step there is: also the policy for forgeries and self-blending, and compression "
-    "and frequency noise more often. Self-blending estimates the face's hull from five points: its paper's figures do "
-    "not hold for it.",
-    "TTA is the mean logit of image and mirror image, reported apart.",
+    "Losses on embeddings skip samples that CutMix or MixUp changed.",
+    "Advanced augmentation is every available step, including the policy for forgeries and self-blending, with "
+    "compression and frequency noise more often. Self-blending estimates the face's hull from five points, so the "
+    "paper's results do not apply.",
+    "TTA is the mean logit of image and mirror image, reported separately.",
 )
 
 RECIPE: Final = TrainingRecipe(
@@ -72,3 +72,5 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
         "precision": "32-true",
     },
 }
+
+register(RECIPE, VARIANTS, READINGS)

@@ -1,4 +1,4 @@
-"""The plan's F3-Net, the same from Xception's ImageNet weights, and a small one for small machines."""
+"""The plan's F3-Net, a variant with Xception's ImageNet weights, and a small one for small machines."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import Any, Final
 
 from semblance.training.augment.config import AugmentConfig, CompressionConfig, FrequencyConfig, JpegConfig, MixConfig
 from semblance.training.losses import BceConfig, CentreConfig, LossConfig
-from semblance.training.models import F3NetConfig
+from semblance.training.models.f3net import F3NetConfig
 from semblance.training.optim import AdamConfig, PlateauConfig
-from semblance.training.recipes.base import DataConfig, TrainingRecipe
+from semblance.training.recipes.base import DataConfig, TrainingRecipe, register
 
 READINGS: Final = (
-    "The DCT-frequency loss names no published loss: ours is the single-centre loss (Li et al., CVPR 2021) on the "
-    "pooled frequency embedding, its margin 0.3 sqrt(D), its weight 0.3 once, skipped where a batch lacks a class.",
-    "DCT preprocessing is FAD and LFS; adaptive DCT coefficient selection is their learned masks.",
-    "Spectral norm stands on the final linear layer and MixBlock's 1x1 convolutions only: before a batch norm it would "
-    "cancel, and spoil pretrained statistics.",
-    "Spatial dropout leaves out whole maps of each stream's last features; frequency dropout zeroes random diagonals "
+    "The DCT-frequency loss is not a published loss. Ours is the single-centre loss (Li et al., CVPR 2021) on the "
+    "pooled frequency embedding, with margin 0.3 sqrt(D) and weight 0.3; it is skipped if a batch has only one class.",
+    "DCT preprocessing is FAD and LFS; adaptive selection of DCT coefficients is their learned masks.",
+    "Spectral norm is applied only to the final linear layer and MixBlock's 1x1 convolutions. Before a batch norm it "
+    "would cancel out, and invalidate pretrained statistics.",
+    "Spatial dropout drops entire maps of each stream's last features. Frequency dropout zeroes random diagonals "
     "between FAD's DCT and its inverse.",
-    "High-frequency and compression emphasis and frequency augmentation are noise on the upper three quarters of the "
-    "spectrum and re-encodings, each in half of the augmented pictures. Nothing is mixed: a mixture of two pictures "
-    "has the frequencies of neither.",
-    "All: every dataset is drawn by its size.",
-    "He's initialisation is this recipe's; f3net_pretrained starts from Xception's ImageNet weights.",
+    "Emphasis on high frequencies and compression, and frequency augmentation, are noise on the upper three quarters "
+    "of the spectrum and re-encoding, each in half of the augmented pictures. Pictures are not mixed: a mixture has "
+    "the frequencies of neither.",
+    "All: every dataset is drawn in proportion to its size.",
+    "This recipe uses He initialisation; f3net_pretrained starts from Xception's ImageNet weights.",
 )
 
 RECIPE: Final = TrainingRecipe(
@@ -52,3 +52,5 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
         "epochs": 8,
     },
 }
+
+register(RECIPE, VARIANTS, READINGS)

@@ -1,4 +1,4 @@
-"""The plan's ResNet-50, and a small one for small machines."""
+"""The plan's ResNet-50, and a small variant for small machines."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from semblance.training.augment.config import AugmentConfig, MixConfig
 from semblance.training.losses import BceConfig, FocalConfig, LossConfig
-from semblance.training.models import ResNetConfig
+from semblance.training.models.resnet import ResNetConfig
 from semblance.training.optim import AdamWConfig, CosineConfig
-from semblance.training.recipes.base import DataConfig, TrainingRecipe
+from semblance.training.recipes.base import DataConfig, TrainingRecipe, register
 
 READINGS: Final = (
-    "Label smoothing 0.1 moves BCE's two targets to 0.05 and 0.95 and leaves the focal loss alone.",
+    "Label smoothing 0.1 moves BCE's two targets to 0.05 and 0.95 and does not affect the focal loss.",
     "Under CutMix and MixUp, BCE and focal loss are the lambda-weighted sum over both hard labels.",
-    "Balanced per method: half real, half fake, the fakes in equal parts by method, within each dataset.",
+    "Balanced per method: within each dataset half real, half fake, the fakes in equal parts by method.",
     "Early stopping watches val; ImageNet weights are timm's resnet50.a1_in1k.",
 )
 
@@ -44,3 +44,5 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
         "early_stop": None,
     },
 }
+
+register(RECIPE, VARIANTS, READINGS)

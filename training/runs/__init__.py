@@ -1,1 +1,1 @@
-"""What a training run leaves on disk and tells its trackers."""
+"""Run folders, checkpoints, and experiment tracking."""

@@ -1,82 +1,73 @@
-"""Checkpoints: plain dictionaries of tensors, numbers and texts, written as a whole, read without running any code.
+"""Checkpoints: dictionaries of tensors, numbers and strings, written atomically and loaded without running code.
 
 Both files hold ``format``, ``recipe``, ``datasets`` (with fingerprints), ``versions``, ``epoch``, ``step``, ``figures``
-(the last epoch's), ``model`` and ``loss`` (their weights) and ``average`` (the moving average of the model's weights,
+(of the last epoch), ``model`` and ``loss`` (their weights) and ``average`` (the moving average of the model's weights,
 or None). last.ckpt also holds ``optimiser``, ``schedule``, ``scaler`` (of 16-bit gradients), ``updates`` (of the
-average), ``place`` (of the loader, inside an epoch too) and ``progress`` (the best figure so far, and since when).
+average), ``place`` (the loader's position, also inside an epoch) and ``progress`` (the best figure and its epoch).
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from semblance.manifests import storage
 from semblance.manifests.errors import SemblanceError
 from semblance.training import models
 from semblance.training.models import Model
 from semblance.training.recipes.base import TrainingRecipe
 
 FORMAT: Final = 1
+_REMEDY: Final = "make the folder writable, then continue with --resume"
 _NEEDED: Final = ("recipe", "datasets", "model", "loss", "average")
 
 
 def save(file: Path, state: Mapping[str, Any]) -> None:
-    """Make the checkpoint appear under its name as a whole, on disk before the name changes.
+    """Write a checkpoint atomically; it is on disk before it replaces the previous one.
 
-    Raises SemblanceError where it cannot be written; the one before stays.
+    Raises SemblanceError if it cannot be written; the previous one then stays.
     """
-    part = file.with_name(f".{file.name}.tmp")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as out:
+        with storage.writing(str(file), _REMEDY) as out:
             torch.save({"format": FORMAT} | dict(state), out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, file)
-    except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            part.unlink()
-        raise SemblanceError(
-            f"The checkpoint {file} cannot be written ({error}); free space, then go on with --resume."
-        ) from error
+    except RuntimeError as error:  # torch raises it for a failed write
+        raise SemblanceError(f"{file} cannot be written ({error}); free space or {_REMEDY}.") from error
 
 
 def load(file: Path) -> dict[str, Any]:
-    """A checkpoint's dictionary, its tensors on the CPU.
+    """The dictionary of a checkpoint, with tensors on the CPU.
 
-    Raises SemblanceError where it is missing, damaged (every byte is checked) or not one of ours.
+    Raises SemblanceError if the file is missing, damaged (every byte is checked) or not a checkpoint of this version.
     """
     try:
-        with zipfile.ZipFile(file) as records:  # torch itself does not look at their checksums
+        with zipfile.ZipFile(file) as records:  # torch itself does not verify the checksums
             broken = records.testzip()
         if broken is not None:
-            raise zipfile.BadZipFile(f"{broken} does not fit its checksum")
+            raise zipfile.BadZipFile(f"{broken} does not match its checksum")
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise SemblanceError(f"There is no checkpoint {file}; name the --run of a `training fit`.") from error
+        raise SemblanceError(f"The checkpoint {file} does not exist; pass the --run of a `training fit`.") from error
     except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
         raise SemblanceError(
-            f"The checkpoint {file} is damaged or none ({str(error).splitlines()[0]}); take the other one of the run, "
-            "or train again."
+            f"The checkpoint {file} is damaged or not a checkpoint ({str(error).splitlines()[0]}); use the run's other "
+            "one, or train again."
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT or any(name not in state for name in _NEEDED):
-        raise SemblanceError(f"The checkpoint {file} is not of a form that this version reads; train again.")
+        raise SemblanceError(f"The format of checkpoint {file} is not supported by this version; train again.")
     return state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trained:
-    """A trained model, ready to judge, and what it was trained with."""
+    """A trained model, ready for inference, and what it was trained with."""
 
-    model: Model  # in eval mode; with the averaged weights where there are any
+    model: Model  # in eval mode; with the averaged weights if the run kept an average
     recipe: TrainingRecipe
     datasets: list[dict[str, Any]]  # as in datasets.json
     epoch: int
@@ -87,7 +78,7 @@ class Trained:
 def trained(file: Path) -> Trained:
     """The model of a checkpoint.
 
-    Raises SemblanceError for a damaged checkpoint, or one whose weights do not fit its recipe.
+    Raises SemblanceError for a damaged checkpoint, or one whose weights do not match its recipe.
     """
     state = load(file)
     try:
@@ -96,7 +87,7 @@ def trained(file: Path) -> Trained:
         model.load_state_dict(state["average"] if state["average"] is not None else state["model"])
     except (ValueError, RuntimeError) as error:
         raise SemblanceError(
-            f"The checkpoint {file} does not fit this version's models ({str(error).splitlines()[0]}); train again."
+            f"The checkpoint {file} does not match this version's models ({str(error).splitlines()[0]}); train again."
         ) from error
     model.eval()
     return Trained(

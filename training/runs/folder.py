@@ -1,34 +1,34 @@
-"""The run folder: what a training leaves behind, and the claim that keeps two trainings out of one folder.
+"""The run folder: its files, and the check that keeps two runs out of one folder.
 
 ::
 
     DIR/recipe.json             the complete training recipe (``TrainingRecipe``)
     DIR/datasets.json           a list: each build with its dataset's name, fingerprint, role (``train``, ``other``),
-                                split column, recipe, the counts of its sides, methods and compressions trained on
-    DIR/run.json                versions, precision, device, ranks, workers, the tracker's run id: what decides nothing
-    DIR/checkpoints/last.ckpt   everything needed to go on (training/checkpoint.py)
-    DIR/checkpoints/best.ckpt   the weights with the best figure on val; what evaluation takes
-    DIR/metrics/steps.jsonl     a line an optimiser's step: step, epoch, loss and its parts, lr
-    DIR/metrics/epochs.jsonl    a line an epoch: step, epoch, val/loss, val/auc_frame, val/auc_video, the same for each
-                                dataset (val/auc_video/NAME) and for others (other/auc_video/NAME)
+                                split column, recipe, counts of its splits, methods and compressions trained on
+    DIR/run.json                versions, precision, device, ranks, workers, the tracker's run id: for information only
+    DIR/checkpoints/last.ckpt   everything needed to resume (training/runs/checkpoint.py)
+    DIR/checkpoints/best.ckpt   the weights with the best val AUC by video; evaluation uses them
+    DIR/metrics/steps.jsonl     one line per optimiser step: step, epoch, loss and its parts, lr
+    DIR/metrics/epochs.jsonl    one line per epoch: step, epoch, val/loss, val/auc_frame, val/auc_video, the same for
+                                each dataset (val/auc_video/NAME) and for others (other/auc_video/NAME)
     DIR/mlflow.db               MLflow's store, unless another is named; DIR/wandb with --tracking wandb
-    DIR/failure.json            after a loss that is no number: the step and all its sample ids
+    DIR/failure.json            after a loss that is not a finite number: the step and all its sample ids
 
-Files are replaced as a whole, the two tables of metrics grow by whole lines; a resumed run first cuts them back to its
-checkpoint's step, so they hold each step once.
+Files are replaced atomically. The two metrics tables grow by complete lines. A resumed run first cuts them back to the
+step of its checkpoint, so they hold each step once.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from semblance.manifests.config import canonical_json, differences
+from semblance.manifests import storage
+from semblance.manifests.config import canonical_json, differences, readable_json
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.recipes.base import TrainingRecipe
 
@@ -36,7 +36,7 @@ _PACKAGES: Final = ("semblance", "torch", "lightning", "timm", "albumentations",
 
 
 class RunDir:
-    """A run folder by its path; nothing is read or written until asked."""
+    """The paths and files of a run folder; creating this object reads and writes nothing."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -47,57 +47,61 @@ class RunDir:
         self.epochs = self.path / "metrics" / "epochs.jsonl"
 
     def recipe(self) -> TrainingRecipe:
-        """The recipe of the run; raises UsageError where the folder holds none."""
+        """The recipe of the run; raises UsageError if the folder does not hold a run."""
         try:
             return TrainingRecipe.model_validate_json(self.recipe_file.read_text("utf-8"))
         except FileNotFoundError as error:
             raise UsageError(
-                f"{self.path} holds no run (no recipe.json); start one with `training fit --run {self.path}`."
+                f"{self.path} is not a run (recipe.json is missing); start one with `training fit --run {self.path}`."
             ) from error
         except ValueError as error:
             raise SemblanceError(f"{self.recipe_file} is damaged; start a new run.") from error
 
     def builds(self, role: str) -> list[str]:
-        """The builds of the run that were ``train`` or ``other``; raises UsageError where the folder holds no run."""
+        """The builds with this role, ``train`` or ``other``; raises UsageError if the folder does not hold a run."""
         file = self.path / "datasets.json"
         if not file.exists():
-            raise UsageError(f"{self.path} holds no run (no datasets.json); name builds with --data.")
-        return [str(one["out"]) for one in read_json(file) if one["role"] == role]
+            raise UsageError(f"{self.path} is not a run (datasets.json is missing); name builds with --data.")
+        return [str(record["out"]) for record in read_json(file) if record["role"] == role]
 
     def check(self, recipe: TrainingRecipe, *, resume: bool) -> None:
-        """Make sure that the folder is free, or with ``resume`` that it holds a run with this recipe.
+        """Check that the folder is empty or, with ``resume``, that it holds a run with this recipe.
 
-        Raises UsageError where it holds anything else, SemblanceError, with the differences, for another recipe.
+        Raises UsageError if it holds anything else, SemblanceError with the differences for another recipe.
         """
         if not resume:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise UsageError(
-                    f"{self.path} is not empty; go on with the run in it with --resume, or name another --run."
+                    f"{self.path} is not empty; add --resume to continue its run, or choose another --run."
                 )
         elif changed := differences(self.recipe().model_dump(mode="json"), recipe.model_dump(mode="json")):
             raise SemblanceError(
-                f"The run in {self.path} has another recipe ({'; '.join(changed[:5])}); resume it with its own, or "
-                "start a new run."
+                f"The run in {self.path} has another recipe ({'; '.join(changed[:5])}); resume it with its own "
+                "recipe, or start a new run."
             )
 
     def begin(self, recipe: TrainingRecipe, datasets: Sequence[Mapping[str, Any]], step: int) -> None:
-        """Write down what the run is, and forget metrics after ``step``, from which it goes on."""
+        """Write the recipe and datasets of the run, and remove metrics after ``step``, at which it starts or resumes.
+
+        Also removes the partial files of a killed run.
+        """
+        storage.sweep(str(self.path))
         write_json(self.recipe_file, recipe.model_dump(mode="json"))
         write_json(self.path / "datasets.json", list(datasets))
         for table in (self.steps, self.epochs):
-            kept = [row for row in read_lines(table) if row["step"] <= step]
+            rows = [row for row in read_lines(table) if row["step"] <= step]
             if table.exists():
-                _replace(table, "".join(canonical_json(row) + "\n" for row in kept))
+                _write(table, "".join(canonical_json(row) + "\n" for row in rows))
 
     def log(self, table: Path, row: Mapping[str, Any]) -> None:
-        """Add one line to a table of metrics."""
+        """Append one line to a metrics table."""
         table.parent.mkdir(parents=True, exist_ok=True)
         with table.open("a", encoding="utf-8") as file:
             file.write(canonical_json(dict(row)) + "\n")
 
 
 def read_lines(table: Path) -> list[dict[str, Any]]:
-    """The rows of a table of metrics; empty where it is not there. A torn last line is left out."""
+    """The rows of a metrics table, none if it does not exist. An incomplete last line is ignored."""
     if not table.exists():
         return []
     lines = table.read_text("utf-8").splitlines(keepends=True)
@@ -105,7 +109,7 @@ def read_lines(table: Path) -> list[dict[str, Any]]:
 
 
 def read_json(file: Path) -> Any:
-    """A file of ours; an empty dictionary where it is not there. Raises SemblanceError where it is damaged."""
+    """The content of a file, an empty dictionary if it does not exist. Raises SemblanceError if it is damaged."""
     try:
         value = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
@@ -116,29 +120,21 @@ def read_json(file: Path) -> Any:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Make ``file`` appear as a whole."""
-    _replace(file, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    """Write ``file`` atomically."""
+    _write(file, readable_json(value))
 
 
 def versions() -> dict[str, str]:
-    """What the result depends on beside recipe and data."""
-    found = {"python": platform.python_version()}
+    """The versions of Python and of the packages that can change a result."""
+    installed = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "absent"
-    return found
+            installed[package] = "absent"
+    return installed
 
 
-def _replace(file: Path, text: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{file.name}.tmp")
-        with part.open("w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, file)
-    except OSError as error:
-        raise SemblanceError(f"{file} cannot be written ({error.strerror or error}); choose another --run.") from error
+def _write(file: Path, text: str) -> None:
+    with storage.writing(str(file), "choose another folder, then run again") as out:
+        out.write(text.encode())

@@ -1,4 +1,4 @@
-"""The trackers' one door: a run's recipe, fingerprints and metrics, to MLflow or to Weights & Biases."""
+"""Experiment tracking: the only user of MLflow and Weights & Biases, for recipes, fingerprints and metrics."""
 
 from __future__ import annotations
 
@@ -14,68 +14,67 @@ from typing import Any, Final, Protocol
 from semblance.manifests.errors import SemblanceError, UsageError
 
 EXPERIMENT: Final = "semblance"
-_FLUSH: Final = 100  # metrics
-_LONGEST: Final = 6000  # characters of a parameter that MLflow takes
+_FLUSH: Final = 100  # metrics per write
+_LONGEST: Final = 6000  # characters of a parameter; MLflow rejects longer ones
 
 
 class Tracker(Protocol):
-    """What a run tells as it goes; ``run_id`` is the tracker's own name for it."""
+    """A place that a run reports to; ``run_id`` is the tracker's id of the run."""
 
     run_id: str
 
     def describe(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Write down what the run is made from."""
+        """Log the run's parameters and tags."""
 
     def log(self, step: int, figures: Mapping[str, float | None]) -> None:
-        """Add figures of a step; None is left out."""
+        """Log figures of a step; those that are None are omitted."""
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send buffered figures."""
 
     def close(self, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED."""
 
 
 def check(tracking: str | None) -> None:
-    """Raise UsageError where the tracker asked for is not installed."""
+    """Raise UsageError if the requested tracker is not installed."""
     if tracking == "wandb" and importlib.util.find_spec("wandb") is None:
         raise UsageError("--tracking wandb needs the package wandb; install it with `pip install wandb`.")
 
 
-def begin(tracking: str, folder: Path, name: str, known: str | None = None) -> Tracker:
-    """Begin a run named ``name``, or go on with the ``known`` one: ``sqlite`` is MLflow's store in the run's
-    ``folder``, ``wandb`` Weights & Biases, all else the address of an MLflow store.
+def begin(tracking: str, folder: Path, name: str, run_id: str | None = None) -> Tracker:
+    """Start a run named ``name``, or continue the one with ``run_id``.
 
-    Raises SemblanceError where the tracker cannot be reached.
+    ``tracking``: ``sqlite`` is an MLflow store in the run's ``folder``, ``wandb`` Weights & Biases, and anything else
+    the address of an MLflow store. Raises SemblanceError if the tracker cannot be reached.
     """
     if tracking == "wandb":
-        return Wandb(folder, name, known)
+        return Wandb(folder, name, run_id)
     uri = f"sqlite:///{(folder / 'mlflow.db').resolve()}" if tracking == "sqlite" else tracking
-    return MLflow(uri, name, (folder / "mlflow").resolve().as_uri(), known)
+    return MLflow(uri, name, (folder / "mlflow").resolve().as_uri(), run_id)
 
 
 class MLflow:
-    """Metrics go to MLflow in groups, so that its store costs no step its time."""
+    """A run in MLflow. Metrics are sent in groups, so that steps do not wait for the store."""
 
     def __init__(self, uri: str, name: str, artifacts: str, run_id: str | None = None) -> None:
-        """Open the store at ``uri`` (``sqlite:///...`` or a server) and begin a run, or go on with ``run_id``.
-        ``artifacts``: where a new store says that files would lie.
+        """Open the store at ``uri`` (``sqlite:///...`` or a server), and start a run or continue ``run_id``.
 
-        Raises SemblanceError where the store cannot be reached.
+        ``artifacts``: the artifact location of a new store. Raises SemblanceError if the store cannot be reached.
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
-        for chatty in ("mlflow", "alembic"):  # after the import, which sets them up
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        for logger in ("mlflow", "alembic"):  # after the import, which configures them
+            logging.getLogger(logger).setLevel(logging.WARNING)
         with warnings.catch_warnings():
             # SQLAlchemy 2.1 deprecates what mlflow 3.17 still uses when it first opens its store
             warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
             try:
                 self._client = MlflowClient(uri)
-                known = self._client.get_experiment_by_name(EXPERIMENT)
-                experiment = known.experiment_id if known else self._client.create_experiment(EXPERIMENT, artifacts)
+                found = self._client.get_experiment_by_name(EXPERIMENT)
+                experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, artifacts)
                 if run_id is not None:
                     self.run_id = self._client.get_run(run_id).info.run_id
                     self._client.update_run(run_id, status="RUNNING")
@@ -83,8 +82,8 @@ class MLflow:
                     self.run_id = self._client.create_run(experiment, run_name=name).info.run_id
             except MlflowException as error:
                 reason = str(error).splitlines()[0]
-                raise SemblanceError(f"MLflow's store {uri} cannot be used ({reason}); see --tracking.") from error
-        self._waiting: list[Any] = []
+                raise SemblanceError(f"The MLflow store {uri} cannot be used ({reason}); see --tracking.") from error
+        self._buffer: list[Any] = []
 
     def describe(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         from mlflow.entities import Param, RunTag
@@ -99,14 +98,14 @@ class MLflow:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._waiting += [Metric(name, value, now, step) for name, value in figures.items() if value is not None]
-        if len(self._waiting) >= _FLUSH:
+        self._buffer += [Metric(name, value, now, step) for name, value in figures.items() if value is not None]
+        if len(self._buffer) >= _FLUSH:
             self.flush()
 
     def flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if waiting:
-            self._client.log_batch(self.run_id, metrics=waiting)
+        buffer, self._buffer = self._buffer, []
+        if buffer:
+            self._client.log_batch(self.run_id, metrics=buffer)
 
     def close(self, status: str) -> None:
         self.flush()
@@ -114,9 +113,10 @@ class MLflow:
 
 
 class Wandb:
-    """Project ``semblance`` of Weights & Biases, as its own settings say: WANDB_MODE=offline keeps all in DIR/wandb for
-    ``wandb sync``. It takes steps in their order alone, so those that a resumed run does again stay as they were first.
-    The test suite knows it offline, where the package is installed.
+    """A run in project ``semblance`` of Weights & Biases, configured by its own environment variables.
+
+    WANDB_MODE=offline keeps everything in DIR/wandb for ``wandb sync``. wandb accepts steps in increasing order only,
+    so steps that a resumed run repeats keep their first values. Tests cover the offline mode only.
     """
 
     def __init__(self, folder: Path, name: str, run_id: str | None = None) -> None:
@@ -148,7 +148,7 @@ class Wandb:
         self._run.log({name: value for name, value in figures.items() if value is not None}, step=step)
 
     def flush(self) -> None:
-        """wandb sends on its own."""
+        """Nothing to do: wandb sends by itself."""
 
     def close(self, status: str) -> None:
         self._run.finish(exit_code=0 if status == "FINISHED" else 1)

@@ -1,4 +1,4 @@
-"""The sample collection: true layout, faces that are found, families apart, forgeries that stay in their place."""
+"""The demo collection: DFDC's layout, detectable faces, distinct families, forgeries limited to one face."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Pictures
 
 from semblance.ingest.demo import dataset
-from semblance.ingest.demo import people as persons
+from semblance.ingest.demo.people import forge, make_person
 from semblance.ingest.detector.door import DetectConfig, Detector
 from semblance.ingest.sources.base import SYNTHETIC
 from semblance.manifests.errors import SemblanceError
@@ -29,8 +29,8 @@ INDICES = [0, 35]
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three families: one face, two faces, none."""
     folder = tmp_path_factory.mktemp("demo") / "few"
-    made = dataset.write(str(folder), families=3)
-    assert (made.originals, made.fakes, made.written) == (3, 4, True)
+    collection = dataset.write(str(folder), families=3)
+    assert (collection.originals, collection.fakes, collection.written) == (3, 4, True)
     return folder
 
 
@@ -40,7 +40,7 @@ def detector() -> Detector:
 
 
 def crop(image: Image, face: Face) -> Image:
-    """The square of 1.3 times the longer side, kept inside the frame, written out here as a referee."""
+    """An independent crop: the square of 1.3 times the longer side, shifted inside the frame."""
     x0, y0, x1, y1 = face.box
     side = round(1.3 * max(x1 - x0, y1 - y0))
     left = min(max(round((x0 + x1 - side) / 2), 0), image.shape[1] - side)
@@ -53,7 +53,7 @@ def rows(folder: Path) -> dict[str, tuple[Path, dict[str, str]]]:
     return {name: (table.parent / name, row) for table in tables for name, row in json.loads(table.read_text()).items()}
 
 
-def test_layout_is_dfdcs(few: Path) -> None:
+def test_the_layout_is_that_of_dfdc(few: Path) -> None:
     found = rows(few)
     assert {path.relative_to(few) for path in few.glob("*/*.mp4")} == {p.relative_to(few) for p, _ in found.values()}
     assert {path.parent.name for path, _ in found.values()} == {"dfdc_train_part_0", "dfdc_train_part_1"}
@@ -73,20 +73,20 @@ def test_layout_is_dfdcs(few: Path) -> None:
     assert b"synthetic (semblance demo)" in path.read_bytes()
 
 
-def test_same_bytes_again(few: Path, tmp_path: Path) -> None:
+def test_the_demo_is_reproducible(few: Path, tmp_path: Path) -> None:
     dataset.write(str(tmp_path / "again"), families=3)
     for path in sorted(few.rglob("*")):
         if path.is_file():
             assert path.read_bytes() == (tmp_path / "again" / path.relative_to(few)).read_bytes(), path.name
 
 
-def test_whatever_shows_it_says_that_it_is_synthetic(few: Path, built: Path, run: Run) -> None:
+def test_it_is_marked_as_synthetic_everywhere(few: Path, built: Path, run: Run) -> None:
     assert json.loads((built / "dataset.json").read_text())["synthetic"] is True
     assert (built / "CARD.md").read_text().startswith("# SYNTHETIC collection in the layout of: ")
     assert "(SYNTHETIC: nobody in it exists)" in run("ingest", "plan", "--dataset", "dfdc", "--root", few).stdout
 
 
-def test_written_once_and_redone_when_broken_off(tmp_path: Path) -> None:
+def test_written_once_and_again_after_an_interruption(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     write: Callable[..., dataset.Demo] = lambda **more: dataset.write(str(folder), families=1, **more)  # noqa: E731
     assert write().written
@@ -101,9 +101,9 @@ def test_written_once_and_redone_when_broken_off(tmp_path: Path) -> None:
     assert len(list(folder.glob("*/*.mp4"))) == 3
 
 
-def test_foreign_folder_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(SemblanceError, match="did not make"):
+    with pytest.raises(SemblanceError, match="did not write"):
         dataset.write(str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -118,27 +118,27 @@ def test_a_fake_differs_inside_one_face_only(few: Path, detector: Detector) -> N
             for face in detector.find(theirs):
                 x0, y0, x1, y1 = (round(value) for value in face.box)
                 side = 1.3 * max(x1 - x0, y1 - y0)
-                own = np.abs(crop(ours, face).astype(float) - crop(theirs, face)).mean(-1)
+                change = np.abs(crop(ours, face).astype(float) - crop(theirs, face)).mean(-1)
                 edge = int((side - max(x1 - x0, y1 - y0)) / 2)
-                inside = measures.block_means(own[edge:-edge, edge:-edge].astype(np.float32), 12)
-                whole = measures.block_means(own.astype(np.float32), 16)
-                peaks.append(np.percentile(inside, 95) / max(0.5, np.median(whole)))
+                inside = measures.block_means(change[edge:-edge, edge:-edge].astype(np.float32), 12)
+                around = measures.block_means(change.astype(np.float32), 16)
+                peaks.append(np.percentile(inside, 95) / max(0.5, np.median(around)))
                 difference[max(y0 - 12, 0) : y1 + 12, max(x0 - 12, 0) : x1 + 12] = 0
             assert max(peaks) > 5
             assert sorted(peaks)[:-1] == [peak for peak in peaks if peak < 3]
-            assert difference.mean() < 2.0  # of 255: what encoding leaves
+            assert difference.mean() < 2.0  # of 255: the effect of encoding
 
 
-def test_every_face_is_found_and_families_are_apart(detector: Detector) -> None:
-    """Over all families: frames as drawn, originals and fakes, the first and the last of each."""
+def test_every_face_is_found_and_families_are_distinct(detector: Detector) -> None:
+    """The first and last drawn frame of every original and fake of all families."""
     hashes: dict[tuple[int, ...], list[imagehash.ImageHash]] = {}
     for cast, fakes in dataset.CASTS:
         if not cast:
             continue
-        people = [persons.person(number) for number in cast]
+        people = [make_person(number) for number in cast]
         casts = [people]
         for place, donor in fakes:
-            forged = persons.forged(people[place], persons.person(donor))
+            forged = forge(people[place], make_person(donor))
             casts.append([*people[:place], forged, *people[place + 1 :]])
         for index in INDICES:
             for players in casts:
@@ -157,8 +157,8 @@ def test_every_face_is_found_and_families_are_apart(detector: Detector) -> None:
                     assert cv2.Laplacian(grey, cv2.CV_64F, ksize=1).var() >= 80
                     assert 0.35 <= grey.mean() / 255 <= 0.8
                     hashes.setdefault(cast, []).append(imagehash.phash(Pictures.fromarray(small)))
-    apart = [a - b for one, two in combinations(hashes, 2) for a in hashes[one] for b in hashes[two]]
-    assert min(apart) >= 12
+    pairs = combinations(hashes.values(), 2)
+    assert min(a - b for left, right in pairs for a in left for b in right) >= 12
 
 
 def test_the_empty_room_is_empty(detector: Detector) -> None:

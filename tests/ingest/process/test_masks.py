@@ -1,4 +1,4 @@
-"""Masks beside crops: the same pixels of the same frames, and nothing else changed by them, whatever they are."""
+"""Masks of crops: the same pixels of the same frames; a bad mask changes nothing else."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ FRAMES = 36  # of each clip of the demo, 480 x 360
 N = 6
 
 
-def drawn(width: int, height: int, frames: int, seed: int) -> list[Mask]:
-    """Masks that differ from frame to frame: blobs of white on black."""
+def draw_masks(width: int, height: int, frames: int, seed: int) -> list[Mask]:
+    """Masks that differ from frame to frame: white blobs on black."""
     noise = np.random.default_rng(seed).normal(0, 1, (frames, height // 4, width // 4))
-    small = [cv2.GaussianBlur(one, (0, 0), 4) for one in noise]
-    return [cv2.resize((one > 0).astype(np.uint8) * 255, (width, height)) for one in small]
+    blurred = [cv2.GaussianBlur(values, (0, 0), 4) for values in noise]
+    return [cv2.resize((values > 0).astype(np.uint8) * 255, (width, height)) for values in blurred]
 
 
 def write(path: Path, masks: list[Mask]) -> None:
@@ -52,43 +52,44 @@ def write(path: Path, masks: list[Mask]) -> None:
 
 @pytest.fixture(scope="module")
 def collection(demo: Path, detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first one-face family of the demo: its original and its two fakes, with and without a mask."""
+    """A family of the demo with one face: its original and its two fakes, with and without a mask."""
     root = tmp_path_factory.mktemp("masked")
     found = source("dfdc").discover(str(demo), storage.walk(str(demo))).videos
-    originals = sorted((one for one in found if one.label == 0), key=lambda one: one.video_id)
+    originals = sorted((planned for planned in found if planned.label == 0), key=lambda planned: planned.video_id)
     plain = {"sampling": {"n": 1}, "masks": False}
-    original = next(one for one in originals if len(outcome_of(demo, one, detector, plain).samples) == 1)
-    fakes = sorted(one.path for one in found if one.label == 1 and one.family_id == original.family_id)
+    original = next(real for real in originals if len(outcome_of(demo, real, detector, plain).samples) == 1)
+    fakes = sorted(fake.path for fake in found if fake.label == 1 and fake.family_id == original.family_id)
     rows = ["real/a.mp4,0,,,", "fake/0.mp4,1,blend,real/a.mp4,masks/0.mp4", "fake/1.mp4,1,blend,real/a.mp4,"]
     for path, target in ((original.path, "real/a.mp4"), (fakes[0], "fake/0.mp4"), (fakes[1], "fake/1.mp4")):
         (root / target).parent.mkdir(exist_ok=True)
         shutil.copy(demo / path, root / target)
-    write(root / "masks/0.mp4", drawn(480, 360, FRAMES, 0))
+    write(root / "masks/0.mp4", draw_masks(480, 360, FRAMES, 0))
     (root / "table.csv").write_text("path,label,method,original,mask\n" + "\n".join(rows) + "\n")
     return root
 
 
-def planned(root: Path) -> dict[str, Video]:
+def discover(root: Path) -> dict[str, Video]:
     config = parse({"source": {"table": "table.csv"}}, "test").source
-    return {one.path: one for one in source("folder").discover(str(root), storage.walk(str(root)), config).videos}
+    videos = source("folder").discover(str(root), storage.walk(str(root)), config).videos
+    return {planned.path: planned for planned in videos}
 
 
 def outcome_of(
-    root: Path, one: Video, detector: Detector, values: dict[str, Any] | None = None, **more: Any
+    root: Path, planned: Video, detector: Detector, values: dict[str, Any] | None = None, **more: Any
 ) -> Outcome:
     recipe = parse({"sampling": {"n": N}, "masks": True} | (values or {}), "test")
-    return process(Job(root=str(root), video=one, recipe=recipe, decoder="pyav", **more), detector).outcome
+    return process(Job(root=str(root), video=planned, recipe=recipe, decoder="pyav", **more), detector).outcome
 
 
 def with_mask(root: Path, name: str, make: Callable[[Path], object]) -> Video:
     """The masked fake with another mask."""
     path = root / "masks" / name
     make(path)
-    return replace(planned(root)["fake/0.mp4"], mask=f"masks/{name}")
+    return replace(discover(root)["fake/0.mp4"], mask=f"masks/{name}")
 
 
 def truth(path: Path, index: int, width: int = 480, height: int = 360) -> Mask:
-    """A frame of a mask video, as large as the video by plain indexing."""
+    """A frame of a mask video, scaled to the video by plain indexing."""
     (frame,) = video.frames(str(path), [index], decoder="pyav")
     mask = measures.grey(frame.image)
     rows = [middle(place, mask.shape[0], height) for place in range(height)]
@@ -97,12 +98,12 @@ def truth(path: Path, index: int, width: int = 480, height: int = 360) -> Mask:
 
 
 def middle(place: int, before: int, after: int) -> int:
-    """The pixel of ``before`` in which the middle of pixel ``place`` of ``after`` lies."""
+    """The pixel of ``before`` that contains the centre of pixel ``place`` of ``after``."""
     return int(Fraction(2 * place + 1, 2) * before / after)
 
 
 def square_of(mask: Mask, row: Any, size: int) -> Mask:
-    """The crop's square of a mask by plain indexing: the nearest pixel of each of the crop's."""
+    """The crop's square of a mask by plain indexing: the nearest pixel for each pixel of the crop."""
     steps = np.array([middle(place, row["crop_side"], size) for place in range(size)])
     rows = np.clip(row["crop_y0"] + steps, 0, mask.shape[0] - 1)
     columns = np.clip(row["crop_x0"] + steps, 0, mask.shape[1] - 1)
@@ -110,8 +111,8 @@ def square_of(mask: Mask, row: Any, size: int) -> Mask:
 
 
 @pytest.mark.parametrize("size", [96, 224, 300])
-def test_a_mask_is_the_crops_own_pixels_of_the_same_frame(collection: Path, detector: Detector, size: int) -> None:
-    fake = planned(collection)["fake/0.mp4"]
+def test_a_mask_has_the_pixels_of_its_crop(collection: Path, detector: Detector, size: int) -> None:
+    fake = discover(collection)["fake/0.mp4"]
     outcome = outcome_of(collection, fake, detector, {"crop": {"size": size}})
     assert len(outcome.samples) == N
     for sample in outcome.samples:
@@ -123,8 +124,8 @@ def test_a_mask_is_the_crops_own_pixels_of_the_same_frame(collection: Path, dete
     assert (outcome.video["masks"], outcome.video["mask_note"]) == (N, None)
 
 
-def test_a_smaller_mask_is_laid_over_the_whole_video(collection: Path, detector: Detector) -> None:
-    half = with_mask(collection, "half.mp4", lambda path: write(path, drawn(240, 180, FRAMES, 1)))
+def test_a_smaller_mask_is_scaled_to_the_video(collection: Path, detector: Detector) -> None:
+    half = with_mask(collection, "half.mp4", lambda path: write(path, draw_masks(240, 180, FRAMES, 1)))
     for sample in outcome_of(collection, half, detector).samples:
         frame = truth(collection / "masks/half.mp4", sample.row["frame_index"])
         assert np.array_equal(codec.decode_mask(sample.mask or b""), square_of(frame, sample.row, 224))
@@ -140,70 +141,74 @@ def test_a_smaller_mask_is_laid_over_the_whole_video(collection: Path, detector:
     st.integers(0, 9),
 )
 @settings(max_examples=60, deadline=None)
-def test_the_mask_of_a_picture_that_is_a_mask_is_that_picture(
+def test_mask_and_picture_are_cut_alike(
     width: int, height: int, place: tuple[float, float, float], angle: float, kind: Any, size: int, seed: int
 ) -> None:
-    """Wherever the crop of a mask, taken as a picture, is surely black or white, the mask's own crop says the same."""
+    """Where the crop of a mask, taken as a picture, is clearly black or white, the crop as a mask is the same."""
     x, y, side = place
     template = (crops.TEMPLATE - crops.TEMPLATE_SIDE / 2) / crops.TEMPLATE_SIDE * side
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = template @ turn.T + (x + side / 2, y + side / 2)
     face = Face(box=(x, y, x + side, y + side), landmarks=tuple(points.reshape(-1).tolist()), confidence=1.0)
-    mask = drawn(width // 4 * 4, height // 4 * 4, 1, seed)[0] // 255 * 255
+    mask = draw_masks(width // 4 * 4, height // 4 * 4, 1, seed)[0] // 255 * 255
     config = CropConfig(kind=kind, size=size)
     picture = crops.cut(Frame(index=0, time_s=None, image=np.repeat(mask[:, :, None], 3, 2)), face, config).image
-    ours = crops.cut_mask(mask, face, config)
-    assert ours.shape == (size, size)
-    assert set(np.unique(ours)) <= {0, 255}
+    cropped = crops.cut_mask(mask, face, config)
+    assert cropped.shape == (size, size)
+    assert set(np.unique(cropped)) <= {0, 255}
     grey = measures.grey(picture).astype(int)
-    # A pixel is sure where its neighbours agree with it too: cubic interpolation rings beside an edge.
+    # A pixel is clear if its neighbours have the same value: cubic interpolation rings near edges.
     kernel = np.ones((3, 3), np.uint8)
     white = cv2.erode((grey > 250).astype(np.uint8), kernel, borderValue=1) > 0
     black = cv2.erode((grey < 5).astype(np.uint8), kernel, borderValue=1) > 0
-    assert (ours[white] == 255).all()
-    assert (ours[black] == 0).all()
+    assert (cropped[white] == 255).all()
+    assert (cropped[black] == 0).all()
 
 
-def test_a_guided_fake_has_its_mask_at_its_originals_faces(collection: Path, detector: Detector) -> None:
-    videos = planned(collection)
+def test_a_guided_fake_has_its_mask_at_the_faces_of_its_original(collection: Path, detector: Detector) -> None:
+    videos = discover(collection)
     recipe = parse({"sampling": {"n": N}, "masks": True}, "test")
     job = Job(root=str(collection), video=videos["real/a.mp4"], recipe=recipe, decoder="pyav", gives_guide=True)
     original = process(job, detector)
     outcome = outcome_of(collection, videos["fake/0.mp4"], detector, guide=original.guide)
     assert outcome.video["guide"] == "original"
     assert (outcome.video["masks"], original.outcome.video["masks"]) == (N, 0)
-    assert original.outcome.video["mask_note"] is None  # a real has nothing to mask
+    assert original.outcome.video["mask_note"] is None  # a real video needs no mask
     for sample in outcome.samples:
         frame = truth(collection / "masks/0.mp4", sample.row["frame_index"])
         assert np.array_equal(codec.decode_mask(sample.mask or b""), square_of(frame, sample.row, 224))
 
 
 BAD: dict[str, tuple[Callable[[Path], object], int, str]] = {
-    "short.mp4": (lambda path: write(path, drawn(480, 360, 17, 2)), 3, "no readable frame for 3 of the sampled frames"),
+    "short.mp4": (
+        lambda path: write(path, draw_masks(480, 360, 17, 2)),
+        3,
+        "no readable frame for 3 of the sampled frames",
+    ),
     "junk.mp4": (lambda path: path.write_bytes(b"junk" * 300), 0, "cannot be read"),
     "empty.mp4": (lambda path: path.write_bytes(b""), 0, "cannot be read"),
-    "gone.mp4": (lambda path: path.unlink(missing_ok=True), 0, "not there any more"),
-    "wide.mp4": (lambda path: write(path, drawn(480, 240, FRAMES, 3)), 0, "480x240, another shape"),
+    "gone.mp4": (lambda path: path.unlink(missing_ok=True), 0, "no longer exists"),
+    "wide.mp4": (lambda path: write(path, draw_masks(480, 240, FRAMES, 3)), 0, "480x240, another aspect ratio"),
 }
 
 
 @pytest.mark.parametrize("name", sorted(BAD))
-def test_a_bad_mask_is_told_and_changes_nothing_else(collection: Path, detector: Detector, name: str) -> None:
-    make, left, why = BAD[name]
+def test_a_bad_mask_is_reported_and_changes_nothing_else(collection: Path, detector: Detector, name: str) -> None:
+    make, stored, note = BAD[name]
     fake = with_mask(collection, name, make)
     without = outcome_of(collection, fake, detector, {"masks": False})
     outcome = outcome_of(collection, fake, detector)
     assert [sample.picture for sample in outcome.samples] == [sample.picture for sample in without.samples]
     assert [dict(sample.row) | {"mask": False} for sample in outcome.samples] == [s.row for s in without.samples]
-    assert [sample.row["mask"] for sample in outcome.samples] == [True] * left + [False] * (N - left)
-    assert [sample.mask is not None for sample in outcome.samples] == [True] * left + [False] * (N - left)
-    assert (outcome.video["status"], outcome.video["masks"]) == ("ok", left)
-    assert why in outcome.video["mask_note"]
+    assert [sample.row["mask"] for sample in outcome.samples] == [True] * stored + [False] * (N - stored)
+    assert [sample.mask is not None for sample in outcome.samples] == [True] * stored + [False] * (N - stored)
+    assert (outcome.video["status"], outcome.video["masks"]) == ("ok", stored)
+    assert note in outcome.video["mask_note"]
     assert (without.video["masks"], without.video["mask_note"]) == (None, None)
 
 
-def kill_whoever_reads(pipe: Path, done: threading.Event, kills: list[int]) -> None:
-    """Kill the child that has opened ``pipe``, as a decoder would die of a hostile mask."""
+def kill_reader(pipe: Path, done: threading.Event, kills: list[int]) -> None:
+    """Kill the child that has opened ``pipe``, as a hostile mask would crash its decoder."""
     while not done.wait(0.05):
         try:
             end = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
@@ -217,7 +222,7 @@ def kill_whoever_reads(pipe: Path, done: threading.Event, kills: list[int]) -> N
         os.close(end)
 
 
-def test_a_mask_that_kills_its_decoder_costs_its_video_nothing(
+def test_a_mask_that_kills_its_decoder_does_not_affect_its_video(
     collection: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(video, "available", lambda: ("pyav",))  # as on machines without decord: one attempt fewer
@@ -225,7 +230,7 @@ def test_a_mask_that_kills_its_decoder_costs_its_video_nothing(
     recipe = parse({"sampling": {"n": 1}, "masks": True}, "test")
     done = threading.Event()
     kills: list[int] = []
-    killer = threading.Thread(target=kill_whoever_reads, args=(collection / "masks/pipe.mp4", done, kills))
+    killer = threading.Thread(target=kill_reader, args=(collection / "masks/pipe.mp4", done, kills))
     killer.start()
     try:
         job = Job(root=str(collection), video=fake, recipe=recipe, decoder="pyav")
@@ -235,12 +240,12 @@ def test_a_mask_that_kills_its_decoder_costs_its_video_nothing(
         killer.join()
     assert kills
     assert (outcome.video["status"], len(outcome.samples), outcome.video["masks"]) == ("ok", 1, 0)
-    assert outcome.video["mask_note"] == "with its mask video the video ended in crashed, so that it was read without"
+    assert outcome.video["mask_note"] == "processing stopped (crashed) with the mask video, so masks were not read"
 
 
 @pytest.fixture(scope="module")
 def masked(collection: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A build with masks, and what it said."""
+    """A build with masks, and its output."""
     root, out = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("built") / "out"
     for name in ("real/a.mp4", "fake/0.mp4", "fake/1.mp4", "masks/0.mp4", "table.csv"):  # not the bad masks
         (root / name).parent.mkdir(exist_ok=True)
@@ -250,13 +255,13 @@ def masked(collection: Path, run: Run, tmp_path_factory: pytest.TempPathFactory)
     return out, done.stdout
 
 
-def test_a_build_stores_masks_and_says_what_lacks(masked: tuple[Path, str]) -> None:
-    out, said = masked
+def test_a_build_stores_masks_and_reports_missing_ones(masked: tuple[Path, str]) -> None:
+    out, output = masked
     samples = manifests.scan(str(out)).collect()
     counts = {path: samples.filter(pl.col("video_id").str.ends_with(path))["mask"].sum() for path in ("a", "0", "1")}
     assert counts == {"a": 0, "0": N, "1": 0}
-    assert f"masks: {N} stored beside {2 * N} crops of fakes" in said
-    assert "fake/1.mp4: the dataset has no mask video for it" in said
+    assert f"masks: {N} stored with {2 * N} crops of fakes" in output
+    assert "fake/1.mp4: the dataset has no mask video for it" in output
     described = json.loads((out / "dataset.json").read_text())
     assert described["counts"]["masks"] == {"stored": N, "fake_crops": 2 * N, "videos_lacking": 1}
     card = (out / "CARD.md").read_text()
@@ -286,7 +291,7 @@ GREY, COLOUR = (
     ],
 )
 def test_law_4_for_masks(masked: tuple[Path, str], tmp_path: Path, has_mask: bool, new: list[bytes], why: str) -> None:
-    """A mask without its row's word, or the reverse, is found by reading the tar."""
+    """A mask that disagrees with its row is found by reading the tar."""
     out = tmp_path / "out"
     shutil.copytree(masked[0], out)
     row = manifests.scan(str(out)).filter(pl.col("mask") == has_mask).collect().row(0, named=True)

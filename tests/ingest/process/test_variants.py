@@ -1,4 +1,4 @@
-"""What the recipe's choices do to one video: every kind of sampling, faces, crops, gates."""
+"""The effect of recipe settings on one video: sampling, faces, crops, gates, encoding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(demo: Path, video: Video, detector: Detector, values: dict[str, Any], **
 
 
 def people(demo: Path, reals: list[Video], detector: Detector, count: int) -> Video:
-    """The first original that shows so many people."""
+    """The first original with this many people."""
     for video in reals:
         rows = [sample.row for sample in run(demo, video, detector, {"sampling": {"n": 1}}).samples]
         if len(rows) == count:
@@ -39,12 +39,12 @@ def people(demo: Path, reals: list[Video], detector: Detector, count: int) -> Vi
 
 
 @pytest.fixture(scope="module")
-def one(demo: Path, reals: list[Video], detector: Detector) -> Video:
+def one_person(demo: Path, reals: list[Video], detector: Detector) -> Video:
     return people(demo, reals, detector, 1)
 
 
 @pytest.fixture(scope="module")
-def two(demo: Path, reals: list[Video], detector: Detector) -> Video:
+def two_people(demo: Path, reals: list[Video], detector: Detector) -> Video:
     return people(demo, reals, detector, 2)
 
 
@@ -58,20 +58,22 @@ def two(demo: Path, reals: list[Video], detector: Detector) -> Video:
         ({"mode": "list", "table": "frames.csv"}, [5, 17]),
     ],
 )
-def test_sampled_frames_are_those_asked_for(
-    demo: Path, one: Video, detector: Detector, sampling: dict[str, Any], expected: list[int]
+def test_sampled_frames_are_the_requested_ones(
+    demo: Path, one_person: Video, detector: Detector, sampling: dict[str, Any], expected: list[int]
 ) -> None:
-    """The demo's clip has 36 frames at 30 a second."""
-    outcome = run(demo, one, detector, {"sampling": sampling}, listed=(5, 17, 99999))
+    """The clips of the demo have 36 frames at 30 frames per second."""
+    outcome = run(demo, one_person, detector, {"sampling": sampling}, listed=(5, 17, 99999))
     assert (outcome.video["frames_total"], outcome.video["fps"]) == (36, 30.0)
     assert sorted({sample.row["frame_index"] for sample in outcome.samples}) == expected
     assert outcome.video["frames_sampled"] == len(expected)
 
 
-def test_largest_keeps_one_face_a_frame_and_says_why_not_the_other(demo: Path, two: Video, detector: Detector) -> None:
+def test_largest_keeps_one_face_per_frame_and_gives_a_reason_for_the_other(
+    demo: Path, two_people: Video, detector: Detector
+) -> None:
     sampling = {"sampling": {"n": 3}}
-    every = run(demo, two, detector, sampling)
-    outcome = run(demo, two, detector, sampling | {"faces": "largest"})
+    every = run(demo, two_people, detector, sampling)
+    outcome = run(demo, two_people, detector, sampling | {"faces": "largest"})
     assert (len(every.samples), len(outcome.samples)) == (6, 3)
     for sample in outcome.samples:
         (other,) = [r.row for r in outcome.rejections if r.row["frame_index"] == sample.row["frame_index"]]
@@ -83,26 +85,28 @@ def test_largest_keeps_one_face_a_frame_and_says_why_not_the_other(demo: Path, t
     assert outcome.video["faces_seen"] == outcome.video["crops_kept"] + outcome.video["crops_rejected"] == 6
 
 
-def test_marking_gates_store_what_they_would_reject(demo: Path, one: Video, detector: Detector) -> None:
+def test_gates_that_mark_store_what_they_would_reject(demo: Path, one_person: Video, detector: Detector) -> None:
     sharp: dict[str, Any] = {"sampling": {"n": 4}, "gates": {"blur": 1e6, "brightness": (0.99, 1.0)}}
-    gone = run(demo, one, detector, sharp)
-    assert (len(gone.samples), len(gone.rejections)) == (0, 4)
-    assert all(len(rejection.picture or b"") > 0 for rejection in gone.rejections)
-    assert all(rejection.row["reasons"] == ["dark", "blur"] for rejection in gone.rejections)
-    assert all(rejection.row["reason"] == "dark" and rejection.row["limit"] == 0.99 for rejection in gone.rejections)
+    rejected = run(demo, one_person, detector, sharp)
+    assert (len(rejected.samples), len(rejected.rejections)) == (0, 4)
+    assert all(len(rejection.picture or b"") > 0 for rejection in rejected.rejections)
+    assert all(rejection.row["reasons"] == ["dark", "blur"] for rejection in rejected.rejections)
+    assert all(
+        rejection.row["reason"] == "dark" and rejection.row["limit"] == 0.99 for rejection in rejected.rejections
+    )
     sharp["gates"]["mode"] = "mark"
-    marked = run(demo, one, detector, sharp)
+    marked = run(demo, one_person, detector, sharp)
     assert [sample.row["verdict"] for sample in marked.samples] == ["dark"] * 4
     assert marked.video["crops_kept"] == 0
     assert marked.video["crops_rejected"] == marked.video["faces_seen"] == 4
-    kept = run(demo, one, detector, {"sampling": {"n": 4}, "gates": {"mode": "mark"}})
+    kept = run(demo, one_person, detector, {"sampling": {"n": 4}, "gates": {"mode": "mark"}})
     assert [sample.row["verdict"] for sample in kept.samples] == ["keep"] * 4
     assert [sample.picture for sample in kept.samples] == [sample.picture for sample in marked.samples]
 
 
-def test_deepfakebench_crops_are_aligned(demo: Path, two: Video, detector: Detector) -> None:
-    """256 px, eyes on one line at the template's height: judged by finding the face in the crop again."""
-    outcome = run(demo, two, detector, NAMED["deepfakebench"] | {"sampling": {"n": 3}})
+def test_deepfakebench_crops_are_aligned(demo: Path, two_people: Video, detector: Detector) -> None:
+    """256 px with level, centred eyes, checked by detecting the face in the crop again."""
+    outcome = run(demo, two_people, detector, NAMED["deepfakebench"] | {"sampling": {"n": 3}})
     assert len(outcome.samples) == 3
     for sample in outcome.samples:
         image = codec.decode(sample.picture)
@@ -114,8 +118,8 @@ def test_deepfakebench_crops_are_aligned(demo: Path, two: Video, detector: Detec
         assert abs((left_x + right_x) / 2 - 128) < 6
 
 
-def test_selim_crops_are_wider(demo: Path, one: Video, detector: Detector) -> None:
-    outcome = run(demo, one, detector, dict(NAMED["selim"]))
+def test_selim_crops_are_wider(demo: Path, one_person: Video, detector: Detector) -> None:
+    outcome = run(demo, one_person, detector, dict(NAMED["selim"]))
     assert sorted(sample.row["frame_index"] for sample in outcome.samples) == [0, 10, 20, 30]
     for sample in outcome.samples:
         row = sample.row
@@ -125,10 +129,10 @@ def test_selim_crops_are_wider(demo: Path, one: Video, detector: Detector) -> No
 
 
 @pytest.mark.parametrize(("form", "magic"), [("png", b"\x89PNG"), ("webp", b"RIFF")])
-def test_lossless_pictures(demo: Path, one: Video, detector: Detector, form: str, magic: bytes) -> None:
-    plain = run(demo, one, detector, {"sampling": {"n": 2}})
-    exact = run(demo, one, detector, {"sampling": {"n": 2}, "encoding": {"format": form}})
-    for ours, theirs in zip(exact.samples, plain.samples, strict=True):
-        assert ours.picture.startswith(magic)
-        difference = codec.decode(ours.picture).astype(int) - codec.decode(theirs.picture)
+def test_lossless_pictures(demo: Path, one_person: Video, detector: Detector, form: str, magic: bytes) -> None:
+    lossy = run(demo, one_person, detector, {"sampling": {"n": 2}})
+    lossless = run(demo, one_person, detector, {"sampling": {"n": 2}, "encoding": {"format": form}})
+    for exact, jpeg in zip(lossless.samples, lossy.samples, strict=True):
+        assert exact.picture.startswith(magic)
+        difference = codec.decode(exact.picture).astype(int) - codec.decode(jpeg.picture)
         assert 0 < np.abs(difference).mean() < 2

@@ -1,4 +1,4 @@
-"""Laws 1 to 6 on whole builds by the real command, a real cluster and real H.264."""
+"""Laws 1 to 6 on complete builds by the real command, with a real cluster and real H.264."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from tests.conftest import BIN, HANG, Run
 
 
 def content(out: Path) -> dict[str, Any]:
-    """All of a build that must be equal between two: bytes, but videos and receipts without their times."""
-    found: dict[str, Any] = {}
+    """The parts of a build that must be equal between two builds: bytes; videos and receipts without their times."""
+    parts: dict[str, Any] = {}
     for file in sorted(path for path in out.rglob("*") if path.is_file()):
         name = file.relative_to(out).as_posix()
         if name.startswith("manifests/videos/"):
-            found[name] = pl.read_parquet(file).drop(schema.TIMES).to_dicts()
+            parts[name] = pl.read_parquet(file).drop(schema.TIMES).to_dicts()
         elif name.startswith("receipts/"):
-            found[name] = {key: value for key, value in json.loads(file.read_text()).items() if key != "times"}
+            parts[name] = {key: value for key, value in json.loads(file.read_text()).items() if key != "times"}
         else:
-            found[name] = file.read_bytes()
-    return found
+            parts[name] = file.read_bytes()
+    return parts
 
 
 def build(run: Run, demo: Path, out: Path, *more: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,7 @@ def build(run: Run, demo: Path, out: Path, *more: object, expect: int = 0) -> su
 
 
 def test_conservation_by_an_independent_reader(built: Path) -> None:
-    """Law 1, counted by DuckDB: faces seen = kept + rejected, for every video and in all."""
+    """Law 1, counted by DuckDB: faces seen = kept + rejected, for every video."""
     rows = duckdb.sql(
         f"""
         SELECT v.video_id, v.faces_seen, v.crops_kept, v.crops_rejected,
@@ -59,15 +59,15 @@ def test_conservation_by_an_independent_reader(built: Path) -> None:
 
 
 def test_isolation(built: Path) -> None:
-    """Law 3: no family on two sides, in the plan and in the samples."""
+    """Law 3: no family is in two splits, in the plan and in the samples."""
     for table in ("plan", "samples"):
-        sides = manifests.scan(str(built), table).group_by("family_id").agg(pl.col("split").n_unique()).collect()
-        assert sides["split"].max() == 1
+        splits = manifests.scan(str(built), table).group_by("family_id").agg(pl.col("split").n_unique()).collect()
+        assert splits["split"].max() == 1
     assert set(manifests.scan(str(built), "plan").collect()["split"]) == {"train", "val", "test"}
 
 
 def test_bijection_by_tar_itself(built: Path) -> None:
-    """Law 4: rows and members are one to one, where the row says, by Python's and the system's tar."""
+    """Law 4: rows and members match one to one, at the offsets of the rows, by Python's and the system's tar."""
     samples = manifests.scan(str(built)).collect()
     for shard, rows in samples.group_by("shard"):
         file = built / str(shard[0])
@@ -82,18 +82,18 @@ def test_bijection_by_tar_itself(built: Path) -> None:
             assert places[f"{row['sample_id']}.jpg"] == (row["tar_offset"], row["tar_bytes"])
 
 
-def test_every_column_is_filled_or_known_to_be_empty(built: Path) -> None:
-    """What is not recorded at build time cannot be added later."""
+def test_every_column_is_filled_or_expected_to_be_empty(built: Path) -> None:
+    """A value that is not recorded at build time cannot be added later."""
     empty = {
         "samples": {"compression", "target_id", "donor_id", "recording_id", "split_identity"}
         | {"split_method", "split_temporal", "split_note"},
         "videos": {"member", "compression", "target_id", "donor_id", "recording_id", "donor_recording_id"}
         | {"split_identity", "split_method", "split_temporal", "split_note", "created", "error", "masks", "mask_note"},
     }
-    for table, known in empty.items():
+    for table, expected in empty.items():
         frame = manifests.scan(str(built), table).collect()  # type: ignore[arg-type]
         nulls = {name for name in frame.columns if frame[name].null_count() == frame.height}
-        assert nulls == known
+        assert nulls == expected
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -108,19 +108,19 @@ def test_determinism_for_any_number_of_workers(
 def test_a_running_cluster_gives_the_same(
     built: Path, demo: Path, recipe: tuple[str, ...], run: Run, tmp_path: Path
 ) -> None:
-    """``--scheduler``: a scheduler and two workers, each a process of its own."""
-    meeting = tmp_path / "scheduler.json"
+    """``--scheduler``: a scheduler and two workers, each in its own process."""
+    scheduler_file = tmp_path / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(meeting)]
+    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(scheduler_file)]
     started = [subprocess.Popen([BIN / "dask", "scheduler", *options], **quiet)]  # type: ignore[call-overload]
     try:
         for _ in range(600):
-            if meeting.exists() and meeting.read_text().strip().endswith("}"):
+            if scheduler_file.exists() and scheduler_file.read_text().strip().endswith("}"):
                 break
             time.sleep(0.1)
-        worker = [BIN / "dask", "worker", "--scheduler-file", meeting, "--nthreads", "1", "--no-dashboard"]
+        worker = [BIN / "dask", "worker", "--scheduler-file", scheduler_file, "--nthreads", "1", "--no-dashboard"]
         started += [subprocess.Popen(worker, **quiet) for _ in range(2)]  # type: ignore[call-overload]
-        address = json.loads(meeting.read_text())["address"]
+        address = json.loads(scheduler_file.read_text())["address"]
         for _ in range(600):
             done = subprocess.run(
                 [BIN / "python", "-c", f"from distributed import Client; print(len(Client('{address}').nthreads()))"],
@@ -142,7 +142,7 @@ def test_a_running_cluster_gives_the_same(
 def test_resume(
     built: Path, demo: Path, recipe: tuple[str, ...], run: Run, tmp_path: Path, how: signal.Signals, code: int
 ) -> None:
-    """Law 5: stopped after the first receipt, run again, equal to an undisturbed build."""
+    """Law 5: a build stopped after its first receipt and run again equals an undisturbed build."""
     out = tmp_path / "out"
     command: list[str | Path] = [
         BIN / "ingest",
@@ -161,20 +161,20 @@ def test_resume(
     while first.poll() is None and not list(out.glob("receipts/*.json")):
         time.sleep(0.02)
     first.send_signal(how)
-    _, said = first.communicate(timeout=HANG)
+    _, error = first.communicate(timeout=HANG)
     assert first.returncode == code
     assert not (out / "dataset.json").exists()
     if how is signal.SIGINT:
-        assert "run the same command again" in said
-        assert "Traceback" not in said
+        assert "run the same command again" in error
+        assert "Traceback" not in error
     status = run("ingest", "status", out).stdout
     assert "not finished" in status
     assert ("was building it and died" in status) == (how is signal.SIGKILL)
-    kept = {file: file.stat().st_mtime_ns for file in out.glob("receipts/*.json")}
-    assert kept
+    receipts = {file: file.stat().st_mtime_ns for file in out.glob("receipts/*.json")}
+    assert receipts
     build(run, demo, out, "--workers", 1, *recipe)
     assert content(out) == content(built)
-    assert all(file.stat().st_mtime_ns == when for file, when in kept.items())  # what was done is not done again
+    assert all(file.stat().st_mtime_ns == when for file, when in receipts.items())  # sealed shards are not rebuilt
 
 
 def test_a_finished_build_does_nothing(built: Path, demo: Path, recipe: tuple[str, ...], run: Run) -> None:
@@ -186,48 +186,50 @@ def test_a_finished_build_does_nothing(built: Path, demo: Path, recipe: tuple[st
 def test_another_recipe_or_input_is_refused(
     built: Path, demo: Path, recipe: tuple[str, ...], run: Run, tmp_path: Path
 ) -> None:
-    """The refusal names what differs, and changes nothing."""
+    """The refusal names the differences, and changes nothing."""
     before = content(built)
-    said = build(run, demo, built, *recipe, "--set", "gates.blur=60", expect=1).stderr
-    assert "recipe.gates.blur: 50.0 -> 60.0" in said
-    other = tmp_path / "dfdc"
-    shutil.copytree(demo, other)
-    video = min(other.rglob("*.mp4"))
+    error = build(run, demo, built, *recipe, "--set", "gates.blur=60", expect=1).stderr
+    assert "recipe.gates.blur: 50.0 -> 60.0" in error
+    changed = tmp_path / "dfdc"
+    shutil.copytree(demo, changed)
+    video = min(changed.rglob("*.mp4"))
     os.utime(video, ns=(1, 1))
-    said = build(run, other, built, *recipe, expect=1).stderr
-    assert f"input {video.relative_to(other)}: touched" in said
+    error = build(run, changed, built, *recipe, expect=1).stderr
+    assert f"input {video.relative_to(changed)}: changed" in error
     assert content(built) == before
 
 
-def test_bad_words_get_one_sentence(demo: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing half-written, exit 2 for what cannot be asked, 1 for what is not there."""
-    monkeypatch.setattr(dask, "_ATTACH", 0.5)  # nobody comes to that port in 15 s either
+def test_invalid_options_get_one_sentence(
+    demo: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written; exit code 2 for invalid options, 1 for missing inputs."""
+    monkeypatch.setattr(dask, "_ATTACH", 0.5)  # nothing answers at that port in 15 s either
     out = tmp_path / "out"
-    for more, code, words in (
+    for options, code, sentence in (
         (("--set", "gates.blurr=1"), 2, "unknown key 'gates.blurr'"),
         (("--set", "gates.blur=soft"), 2, "wrong value for 'gates.blur'"),
         (("--set", "gates"), 2, "has no value"),
-        (("--recipe", "nope"), 2, "There is no recipe 'nope'"),
-        (("--root", tmp_path / "absent"), 1, "does not exist; name the folder of the dataset"),
-        (("--dataset", "nope"), 2, "--dataset takes celebdf, dfdc, "),
+        (("--recipe", "nope"), 2, "Unknown recipe 'nope'"),
+        (("--root", tmp_path / "absent"), 1, "does not exist; pass the folder of the dataset"),
+        (("--dataset", "nope"), 2, "--dataset accepts celebdf, dfdc, "),
         (("--scheduler", "tcp://127.0.0.1:9"), 1, "No Dask scheduler answers"),
     ):
-        said = build(run, demo, out, *more, expect=code).stderr
-        assert words in said
-        assert said.count("\n") == 1
+        error = build(run, demo, out, *options, expect=code).stderr
+        assert sentence in error
+        assert error.count("\n") == 1
     assert not out.exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
-    assert "holds files that no build made" in build(run, demo, tmp_path / "full", expect=1).stderr
+    assert "has files that are not from a build" in build(run, demo, tmp_path / "full", expect=1).stderr
     assert [file.name for file in (tmp_path / "full").iterdir()] == ["thesis.txt"]
     (tmp_path / "file").write_text("")
     assert "cannot be written" in build(run, demo, tmp_path / "file" / "out", expect=1).stderr
 
 
 def test_without_any_readable_metadata_the_build_refuses(demo: Path, run: Run, tmp_path: Path) -> None:
-    other = tmp_path / "dfdc"
-    shutil.copytree(demo, other)
-    for file in other.rglob("metadata.json"):
+    broken = tmp_path / "dfdc"
+    shutil.copytree(demo, broken)
+    for file in broken.rglob("metadata.json"):
         file.write_text("{")
-    assert "no video has a label" in build(run, other, tmp_path / "out", expect=1).stderr
+    assert "no video has a label" in build(run, broken, tmp_path / "out", expect=1).stderr
     assert not (tmp_path / "out").exists()

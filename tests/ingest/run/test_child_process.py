@@ -1,4 +1,4 @@
-"""The supervised child: deadline, memory cap, crash, defect; injected through real files and signals."""
+"""The supervised child: deadline, memory cap, crash, bug; caused by real files and signals."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def process_of(child: Child) -> psutil.Process:
     return psutil.Process(child._process.pid)
 
 
-def test_a_child_works_again_and_again(child: Child, demo: Path) -> None:
+def test_a_child_is_reused(child: Child, demo: Path) -> None:
     first = child.run(job(demo), LimitsConfig())
     before = process_of(child).pid
     second = child.run(job(demo), LimitsConfig())
@@ -63,7 +63,7 @@ def test_a_child_works_again_and_again(child: Child, demo: Path) -> None:
         (LimitsConfig.model_construct(cpu_seconds=900.0, wall_seconds=900.0, memory_mib=64), "oom"),
     ],
 )
-def test_a_limit_ends_the_work_and_says_so(child: Child, demo: Path, limits: LimitsConfig, status: str) -> None:
+def test_an_exceeded_limit_ends_the_work(child: Child, demo: Path, limits: LimitsConfig, status: str) -> None:
     fault = child.run(job(demo), limits)
     assert isinstance(fault, Fault)
     assert fault.status == status
@@ -75,15 +75,15 @@ def test_a_child_that_dies_is_a_crash(child: Child, demo: Path) -> None:
     child.run(job(demo), LimitsConfig())
     victim = process_of(child)
 
-    def shoot() -> None:
-        while victim.cpu_percent(0.02) < 20:  # until it works
+    def crash() -> None:
+        while victim.cpu_percent(0.02) < 20:  # until it is busy
             pass
         os.kill(victim.pid, signal.SIGSEGV)
 
-    shooter = threading.Thread(target=shoot)
-    shooter.start()
+    thread = threading.Thread(target=crash)
+    thread.start()
     fault = child.run(job(demo), LimitsConfig())
-    shooter.join()
+    thread.join()
     assert isinstance(fault, Fault)
     assert fault.status == "crashed"
     assert "SIGSEGV" in fault.sentence
@@ -209,28 +209,28 @@ def test_a_parent_that_ends_while_a_child_starts_leaves_no_child_and_no_word(end
     assert done.stderr == b""  # its end is only reached when the last child has closed it
 
 
-def test_a_defect_is_no_fault_of_the_video(child: Child) -> None:
+def test_a_bug_is_not_a_fault_of_the_video(child: Child) -> None:
     with pytest.raises(ChildError, match="Traceback"):
-        child.run("no job", LimitsConfig())
+        child.run("not a job", LimitsConfig())
 
 
 def test_a_video_that_ends_its_child_has_a_row(demo: Path) -> None:
-    """Both decoders get their try; then the status stands, with nothing kept."""
+    """Both decoders are tried; the status is that of the first, and nothing is kept."""
     outcome = tasks.run_video(job(demo, cpu_seconds=0.01), None).outcome
     assert outcome.video["status"] == "timeout"
     assert (outcome.video["faces_seen"], outcome.samples) == (0, ())
-    counted = tasks.tally(outcome) + tasks.tally(outcome)
-    assert (counted.videos, counted.failures) == (2, 2)
+    counts = tasks.tally(outcome) + tasks.tally(outcome)
+    assert (counts.videos, counts.failures) == (2, 2)
 
 
-def test_planned_faults_never_reach_a_child() -> None:
+def test_a_planned_fault_does_not_start_a_child() -> None:
     video = Video(video_id="v", path="v.mp4", dataset="dfdc", family_id="v", fault="missing", fault_note="gone")
     recipe = parse({}, "test")
     outcome = tasks.run_video(Job(root="/nowhere", video=video, recipe=recipe, decoder="pyav"), None).outcome
     assert (outcome.video["status"], outcome.video["error"]) == ("missing", "gone")
 
 
-def test_a_child_does_not_outlive_its_parent(child: Child, demo: Path) -> None:
+def test_a_stopped_child_ends(child: Child, demo: Path) -> None:
     child.run(job(demo), LimitsConfig())
     process = process_of(child)
     child.stop()

@@ -1,4 +1,4 @@
-"""A whole build to and from object storage: a real S3 API on loopback, in a process of its own."""
+"""A complete build from and to object storage: a real S3 API on loopback, in its own process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.ingest.run.test_build import content
 def test_a_build_from_s3_to_s3_is_the_same(
     s3: dict[str, str], demo: Path, built: Path, recipe: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Input and output on S3: every byte but the input's versions and the fingerprint is that of the local build."""
+    """With input and output on S3, every byte except versions of inputs and fingerprint equals the local build."""
 
     def call(command: str, *arguments: object, expect: int = 0) -> str:
         words = [str(BIN / command), *map(str, arguments)]
@@ -33,15 +33,20 @@ def test_a_build_from_s3_to_s3_is_the_same(
         "s3://bucket/ingest/out",
     )
     call(*build, "--workers", 1, *recipe)
-    assert "whole" in call("shards", "verify", "s3://bucket/ingest/out", "--deep")
+    assert "intact" in call("shards", "verify", "s3://bucket/ingest/out", "--deep")
     assert "nothing to do" in call(*build, *recipe)
     assert "finished" in call("ingest", "status", "s3://bucket/ingest/out")
     assert call("quality", "audit", "s3://bucket/ingest/out").startswith("SOUND: s3://bucket/ingest/out under family")
     call("python", "-c", copy.format("get"), "bucket/ingest/out/", f"{tmp_path}/out/")
-    theirs, ours = content(tmp_path / "out"), content(built)
-    assert theirs.keys() == ours.keys()
-    marked = ("build.json", "dataset.json", "inputs.parquet", "CARD.md")  # hold the fingerprint, or versions of inputs
-    for name in theirs.keys() - set(marked):
+    remote, local = content(tmp_path / "out"), content(built)
+    assert remote.keys() == local.keys()
+    different = (
+        "build.json",
+        "dataset.json",
+        "inputs.parquet",
+        "CARD.md",
+    )  # contain the fingerprint or versions of inputs
+    for name in remote.keys() - set(different):
         if name.startswith("receipts/"):
-            del theirs[name]["fingerprint"], ours[name]["fingerprint"]
-        assert theirs[name] == ours[name], name
+            del remote[name]["fingerprint"], local[name]["fingerprint"]
+        assert remote[name] == local[name], name

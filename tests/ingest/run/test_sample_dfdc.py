@@ -1,4 +1,4 @@
-"""The sample DFDC and the broken one, against their truth tables."""
+"""Builds of the DFDC sample and of the broken sample, against their truth tables."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def truth(folder: Path) -> pl.DataFrame:
     return pl.read_csv(folder / "truth.csv")
 
 
-def test_as_many_sure_faces_in_every_frame_as_the_truth_says(shared: Path, real: Path) -> None:
+def test_every_frame_has_the_true_number_of_confident_faces(shared: Path, real: Path) -> None:
     videos = manifests.scan(str(real), "videos").collect()
-    known = truth(shared / "data/dfdc")
-    assert sorted(videos["path"]) == sorted(known["path"])
+    truths = truth(shared / "data/dfdc")
+    assert sorted(videos["path"]) == sorted(truths["path"])
     columns = ["video_id", "frame_index", "confidence"]
     rejects = manifests.scan(str(real), "rejects").filter(pl.col("unit") == "face").select(columns)
     seen = (
         pl.concat([manifests.scan(str(real)).select(columns), rejects]).filter(pl.col("confidence") >= 0.95).collect()
     )
-    for path, faces in known.select("path", "faces").iter_rows():
+    for path, faces in truths.select("path", "faces").iter_rows():
         row = videos.row(by_predicate=pl.col("path") == path, named=True)
         counts = seen.filter(pl.col("video_id") == row["video_id"]).group_by("frame_index").len()
         if faces == 0:
@@ -52,32 +52,32 @@ def test_as_many_sure_faces_in_every_frame_as_the_truth_says(shared: Path, real:
             assert set(counts["len"]) == {faces}
 
 
-def test_the_dark_the_blurred_and_the_faceless_are_rejected_for_that(shared: Path, real: Path) -> None:
+def test_dark_blurred_and_faceless_videos_are_rejected_for_that_reason(shared: Path, real: Path) -> None:
     videos = manifests.scan(str(real), "videos").collect()
     rejects = manifests.scan(str(real), "rejects").collect()
-    known = truth(shared / "data/dfdc").filter(pl.col("note").is_not_null())
+    truths = truth(shared / "data/dfdc").filter(pl.col("note").is_not_null())
     for note, reason in (("very dark", "dark"), ("strongly blurred", "blur"), ("no face", "no_face")):
-        paths = known.filter(pl.col("note").str.starts_with(note))["path"].to_list()
+        paths = truths.filter(pl.col("note").str.starts_with(note))["path"].to_list()
         assert paths
         for row in videos.filter(pl.col("path").is_in(paths)).iter_rows(named=True):
             assert row["crops_kept"] == 0
-            mine = rejects.filter(pl.col("video_id") == row["video_id"])
-            sure = mine.filter((pl.col("unit") == "frame") | (pl.col("confidence") >= 0.95))
-            assert set(sure["reason"]) == {reason}
+            of_video = rejects.filter(pl.col("video_id") == row["video_id"])
+            confident = of_video.filter((pl.col("unit") == "frame") | (pl.col("confidence") >= 0.95))
+            assert set(confident["reason"]) == {reason}
             assert row["status"] == ("no_face" if reason == "no_face" else "ok")
 
 
 def test_face_labels_name_the_altered_face(shared: Path, real: Path) -> None:
-    """Left and right are told in the truth table's notes."""
+    """The notes of the truth table say whether the left or the right face is fake."""
     videos = manifests.scan(str(real), "videos").collect()
     columns = ["video_id", "box_x0", "face_label", "confidence"]
     rejects = manifests.scan(str(real), "rejects").filter(pl.col("unit") == "face").select(columns)
     seen = (
         pl.concat([manifests.scan(str(real)).select(columns), rejects]).filter(pl.col("confidence") >= 0.95).collect()
     )
-    known = truth(shared / "data/dfdc")
+    truths = truth(shared / "data/dfdc")
     assert set(manifests.scan(str(real)).filter(pl.col("label") == 1).collect()["method"]) == {None}
-    for path, label, note in known.filter(pl.col("faces") > 0).select("path", "label", "note").iter_rows():
+    for path, label, note in truths.filter(pl.col("faces") > 0).select("path", "label", "note").iter_rows():
         name = videos.row(by_predicate=pl.col("path") == path, named=True)["video_id"]
         rows = seen.filter(pl.col("video_id") == name)
         if "is faked" in (note or ""):
@@ -88,12 +88,12 @@ def test_face_labels_name_the_altered_face(shared: Path, real: Path) -> None:
             assert set(rows["face_label"]) == {label}
 
 
-def test_the_real_build_is_whole(real: Path, run: Run) -> None:
-    assert "whole" in run("shards", "verify", real, "--deep").stdout
+def test_the_sample_build_is_complete(real: Path, run: Run) -> None:
+    assert "intact" in run("shards", "verify", real, "--deep").stdout
     assert "pictures of" in run("training", "peek", "--data", real).stdout
 
 
-def test_every_broken_file_has_its_row(shared: Path, broken: Path) -> None:
+def test_every_broken_file_has_a_row(shared: Path, broken: Path) -> None:
     expected = {
         "hazvarpowu": "ok",
         "gncwroovpi": "ok",
@@ -118,20 +118,20 @@ def test_every_broken_file_has_its_row(shared: Path, broken: Path) -> None:
         name.removeprefix("dfdc-"): status for name, status in videos.select("video_id", "status").iter_rows()
     } == expected
     assert videos.filter(pl.col("status") != "ok")["error"].null_count() == 0
-    known = {
+    frames_of = {
         Path(path).stem: frames
         for path, frames in truth(shared / "data/dfdc_broken").select("path", "frames").iter_rows()
     }
     for row in videos.filter(pl.col("status") == "ok").iter_rows(named=True):
-        assert row["frames_total"] == known[row["video_id"].removeprefix("dfdc-")]
+        assert row["frames_total"] == frames_of[row["video_id"].removeprefix("dfdc-")]
         assert row["faces_seen"] == row["frames_sampled"]
     turned = videos.row(by_predicate=pl.col("video_id") == "dfdc-yutidnlqyb", named=True)
     assert (turned["width"], turned["height"]) == (360, 640)
     assert videos.row(by_predicate=pl.col("video_id") == "dfdc-pvbzvnwrbt", named=True)["guide"] == "no_original"
 
 
-def test_the_broken_build_is_whole_and_done(broken: Path, run: Run) -> None:
-    assert "whole" in run("shards", "verify", broken, "--deep").stdout
+def test_the_broken_build_is_complete(broken: Path, run: Run) -> None:
+    assert "intact" in run("shards", "verify", broken, "--deep").stdout
     assert json.loads((broken / "dataset.json").read_text())["complete"]
     findings = manifests.scan(str(broken), "findings").collect()
     assert ("dfdc_train_part_2/metadata.json", "unreadable_metadata") in findings.select("path", "kind").rows()

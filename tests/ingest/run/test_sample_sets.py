@@ -1,4 +1,4 @@
-"""The sample FaceForensics++ and Celeb-DF, built end to end, against their truth tables."""
+"""Builds of the FaceForensics++ and Celeb-DF samples, against their truth tables."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from tests.conftest import Run
 
 pytestmark = pytest.mark.shared
 
-SAMPLED = 4  # frames a video
+SAMPLED = 4  # frames per video
 
 
-def build(dataset: str, shared: Path, run: Run, out: Path, *options: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def build(
+    dataset: str, shared: Path, run: Run, out: Path, *options: str, leaking: bool = False
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The build's videos beside their truth, and its samples; what every set must show is checked."""
     root = shared / "data" / dataset
     run(
@@ -31,20 +33,22 @@ def build(dataset: str, shared: Path, run: Run, out: Path, *options: str) -> tup
         f"sampling.n={SAMPLED}",
         *options,
     )
-    assert "whole" in run("shards", "verify", out, "--deep").stdout
+    verified = run("shards", "verify", out, "--deep", expect=int(leaking)).stdout
+    assert "is intact" in verified
+    assert leaking == ("the active split leaks" in verified)
     truth = pl.read_csv(root / "truth.csv").with_columns(pl.col("method").replace("original", "pristine"))
     videos = manifests.scan(str(out), "videos").collect()
     assert sorted(videos["path"]) == sorted(truth["path"])
-    both = videos.join(truth, on="path", suffix="_true").sort("path")
+    joined = videos.join(truth, on="path", suffix="_true").sort("path")
     for name in ("label", "method", "width", "height"):
-        assert both[name].to_list() == both[f"{name}_true"].to_list(), name
-    assert both["frames_total"].to_list() == both["frames"].to_list()
-    assert set(both["status"]) == {"ok"}
-    assert (both["faces_seen"] >= SAMPLED * both["faces"]).all()  # a doubtful face beside the sure ones may be seen
-    assert (both["crops_kept"] + both["crops_rejected"] == both["faces_seen"]).all()
-    fakes = both.filter(pl.col("label") == 1)
+        assert joined[name].to_list() == joined[f"{name}_true"].to_list(), name
+    assert joined["frames_total"].to_list() == joined["frames"].to_list()
+    assert set(joined["status"]) == {"ok"}
+    assert (joined["faces_seen"] >= SAMPLED * joined["faces"]).all()  # an uncertain face may be seen in addition
+    assert (joined["crops_kept"] + joined["crops_rejected"] == joined["faces_seen"]).all()
+    fakes = joined.filter(pl.col("label") == 1)
     assert (fakes["guide"] == "original").mean() > 0.9
-    return both, manifests.scan(str(out)).collect()
+    return joined, manifests.scan(str(out)).collect()
 
 
 def test_ffpp(shared: Path, run: Run, tmp_path: Path) -> None:
@@ -56,7 +60,7 @@ def test_ffpp(shared: Path, run: Run, tmp_path: Path) -> None:
     ).iter_rows():
         assert f"/{compression}/" in path
         assert target == recording == f"ffpp-sequence-{path.rsplit('/', 1)[1][:3]}"
-    shown = videos.filter(pl.col("label") == 1).select(  # the truth's people, one to one with the sequences
+    shown = videos.filter(pl.col("label") == 1).select(  # the true people match the sequences one to one
         pl.struct("target_id", "persons").n_unique().alias("pairs"), pl.col("target_id").n_unique().alias("targets")
     )
     assert shown["pairs"].item() == shown["targets"].item() == 12
@@ -66,13 +70,13 @@ def test_ffpp(shared: Path, run: Run, tmp_path: Path) -> None:
 
 def test_celebdf(shared: Path, run: Run, tmp_path: Path) -> None:
     options = ("--set", "split.protocol=official")
-    videos, _ = build("celebdf", shared, run, tmp_path / "out", *options)
+    videos, _ = build("celebdf", shared, run, tmp_path / "out", *options, leaking=True)  # people are in train and test
     tested = videos["split_true"] == "test"
     assert (videos.filter(tested)["split"] == "test").all()
     assert set(videos.filter(~tested)["split"]) == {"train", "val"}
-    known = videos.filter(pl.col("target_id").is_not_null())
-    assert known.height == videos.height - 4  # the four from YouTube
-    assert known.select(pl.struct("target_id", "persons")).unique().height == known["target_id"].n_unique()
+    named = videos.filter(pl.col("target_id").is_not_null())
+    assert named.height == videos.height - 4  # the four from YouTube
+    assert named.select(pl.struct("target_id", "persons")).unique().height == named["target_id"].n_unique()
     card = (tmp_path / "out/CARD.md").read_text()
     assert "Li et al., Celeb-DF" in card
     assert "real videos of unknown people (their isolation cannot be proven): 4" in card

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semblance.ingest.sources import SOURCES
 from semblance.ingest.sources.base import IN_ROOT, Discovery, SourceConfig
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.splits import DatasetTraits, SplitConfig, assign, plan_frame
@@ -24,7 +25,7 @@ def discover(tree: Mapping[str, object], config: SourceConfig = IN_ROOT) -> Disc
     return discover_tree("celebdf", tree, config)
 
 
-def sides(found: Discovery) -> dict[str, str | None]:
+def assigned(found: Discovery) -> dict[str, str | None]:
     return {path: video.split_official for path, video in by_path(found).items()}
 
 
@@ -49,45 +50,45 @@ def test_layout(base: str, level: str) -> None:
     assert (videos[fake].target_id, videos[fake].donor_id) == ("celebdf-id1", "celebdf-id16")
     assert (videos[real].target_id, videos[real].donor_id) == ("celebdf-id1", None)
     assert videos[fake].recording_id == videos[real].recording_id
-    assert videos[tube].target_id is None  # nobody says who that is
-    assert sides(found) == {real: "train", fake: "test", tube: "test"}  # the first line and the last are data
+    assert videos[tube].target_id is None  # unknown person
+    assert assigned(found) == {real: "train", fake: "test", tube: "test"}  # the first line and the last are data
     assert kinds(found) == [(f"{base}{LIST}", "metadata")]
-    assert found.val_from_train
+    assert SOURCES["celebdf"].info.val_from_train
     assert found.facts == ()
 
 
 def test_the_folder_is_believed_where_the_list_says_otherwise() -> None:
     found = discover({REAL: b"", FAKE: b"", TUBE: b"", LIST: f"0 {REAL}\n1 {FAKE}\r\n1 {TUBE}\n"})
     assert [video.label for video in found.videos] == [0, 0, 1]
-    assert set(sides(found).values()) == {"test"}
+    assert set(assigned(found).values()) == {"test"}
     assert len(row_notes(found)) == 2
-    assert all("its folder says otherwise and is believed" in note for note in row_notes(found))
+    assert all("its folder says otherwise and is used" in note for note in row_notes(found))
 
 
 def test_odd_lines_are_counted() -> None:
     lines = ["", "2 " + REAL, REAL, "1 ../x.mp4", "1 YouTube-real/x.mp4", f"1  {TUBE}", f"1 {TUBE} more", "x" * 10_000]
     found = discover({REAL: b"", TUBE: b"", LIST: "\n".join([*lines, f"1 {REAL}", f"1 {REAL}", f"0 {FAKE}"])})
-    assert sides(found) == {REAL: "test", TUBE: "test"}  # a second blank does no harm
-    assert len(row_notes(found)) == 7  # six lines, and one that stands twice
-    assert f"row '{REAL[:-4]}': stands 2 times" in row_notes(found)
+    assert assigned(found) == {REAL: "test", TUBE: "test"}  # a second blank does no harm
+    assert len(row_notes(found)) == 7  # six lines, and one that occurs twice
+    assert f"row '{REAL[:-4]}': occurs 2 times" in row_notes(found)
     assert dict(found.facts) == {f"videos of the published test set ({LIST}) that are not on disk": 1}
 
 
 @pytest.mark.parametrize("content", [None, "", "\n\n", b"\xff\xfe", "label path\n"])
 def test_without_a_usable_list_nothing_is_published(content: str | bytes | None) -> None:
     found = discover({REAL: b"", FAKE: b""} | ({} if content is None else {LIST: content}))
-    assert set(sides(found).values()) == {None}
-    assert dict(found.facts) == {f"videos without a published side, since no usable {LIST} is there": 2}
+    assert set(assigned(found).values()) == {None}
+    assert dict(found.facts) == {f"videos without a published split, since there is no usable {LIST}": 2}
 
 
 def test_a_list_elsewhere_is_read_and_hashed(tmp_path: Path) -> None:
     (tmp_path / LIST).write_text(f"0 {FAKE}")
     for lists in (tmp_path, tmp_path / LIST):
         found = discover({REAL: b"", FAKE: b"", LIST: f"1 {REAL}"}, SourceConfig(lists=str(lists)))
-        assert sides(found) == {REAL: "train", FAKE: "test"}
+        assert assigned(found) == {REAL: "train", FAKE: "test"}
         assert [name for name, _ in found.tables] == [LIST]
         assert sorted(kinds(found)) == sorted([(LIST, "other"), (str(tmp_path / LIST), "metadata")])
-    with pytest.raises(SemblanceError, match="There is none of List_of_testing_videos"):
+    with pytest.raises(SemblanceError, match="has none of List_of_testing_videos"):
         discover({REAL: b""}, SourceConfig(lists=str(tmp_path / "x")))
 
 
@@ -99,7 +100,7 @@ def test_a_list_elsewhere_is_read_and_hashed(tmp_path: Path) -> None:
         ("Celeb-synthesis/id1_0000.mp4", "not of the form id0_id1_0000.mp4"),
         ("YouTube-real/a.mp4", "not of the form 00000.mp4"),
         (f"YouTube-real/{'0' * 9}{'x' * 10_000}.mp4", "not of the form 00000.mp4"),
-        ("other/id1_0000.mp4", "lies in none of Celeb-real, YouTube-real, Celeb-synthesis"),
+        ("other/id1_0000.mp4", "is in none of Celeb-real, YouTube-real, Celeb-synthesis"),
     ],
 )
 def test_what_is_not_of_the_dataset_has_no_label(path: str, words: str) -> None:
@@ -109,7 +110,7 @@ def test_what_is_not_of_the_dataset_has_no_label(path: str, words: str) -> None:
 
 
 def test_nothing_usable_is_refused() -> None:
-    with pytest.raises(SemblanceError, match="There is no mp4 file in Celeb-real, YouTube-real or Celeb-synthesis"):
+    with pytest.raises(SemblanceError, match="No mp4 file in Celeb-real, YouTube-real or Celeb-synthesis"):
         discover({"id0_0000.mp4": b"", LIST: ""})
     with pytest.raises(SemblanceError, match="would both be video celebdf-id1_0003"):
         discover({REAL: b"", f"copy/{REAL}": b""})

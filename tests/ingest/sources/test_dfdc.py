@@ -86,7 +86,7 @@ def test_real_sample_metadata(shared: Path) -> None:
     assert len({video.family_id for video in fakes}) == 209
     assert {video.part for video in found.videos} == {"train_sample"}
     absent = sum(rows[Path(video.path).name]["original"] not in rows for video in fakes)
-    assert found.facts == (("fakes whose original is not on disk (they are detected on their own)", absent),)
+    assert found.facts == (("fakes whose original is not on disk (detected without a guide)", absent),)
 
 
 def test_all_train_names_are_planned(shared: Path) -> None:
@@ -158,7 +158,7 @@ def test_validation_and_test_spellings() -> None:
         ("test", 0),
     ]
     assert all(video.family_id == video.video_id for video in found.videos)
-    assert found.facts == (("fakes that name no original (each is a family of its own)", 2),)
+    assert found.facts == (("fakes without a named original (each is its own family)", 2),)
 
 
 @pytest.mark.parametrize(
@@ -249,11 +249,11 @@ def test_one_id_for_two_files_is_refused() -> None:
 
 
 def test_nothing_usable_is_refused() -> None:
-    with pytest.raises(SemblanceError, match="no mp4"):
+    with pytest.raises(SemblanceError, match="No mp4"):
         discover({"p/metadata.json": {}})
     with pytest.raises(SemblanceError, match="readable"):
         discover({"p/a.mp4": b""})
-    with pytest.raises(UsageError, match="takes celebdf, dfdc, dfdc-preview, ffpp,"):
+    with pytest.raises(UsageError, match="accepts celebdf, dfdc, dfdc-preview, ffpp,"):
         source("imagenet")
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semblance.ingest.sources import SOURCES
 from semblance.ingest.sources.base import Discovery
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.splits import DatasetTraits, SplitConfig, assign, plan_frame
@@ -58,8 +59,8 @@ def test_layout(folder: str, suffix: str) -> None:
         ("fake videos", 1, 4119),
         ("people", 2, 66),
     ]
-    assert found.val_from_train
-    assert found.paired
+    assert SOURCES["dfdc-preview"].info.val_from_train
+    assert SOURCES["dfdc-preview"].info.paired
     assert found.facts == ()
 
 
@@ -67,7 +68,7 @@ def full_set(seed: int) -> tuple[dict[str, dict[str, object]], dict[str, tuple[s
     """Invented rows in the full set's numbers, and key -> (target, donor) as they were drawn."""
     rng = random.Random(seed)
     people = rng.sample(range(100_000, 2_000_000), 66)
-    side = {one: "test" if place < 12 else "train" for place, one in enumerate(people)}
+    split = {one: "test" if place < 12 else "train" for place, one in enumerate(people)}
     rows: dict[str, dict[str, object]] = {}
     truth: dict[str, tuple[str, str]] = {}
     reals = []
@@ -75,15 +76,15 @@ def full_set(seed: int) -> tuple[dict[str, dict[str, object]], dict[str, tuple[s
         one = people[number % 66]
         stem = f"{one}_{'ABC'[number % 3]}_{number:03d}"
         reals.append((one, stem))
-        rows[f"original_videos/{one}/{stem}.mp4"] = REAL | {"target_id": one, "set": side[one]}
+        rows[f"original_videos/{one}/{stem}.mp4"] = REAL | {"target_id": one, "set": split[one]}
         truth[f"original_videos/{one}/{stem}.mp4"] = (str(one), "")
     number = 0
     while len(rows) < 1131 + 4119:
         target, stem = reals[number % 1131]
-        donor = rng.choice([one for one in people if side[one] == side[target] and one != target])
+        donor = rng.choice([one for one in people if split[one] == split[target] and one != target])
         number += 1
         key = f"method_{'AB'[number % 2]}/{target}/{stem.rsplit('_', 1)[0]}/{donor}_{stem}.mp4"
-        rows[key] = FAKE | {"target_id": target, "swapped_id": donor, "set": side[target]}
+        rows[key] = FAKE | {"target_id": target, "swapped_id": donor, "set": split[target]}
         truth[key] = (str(target), str(donor))
     return rows, truth
 
@@ -105,16 +106,16 @@ def test_full_set_is_paired_and_people_stay_apart() -> None:
             real = key.rsplit("/", 1)[1].removeprefix(f"{donor}_")
             assert real in stems
             assert video.family_id == videos[f"original_videos/{target}/{real}"].video_id
-    nature = DatasetTraits(basis="person", val_from_train=found.val_from_train)
-    table = assign(plan_frame(found.videos), SplitConfig(fractions=(0.8, 0.1, 0.1)), 0, nature).table
+    traits = DatasetTraits(basis="person", val_from_train=True)
+    table = assign(plan_frame(found.videos), SplitConfig(fractions=(0.8, 0.1, 0.1)), 0, traits).table
     assert set(table["split_official"]) == {"train", "val", "test"}
-    sides: dict[str, set[str]] = {}
-    for target, donor, side in table.select("target_id", "donor_id", "split_identity").iter_rows():
+    assigned: dict[str, set[str]] = {}
+    for target, donor, split in table.select("target_id", "donor_id", "split_identity").iter_rows():
         for person in (target, donor):
-            if person and side:
-                sides.setdefault(person, set()).add(side)
-    assert len(sides) == 66
-    assert all(len(one) == 1 for one in sides.values())
+            if person and split:
+                assigned.setdefault(person, set()).add(split)
+    assert len(assigned) == 66
+    assert all(len(one) == 1 for one in assigned.values())
 
 
 def test_rows_without_files_and_files_without_rows() -> None:
@@ -133,26 +134,26 @@ def test_rows_without_files_and_files_without_rows() -> None:
 
 def test_absent_and_unlabelled_originals_are_counted() -> None:
     facts = dict(discover({"dataset.json": {FAKE_KEY: FAKE}, FAKE_KEY: b""}).facts)
-    assert facts == {"fakes whose original is not on disk (they are detected on their own)": 1}
+    assert facts == {"fakes whose original is not on disk (detected without a guide)": 1}
     facts = dict(discover({"dataset.json": {FAKE_KEY: FAKE}, FAKE_KEY: b"", f"{REAL_KEY}.mp4": b""}).facts)
-    assert facts == {"fakes whose original is on disk without a label (they are detected on their own)": 1}
+    assert facts == {"fakes whose original has no label (detected without a guide)": 1}
     facts = dict(discover({"dataset.json": {"method_A/odd.mp4": {"label": "fake"}}, "method_A/odd.mp4": b""}).facts)
     assert facts == {
-        "fakes whose name tells no original (each is a family of its own)": 1,
-        "videos whose set is not told": 1,
+        "fakes without an original in their name (each is its own family)": 1,
+        "videos without a set": 1,
     }
 
 
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (5, "holds no object"),
-        ([], "holds no object"),
+        (5, "is not an object"),
+        ([], "is not an object"),
         ({}, "has no label"),
         ({"label": "MAYBE"}, "neither real nor fake"),
         ({"label": 1}, "neither real nor fake"),
         ({"label": ["fake"]}, "neither real nor fake"),
-        (REAL, "is labelled real, but lies in method_A"),
+        (REAL, "is labelled real, but is in method_A"),
     ],
 )
 def test_bad_row_leaves_its_file_unlabelled(value: object, words: str) -> None:
@@ -165,21 +166,21 @@ def test_an_original_that_is_called_a_fake_is_not_trusted() -> None:
     found = discover({"dataset.json": {FAKE_KEY: FAKE, REAL_KEY: FAKE}, FAKE_KEY: b"", f"{REAL_KEY}.mp4": b""})
     assert by_path(found)[f"{REAL_KEY}.mp4"].fault == "unlabelled"
     assert by_path(found)[FAKE_KEY].label == 1
-    assert any("is labelled fake, but lies in original_videos" in reason for reason in row_notes(found))
+    assert any("is labelled fake, but is in original_videos" in reason for reason in row_notes(found))
 
 
 @pytest.mark.parametrize(
     ("change", "words", "expected"),
     [
-        ({"target_id": 7}, "'7' is not the 1003254 of its name", (None, "dfdc_preview-1255229", "train")),
-        ({"swapped_id": "7"}, "'7' is not the 1255229", ("dfdc_preview-1003254", None, "train")),
+        ({"target_id": 7}, "'7' differs from the 1003254 in its name", (None, "dfdc_preview-1255229", "train")),
+        ({"swapped_id": "7"}, "'7' differs from the 1255229", ("dfdc_preview-1003254", None, "train")),
         ({"target_id": None, "swapped_id": None}, "", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
         ({"target_id": "01003254"}, "", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
-        ({"target_id": {}}, "no number", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
-        ({"target_id": True}, "no number", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
+        ({"target_id": {}}, "not a number", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
+        ({"target_id": True}, "not a number", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
         ({"set": "val"}, "neither train nor test", ("dfdc_preview-1003254", "dfdc_preview-1255229", None)),
         ({"set": 3}, "neither train nor test", ("dfdc_preview-1003254", "dfdc_preview-1255229", None)),
-        ({"augmentations": 3}, "no list", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
+        ({"augmentations": 3}, "not a list", ("dfdc_preview-1003254", "dfdc_preview-1255229", "train")),
     ],
 )
 def test_what_is_odd_beside_the_label_is_said(
@@ -216,7 +217,7 @@ def test_of_two_places_of_a_missing_video_the_first_is_named() -> None:
 def test_bad_name_plans_nothing(name: str) -> None:
     found = discover({"dataset.json": {name: FAKE, FAKE_KEY: FAKE}, FAKE_KEY: b""})
     assert [video.path for video in found.videos] == [FAKE_KEY]
-    assert "is no plain path" in row_notes(found)[0]
+    assert "is not a plain path" in row_notes(found)[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", b"\xff\xfe", "[" * 200_000, '{"a":' * 100_000])
@@ -229,7 +230,7 @@ def test_unreadable_metadata(content: str | bytes) -> None:
 
 
 def test_nothing_usable_is_refused() -> None:
-    with pytest.raises(SemblanceError, match="no mp4"):
+    with pytest.raises(SemblanceError, match="No mp4"):
         discover({"dataset.json": {}})
     with pytest.raises(SemblanceError, match="is readable"):
         discover({FAKE_KEY: b""})

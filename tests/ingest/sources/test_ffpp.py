@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semblance.ingest.sources import SOURCES
 from semblance.ingest.sources.base import IN_ROOT, Discovery, SourceConfig
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Video
@@ -59,7 +60,7 @@ def test_layout(base: str, folder: str, compression: str, level: str) -> None:
     assert {(video.donor_id, video.donor_recording_id) for video in fakes} == {("ffpp-youtube-zz",) * 2}
     assert {video.video_id for video in fakes} == {f"ffpp-{compression}-{method}-000_003" for method in PAIRED}
     assert {kind for _, kind in kinds(found)} == {"metadata", "bad_row"}
-    assert found.paired
+    assert SOURCES["ffpp"].info.paired
     assert found.identity_basis == "recording"
 
 
@@ -81,7 +82,7 @@ def test_actors_are_people_and_their_scenes_recordings() -> None:
     assert found.identity_basis == "person"
     assert discover(tree | {REAL.format("000"): b""}).identity_basis == "recording"
     facts = dict(discover(tree | {REAL.format("000"): b""}).facts)
-    assert facts["actors of DeepFakeDetection, whose ids are people among ids of recordings"] == 2
+    assert facts["actors of DeepFakeDetection (their ids are people, the other ids are recordings)"] == 2
     assert facts["videos of DeepFakeDetection, which has no published split"] == 2
 
 
@@ -103,9 +104,9 @@ def test_a_sequence_without_a_recording_counts_as_its_own() -> None:
     assert (fake.target_id, fake.donor_id) == ("ffpp-sequence-002", "ffpp-youtube--aB_9")
     assert found[REAL.format("000")].target_id == fake.donor_id
     facts = dict(discover(tree).facts)
-    assert facts["sequences whose recording no conversion_dict.json tells (each counts as a recording of its own)"] == 1
-    assert facts["fakes whose original is not on disk in their compression (they are detected on their own)"] == 1
-    assert "'x y 3' is no YouTube video and index" in " ".join(row_notes(discover(tree)))
+    assert facts["sequences without an entry in conversion_dict.json (each counted as its own recording)"] == 1
+    assert facts["fakes whose original is not on disk in their compression (detected without a guide)"] == 1
+    assert "'x y 3' is not a YouTube video and index" in " ".join(row_notes(discover(tree)))
 
 
 @pytest.mark.parametrize("place", ["", "splits/", "dataset/", "dataset/splits/", "up/", "up/splits/"])
@@ -140,8 +141,8 @@ def test_lists_elsewhere_are_read_and_hashed(tmp_path: Path) -> None:
 
 def test_a_fake_of_no_listed_pair_has_no_side() -> None:
     tree = {"train.json": [["000", "001"], ["002", "003"]], FAKE.format("000_002"): b"", FAKE.format("003_002"): b""}
-    sides = {path: video.split_official for path, video in by_path(discover(tree)).items()}
-    assert sides == {FAKE.format("000_002"): None, FAKE.format("003_002"): "train"}
+    assigned = {path: video.split_official for path, video in by_path(discover(tree)).items()}
+    assert assigned == {FAKE.format("000_002"): None, FAKE.format("003_002"): "train"}
 
 
 def test_contradictions_between_lists_are_counted_and_unknown() -> None:
@@ -150,8 +151,8 @@ def test_contradictions_between_lists_are_counted_and_unknown() -> None:
     tree["train.json"] = [["000", "001"], ["002", "003"], ["003", "002"], ["005", "004"]]
     tree["test.json"] = [["001", "000"], ["002", "004"]]
     found = discover(tree)
-    sides = {path.rsplit("/", 1)[1][:-4]: video.split_official for path, video in by_path(found).items()}
-    assert sides == {
+    assigned = {path.rsplit("/", 1)[1][:-4]: video.split_official for path, video in by_path(found).items()}
+    assert assigned == {
         "000": None,
         "001": None,
         "002": None,  # in both, with different partners
@@ -167,7 +168,7 @@ def test_contradictions_between_lists_are_counted_and_unknown() -> None:
     notes = [(finding.path, finding.reason) for finding in found.findings if finding.kind == "bad_row"]
     for name in ("'000_001'", "'002'", "'004'"):
         assert {path for path, reason in notes if reason.startswith(f"row {name}")} == {"train.json", "test.json"}
-    assert ("train.json", "row '002_003': stands 2 times") in notes
+    assert ("train.json", "row '002_003': occurs 2 times") in notes
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_a_bad_pair_is_counted(item: object) -> None:
     found = discover({"train.json": [item, ["002", "003"]], REAL.format("000"): b"", REAL.format("002"): b""})
     assert {video.split_official for video in found.videos} == {None, "train"}
     assert len(row_notes(found)) == 1
-    assert "is no pair of two sequences" in row_notes(found)[0]
+    assert "is not a pair of two sequences" in row_notes(found)[0]
 
 
 @pytest.mark.parametrize("content", ["", "{", "3", b"\xff\xfe", "[" * 200_000])
@@ -193,7 +194,7 @@ def test_recordings_that_differ_are_unknown() -> None:
     text = '{"000": "a 0", "000": "b 0", "001": "c 0", "001": "c 0", "1": "d 0", "002": 3}'
     found = discover({"conversion_dict.json": text, REAL.format("000"): b"", REAL.format("001"): b""})
     assert [video.target_id for video in found.videos] == ["ffpp-sequence-000", "ffpp-youtube-c"]
-    assert len(row_notes(found)) == 5  # differs; stands 2 times, twice; no sequence; no video
+    assert len(row_notes(found)) == 5  # differs; occurs 2 times, twice; no sequence; no video
 
 
 @pytest.mark.parametrize(
@@ -208,9 +209,9 @@ def test_recordings_that_differ_are_unknown() -> None:
         (FAKE.format("000_003 (1)"), "not of the form TTT_SSS.mp4"),
         (FAKE.format("x" * 10_000), "not of the form TTT_SSS.mp4"),
         ("original_sequences/other/c23/videos/000.mp4", "neither in original_sequences/youtube nor"),
-        ("manipulated_sequences/c23/videos/000_001.mp4", "in no folder of manipulated_sequences"),
-        ("manipulated_sequences/pristine/c23/videos/000_001.mp4", "in no folder of manipulated_sequences"),
-        ("stray.mp4", "lies neither in original_sequences"),
+        ("manipulated_sequences/c23/videos/000_001.mp4", "it is not in a folder of manipulated_sequences"),
+        ("manipulated_sequences/pristine/c23/videos/000_001.mp4", "it is not in a folder of manipulated_sequences"),
+        ("stray.mp4", "is neither in original_sequences"),
     ],
 )
 def test_what_does_not_tell_its_original_is_not_guessed(path: str, words: str) -> None:
@@ -245,7 +246,7 @@ def test_what_is_no_clip_is_a_finding() -> None:
 def test_nothing_usable_is_refused() -> None:
     trees: list[dict[str, Any]] = [{"train.json": []}, {"000.mp4": b""}, {"downloaded_videos/a.mp4": b""}]
     for tree in trees:
-        with pytest.raises(SemblanceError, match="There is no mp4 file in original_sequences or"):
+        with pytest.raises(SemblanceError, match="No mp4 file in original_sequences or"):
             discover(tree)
     with pytest.raises(SemblanceError, match="would both be video ffpp-raw-pristine-000"):
         discover({"original_sequences/youtube/c0/000.mp4": b"", "original_sequences/youtube/raw/000.mp4": b""})

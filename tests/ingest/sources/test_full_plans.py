@@ -1,4 +1,4 @@
-"""Plans of the full datasets, from their real lists: soon and in little memory; every protocol checked once more."""
+"""Plans of the full datasets from their real lists: time, memory, and an independent check of every protocol."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import Any
 import polars as pl
 import pytest
 
+from semblance.manifests.records import TRAIN_VAL_TEST
 from tests.conftest import BIN, measured
 from tests.ingest import full_sets
 
 pytestmark = pytest.mark.shared
 
 SECONDS, MEMORY = 60, 1_536 * 2**20
-SIDES = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """What ``ingest plan`` said and wrote, its seconds on the processor and its peak memory in bytes."""
+    """Output and table of ``ingest plan``, its CPU time in seconds and its peak memory in bytes."""
 
-    said: str
+    output: str
     table: pl.DataFrame
     seconds: float
     memory: int
@@ -40,15 +40,15 @@ class Planned:
 def plan(dataset: str, shared: Path, *options: str) -> Planned:
     """The plan of the full set, whose tree is gone afterwards: it has up to 119,196 files."""
     with tempfile.TemporaryDirectory() as folder:
-        root, to, said = (Path(folder) / name for name in ("set", "plan.parquet", "said.txt"))
+        root, to, output = (Path(folder) / name for name in ("set", "plan.parquet", "output.txt"))
         {"celebdf": full_sets.celebdf, "ffpp": full_sets.ffpp, "dfdc": full_sets.dfdc}[dataset](
             root, shared / "realmeta"
         )
         command = [BIN / "ingest", "plan", "--dataset", dataset, "--root", root, "--to", to, *options]
-        code, seconds, memory = measured(command, said)
-        assert code == 0, said.read_text()
+        code, seconds, memory = measured(command, output)
+        assert code == 0, output.read_text()
         return Planned(
-            said=said.read_text(),
+            output=output.read_text(),
             table=pl.read_parquet(to),
             seconds=seconds,
             memory=memory,
@@ -56,23 +56,23 @@ def plan(dataset: str, shared: Path, *options: str) -> Planned:
 
 
 def straddling(rows: Iterable[dict[str, Any]], column: str, *ids: str) -> list[str]:
-    """Ids that stand on two of train, val and test."""
-    stand: defaultdict[str, set[str]] = defaultdict(set)
+    """Ids that appear in two of train, val and test."""
+    splits_by_id: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
         for name in ids:
             if row[name] is not None and row[column] is not None:
-                stand[row[name]].add(row[column])
-    return sorted(one for one, sides in stand.items() if len(sides) > 1)
+                splits_by_id[row[name]].add(row[column])
+    return sorted(one for one, assigned in splits_by_id.items() if len(assigned) > 1)
 
 
 def check_isolation(table: pl.DataFrame) -> None:
-    """No family on two sides under any protocol that promises it, no person under identity; all have a reason."""
+    """No family in two splits under a protocol that promises it, no person under identity; all others have a reason."""
     rows = table.to_dicts()
     for column in ("split_family", "split_identity", "split_method", "split_temporal"):
         assert straddling(rows, column, "family_id") == [], column
     assert straddling(rows, "split_identity", "target_id", "donor_id") == []
     for row in rows:
-        assert row["split"] in (*SIDES, "unassigned")
+        assert row["split"] in (*TRAIN_VAL_TEST, "unassigned")
         assert (row["split"] == "unassigned") == (row["split_note"] is not None)
 
 
@@ -87,33 +87,33 @@ def celebdf(shared: Path) -> Planned:
 def test_celebdf_is_whole_and_isolated(shared: Path, celebdf: Planned) -> None:
     assert sorted(celebdf.table["path"]) == full_sets.celebdf_names(shared / "realmeta")
     for what, count in (("Celeb-real", 590), ("YouTube-real", 300), ("Celeb-synthesis", 5639), ("people", 59)):
-        assert re.search(rf"│ {what} +│ +{count} │ +{count} │", celebdf.said)
+        assert re.search(rf"│ {what} +│ +{count} │ +{count} │", celebdf.output)
     check_isolation(celebdf.table)
 
 
 def test_celebdf_loses_no_fake_to_identity(celebdf: Planned) -> None:
-    """Counted from the names alone; nothing can be lower than nothing."""
-    side_of = dict(celebdf.table.select("path", "split_identity").iter_rows())
+    """Counted from the names alone."""
+    split_of = dict(celebdf.table.select("path", "split_identity").iter_rows())
     people: defaultdict[str, set[str | None]] = defaultdict(set)
     lost = 0
-    for path, side in side_of.items():
+    for path, split in split_of.items():
         for person in re.findall(r"id\d+", path):
-            people[person] |= {side} - {None}
-        lost += side is None
+            people[person] |= {split} - {None}
+        lost += split is None
     assert len(people) == 59
-    assert all(len(sides) == 1 for sides in people.values())
+    assert all(len(assigned) == 1 for assigned in people.values())
     assert lost == 0
-    assert "59 known people; 0 of 5639 fakes straddle" in celebdf.said
-    sizes = Counter(side_of.values())
-    assert all(6529 / 20 <= sizes[side] <= 6529 / 5 for side in ("val", "test"))
-    fakes = Counter(side for path, side in side_of.items() if path.startswith("Celeb-synthesis"))
-    assert all(fakes[side] > 100 for side in SIDES)
+    assert "59 known people; 0 of 5639 fakes join two splits" in celebdf.output
+    sizes = Counter(split_of.values())
+    assert all(6529 / 20 <= sizes[split] <= 6529 / 5 for split in ("val", "test"))
+    fakes = Counter(split for path, split in split_of.items() if path.startswith("Celeb-synthesis"))
+    assert all(fakes[split] > 100 for split in TRAIN_VAL_TEST)
 
 
 def test_people_from_youtube_are_unknown(celebdf: Planned) -> None:
     tubes = celebdf.table.filter(pl.col("part") == "YouTube-real")
     assert tubes["target_id"].null_count() == tubes.height == 300
-    assert "real videos of unknown people (their isolation cannot be proven): 300" in celebdf.said
+    assert "real videos of unknown people (their isolation cannot be proven): 300" in celebdf.output
 
 
 def test_celebdf_official_is_the_list_and_the_rest_is_for_training(shared: Path, celebdf: Planned) -> None:
@@ -129,12 +129,10 @@ def test_celebdf_official_is_the_list_and_the_rest_is_for_training(shared: Path,
     assert straddling(rest.to_dicts(), "split_official", "family_id") == []
 
 
-def test_celebdf_cleaned_by_person_leaves_next_to_nothing_and_says_so(shared: Path) -> None:
+def test_celebdf_cleaned_by_person_leaves_little_and_reports_it(shared: Path) -> None:
     options = ["--set", "split.protocol=official_clean", "--set", "split.against=person"]
     done = plan("celebdf", shared, *options)
-    left = re.search(
-        r"published train next to nothing would remain by person: (\d+) reals and (\d+) fakes of", done.said
-    )
+    left = re.search(r"leaves little of the published train: (\d+) reals and (\d+) fakes of", done.output)
     test = {row["path"] for row in done.table.to_dicts() if row["split"] == "test"}
     assert len(test) == 518
     tested = {person for path in test for person in re.findall(r"id\d+", path)}
@@ -157,41 +155,41 @@ def ffpp(shared: Path) -> Planned:
 def test_ffpp_is_whole_and_isolated(ffpp: Planned) -> None:
     assert ffpp.table.height == 3 * (1_000 + 5 * 1_000 + 363 + 3_068)
     assert ffpp.table["video_id"].n_unique() == ffpp.table.height
-    assert "│ c40: FaceShifter                      │  1000 │ 1000 │" in ffpp.said
-    assert "│ sequences whose YouTube video is told │  1000 │ 1000 │" in ffpp.said
+    assert "│ c40: FaceShifter                      │  1000 │ 1000 │" in ffpp.output
+    assert "│ sequences with a known YouTube video │  1000 │ 1000 │" in ffpp.output
     check_isolation(ffpp.table)
 
 
 def test_ffpp_loses_no_fake_to_identity(shared: Path, ffpp: Planned) -> None:
-    """From the names and the dictionary: every recording and every actor on one side, no fake left out."""
-    told = json.loads((shared / "realmeta/ffpp/conversion_dict.json").read_text())
-    stand: defaultdict[str, set[str]] = defaultdict(set)
-    for path, side in ffpp.table.select("path", "split_identity").iter_rows():
+    """From the names and the dictionary: every recording and every actor is in one split, no fake is unassigned."""
+    youtube = json.loads((shared / "realmeta/ffpp/conversion_dict.json").read_text())
+    splits_by_id: defaultdict[str, set[str]] = defaultdict(set)
+    for path, split in ffpp.table.select("path", "split_identity").iter_rows():
         name = path.rsplit("/", 1)[1].removesuffix(".mp4")
         acted = re.match(r"(\d\d)(?:_(\d\d))?__", name)
         shown = (
             [one for one in acted.groups() if one]
             if acted
-            else [told[one].rsplit(" ", 1)[0] for one in name.split("_")]
+            else [youtube[one].rsplit(" ", 1)[0] for one in name.split("_")]
         )
-        assert side in SIDES
+        assert split in TRAIN_VAL_TEST
         for one in shown:
-            stand[one].add(side)
-    assert len(stand) == 977 + 28
-    assert all(len(sides) == 1 for sides in stand.values())
-    assert "0 of 24204 fakes straddle" in ffpp.said
+            splits_by_id[one].add(split)
+    assert len(splits_by_id) == 977 + 28
+    assert all(len(assigned) == 1 for assigned in splits_by_id.values())
+    assert "0 of 24204 fakes join two splits" in ffpp.output
     sizes = Counter(ffpp.table["split_identity"])
     assert abs(sizes["val"] / ffpp.table.height - 0.15) < 0.01
     assert abs(sizes["test"] / ffpp.table.height - 0.15) < 0.01
 
 
 def test_ffpp_official_is_by_pairs(shared: Path, ffpp: Planned) -> None:
-    side_of: dict[str, str] = {}
-    for side, pairs in full_sets.ffpp_pairs(shared / "realmeta").items():
+    split_of: dict[str, str] = {}
+    for split, pairs in full_sets.ffpp_pairs(shared / "realmeta").items():
         for a, b in pairs:
-            side_of |= {a: side, b: side, f"{a}_{b}": side, f"{b}_{a}": side}
-    for path, side in ffpp.table.select("path", "split_official").iter_rows():
-        assert side == side_of.get(path.rsplit("/", 1)[1].removesuffix(".mp4"))
+            split_of |= {a: split, b: split, f"{a}_{b}": split, f"{b}_{a}": split}
+    for path, split in ffpp.table.select("path", "split_official").iter_rows():
+        assert split == split_of.get(path.rsplit("/", 1)[1].removesuffix(".mp4"))
     counted = ffpp.table.filter(pl.col("label") == 0).group_by("split_official").len()
     assert dict(counted.iter_rows()) == {"train": 3 * 720, "val": 3 * 140, "test": 3 * 140, None: 3 * 363}
 
@@ -202,9 +200,9 @@ def test_ffpp_official_is_by_pairs(shared: Path, ffpp: Planned) -> None:
 def test_dfdc_full_plan(shared: Path) -> None:
     done = plan("dfdc", shared)
     assert done.table.height == 119_146
-    assert "│ train parts       │     50 │     50 │" in done.said
-    assert "split_identity is null: no names of people or recordings" in done.said
+    assert "│ train parts       │     50 │     50 │" in done.output
+    assert "split_identity is null: no names of people or recordings" in done.output
     families = done.table.group_by("family_id").agg(pl.col("split").n_unique())
     assert families["split"].max() == 1
     sizes = Counter(done.table["split"])
-    assert all(abs(sizes[side] - 11_914.6) < 1 for side in ("val", "test"))
+    assert all(abs(sizes[split] - 11_914.6) < 1 for split in ("val", "test"))

@@ -28,7 +28,7 @@ from tests.ingest.trees import discover, escaped, places
 
 Tree = dict[str, object]
 
-# Where each dataset keeps videos, and which side tables it has: the hostile names and contents go there.
+# Where each dataset keeps videos, and which split tables it has: the hostile names and contents go there.
 VIDEOS: Final[Mapping[str, tuple[str, ...]]] = {
     "dfdc": ("dfdc_train_part_0/{}.mp4",),
     "dfdc-preview": ("original_videos/1/{}.mp4", "method_A/1/1_A/{}.mp4"),
@@ -174,9 +174,9 @@ def survive(dataset: str, tree: Tree, config: SourceConfig | None = None) -> Dis
     try:
         found = discover(dataset, tree, config or SourceConfig())
     except SemblanceError as error:
-        said = plain(str(error))
-        assert said.isprintable()
-        assert len(said) > 20
+        output = plain(str(error))
+        assert output.isprintable()
+        assert len(output) > 20
         return None
     every = set(map(escaped, tree))
     counted = places(found)
@@ -188,8 +188,9 @@ def survive(dataset: str, tree: Tree, config: SourceConfig | None = None) -> Dis
     )
     for finding in found.findings:
         f"{finding.path}{finding.kind}{finding.reason}".encode()  # nothing that a table cannot hold
-    nature = DatasetTraits(basis=found.identity_basis or SOURCES[dataset].identity_basis, paired=found.paired)
-    assert assign(plan_frame(found.videos), SplitConfig(), 0, nature).table.height == len(ids)
+    info = SOURCES[dataset].info
+    traits = DatasetTraits(basis=found.identity_basis or info.identity_basis, paired=info.paired)
+    assert assign(plan_frame(found.videos), SplitConfig(), 0, traits).table.height == len(ids)
     return found
 
 
@@ -298,7 +299,7 @@ def test_plan_prints_nothing_that_steers_a_terminal(dataset: str, tmp_path: Path
         rows = "real/s.mp4,0,\x1b[2J\n\x1b[1m.mp4,[/red],[/red],\nf.mp4,1,[/red]\x1b,\n"
         write(root, {"t.csv": "path,label,method,\x1b[31m\n" + rows})
         options = ["--set", "source.table=t.csv"]
-    said = ""
+    output = ""
     for more in ([], options):
         done = subprocess.run(
             [BIN / "ingest", "plan", "--dataset", dataset, "--root", root, *more],
@@ -306,10 +307,10 @@ def test_plan_prints_nothing_that_steers_a_terminal(dataset: str, tmp_path: Path
             check=False,
             timeout=HANG,
         )
-        said = (done.stdout + done.stderr).decode()
-        assert done.returncode in (0, 1), said
-        assert "Traceback" not in said
-        assert not STEERS.search(said), STEERS.findall(said)
-        assert done.returncode == 0 or said.count("\n") == 1
-        assert max(map(len, said.splitlines())) < 1_000
+        output = (done.stdout + done.stderr).decode()
+        assert done.returncode in (0, 1), output
+        assert "Traceback" not in output
+        assert not STEERS.search(output), STEERS.findall(output)
+        assert done.returncode == 0 or output.count("\n") == 1
+        assert max(map(len, output.splitlines())) < 1_000
     assert not (tmp_path / "owned").exists()

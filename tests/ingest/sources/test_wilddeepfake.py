@@ -19,7 +19,7 @@ from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Video
 from semblance.manifests.splits import DatasetTraits, SplitConfig, assign, plan_frame
 from semblance.shards.tar import ArchiveConfig
-from tests.ingest.archives import archive, bomb, entry, lay
+from tests.ingest.archives import archive, bomb, entry, write_tree
 from tests.ingest.trees import discover as discover_tree
 from tests.ingest.trees import kinds
 
@@ -39,7 +39,7 @@ ONE = archive(sequence("1/real/0", 10, 9, 0) | sequence("1/real/1", 5), packed=T
 @pytest.mark.parametrize("name", ["1.tar.gz", "1.TAR.GZ", "1.tgz", "1.tar"])
 def test_layout(folder: str, name: str, tmp_path: Path) -> None:
     """The folder's spelling and the archive's suffix tell nothing else: a .tar.gz is often a plain tar."""
-    lay(tmp_path, {f"{folder}/{name}": ONE})
+    write_tree(tmp_path, {f"{folder}/{name}": ONE})
     found = source("wilddeepfake").discover(str(tmp_path), storage.walk(str(tmp_path)))
     first, second = found.videos
     assert (first.video_id, first.path, first.member) == ("wilddeepfake-real_train-1-0", f"{folder}/{name}", "1/real/0")
@@ -52,7 +52,8 @@ def test_layout(folder: str, name: str, tmp_path: Path) -> None:
         "wilddeepfake-real_train-1-1": ((5, "5.png"),),
     }
     assert not found.findings
-    assert (found.paired, found.val_from_train) == (False, True)
+    info = source("wilddeepfake").info
+    assert (info.paired, info.val_from_train) == (False, True)
     assert dict(found.facts) == {"pictures in the sequences": 4}
 
 
@@ -69,9 +70,9 @@ def test_members_may_begin_in_several_ways_and_folders_may_have_entries(start: s
 
 def test_shard_and_sequence_numbers_repeat_in_the_four_folders() -> None:
     tree = {
-        f"{label}_{side}/{shard}.tar.gz": archive(sequence(f"{shard}/{label}/0", 1))
+        f"{label}_{split}/{shard}.tar.gz": archive(sequence(f"{shard}/{label}/0", 1))
         for label in ("real", "fake")
-        for side in ("train", "test")
+        for split in ("train", "test")
         for shard in (0, 1)
     }
     found = discover(tree)
@@ -97,7 +98,7 @@ def test_the_archives_folder_wins_over_the_label_inside() -> None:
     assert {video.label for video in found.videos} == {0}
     (finding,) = found.findings
     assert (finding.path, finding.kind) == ("real_train/1.tar.gz", "label_disagrees")
-    assert "2 of its sequences lie inside a folder fake" in finding.reason
+    assert "2 of its sequences are in a folder fake" in finding.reason
 
 
 def test_a_folder_without_pictures_is_an_empty_sequence() -> None:
@@ -129,7 +130,7 @@ def test_pictures_stand_in_the_order_of_their_numbers(numbers: list[int], draw: 
 def test_without_numbers_of_their_own_they_are_counted_through(names: list[str], expected: list[str]) -> None:
     assert in_order(names) == tuple(enumerate(expected))
     found = discover({"real_train/1.tar.gz": archive({f"1/real/0/{name}": b"" for name in names})})
-    assert ("sequences whose pictures have no numbers of their own (counted through instead)", 1) in found.facts
+    assert ("sequences whose pictures have no distinct numbers (numbered consecutively instead)", 1) in found.facts
 
 
 HOSTILE = archive(
@@ -161,15 +162,15 @@ def test_what_is_hostile_is_passed_over_and_counted() -> None:
     assert found.pictures[video.video_id] == ((0, "0.png"), (1, "11.png"), (2, "\x1b[2J.png"))
     reasons = sorted((finding.kind, finding.reason.split("; the first is")[0]) for finding in found.findings)
     assert reasons == [
-        ("doubled_member", "2 members passed over: its name occurs before; the first counts"),
-        ("other", "2 members passed over: hidden, or a by-product of macOS"),
-        ("other", "2 members passed over: no .png file in a sequence's folder"),
-        ("refused_member", "1 member passed over: it is a device or another special file"),
-        ("refused_member", "1 member passed over: its name has more than 1000 characters"),
-        ("refused_member", "1 member passed over: its name is absolute"),
-        ("refused_member", "1 member passed over: its name is not UTF-8"),
-        ("refused_member", "2 members passed over: it is a link"),
-        ("refused_member", "2 members passed over: its name climbs with .."),
+        ("doubled_member", "2 members skipped: its name occurred before; the first counts"),
+        ("other", "2 members skipped: hidden, or a by-product of macOS"),
+        ("other", "2 members skipped: not a .png file in a sequence's folder"),
+        ("refused_member", "1 member skipped: it is a device or another special file"),
+        ("refused_member", "1 member skipped: its name has more than 1000 characters"),
+        ("refused_member", "1 member skipped: its name is absolute"),
+        ("refused_member", "1 member skipped: its name is not UTF-8"),
+        ("refused_member", "2 members skipped: it is a link"),
+        ("refused_member", "2 members skipped: its name contains .."),
     ]
     assert all(len(finding.reason) < 400 and finding.reason.isprintable() for finding in found.findings)
 
@@ -177,8 +178,8 @@ def test_what_is_hostile_is_passed_over_and_counted() -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "it is no tar archive"),
-        (b"<html>please log in</html>", "it is no tar archive"),
+        (b"", "it is not a tar archive"),
+        (b"<html>please log in</html>", "it is not a tar archive"),
         (ONE[: len(ONE) // 2], "it is cut short"),
         (bomb(200), "it unpacks to more than 20 times its size"),
     ],
@@ -207,9 +208,9 @@ def test_limits_are_the_recipes() -> None:
 
 
 def test_without_archives_or_sequences_it_refuses_in_one_sentence() -> None:
-    with pytest.raises(SemblanceError, match="leave the archives packed"):
+    with pytest.raises(SemblanceError, match="do not unpack the archives"):
         discover({"real_train/1/real/0/0.png": b"", "elsewhere/1.tar.gz": ONE})
-    with pytest.raises(SemblanceError, match="holds a sequence of pictures"):
+    with pytest.raises(SemblanceError, match="has a sequence of pictures"):
         discover({"real_train/1.tar.gz": archive({"readme.txt": b"hello"})})
 
 
@@ -234,25 +235,25 @@ def test_order_of_files_changes_nothing_and_every_file_has_its_place(draw: rando
 def test_val_is_cut_from_train_by_whole_archives_with_both_labels() -> None:
     draw = random.Random(4)
     tree = {
-        f"{label}_{side}/{shard}.tar.gz": archive(
+        f"{label}_{split}/{shard}.tar.gz": archive(
             {name: b"" for number in range(draw.randint(1, 6)) for name in sequence(f"{shard}/{label}/{number}", 1)}
         )
         for label in ("real", "fake")
-        for side, shards in (("train", 7), ("test", 2))
+        for split, shards in (("train", 7), ("test", 2))
         for shard in range(shards)
     }
     found = discover(tree)
-    nature = DatasetTraits(paired=found.paired, val_from_train=found.val_from_train)
-    assigned = assign(plan_frame(found.videos), SplitConfig(fractions=(0.8, 0.1, 0.1)), 0, nature)
+    traits = DatasetTraits(paired=False, val_from_train=True)
+    assigned = assign(plan_frame(found.videos), SplitConfig(fractions=(0.8, 0.1, 0.1)), 0, traits)
     assert assigned.protocol == "official"
-    sides: dict[str, set[str]] = {}
+    splits_of: dict[str, set[str]] = {}
     labels: dict[str, set[int]] = {}
     published: dict[str, Video] = {video.video_id: video for video in found.videos}
     for row in assigned.table.iter_rows(named=True):
-        sides.setdefault(row["path"], set()).add(row["split"])
+        splits_of.setdefault(row["path"], set()).add(row["split"])
         labels.setdefault(row["split"], set()).add(row["label"])
         was = published[row["video_id"]].split_official
         assert (row["split"] == "test") == (was == "test")
         assert row["split_family"] is row["split_identity"] is row["split_method"] is None
-    assert all(len(found) == 1 for found in sides.values())
+    assert all(len(splits) == 1 for splits in splits_of.values())
     assert labels == {"train": {0, 1}, "val": {0, 1}, "test": {0, 1}}

@@ -23,13 +23,13 @@ def face(*box: float) -> Face:
 
 @given(x=st.floats(-50, 380), y=st.floats(-50, 280), w=st.floats(1, 500), h=st.floats(1, 500), margin=st.floats(1, 2))
 def test_the_square_is_inside_where_it_fits(x: float, y: float, w: float, h: float, margin: float) -> None:
-    found = crops.square((x, y, x + w, y + h), margin, 400, 300)
-    assert found.side == max(round(margin * max(w, h)), 1)
-    for start, length, centre in ((found.x0, 400, x + w / 2), (found.y0, 300, y + h / 2)):
-        free = abs(start + found.side / 2 - centre) <= 1
-        if found.side <= length:
-            assert 0 <= start <= length - found.side
-            assert free or start in (0, length - found.side)
+    square = crops.square((x, y, x + w, y + h), margin, 400, 300)
+    assert square.side == max(round(margin * max(w, h)), 1)
+    for start, length, centre in ((square.x0, 400, x + w / 2), (square.y0, 300, y + h / 2)):
+        free = abs(start + square.side / 2 - centre) <= 1
+        if square.side <= length:
+            assert 0 <= start <= length - square.side
+            assert free or start in (0, length - square.side)
         else:
             assert free
 
@@ -41,7 +41,7 @@ def test_without_resampling_pixels_are_copied() -> None:
     assert crop.box_in_probe == (15, 15, 115, 115)
 
 
-def test_over_the_edge_the_edge_goes_on() -> None:
+def test_edge_pixels_are_repeated_outside_the_frame() -> None:
     crop = crops.cut(FRAME, face(0, 0, 400, 290), CropConfig(size=520, margin=1.3))
     assert crop.geometry.side == 520
     assert (crop.geometry.x0, crop.geometry.y0) == (-60, -115)
@@ -50,7 +50,7 @@ def test_over_the_edge_the_edge_goes_on() -> None:
 
 
 def test_alignment_is_least_squares() -> None:
-    """scikit-image's estimate, and its template at the reference size, are ours."""
+    """The transform equals scikit-image's estimate; the template at its reference size is unchanged."""
     target = crops.template(256, 1.3)
     source = np.array(MARKS).reshape(5, 2)
     ours = crops.similarity(source, target)
@@ -64,16 +64,16 @@ def test_alignment_is_least_squares() -> None:
 def test_aligned_landmarks_land_on_the_template(angle: float, scale: float, shift: float) -> None:
     turned = SimilarityTransform(scale=scale, rotation=np.radians(angle), translation=(180 + shift, 140))
     marks = turned(crops.TEMPLATE - 56)
-    one = Face(box=(100, 60, 260, 240), landmarks=tuple(marks.reshape(-1)), confidence=1.0)
-    crop = crops.cut(FRAME, one, CropConfig(kind="aligned", size=256))
+    turned_face = Face(box=(100, 60, 260, 240), landmarks=tuple(marks.reshape(-1)), confidence=1.0)
+    crop = crops.cut(FRAME, turned_face, CropConfig(kind="aligned", size=256))
     scale_to_image = 256 / crop.probe.shape[0]
-    found = np.array(crop.landmarks_in_probe).reshape(5, 2) * scale_to_image
-    assert np.allclose(found, crops.template(256, 1.3), atol=1e-6)
+    landmarks = np.array(crop.landmarks_in_probe).reshape(5, 2) * scale_to_image
+    assert np.allclose(landmarks, crops.template(256, 1.3), atol=1e-6)
     assert crop.image.shape == (256, 256, 3)
 
 
 def test_alignment_shows_the_face_upright() -> None:
-    """A frame whose pixels say where they are: the crop's must be where the transform says."""
+    """In a frame whose pixels encode their position, the crop's pixels must match the transform."""
     rows, columns = np.mgrid[0:300, 0:400]
     ramp = np.stack([columns / 400 * 255, rows / 300 * 255, np.zeros_like(rows)], axis=2).astype(np.uint8)
     crop = crops.cut(Frame(index=0, time_s=0.0, image=ramp), face(140, 80, 250, 210), CropConfig(kind="aligned"))

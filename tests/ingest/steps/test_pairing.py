@@ -21,45 +21,49 @@ from semblance.quality import video
 RECIPE = parse({"sampling": {"n": 8}}, "test")
 
 
-def planned(root: Path) -> list[Video]:
+def discover(root: Path) -> list[Video]:
     found = source("dfdc").discover(str(root), storage.walk(str(root)))
-    return sorted(found.videos, key=lambda one: (one.family_id, one.label or 0, one.video_id))
+    return sorted(found.videos, key=lambda video: (video.family_id, video.label or 0, video.video_id))
 
 
 def families(root: Path, detector: Detector) -> list[tuple[Video, Result, list[Video]]]:
     """Originals with a face, processed with their guide, and their fakes."""
-    videos = planned(root)
+    videos = discover(root)
     found = []
     for original in videos:
-        fakes = [one for one in videos if one.label == 1 and one.family_id == original.family_id]
+        fakes = [video for video in videos if video.label == 1 and video.family_id == original.family_id]
         if original.label == 0 and fakes:
             found.append((original, run(root, original, detector, gives_guide=True), fakes))
     return found
 
 
-def run(root: Path, one: Video, detector: Detector, recipe: Recipe = RECIPE, **more: object) -> Result:
-    return process(Job(root=str(root), video=one, recipe=recipe, decoder="pyav", **more), detector)  # type: ignore[arg-type]
+def run(root: Path, planned: Video, detector: Detector, recipe: Recipe = RECIPE, **more: object) -> Result:
+    return process(Job(root=str(root), video=planned, recipe=recipe, decoder="pyav", **more), detector)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def one(demo: Path, detector: Detector) -> tuple[Video, Result, list[Video]]:
-    return next(one for one, faces in _with_faces(demo, detector) if faces == 1)
+def one_face(demo: Path, detector: Detector) -> tuple[Video, Result, list[Video]]:
+    """A family with one face: the original, its result, its fakes."""
+    return next(family for family, faces in _with_faces(demo, detector) if faces == 1)
 
 
 def _with_faces(root: Path, detector: Detector) -> list[tuple[tuple[Video, Result, list[Video]], int]]:
     """The families, each with its number of tracks."""
-    return [(one, len({sample.row["track"] for sample in one[1].outcome.samples})) for one in families(root, detector)]
+    return [
+        (family, len({sample.row["track"] for sample in family[1].outcome.samples}))
+        for family in families(root, detector)
+    ]
 
 
-def rewritten(root: Path, made: Video, folder: Path, change: object) -> Video:
-    """The video again with its frames put through ``change``, under a new root."""
-    path = str(root / made.path)
+def rewritten(root: Path, planned: Video, folder: Path, change: object) -> Video:
+    """The video encoded again after ``change`` was applied to its frames and rate, under a new root."""
+    path = str(root / planned.path)
     total = video.probe(path).frames_total or 0
     images = [frame.image for frame in video.frames(path, range(total), decoder="pyav")]
     fps = round(video.probe(path).fps or 30)
-    new, rate = change(images, fps)
-    video.write_h264(str(folder / "changed.mp4"), new, rate, crf=20)
-    return replace(made, path="changed.mp4")
+    changed, rate = change(images, fps)
+    video.write_h264(str(folder / "changed.mp4"), changed, rate, crf=20)
+    return replace(planned, path="changed.mp4")
 
 
 def test_guided_fakes_have_a_partner_at_every_frame_and_box(demo: Path, detector: Detector) -> None:
@@ -88,7 +92,7 @@ def test_guided_fakes_have_a_partner_at_every_frame_and_box(demo: Path, detector
 
 def test_face_label_names_the_altered_face_of_two(demo: Path, detector: Detector) -> None:
     """The demo alters the left person (track by place) in one fake and the right one in the next."""
-    _, result, fakes = next(one for one, faces in _with_faces(demo, detector) if faces == 2)
+    _, result, fakes = next(family for family, faces in _with_faces(demo, detector) if faces == 2)
     altered = []
     for fake in fakes:
         rows = [sample.row for sample in run(demo, fake, detector, guide=result.guide).outcome.samples]
@@ -101,9 +105,9 @@ def test_face_label_names_the_altered_face_of_two(demo: Path, detector: Detector
 
 
 def test_a_fake_cut_to_60_percent_stays_guided(
-    demo: Path, detector: Detector, one: tuple[Video, Result, list[Video]], tmp_path: Path
+    demo: Path, detector: Detector, one_face: tuple[Video, Result, list[Video]], tmp_path: Path
 ) -> None:
-    _, result, fakes = one
+    _, result, fakes = one_face
     assert result.guide is not None
     short = rewritten(demo, fakes[0], tmp_path, lambda images, fps: (images[: len(images) * 6 // 10], fps))
     outcome = run(tmp_path, short, detector, guide=result.guide).outcome
@@ -133,15 +137,15 @@ def _longer(images: list[Image], fps: int) -> tuple[list[Image], int]:
 @pytest.mark.parametrize(
     ("change", "reason"), [(_mirrored, "content"), (_smaller, "size"), (_faster, "fps"), (_longer, "longer")]
 )
-def test_what_does_not_fit_is_detected_on_its_own(
+def test_an_unsuitable_fake_is_detected_without_its_original(
     demo: Path,
     detector: Detector,
-    one: tuple[Video, Result, list[Video]],
+    one_face: tuple[Video, Result, list[Video]],
     tmp_path: Path,
     change: object,
     reason: str,
 ) -> None:
-    _, result, fakes = one
+    _, result, fakes = one_face
     outcome = run(tmp_path, rewritten(demo, fakes[0], tmp_path, change), detector, guide=result.guide).outcome
     assert outcome.video["guide"] == reason
     assert outcome.video["seconds_detect"] > 0
@@ -150,7 +154,7 @@ def test_what_does_not_fit_is_detected_on_its_own(
 
 
 def test_without_an_original_or_its_faces_there_is_no_guide(demo: Path, detector: Detector) -> None:
-    videos = planned(demo)
+    videos = discover(demo)
     fakes = [video for video in videos if video.label == 1]
     assert run(demo, fakes[0], detector).outcome.video["guide"] == "no_original"
     with_fakes = {video.family_id for video in fakes}
@@ -162,17 +166,17 @@ def test_without_an_original_or_its_faces_there_is_no_guide(demo: Path, detector
     assert {(row["stage"], row["reason"]) for row in frames} == {("detect", "no_face")}
 
 
-def test_mere_re_encoding_is_no_change(
-    demo: Path, detector: Detector, one: tuple[Video, Result, list[Video]], tmp_path: Path
+def test_re_encoding_alone_is_not_a_change(
+    demo: Path, detector: Detector, one_face: tuple[Video, Result, list[Video]], tmp_path: Path
 ) -> None:
-    """The original once more as its own fake, through another encoding: nothing is altered."""
-    original, result, _ = one
+    """The original, encoded again, as its own fake: no face is altered."""
+    original, result, _ = one_face
     again = replace(rewritten(demo, original, tmp_path, lambda images, fps: (images, fps)), label=1)
     rows = [sample.row for sample in run(tmp_path, again, detector, guide=result.guide).outcome.samples]
     assert max(row["change_peak"] for row in rows) < RECIPE.guide.change_peak
 
 
-def test_one_track_does_not_wait_for_proof_and_false_detections_do_not_count() -> None:
+def test_a_single_track_is_fake_and_false_detections_do_not_count() -> None:
     def seen(track: int, confidence: float, peak: float | None) -> Seen:
         face = Face(box=(0, 0, 9, 9), landmarks=(0.0,) * 10, confidence=confidence, track=track)
         image = np.zeros((16, 16, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""Frames left out for speed: a build has fewer or other frames, and says which; guided fakes lose none."""
+"""Frames skipped for speed: a build has fewer or other frames; guided fakes keep all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import Run
 
 
 def test_a_build_of_key_frames(demo: Path, tmp_path: Path, run: Run) -> None:
-    """Originals give key frames alone, each once; their fakes the same indices; the laws hold."""
+    """Originals yield each key frame once, their fakes the same indices; the laws hold."""
     out = tmp_path / "out"
     settings = ["--set", "decode.skip=nonkey", "--set", "sampling.n=12"]
     run("ingest", "build", "--dataset", "dfdc", "--root", demo, "--out", out,
@@ -37,5 +37,5 @@ def test_a_build_of_key_frames(demo: Path, tmp_path: Path, run: Run) -> None:
 
 
 def test_masks_need_exact_frames() -> None:
-    with pytest.raises(UsageError, match="masks lie on exact frames"):
+    with pytest.raises(UsageError, match="masks belong to exact frames"):
         recipe.load("plan", ["masks=true", "decode.skip=nonref"])

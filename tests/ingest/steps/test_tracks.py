@@ -1,4 +1,4 @@
-"""MTCNN's guarded defects, and tracks that never join two persons."""
+"""Workarounds for defects of MTCNN, and tracks that never join two people."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections import defaultdict
 
 import numpy as np
 
-from semblance.ingest.demo import people as persons
+from semblance.ingest.demo.people import Person, make_person, render
 from semblance.ingest.detector.door import DetectConfig, Detector, weights
 from semblance.ingest.steps.tracks import TrackConfig, link
 from semblance.manifests.records import Face, Frame, Image
 
 SIZE = (640, 360)
-Person = persons.Person
 
 
 def scene(cast: list[tuple[Person, float]]) -> Image:
-    """People at these places from left to right of the list, the last in front."""
+    """A frame with people at these x positions, the last one in front."""
     people = [(person, (x, 185.0), 0.98) for person, x in cast]
-    return persons.frame(people, persons.person(3).ground, 0.0, 0.0, SIZE)
+    return render(people, make_person(3).background, 0.0, 0.0, SIZE)
 
 
 def tracks(detector: Detector, images: list[Image], step: float = 0.1) -> list[list[Face]]:
@@ -28,7 +27,7 @@ def tracks(detector: Detector, images: list[Image], step: float = 0.1) -> list[l
 
 
 def owners(found: list[list[Face]], truth: list[dict[str, float]]) -> dict[int, set[str]]:
-    """Track -> the persons that it was seen at: the nearest, where no other is near."""
+    """Track -> the people at its positions: the nearest one, if nobody else is close."""
     seen: defaultdict[int, set[str]] = defaultdict(set)
     for faces, places in zip(found, truth, strict=True):
         for face in faces:
@@ -44,12 +43,12 @@ def test_a_small_frame_has_no_face(detector: Detector) -> None:
     assert detector.find(np.zeros((80, 80, 3), np.uint8)) == []
 
 
-def test_results_have_a_total_order_and_repeat(detector: Detector) -> None:
-    image = scene([(persons.person(114), 160), (persons.person(118), 470)])
+def test_results_are_sorted_and_repeatable(detector: Detector) -> None:
+    image = scene([(make_person(114), 160), (make_person(118), 470)])
     found = detector.find(image)
     assert len([face for face in found if face.confidence > 0.95]) == 2
     assert found == sorted(found, key=lambda face: (-face.confidence, face.box))
-    detector.find(scene([(persons.person(0), 320)]))
+    detector.find(scene([(make_person(0), 320)]))
     assert detector.find(image) == found
 
 
@@ -59,40 +58,40 @@ def test_weights_are_hashed_without_torch() -> None:
 
 
 def test_one_person_is_one_track(detector: Detector) -> None:
-    found = tracks(detector, [scene([(persons.person(0), 250 + 6 * i)]) for i in range(10)])
+    found = tracks(detector, [scene([(make_person(0), 250 + 6 * i)]) for i in range(10)])
     assert {face.track for faces in found for face in faces} == {0}
 
 
-def test_persons_who_cross_share_no_track(detector: Detector) -> None:
-    ours, theirs = persons.person(114), persons.person(118)
+def test_people_who_cross_share_no_track(detector: Detector) -> None:
+    first, second = make_person(114), make_person(118)
     truth = [{"a": 140 + 18.0 * i, "b": 500 - 18.0 * i} for i in range(21)]
-    images = [scene([(ours, places["a"]), (theirs, places["b"])]) for places in truth]
+    images = [scene([(first, places["a"]), (second, places["b"])]) for places in truth]
     seen = owners(tracks(detector, images), truth)
-    assert len(seen) >= 3  # the one behind loses the track at the crossing
+    assert len(seen) >= 3  # the person behind loses the track at the crossing
     assert all(len(names) == 1 for names in seen.values())
 
 
-def test_one_who_leaves_and_returns_gets_a_new_track(detector: Detector) -> None:
-    there, empty = scene([(persons.person(0), 320)]), scene([])
-    found = tracks(detector, [there, there, empty, there, there])
+def test_a_person_who_returns_gets_a_new_track(detector: Detector) -> None:
+    present, empty = scene([(make_person(0), 320)]), scene([])
+    found = tracks(detector, [present, present, empty, present, present])
     assert [[face.track for face in faces] for faces in found] == [[0], [0], [], [1], [1]]
 
 
 def test_a_hard_cut_begins_new_tracks(detector: Detector) -> None:
-    """Another person at the very same place, before another ground and before the same one."""
-    before = persons.frame([(persons.person(0), (320.0, 185.0), 0.98)], persons.person(0).ground, 0, 0, SIZE)
-    after = persons.frame([(persons.person(33), (320.0, 185.0), 0.98)], persons.person(33).ground, 0, 0, SIZE)
-    swapped = persons.frame([(persons.person(33), (320.0, 185.0), 0.98)], persons.person(0).ground, 0, 0, SIZE)
+    """Another person at the same position, with another background and with the same one."""
+    before = render([(make_person(0), (320.0, 185.0), 0.98)], make_person(0).background, 0, 0, SIZE)
+    after = render([(make_person(33), (320.0, 185.0), 0.98)], make_person(33).background, 0, 0, SIZE)
+    swapped = render([(make_person(33), (320.0, 185.0), 0.98)], make_person(0).background, 0, 0, SIZE)
     for cut in (after, swapped):
         found = tracks(detector, [before, before, cut, cut])
         assert [[face.track for face in faces] for faces in found] == [[0], [0], [1], [1]]
 
 
 def test_a_long_gap_begins_new_tracks(detector: Detector) -> None:
-    image = scene([(persons.person(0), 320)])
+    image = scene([(make_person(0), 320)])
     found = tracks(detector, [image, image], step=60.0)
     assert [[face.track for face in faces] for faces in found] == [[0], [1]]
 
 
-def test_min_face_is_what_the_pyramid_looks_for() -> None:
+def test_the_default_smallest_face_is_80_px() -> None:
     assert DetectConfig().min_face == 80

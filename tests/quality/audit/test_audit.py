@@ -60,9 +60,9 @@ def planted(demo: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def test_the_demo_is_sound(built: Path, run: Run, tmp_path: Path) -> None:
     said = run("quality", "audit", built, "--to", tmp_path / "leaks.csv", "--json", tmp_path / "audit.json").stdout
-    assert said.startswith(f"SOUND: {built} under family: every law holds")
+    assert said.startswith(f"SOUND: {built} under family: every law holds; none of the families named in the rows")
     assert "no shared frames found; shared recordings or people are not excluded" in said
-    assert "no people are named: that nobody stands on two sides is not proven" in said
+    assert "no people are named: no split of this dataset is proven to keep people apart" in said
     assert pl.read_csv(tmp_path / "leaks.csv").height == 0
     written = json.loads((tmp_path / "audit.json").read_text())
     assert (written["broken"], written["near_duplicates"]["confirmed"], written["failing"]) == (False, 0, [])
@@ -77,8 +77,10 @@ def test_a_copied_clip_is_found_and_other_people_are_not(planted: Path, run: Run
     table, bare = tmp_path / "leaks.parquet", tmp_path / "leaks.csv"
     said = run("quality", "audit", planted, "--to", table, expect=1).stdout
     samples = tables.scan(str(planted)).filter(pl.col("video_id") == "folder-b").collect()
+    several = "in more than one of train, val and test under official"
     assert said.startswith(
-        f"BROKEN: {planted}: {samples.height} equal pictures, 2 near-duplicate pairs on two sides under official"
+        f"BROKEN: {planted} under official: {samples.height} equal pictures {several}; 2 near-duplicate pairs "
+        f"{several}; 1 pair of one recording {several}"
     )
     found = pl.read_parquet(table)
     near = found.filter((pl.col("kind") == "near_duplicate") & (pl.col("column") == "split"))
@@ -86,30 +88,37 @@ def test_a_copied_clip_is_found_and_other_people_are_not(planted: Path, run: Run
     assert near.select("train", "val", "test").rows() == [(1, 0, 1), (1, 1, 0)]
     equal = found.filter((pl.col("kind") == "bytes") & (pl.col("column") == "split"))
     assert set(equal["id"]) == set(samples["sha256"])
+    # the fake was made from the recording that is tested under another name: another face, the same frames
+    recording = found.filter((pl.col("kind") == "shared_recording") & (pl.col("column") == "split"))
+    assert recording.select("id", "breaks").rows() == [("folder-forged+folder-again", True)]
     assert "pairs of videos that surely show different people 0 match by hash" in said
     # accepted: by one video of a pair, by kind and id, by a file; what is no leak is said
     found.filter(pl.col("kind") == "bytes").write_csv(bare)
     words = ("--allow", "folder-again", "--allow", f"near_duplicate:{COPIES[1]}", "--allow", bare)
     said = run("quality", "audit", planted, *words, "--allow", "nobody").stdout
-    assert said.startswith(f"SOUND but for {samples.height + 2} allowed leaks")
+    assert said.startswith(
+        f"WARNING beside {samples.height + 3} allowed leaks: {planted} under official: val has no fake"
+    )
     assert "--allow names what is no leak here: nobody" in said
     part = audit([str(planted)], allow=[str(bare)])
-    assert set(part.failing()["id"]) == set(COPIES)
+    assert set(part.failing()["id"]) == {*COPIES, "folder-forged+folder-again"}
     assert verdict(part).startswith(f"BROKEN beside {samples.height} allowed leaks")
 
 
 def test_clips_of_another_build_are_found(built: Path, planted: Path, demo: Path, run: Run) -> None:
     """The demo's clips under other names: each has its source as partner; the page names and shows them."""
-    found = clusters.between(str(built), str(planted))
+    found = audit([str(built), str(planted)]).copies[str(built), str(planted)]
     partners = {row["other"]: row["video"] for row in found.filter(pl.col("share") > 0.6).to_dicts()}
     sources = [f"dfdc-{path.stem}" for path in sorted(fakes_of(demo))]
     assert {partners[f"folder-{name}"] for name in ("a", "again")} == {sources[0]}
     assert {partners[f"folder-{name}"] for name in ("b", "same")} == {sources[1]}
     assert set(found["video"]) <= set(tables.scan(str(built), "videos").collect()["video_id"])
-    assert clusters.between(str(built), str(built)).is_empty()
-    found = clusters.between(str(planted), str(built))
+    two = audit([str(planted), str(built)])
+    found = two.copies[str(planted), str(built)]
     said = run("quality", "report", planted, "--compare", built).stdout
-    assert f"{found['video'].n_unique()} videos of this build show the same frames" in said
+    assert two.across[str(planted), str(built)]
+    for one in two.across[str(planted), str(built)]:
+        assert f"{one.level}: {one.what}" in said
     page = (planted / "report/index.html").read_text()
     assert f"{found.height} pairs of videos of two families, one in each" in page
     split = clusters.bipartite(found)
@@ -120,12 +129,13 @@ def test_clips_of_another_build_are_found(built: Path, planted: Path, demo: Path
     assert f"in {len(split)} cluster" in page
 
 
-def test_unconfirmed_pairs_do_not_count(planted: Path) -> None:
-    """Matches by hash are no leak until their pictures were looked at; a build that lost them says so."""
+def test_unconfirmed_pairs_share_a_recording(planted: Path) -> None:
+    """Matches by hash are no copies until their pictures were looked at, but at least moments of one recording."""
     unseen = audit([str(planted)], most=0)
     assert unseen.near is not None
     assert unseen.near.unseen == unseen.near.pairs.height >= 2
-    assert set(unseen.failing()["kind"]) == {"bytes"}
+    assert set(unseen.failing()["kind"]) == {"bytes", "shared_recording"}
+    assert {*COPIES} < set(unseen.failing()["id"])
 
 
 def test_faces_without_frames_are_compared_by_crops(planted: Path, tmp_path: Path) -> None:
@@ -154,7 +164,11 @@ def test_what_one_build_trains_with_another_must_not_test(planted: Path, built: 
     assert set(counts["kind"]) == {"bytes", "near_duplicate"}
     sides = dict(tables.scan(str(built), "plan").select("video_id", "split").collect().iter_rows())
     between = found.leaks.filter(pl.col("other").is_not_null())
-    assert between["breaks"].all()
+    promised = between["kind"] != "shared_recording"  # of recordings family promises nothing
+    assert between["breaks"].equals(promised)
+    across = found.across[str(planted), str(built)]
+    assert {one.level for one in across} == {"broken" if breaks else "warning" for breaks in promised}
+    assert sum(len(one.ids) for one in across) == between.height
     for one, other in between.select("side", "other_side").iter_rows():
         assert (one == "test") != (other == "test")
     for row in between.filter(pl.col("kind") == "near_duplicate").iter_rows(named=True):
@@ -183,13 +197,14 @@ def test_a_plan_with_somebody_on_two_sides(run: Run, tmp_path: Path) -> None:
     plan, file = _people(), tmp_path / "plan.parquet"
     plan.write_parquet(file)
     said = verdict(audit([str(file)], plan=True))
-    assert said.startswith(f"SOUND: {file} under identity: every law holds; none of the families, people, recordings")
+    assert said.startswith(f"WARNING: {file} under identity: val has no fake (of 0 videos, none are there)")
     sides = dict(plan.select("video_id", "split").iter_rows())
     assert sides["fake-a"] != sides["real-c"]
     moved = pl.when(pl.col("video_id") == "real-a").then(pl.lit(sides["real-c"])).otherwise(pl.col("split"))
     plan.with_columns(split=moved, split_identity=moved).write_parquet(file)
     said = run("quality", "audit", "--plan", file, "--to", tmp_path / "leaks.csv", expect=1).stdout
-    assert "1 family, 1 person, 1 recording on two sides under identity" in said.splitlines()[0]
+    where = "in more than one of train, val and test under identity"
+    assert f"1 family {where}; 1 person {where}; 1 recording {where}" in said.splitlines()[0]
     assert "no picture was compared" in said
     broken = pl.read_csv(tmp_path / "leaks.csv").filter(pl.col("breaks") & (pl.col("column") == "split"))
     assert set(broken.select("kind", "id").rows()) == {("family", "family-a"), ("person", "a"), ("recording", "clip-a")}
@@ -207,7 +222,8 @@ def test_a_family_on_two_sides_of_a_build(built: Path, tmp_path: Path) -> None:
     found = audit([str(out)])
     assert found.failing().select("kind", "id").rows() == [("family", fake["family_id"])]
     assert any(f"its path is not that of the split of {fake['video_id']}" in one for one in found.builds[0].problems)
-    assert ", 1 family on two sides under family" in verdict(found)
+    assert "; 1 family in more than one of train, val and test under family" in verdict(found)
+    assert found.builds[0].findings[1].ids == (fake["family_id"],)
 
 
 def test_a_broken_law_breaks_the_audit(built: Path, tmp_path: Path) -> None:
@@ -223,7 +239,7 @@ def test_a_broken_law_breaks_the_audit(built: Path, tmp_path: Path) -> None:
 
 def test_the_audit_says_what_it_cannot_do(built: Path, run: Run, tmp_path: Path) -> None:
     for names, options, error, part in (
-        ([tmp_path / "nothing"], {}, SemblanceError, "holds no build"),
+        ([tmp_path / "nothing"], {}, SemblanceError, "is not a build"),
         ([tmp_path / "plan.parquet"], {}, UsageError, "audit a plan alone with --plan"),
         ([built, built], {"plan": True}, UsageError, "named twice"),
         ([built], {"plan": True, "allow": [f"{tmp_path}/none.csv"]}, UsageError, "cannot be read"),

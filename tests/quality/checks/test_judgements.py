@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 
 from semblance import manifests
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.manifests.user_tables import read_user_table
+from semblance.quality import builds as audited
 from semblance.quality.checks import drift, filter_fairness, label_noise
 from semblance.quality.duplicates import clusters
+from semblance.quality.duplicates.equal_pictures import equal_pictures
 from tests.conftest import Run
 from tests.quality import planted
 from tests.quality.browser import opened
@@ -118,13 +121,18 @@ def test_a_third_partys_list(few: Path, run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.shared
 def test_dfdcs_list_of_altered_sound_can_be_read(shared: Path) -> None:
-    frame = label_noise._read_list(str(shared / "realmeta/dfdc/train_audio_altered.csv"))
+    frame = read_user_table(str(shared / "realmeta/dfdc/train_audio_altered.csv"))
     assert frame.filter(pl.col("audio_altered").str.to_lowercase() == "true").height > 1000
 
 
 def test_copies_are_found_and_families_are_not(few: Path) -> None:
-    found = clusters.find(manifests.scan(str(few)))
-    assert {(row["video"], row["other"]) for row in found.to_dicts()} == {("folder-real_2", "folder-real_4")}
+    builds = audited.read([str(few)], plan=False)
+    numbered = audited.videos(builds)
+    hashed = audited.samples(builds, numbered, 5)
+    found = equal_pictures(hashed, numbered)
+    name = dict(numbered.select("number", "video_id").iter_rows())
+    pairs = {tuple(sorted((name[a], name[b]))) for a, b in found.select("a", "b").iter_rows()}
+    assert pairs == {("folder-real_2", "folder-real_4")}
     con = duckdb.connect()
     table = f"read_parquet('{few}/manifests/samples/*.parquet')"
     referee = con.execute(
@@ -132,7 +140,7 @@ def test_copies_are_found_and_families_are_not(few: Path) -> None:
         f"JOIN {table} b ON a.sha256 = b.sha256 AND a.family_id != b.family_id"
     ).fetchall()
     assert referee == [("folder-real_2", "folder-real_4")]
-    assert clusters.find(manifests.scan(str(few)).head(0)).is_empty()
+    assert equal_pictures(hashed.head(0), numbered).is_empty()
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)).filter(lambda pair: pair[0] < pair[1]), max_size=20))

@@ -8,9 +8,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 from semblance import manifests
 from semblance.manifests import schema
@@ -50,18 +47,6 @@ def table(families: int, seed: int, *, shift: float = 0.0, fakes: int = 2) -> pl
     frame = pl.DataFrame(rows)
     absent = [name for name in shortcuts.ACQUISITION if name not in frame.columns]
     return frame.with_columns(pl.lit(None, pl.Float64).alias(name) for name in absent)
-
-
-@given(st.data())
-@settings(max_examples=60, deadline=None)
-def test_the_area_is_scikit_learns(data: st.DataObject) -> None:
-    count = data.draw(st.integers(2, 60))
-    labels = np.array([0, 1, *data.draw(st.lists(st.integers(0, 1), min_size=count, max_size=count))])
-    scores = np.array(data.draw(st.lists(st.integers(0, 9), min_size=count + 2, max_size=count + 2)), float)
-    weights = np.array(data.draw(st.lists(st.integers(1, 5), min_size=count + 2, max_size=count + 2)), float)
-    assert separability.area(scores, labels, weights) == pytest.approx(
-        roc_auc_score(labels, scores, sample_weight=weights)
-    )
 
 
 def test_no_column_that_exists_because_of_the_label_is_seen() -> None:

@@ -14,8 +14,8 @@ from semblance.quality.duplicates.pixel_match import ALIKE, agreeing, likeness
 
 def _scene(number: int, moment: float = 0.3) -> Image:
     """A frame of the synthetic demo: (360, 480, 3)."""
-    person = people.person(number)
-    return people.frame([(person, (240.0, 185.0), 1.15)], person.ground, moment, 0.0, (480, 360))
+    person = people.make_person(number)
+    return people.render([(person, (240.0, 185.0), 1.15)], person.background, moment, 0.0, (480, 360))
 
 
 def _crop(frame: Image, x: int, y: int, side: int) -> tuple[Image, tuple[float, float, float, float]]:

@@ -47,7 +47,7 @@ def test_blur_brightness_contrast(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_phash_is_imagehash(seed: int) -> None:
     """On the same 32 x 32 grey picture all bits are equal; the resize alone may turn a few."""
-    image = people.person(seed).head[20:300, 20:300].astype(np.uint8)
+    image = people.make_person(seed).head[20:300, 20:300].astype(np.uint8)
     theirs = int(str(imagehash.phash(Pil.fromarray(image))), 16)
     assert meters.hamming(meters.phash(image), theirs) <= 6
     small = np.repeat(meters.grey(np.ascontiguousarray(image[:32, :32]))[..., None], 3, axis=2)

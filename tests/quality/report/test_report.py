@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 
 from semblance import manifests
-from semblance.manifests import tables
+from semblance.manifests import build_files, leaks, tables
 from semblance.quality.audit import findings
+from semblance.quality.audit.run import audit
+from semblance.quality.audit.text import verdict
 from semblance.quality.measures import registry
 from semblance.quality.report import page as report
 from semblance.quality.report import statistics
@@ -101,8 +103,8 @@ def test_every_planted_fault_is_named_on_the_first_screen(page: tuple[Path, str]
     for words in (
         "Shortcut, all fakes: acquisition alone tells fake from real",
         "compression (AUC 1.00: real c40 (100%), fake c23 (100%))",
-        "Copied clips: 1 pair of videos",
-        "1 fake has the pictures of a real video",
+        "1 near-duplicate pair in more than one of train, val and test under family",
+        "1 fake with the pictures of a real video",
         "folder-fake_7_1",
         "Unequal filter, skin brightness (estimate, reals)",
         "group 'dark' are rejected",
@@ -123,7 +125,7 @@ def test_the_page_holds_in_a_browser(page: tuple[Path, str], faulty: Path) -> No
     for width, dark in ((1200, False), (390, True)):
         with opened(page[0], width=width, dark=dark) as seen:
             sound(seen, page[0])
-            assert seen.page.title().startswith("3 wrong")
+            assert seen.page.title().startswith("BROKEN: 2 broken and ")
             text = seen.page.locator("body").inner_text()
             assert '<img src=x onerror="document.title=1">&\\x1b[31m' in text, "markup does not show as text"
             assert "\x1b" not in text
@@ -153,13 +155,12 @@ def test_a_page_to_share_has_no_picture_path_or_id(tmp_path: Path) -> None:
 def test_a_broken_law_stands_on_the_first_screen(tmp_path: Path) -> None:
     out = tmp_path / "out"
     planted.build(out, 6)
-    sound_one = findings.judge(str(out), tables.description(str(out)))
-    assert not [one for one in sound_one.alarms if one.level == "wrong"]
+    assert not audit([str(out)]).broken
     tar = next(out.glob("shards/train/*.tar"))
     tar.write_bytes(tar.read_bytes()[:-10240])
-    (broken,) = (one for one in findings.judge(str(out), tables.description(str(out))).alarms if one.level == "wrong")
-    assert broken.what.startswith("Broken laws: 1 fault")
-    assert tar.name in broken.private
+    (broken,) = (one for one in report.write(str(out)).findings if one.level == "broken")
+    assert broken.what.startswith("1 broken law")
+    assert tar.name in broken.ids[0]
 
 
 def test_the_figures_add_up(faulty: Path) -> None:
@@ -170,44 +171,47 @@ def test_the_figures_add_up(faulty: Path) -> None:
     steps = statistics.funnel(str(faulty))
     for row in steps:
         assert row["faces"] == row["kept"] + sum(count for unit, _, count in row["reasons"] if unit == "face")
-    gates = tables.description(str(faulty))["recipe"]["gates"]
+    gates = build_files.description(str(faulty))["recipe"]["gates"]
     for one in statistics.distributions(str(faulty), gates):
         assert list(one.edges) == sorted(set(one.edges))
         assert {one.low, one.high} - {None} <= set(one.edges)
         assert sum(one.real) + one.unknown_real <= total["faces"]
 
 
-def test_people_on_two_sides_are_told_where_no_split_keeps_them_apart(tmp_path: Path) -> None:
-    """Under ``family`` a note, under ``identity`` a leak."""
+def test_people_in_two_splits_are_named_where_no_split_keeps_them_apart(tmp_path: Path) -> None:
+    """Under ``family`` a warning that opens the verdict, under ``identity`` and ``official`` a leak."""
     planted.build(tmp_path / "out", 8)
-    described = tables.description(str(tmp_path / "out"))
-    plan = pl.read_parquet(tmp_path / "out/plan.parquet")
-    assert not [one for one in findings._sides(str(tmp_path / "out"), described) if "stand" in one.what]
-    plan.with_columns(target_id=pl.lit("ann")).write_parquet(tmp_path / "out/plan.parquet")
-    for protocol, level in (("family", "note"), ("official", "note"), ("identity", "wrong")):
-        (one,) = findings._sides(str(tmp_path / "out"), described | {"split": protocol})
-        assert (one.level, one.private) == (level, "ann")
-        assert "1 person stands on two of train, val and test" in one.what
+    plan = tables.read_plan(str(tmp_path / "out"))
+    assert leaks.findings(plan, "family") == []
+    named = plan.with_columns(target_id=pl.lit("ann"))
+    for protocol, level in (("family", "warning"), ("official", "broken"), ("identity", "broken")):
+        (one,) = leaks.findings(named, protocol)
+        assert (one.level, one.ids) == (level, ("ann",))
+        assert "1 person" in one.what
+    named.write_parquet(tmp_path / "out/plan.parquet")
+    judged = audit([str(tmp_path / "out")])
+    assert verdict(judged).startswith(
+        f"WARNING: {tmp_path / 'out'} under family: NOT promised: family does not keep people"
+    )
 
 
-def test_what_the_gates_emptied_is_told(tmp_path: Path) -> None:
-    """A compression, and a method, without one crop on a side that has others; an empty side; a side without reals."""
+def test_what_the_gates_emptied_is_reported(tmp_path: Path) -> None:
+    """A compression, and a method, without one crop in a split that has others; an empty split."""
     out = tmp_path / "out"
     planted.build(out, 12)
-    described = tables.description(str(out))
-    said = " ".join(one.what for one in findings._empty(str(out)))
-    assert said == ""
+    assert list(findings.of_videos(manifests.scan(str(out), "videos"))) == []
     for part in (out / "manifests/videos").rglob("*.parquet"):
         frame = pl.read_parquet(part)
         gone = (pl.col("split") == "test") & (pl.col("method") == "Puppet") | (pl.col("split") == "val")
         frame.with_columns(crops_kept=pl.when(gone).then(0).otherwise("crops_kept").cast(pl.Int64)).cast(
             frame.schema
         ).write_parquet(part)
-    said = " ".join(one.what for one in findings._empty(str(out)))
-    assert "val is empty (none of its" in said
+    found = [one for one in audit([str(out)]).findings if one.law == "coverage"]
+    assert {one.level for one in found} == {"warning"}
+    said = " ".join(one.what for one in found)
+    assert "val has no real (of 3 videos, none gave a crop) and no fake (of 6 videos, none gave a crop)" in said
     assert "test has no crop of Puppet (" in said
     assert "train" not in said
-    assert described["complete"]
 
 
 def test_a_damaged_table_is_one_sentence(run: Run, tmp_path: Path) -> None:
@@ -238,9 +242,10 @@ def test_copies_of_what_is_tested_can_be_left_out(tmp_path: Path, run: Run) -> N
 
 def test_a_clean_build_raises_no_alarm(tmp_path: Path) -> None:
     planted.build(tmp_path / "out", 40)
-    judged = findings.judge(str(tmp_path / "out"), tables.description(str(tmp_path / "out")))
-    assert [one for one in judged.alarms if one.level != "note"] == []
-    assert judged.verdict == "Nothing wrong was found"
+    judged = audit([str(tmp_path / "out")])
+    assert [one for one in judged.findings if one.level != "note"] == []
+    assert verdict(judged).startswith(f"SOUND: {tmp_path / 'out'} under family")
+    assert report.write(str(tmp_path / "out")).findings == judged.findings
 
 
 def test_a_page_of_the_demo(built: Path) -> None:
@@ -261,7 +266,7 @@ def test_a_page_of_the_demo(built: Path) -> None:
 
 def test_no_build_no_page(run: Run, tmp_path: Path) -> None:
     said = run("quality", "report", tmp_path / "nothing", expect=1).stderr
-    assert "holds no build" in said
+    assert "is not a build" in said
     assert not (tmp_path / "nothing").exists()
 
 
@@ -302,4 +307,5 @@ def test_a_page_of_each_sample_collection(shared: Path, run: Run, tmp_path: Path
         recounts(seen, out)
         assert seen.page.locator("img").count() > 4
         assert "Shortcut," not in seen.page.locator(".alarms").inner_text()
-    assert not [one for one in written.judgement.alarms if one.level == "wrong"]
+    broken = [one for one in written.findings if one.level == "broken"]
+    assert not [one for one in broken if one.law != leaks.LAW]

@@ -44,8 +44,10 @@ def times(path: Path, skip: video.Skip = "none") -> list[float]:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 moving frames, B-frames, several GOPs."""
     path = tmp_path_factory.mktemp("clips") / "plain.mp4"
-    one = people.person(0)
-    images = [people.frame([(one, (100 + 5 * i, 150.0), 0.8)], one.ground, i / 40, 0, (320, 240)) for i in range(40)]
+    one = people.make_person(0)
+    images = [
+        people.render([(one, (100 + 5 * i, 150.0), 0.8)], one.background, i / 40, 0, (320, 240)) for i in range(40)
+    ]
     video.write_h264(str(path), images, 30, gop=15, bframes=3)
     return path
 

@@ -23,7 +23,7 @@ from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Video
 from semblance.manifests.storage.staging import NewFolder
 from semblance.shards import read
-from semblance.shards.export.registry import export
+from semblance.shards.export import export
 from tests.conftest import Run
 from tests.ingest.run.test_build import content
 from tests.shards import synthetic
@@ -68,15 +68,15 @@ def usable(out: Path, *, sides: tuple[str, ...] = ("train", "val", "test")) -> p
 
 
 def test_deepfakebench_reads_what_the_manifest_has(own: Path, run: Run, tmp_path: Path) -> None:
-    """Paths, labels, videos and pixels through a copy of their way of reading; the rest is left out aloud."""
+    """Paths, labels, videos and pixels through a copy of their way of reading; the rest is excluded and counted."""
     before = content(own)
-    said = run("shards", "export", own, "--format", "deepfakebench", "--to", tmp_path / "export").stdout
+    output = run("shards", "export", own, "--format", "deepfakebench", "--to", tmp_path / "export").stdout
     bench = installed(tmp_path / "export", tmp_path / "bench")
     readme = (tmp_path / "export" / "README.md").read_text()
     lines = [line.split(":") for line in readme.split("```")[3].splitlines() if line]
     own_labels = {name.strip(): int(value) for name, value in lines}
     assert "81 landmarks" in readme
-    assert "only when this was built by the recipe `deepfakebench`" in readme
+    assert "only if the build used the recipe `deepfakebench`" in readme
     rows = usable(own)
     assert {1, 0} == set(rows["face_label"])
     for mode in ("train", "val", "test"):
@@ -96,13 +96,13 @@ def test_deepfakebench_reads_what_the_manifest_has(own: Path, run: Run, tmp_path
     on_side = samples.filter(pl.col("split") != "unassigned")
     for words, count in (
         (f"{rows.height} pictures", rows.height),
-        ("faces of unknown label", on_side["face_label"].null_count()),
-        ("faces on no side", (samples["split"] == "unassigned").sum()),
+        ("faces with unknown face label", on_side["face_label"].null_count()),
+        ("faces of unassigned videos", (samples["split"] == "unassigned").sum()),
         ("faces rejected and only marked", on_side.drop_nulls("face_label").height - rows.height),
     ):
         assert count
-        assert any(words in line and str(count) in line for line in said.splitlines())
-    assert "forbid passing their pictures on" in said
+        assert any(words in line and str(count) in line for line in output.splitlines())
+    assert "prohibit redistribution" in output
     assert content(own) == before
 
 
@@ -140,7 +140,7 @@ def ffpp(chance: random.Random) -> list[Video]:
     for compression in ("c23", "c40"):
         for number in range(12):
             acted = number > 8
-            # "frames": their loader replaces that word wherever it stands in a path
+            # "frames": their loader replaces that word anywhere in a path
             real = f"ffpp-{compression}-{'actors' if acted else 'frames'}-{number:03d}"
             base = Video(
                 video_id=real,
@@ -256,11 +256,11 @@ def test_an_export_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     for to, kind, words in (
         (full, SemblanceError, "is not empty"),
         (tmp_path / "file", SemblanceError, "is not empty"),
-        (out / "export", UsageError, "stays as it is"),
+        (out / "export", UsageError, "a build is never changed"),
     ):
         with pytest.raises(kind, match=words):
             export(str(out), "folder", str(to))
-    with pytest.raises(UsageError, match="There is no format 'zip'"):
+    with pytest.raises(UsageError, match="Unknown format 'zip'; --format accepts deepfakebench, folder"):
         export(str(out), "zip", str(tmp_path / "zip"))
     assert [file.name for file in full.iterdir()] == ["thesis.txt"]
     empty = tmp_path / "empty"

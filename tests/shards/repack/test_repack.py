@@ -1,4 +1,4 @@
-"""Another split from shards alone: the laws hold again, and nothing but sides and places has changed."""
+"""Another split from shards alone: the laws still hold, and only splits and places in shards change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import SPLIT_COLUMNS
 from semblance.manifests.splits import ProtocolNotes
 from semblance.shards import build_folder, verify
-from semblance.shards.repack import plan as replan
+from semblance.shards.repack import plan as repack_plan
 from semblance.shards.repack import run as repack
 from semblance.shards.repack import subset
 from semblance.shards.repack.plan import RepackRequest
@@ -42,15 +42,15 @@ PLACE = ("shard", "tar_offset", "tar_bytes")
 ISOLATING = ("family", "identity", "method", "temporal")
 
 
-def laid_out(out: Path, to: Path, split: str, **more: Any) -> Path:
+def repacked(out: Path, to: Path, split: str, **more: Any) -> Path:
     """``out`` repacked at ``to``, checked byte by byte."""
-    repack.run(replan.plan(str(out), RepackRequest(split=split, **more)), str(to))
+    repack.run(repack_plan.plan(str(out), RepackRequest(split=split, **more)), str(to))
     assert verify.verify(str(to), deep=True).problems == []
     return to
 
 
 def pictures(out: Path) -> dict[str, dict[str, bytes]]:
-    """Sample id -> all its members but the JSON, by Python's own tar."""
+    """Sample id -> all its members except the JSON, read with Python's tarfile."""
     found: dict[str, dict[str, bytes]] = {}
     for file in out.glob("shards/*/*.tar"):
         with tarfile.open(file) as tar:
@@ -62,7 +62,7 @@ def pictures(out: Path) -> dict[str, dict[str, bytes]]:
 
 
 def notes(out: Path) -> dict[str, dict[str, Any]]:
-    """Sample id -> what its JSON says."""
+    """Sample id -> its JSON."""
     found = {}
     for file in out.glob("shards/*/*.tar"):
         with tarfile.open(file) as tar:
@@ -101,16 +101,16 @@ def assert_isolated(out: Path, split: str) -> None:
     for name in ("plan", "samples"):
         rows = [row for row in table(out, name).iter_rows(named=True) if row["split"] != "unassigned"]
         for column in columns:
-            assert all(len(sides) == 1 for sides in sides_of((row[column], row["split"]) for row in rows).values())
+            assert all(len(splits) == 1 for splits in splits_of((row[column], row["split"]) for row in rows).values())
         if split == "identity":
             people = ((row[one], row["split"]) for row in rows for one in ("target_id", "donor_id") if row[one])
-            assert all(len(sides) == 1 for sides in sides_of(people).values())
+            assert all(len(splits) == 1 for splits in splits_of(people).values())
 
 
-def sides_of(pairs: Any) -> dict[str, set[str]]:
+def splits_of(pairs: Any) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for key, side in pairs:
-        found.setdefault(key, set()).add(side)
+    for key, split in pairs:
+        found.setdefault(key, set()).add(split)
     return found
 
 
@@ -118,11 +118,9 @@ def sides_of(pairs: Any) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("split", ["official", "official_clean", "family", "method", "temporal"])
-def test_what_comes_out_is_what_a_build_of_that_split_would_plan(
-    own: Path, collection: Path, tmp_path: Path, split: str
-) -> None:
-    """The plan is ingest's own for that recipe, but for shards; rows and notes differ in sides alone; pixels do not."""
-    out2 = laid_out(own, tmp_path / "out2", split)
+def test_the_result_equals_a_build_with_that_split(own: Path, collection: Path, tmp_path: Path, split: str) -> None:
+    """The plan equals that of ingest except for shards; rows and JSON differ only in splits; pixels do not differ."""
+    out2 = repacked(own, tmp_path / "out2", split)
     values = [text for flag, text in zip(SETTINGS[::2], SETTINGS[1::2], strict=True) if flag == "--set"]
     wanted = planning.make("folder", str(collection), recipe.load("plan", [*values, f"split.protocol={split}"]))
     drop = ("shard", "order")
@@ -136,17 +134,17 @@ def test_what_comes_out_is_what_a_build_of_that_split_would_plan(
         assert table(out2, name, *changing).equals(table(own, name, *changing))
     assert pictures(out2) == pictures(own)
     before, after = notes(own), notes(out2)
-    sides = {row["video_id"]: {name: row[name] for name in SPLIT_COLUMNS} for row in wanted.rows}
-    assert after == {name: note | sides[note["video_id"]] for name, note in before.items()}
+    splits = {row["video_id"]: {name: row[name] for name in SPLIT_COLUMNS} for row in wanted.rows}
+    assert after == {name: note | splits[note["video_id"]] for name, note in before.items()}
     assert_conserved(out2)
     assert_isolated(out2, split)
 
 
 def test_there_and_back_again(own: Path, tmp_path: Path) -> None:
-    """Repacking a repacked build to the first one's split gives its rows, notes and pictures; the way is told."""
+    """Repacking a repacked build to the first one's split gives its rows, JSON and pictures; the steps are recorded."""
     before = content(own)
-    there = laid_out(own, tmp_path / "there", "family")
-    back = laid_out(there, tmp_path / "back", "identity")
+    there = repacked(own, tmp_path / "there", "family")
+    back = repacked(there, tmp_path / "back", "identity")
     for name in ("samples", "rejects", "videos"):
         assert table(back, name, *PLACE).equals(table(own, name, *PLACE))
     assert table(back, "plan", "shard", "order").equals(table(own, "plan", "shard", "order"))
@@ -163,12 +161,12 @@ def test_there_and_back_again(own: Path, tmp_path: Path) -> None:
     assert content(own) == before  # a build is never changed by what is made from it
 
 
-def test_the_command_is_deterministic_and_says_what_it_lost(own: Path, run: Run, tmp_path: Path) -> None:
+def test_the_command_is_deterministic_and_reports_lost_videos(own: Path, run: Run, tmp_path: Path) -> None:
     command = ("shards", "repack", own, "--split", "method", "--held-out", "swap", "--to", tmp_path / "a")
-    said = run(*command).stdout
-    assert "held out for test: swap" in said
-    assert "stay unassigned" in said
-    laid_out(own, tmp_path / "b", "method", held_out=["swap"])
+    output = run(*command).stdout
+    assert "held out for test: swap" in output
+    assert "are unassigned because" in output
+    repacked(own, tmp_path / "b", "method", held_out=["swap"])
     assert content(tmp_path / "a") == content(tmp_path / "b")
     rows = table(tmp_path / "a", "samples")
     assert set(rows.filter(pl.col("split").is_in(["train", "val"]))["method"]) == {"pristine", "blend/../x"}
@@ -178,16 +176,16 @@ def test_the_command_is_deterministic_and_says_what_it_lost(own: Path, run: Run,
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "a").rglob("*")} == before
     assert status.read(str(tmp_path / "a")).finished
     with pytest.raises(SemblanceError, match=r"another --to(.|\n)*repacked.split: method -> family"):
-        repack.run(replan.plan(str(own), RepackRequest(split="family")), str(tmp_path / "a"))
+        repack.run(repack_plan.plan(str(own), RepackRequest(split="family")), str(tmp_path / "a"))
     with pytest.raises(SemblanceError, match="another --out"):
-        build_folder.belongs(replan.plan(str(own), RepackRequest(split="family")), str(own))
+        build_folder.belongs(repack_plan.plan(str(own), RepackRequest(split="family")), str(own))
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset 1.0.2 never closes a local shard
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning")
 def test_webdataset_reads_it(own: Path, tmp_path: Path) -> None:
-    """Its own reader gives the manifest's samples in the tar's order, which mixes the videos."""
-    out2 = laid_out(own, tmp_path / "out2", "family")
+    """Its reader gives the manifest's samples in the tar's order, which mixes the videos."""
+    out2 = repacked(own, tmp_path / "out2", "family")
     samples = manifests.scan(str(out2)).collect()
     mixed = 0
     for (shard,), rows in samples.group_by("shard", maintain_order=True):
@@ -199,61 +197,61 @@ def test_webdataset_reads_it(own: Path, tmp_path: Path) -> None:
     assert mixed
 
 
-def test_a_protocol_that_is_not_there_is_refused(built: Path, run: Run, tmp_path: Path) -> None:
-    """One sentence with the reason that planning had, exit 2, nothing written."""
+def test_an_unavailable_protocol_is_refused(built: Path, run: Run, tmp_path: Path) -> None:
+    """One sentence with the reason from planning, exit code 2, nothing written."""
     for split, why in (
         ("identity", "no names of people"),
         ("method", "no method is named"),
         ("temporal", "no video has a date"),
         ("official_clean", "no published split|no test video"),
     ):
-        said = run("shards", "repack", built, "--split", split, "--to", tmp_path / "out", expect=2).stderr
-        assert any(part in said for part in why.split("|"))
-        assert said.count("\n") == 1
+        output = run("shards", "repack", built, "--split", split, "--to", tmp_path / "out", expect=2).stderr
+        assert any(part in output for part in why.split("|"))
+        assert output.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_repacked_gets_one_sentence(own: Path, tmp_path: Path) -> None:
     before = content(own)
     out = str(own)
-    for wish, words in (
-        (RepackRequest(split="nope"), "There is no protocol 'nope'"),
-        (RepackRequest(split="family", held_out=["swap"]), "--held-out belongs to --split method"),
-        (RepackRequest(split="method", held_out=["nope"]), "no fake of the held-out method 'nope'"),
-        (RepackRequest(split="family", against="person"), "--against belongs to --split official_clean"),
-        (RepackRequest(split="official_clean", against="nobody"), "--against takes recording"),
+    for request, words in (
+        (RepackRequest(split="nope"), "Unknown protocol 'nope'"),
+        (RepackRequest(split="family", held_out=["swap"]), "--held-out is only for --split method"),
+        (RepackRequest(split="method", held_out=["nope"]), "No fake has the held-out method 'nope'"),
+        (RepackRequest(split="family", against="person"), "--against is only for --split official_clean"),
+        (RepackRequest(split="official_clean", against="nobody"), "--against accepts recording"),
     ):
         with pytest.raises(UsageError, match=words):
-            replan.plan(out, wish)
-    family = replan.plan(out, RepackRequest(split="family"))
+            repack_plan.plan(out, request)
+    family = repack_plan.plan(out, RepackRequest(split="family"))
     for to in (out, f"{out}/inside", f"{out}/../{own.name}/shards"):
-        with pytest.raises(UsageError, match="stays as it is"):
+        with pytest.raises(UsageError, match="a build is never changed"):
             repack.run(family, to)
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(SemblanceError, match=r"holds files that no build made \(thesis.txt\).*--to"):
+    with pytest.raises(SemblanceError, match=r"has files that are not from a build \(thesis.txt\).*--to"):
         repack.run(family, str(tmp_path))
-    with pytest.raises(SemblanceError, match="holds no build"):
-        replan.plan(str(tmp_path), RepackRequest(split="family"))
+    with pytest.raises(SemblanceError, match="is not a build"):
+        repack_plan.plan(str(tmp_path), RepackRequest(split="family"))
     other = tmp_path / "other"
     shutil.copytree(own, other)
     (other / "dataset.json").unlink()
     with pytest.raises(SemblanceError, match="is not finished"):
-        replan.plan(str(other), RepackRequest(split="family"))
+        repack_plan.plan(str(other), RepackRequest(split="family"))
     shutil.copy(own / "dataset.json", other)
     described = json.loads((own / "dataset.json").read_text())
     (other / "dataset.json").write_text(json.dumps(described | {"versions": {"schema": "1"}}))
     with pytest.raises(SemblanceError, match="another version of Semblance"):
-        replan.plan(str(other), RepackRequest(split="family"))
+        repack_plan.plan(str(other), RepackRequest(split="family"))
     shutil.copy(own / "dataset.json", other)
     next(other.glob("receipts/*.json")).unlink()
-    with pytest.raises(SemblanceError, match="is not whole"):
-        replan.plan(str(other), RepackRequest(split="family"))
+    with pytest.raises(SemblanceError, match="is damaged"):
+        repack_plan.plan(str(other), RepackRequest(split="family"))
     assert content(own) == before
 
 
 @pytest.mark.parametrize("what", ["jpg", "json", "header"])
-def test_damage_is_not_carried_on(own: Path, tmp_path: Path, what: str) -> None:
-    """A flipped bit of the same size: found while reading, no dataset.json is written."""
+def test_damage_is_not_copied(own: Path, tmp_path: Path, what: str) -> None:
+    """A flipped bit of the same size: found while reading, so no dataset.json is written."""
     other = tmp_path / "other"
     shutil.copytree(own, other)
     file = max(other.glob("shards/*/*.tar"), key=lambda file: file.stat().st_size)
@@ -264,7 +262,7 @@ def test_damage_is_not_carried_on(own: Path, tmp_path: Path, what: str) -> None:
     data[member.offset_data + 9 if what == "jpg" else where] ^= 1
     file.write_bytes(data)
     with pytest.raises(SemblanceError, match="shards verify"):
-        repack.run(replan.plan(str(other), RepackRequest(split="family")), str(tmp_path / "out2"))
+        repack.run(repack_plan.plan(str(other), RepackRequest(split="family")), str(tmp_path / "out2"))
     assert not (tmp_path / "out2" / "dataset.json").exists()
 
 
@@ -282,7 +280,7 @@ def test_the_laws_hold_for_any_build(
     out = folder / "out"
     try:
         synthetic.build(out, synthetic.people(chance, families), "shards.target_bytes=40000", "split.protocol=family")
-        made = replan.plan(str(out), RepackRequest(split=split))
+        made = repack_plan.plan(str(out), RepackRequest(split=split))
     except UsageError:  # this protocol does not exist for these people
         return
     repack.run(made, str(folder / "out2"))
@@ -290,7 +288,7 @@ def test_the_laws_hold_for_any_build(
     kept = chance.sample(ids, chance.randint(1, len(ids))) if ids else []
     if kept:
         pl.DataFrame({"sample_id": kept}).write_parquet(folder / "keep.parquet")
-        laid_out(out, folder / "out3", split, keep=subset.read(str(folder / "keep.parquet")))
+        repacked(out, folder / "out3", split, keep=subset.read(str(folder / "keep.parquet")))
         check(out, folder / "out3", split, set(kept))
     check(out, folder / "out2", split, set(ids))
 
@@ -303,14 +301,14 @@ def check(out: Path, out2: Path, split: str, kept: set[str]) -> None:
     assert after == {name: members for name, members in before.items() if name in kept}
     plan = {row["video_id"]: row for row in table(out2, "plan").iter_rows(named=True)}
     for row in plan.values():
-        side = row[f"split_{split}"]
-        assert row["split"] == (side or "unassigned")
-        assert (row["split_note"] is None) == (side is not None)
+        expected = row[f"split_{split}"]
+        assert row["split"] == (expected or "unassigned")
+        assert (row["split_note"] is None) == (expected is not None)
     assert set(plan) == set(table(out2, "videos")["video_id"])
     samples, rejects = table(out, "samples"), table(out2, "rejects")
     gone = samples.filter(~pl.col("sample_id").is_in(list(kept)))
     named = rejects.filter(pl.col("reasons").list.contains("not_kept"))
-    assert set(named["sample_id"]) == set(gone["sample_id"])  # nothing vanishes, nothing is said twice
+    assert set(named["sample_id"]) == set(gone["sample_id"])  # nothing vanishes, nothing is listed twice
     assert named.height == gone.height
     was_kept = gone.filter(pl.col("verdict") == "keep")["sample_id"]
     assert set(named.filter(pl.col("reason") == "not_kept")["sample_id"]) == set(was_kept)
@@ -338,7 +336,7 @@ def invented(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_list_of_what_to_keep(invented: Path, run: Run, tmp_path: Path) -> None:
-    """By sample or by video, Parquet or CSV; what it says counts, not how; unknown and empty names are errors."""
+    """By sample or by video, Parquet or CSV; only the ids count; unknown and empty ids are errors."""
     samples = table(invented, "samples")
     videos = samples["video_id"].unique().sort().to_list()[::2]
     ids = samples.filter(pl.col("video_id").is_in(videos))["sample_id"].to_list()
@@ -347,46 +345,48 @@ def test_a_list_of_what_to_keep(invented: Path, run: Run, tmp_path: Path) -> Non
     pl.DataFrame({"note": "x", "sample_id": [*reversed(ids), ids[0]]}).write_csv(tmp_path / "samples.csv")
     lists = {name: subset.read(str(tmp_path / name)) for name in ("videos.csv", "rows.parquet", "samples.csv")}
     assert lists["rows.parquet"].sha256 == lists["samples.csv"].sha256 != lists["videos.csv"].sha256
-    outs = {name: laid_out(invented, tmp_path / name[:4], "family", keep=one) for name, one in lists.items()}
+    outs = {name: repacked(invented, tmp_path / name[:4], "family", keep=one) for name, one in lists.items()}
     for out in outs.values():
         assert set(table(out, "samples")["sample_id"]) == set(ids)
     assert content(outs["rows.parquet"]) == content(outs["samples.csv"])
-    told = json.loads((outs["videos.csv"] / "dataset.json").read_text())
+    description = json.loads((outs["videos.csv"] / "dataset.json").read_text())
     left = samples.height - len(ids)
-    assert told["repacked"][0]["keep"] == {"column": "video_id", "ids": len(videos), "left_out": left}
-    assert told["counts"]["rejects"]["not_kept"] == table(invented, "videos")["crops_kept"].sum() - (
+    assert description["repacked"][0]["keep"] == {"column": "video_id", "ids": len(videos), "left_out": left}
+    assert description["counts"]["rejects"]["not_kept"] == table(invented, "videos")["crops_kept"].sum() - (
         table(outs["videos.csv"], "videos")["crops_kept"].sum()
     )
     assert f"({left} left out)" in (outs["videos.csv"] / "CARD.md").read_text()
     for text, words in (
-        ("sample_id\nfolder-zz-000000-00\nfolder-aa-000000-00\n", "names the sample_id folder-aa-000000-00 and 1 more"),
-        ("video_id\nnope\n", "names the video_id nope, which the build does not have"),
-        ("id\nnope\n", "neither a column sample_id nor a column video_id"),
+        ("sample_id\nfolder-zz-000000-00\nfolder-aa-000000-00\n", "has the sample_id folder-aa-000000-00 and 1 more"),
+        ("video_id\nnope\n", "has the video_id nope, which the build does not have"),
+        ("id\nnope\n", "neither a column sample_id nor video_id"),
         ("sample_id,x\n,1\n", "1 rows without a sample_id"),
-        ("sample_id\n", "names nothing to keep"),
+        ("sample_id\n", "is empty, so nothing would be kept"),
         ("", "cannot be read"),
     ):
         (tmp_path / "bad.csv").write_text(text)
         to = tmp_path / "bad"
         command = ("shards", "repack", invented, "--split", "family", "--keep", tmp_path / "bad.csv", "--to", to)
-        if words.startswith("names the sample_id"):
+        if words.startswith("has the sample_id"):
             assert words in run(*command, expect=1).stderr
             assert not to.exists()
         else:
             with pytest.raises(SemblanceError, match=words):
-                replan.plan(str(invented), RepackRequest(split="family", keep=subset.read(str(tmp_path / "bad.csv"))))
+                repack_plan.plan(
+                    str(invented), RepackRequest(split="family", keep=subset.read(str(tmp_path / "bad.csv")))
+                )
     with pytest.raises(SemblanceError, match="cannot be read"):
         subset.read(str(tmp_path / "absent.parquet"))
 
 
-def test_flags_go_along(invented: Path, tmp_path: Path) -> None:
-    """Judgements about samples and videos hold for the same samples elsewhere."""
+def test_flags_are_copied(invented: Path, tmp_path: Path) -> None:
+    """Flags on samples and videos are valid for the same samples in another build."""
     other = tmp_path / "other"
     shutil.copytree(invented, other)
     one = table(other, "samples")["sample_id"][0]
     flag = {"sample_id": one, "video_id": None, "flag": "label_noise", "value": 0.9, "limit": 0.5, "by": "a test"}
     tables.write_rows(str(other / "manifests" / "flags" / "noise.parquet"), [flag], "flags")
-    out2 = laid_out(other, tmp_path / "out2", "identity")
+    out2 = repacked(other, tmp_path / "out2", "identity")
     flagged = manifests.scan(str(out2)).filter(pl.col("flags").list.contains("label_noise")).collect()
     assert flagged["sample_id"].to_list() == [one]
 
@@ -408,29 +408,29 @@ run.run(plan.plan(sys.argv[1], plan.RepackRequest(split="identity")), sys.argv[2
 
 
 def test_killed_anywhere_and_run_again(invented: Path, tmp_path: Path) -> None:
-    """Law 5: killed before a file appears (its draft lies there), again and again; the end is that of one run."""
-    whole = laid_out(invented, tmp_path / "whole", "identity")
-    torn = tmp_path / "torn"
+    """Law 5: killed repeatedly before a file appears (its draft is left); the result equals that of one run."""
+    whole = repacked(invented, tmp_path / "whole", "identity")
+    resumed = tmp_path / "resumed"
     files = sum(file.is_file() for file in whole.rglob("*"))
     for before in (0, 3, 9, files - 12):  # of the claim, the tables, in a shard, near the end
-        command = [sys.executable, "-c", KILLED, str(invented), str(torn), str(before)]
+        command = [sys.executable, "-c", KILLED, str(invented), str(resumed), str(before)]
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=HANG, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr
-        assert not (torn / "dataset.json").exists()
-        assert list(torn.rglob(".*.tmp"))
-    kept = {file: file.stat().st_mtime_ns for file in torn.glob("receipts/*.json")}
+        assert not (resumed / "dataset.json").exists()
+        assert list(resumed.rglob(".*.tmp"))
+    kept = {file: file.stat().st_mtime_ns for file in resumed.glob("receipts/*.json")}
     assert kept
-    laid_out(invented, torn, "identity")
-    assert content(torn) == content(whole)
+    repacked(invented, resumed, "identity")
+    assert content(resumed) == content(whole)
     assert all(file.stat().st_mtime_ns == when for file, when in kept.items())
 
 
-def test_shards_are_planned_from_the_bytes_that_are_there(tmp_path: Path) -> None:
-    """A shard outgrows its target for one family alone; two neighbours of one split would not fit into one."""
+def test_shards_are_planned_from_known_sizes(tmp_path: Path) -> None:
+    """A shard exceeds its target only for a single family; two neighbours of one split would not fit into one."""
     out = tmp_path / "out"
     videos = [one for one in synthetic.people(random.Random(3), 14) if one.label is not None]
     synthetic.build(out, videos, "shards.target_bytes=60000", "split.protocol=family", frames=6, size=2000)
-    out2 = laid_out(out, tmp_path / "out2", "family")
+    out2 = repacked(out, tmp_path / "out2", "family")
     rows = manifests.scan(str(out2)).collect()
     by_family: Mapping[Any, int] = {key: sum(parts) for key, parts in tar_bytes(out2, rows).items()}
     shards: dict[str, list[int]] = {}
@@ -442,7 +442,7 @@ def test_shards_are_planned_from_the_bytes_that_are_there(tmp_path: Path) -> Non
 
 
 def tar_bytes(out: Path, rows: pl.DataFrame) -> dict[tuple[str, str], list[int]]:
-    """(shard, family) -> bytes of its members with their headers, by Python's own tar."""
+    """(shard, family) -> bytes of its members with their headers, read with Python's tarfile."""
     families = dict(rows.select("sample_id", "family_id").iter_rows())
     found: dict[tuple[str, str], list[int]] = {}
     for file in out.glob("shards/*/*.tar"):

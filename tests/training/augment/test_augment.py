@@ -1,4 +1,4 @@
-"""Augmentation: the same for the same key, in range, as often as asked, and independent of its neighbours."""
+"""Augmentation: repeatable by key, within its ranges, with its probabilities, and steps independent of each other."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semblance.quality import codec
+from semblance.quality.resize import shrink
 from semblance.training import augment
 from semblance.training.augment import blend, operations, policy
 from semblance.training.augment.config import AugmentConfig, PolicyConfig
@@ -35,7 +36,7 @@ LANDMARKS = np.array([[17, 20], [31, 20], [24, 27], [19, 34], [29, 34]], np.floa
 
 
 def picture(side: int = 48, seed: int = 0) -> np.ndarray:
-    """Smooth patches with some texture: neither flat nor noise, and no two places alike."""
+    """Smooth patches with some texture, different at every position."""
     rng = np.random.default_rng(seed)
     coarse = cv2.resize(rng.uniform(30, 225, (5, 5, 3)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
     return np.clip(coarse + rng.normal(0, 4, coarse.shape), 0, 255).astype(np.uint8)
@@ -46,7 +47,7 @@ def build(**values: Any) -> augment.Augment:
 
 
 def within(count: int, of: int, p: float) -> bool:
-    """Four standard deviations about what ``p`` gives."""
+    """Whether the count is within four standard deviations of its expectation."""
     return abs(count - of * p) <= 4 * math.sqrt(of * p * (1 - p)) + 1e-9
 
 
@@ -67,7 +68,7 @@ def test_equal_keys_give_equal_pictures_in_any_order_and_process() -> None:
 
 @given(side=st.integers(20, 90), width=st.integers(20, 90), key=st.text(max_size=8))
 @settings(max_examples=40, deadline=None)
-def test_answers_are_bytes_of_the_size_and_the_source_is_left_alone(side: int, width: int, key: str) -> None:
+def test_results_have_the_size_and_the_source_is_unchanged(side: int, width: int, key: str) -> None:
     image = picture(90)[:side, :width]
     before = image.copy()
     answer = augment.build(AugmentConfig(size=32, p=0.9, policy=PolicyConfig(p=0.5)))(image, None, key)
@@ -95,14 +96,14 @@ STEPS: dict[str, Callable[[float], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_every_step_comes_as_often_as_asked_times_the_overall_probability(step: str) -> None:
+def test_a_step_has_its_probability_times_the_overall_one(step: str) -> None:
     assert changed(build(**STEPS[step](1.0)), 20).mean() > 0.9
     hits = changed(build(p=0.7, **STEPS[step](0.4)))
     assert within(int(hits.sum()), len(hits), 0.7 * 0.4)
 
 
-def test_steps_are_drawn_apart() -> None:
-    """Compose's own seeding gives every step the same numbers: all or none of equal steps, and flips in 5 of 7."""
+def test_steps_are_drawn_independently() -> None:
+    """Compose itself seeds every step alike, so that equally likely steps would be applied together."""
     image = picture()
     transform = build(p=0.7, flip=0.5, gridmask={"p": 0.5})
     answers = [transform(image, None, str(key)) for key in range(400)]
@@ -120,7 +121,7 @@ def test_flip_mirrors() -> None:
 
 
 def test_rotation_stays_within_its_degrees() -> None:
-    """A bright ray from the centre tells the angle."""
+    """A bright ray from the centre shows the angle."""
     image = np.zeros((96, 96, 3), np.uint8)
     cv2.line(image, (48, 48), (90, 48), (255, 255, 255), 1)
     angles = []
@@ -134,7 +135,7 @@ def test_rotation_stays_within_its_degrees() -> None:
 
 
 def test_crop_takes_its_share_of_the_area() -> None:
-    """A ramp's slope after the crop tells how much of it was seen."""
+    """The slope of a ramp after the crop shows its share."""
     ramp = np.repeat(np.linspace(20, 230, 96)[None, :, None], 96, 0).repeat(3, 2)
     image = np.round(ramp).astype(np.uint8)
     transform = build(size=96, crop={"scale": (0.8, 1.0), "ratio": (1.0, 1.0)})
@@ -172,7 +173,7 @@ def test_spectral_noise_keeps_the_mean_and_what_lies_below_its_start(start: floa
 
 
 def test_jpeg_has_the_qualities_of_its_range() -> None:
-    """Every answer is the picture at one of the qualities, and the range is used."""
+    """Every result is the picture at one of the qualities, and the range is used."""
     image = picture()
     known = {codec.degrade(image, quality).tobytes(): quality for quality in range(1, 101)}
     transform = build(jpeg={"p": 1.0, "quality": (70, 95)})
@@ -186,10 +187,7 @@ def test_jpeg_has_the_qualities_of_its_range() -> None:
 @settings(max_examples=20, deadline=None)
 def test_compression_leaves_a_picture_of_the_same_scene(first: int, second: int, down: int, right: int) -> None:
     image = picture()
-    for answer in (
-        operations.encode_twice(image, first, second, (down, right)),
-        operations.shrink(image, 0.5, "area"),
-    ):
+    for answer in (operations.encode_twice(image, first, second, (down, right)), shrink(image, 0.5, "area")):
         assert answer.shape == image.shape
         assert np.corrcoef(answer.ravel(), image.ravel())[0, 1] > 0.9  # no shift of the scene
         assert not np.array_equal(answer, image)
@@ -214,7 +212,7 @@ def test_the_policy_uses_all_operations() -> None:
 
 @given(angle=st.floats(-180, 180), scale=st.floats(0.5, 2), mirrored=st.booleans(), seed=st.integers(0, 20))
 @settings(max_examples=40, deadline=None)
-def test_hull_holds_the_landmarks_however_the_face_lies(angle: float, scale: float, mirrored: bool, seed: int) -> None:
+def test_the_hull_contains_the_landmarks_of_any_face(angle: float, scale: float, mirrored: bool, seed: int) -> None:
     turn = math.radians(angle)
     points = (LANDMARKS - LANDMARKS.mean(0)) * scale * ([-1, 1] if mirrored else [1, 1])
     points = points @ np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]) + 60
@@ -224,7 +222,7 @@ def test_hull_holds_the_landmarks_however_the_face_lies(angle: float, scale: flo
     assert 0.02 * scale**2 < mask.mean() < 0.4
 
 
-def test_self_blending_changes_the_face_and_is_drawn_as_often_as_asked() -> None:
+def test_self_blending_changes_the_face_with_its_probability() -> None:
     image, points = picture(112), LANDMARKS * (112 / 48)
     forge = augment.forge(AugmentConfig.model_validate({"self_blend": {"p": 0.3}}))
     answers = [forge(image, points, str(key)) for key in range(200)]
@@ -242,7 +240,7 @@ def test_self_blending_changes_the_face_and_is_drawn_as_often_as_asked() -> None
 
 
 def test_a_blend_of_equal_copies_is_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but the changed copy comes in: without a change and a shift the blend gives the picture back."""
+    """Without a change and a shift, the blend returns the picture."""
     monkeypatch.setattr(blend, "_recoloured", lambda image, _: image)
     monkeypatch.setattr(blend, "_shift", lambda *_: np.array([[1, 0, 0], [0, 1, 0]], np.float32))
     image = picture(96)
@@ -250,7 +248,7 @@ def test_a_blend_of_equal_copies_is_the_picture(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_blend_has_a_seam_and_not_a_new_picture() -> None:
-    """Outside the hull a fake is one of the two copies, inside another mixture of them."""
+    """Outside the hull a fake equals one of the two copies, inside it is a mixture of them."""
     image, points = picture(96), LANDMARKS * 2
     untouched = 0
     for seed in range(20):
@@ -259,4 +257,4 @@ def test_a_blend_has_a_seam_and_not_a_new_picture() -> None:
         centre = (fake[44:60, 40:56] == image[44:60, 40:56]).all()
         assert not (corners and centre)
         untouched += corners
-    assert 3 <= untouched <= 17  # which copy lies outside is a coin's toss
+    assert 3 <= untouched <= 17  # which copy is outside is drawn with probability 0.5

@@ -1,4 +1,4 @@
-"""CutMix and MixUp: shares, partners and labels, read back from the pixels."""
+"""CutMix and MixUp: weights, partners and labels, recovered from the pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNT = 16
 
 
 def batch_of(count: int = COUNT, side: int = 20) -> Batch:
-    """Picture i has the value i everywhere, so that its pixels tell what was mixed."""
+    """Picture i has the value i everywhere, so pixels show what was mixed."""
     values = torch.arange(count).float()
     names = tuple(map(str, range(count)))
     return Batch(
@@ -68,7 +68,7 @@ def test_lambda_and_labels_are_those_of_the_pixels(seed: int, cutmix: float, mix
             assert lam == pytest.approx((batch.image_BCHW[i] == i).float().mean().item(), abs=1e-6)
 
 
-def test_as_often_as_asked_and_each_picture_apart() -> None:
+def test_pictures_are_mixed_independently_with_the_probabilities() -> None:
     kinds = {"cut": 0, "blend": 0, "left": 0}
     both = 0
     for seed in range(120):

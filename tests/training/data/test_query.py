@@ -1,4 +1,4 @@
-"""Which pictures a query chooses, and that what it leaves out is counted."""
+"""Which pictures a query selects, and that the excluded ones are counted."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from semblance.training.data.units import ClipConfig, UnitConfig
 from tests.training import builds
 
 
-def test_a_query_is_what_duckdb_says_it_is(ffpp: Path) -> None:
+def test_a_query_selects_what_duckdb_selects(ffpp: Path) -> None:
     condition = "compression = 'c23' AND blur > 4 OR method = 'FaceSwap'"
-    chosen = query.select([str(ffpp)], "train", QueryConfig(query=condition))
+    selection = query.select([str(ffpp)], "train", QueryConfig(query=condition))
     theirs = duckdb.sql(
         f"SELECT sample_id, face_label FROM '{ffpp}/manifests/samples/*.parquet' "
         f"WHERE split = 'train' AND ({condition}) AND face_label IS NOT NULL"
     ).fetchall()
-    assert sorted(chosen.pictures.select("sample_id", "target").rows()) == sorted(theirs)
+    assert sorted(selection.pictures.select("sample_id", "target").rows()) == sorted(theirs)
     expression = (pl.col("compression") == "c23") & (pl.col("blur") > 4) | (pl.col("method") == "FaceSwap")
     same = query.select([str(ffpp)], "train", condition=expression)
-    assert same.pictures.equals(chosen.pictures)
-    counts = chosen.counts
-    left = counts.gated + counts.flagged + counts.outside + counts.unlabelled + counts.alone
-    assert counts.listed == counts.chosen + left
+    assert same.pictures.equals(selection.pictures)
+    counts = selection.counts
+    left = counts.gated + counts.flagged + counts.outside + counts.unlabelled + counts.incomplete
+    assert counts.listed == counts.selected + left
     assert counts.unlabelled > 0
     assert f"{counts.unlabelled} have no face label" in str(counts)
 
 
-def test_unlabelled_faces_stay_where_whole_videos_are_scored(ffpp: Path) -> None:
-    chosen = query.select([str(ffpp)], "val", unlabelled=True)
-    assert chosen.counts.unlabelled == 0
-    assert chosen.pictures["target"].null_count() > 0
-    assert chosen.counts.chosen == chosen.counts.listed
+def test_unlabelled_faces_are_kept_for_the_scores_of_videos(ffpp: Path) -> None:
+    selection = query.select([str(ffpp)], "val", unlabelled=True)
+    assert selection.counts.unlabelled == 0
+    assert selection.pictures["target"].null_count() > 0
+    assert selection.counts.selected == selection.counts.listed
 
 
 def test_flags_and_verdicts_are_honoured(tmp_path: Path) -> None:
@@ -58,10 +58,10 @@ def test_flags_and_verdicts_are_honoured(tmp_path: Path) -> None:
     verdict = pl.when(pl.col("sample_id") == failed).then(pl.lit("blur")).otherwise("verdict").alias("verdict")
     table.with_columns(verdict).write_parquet(part)
     everything = set(rows.filter(pl.col("face_label").is_not_null())["sample_id"])
-    some = query.select([str(out)], "train", QueryConfig(exclude_flags=("label_noise", "duplicate")))
+    clean = query.select([str(out)], "train", QueryConfig(exclude_flags=("label_noise", "duplicate")))
     of_video = set(rows.filter(pl.col("video_id") == video)["sample_id"])
-    assert set(some.pictures["sample_id"]) == everything - {noisy, failed} - of_video
-    assert (some.counts.flagged, some.counts.gated) == (1 + len(of_video), 1)
+    assert set(clean.pictures["sample_id"]) == everything - {noisy, failed} - of_video
+    assert (clean.counts.flagged, clean.counts.gated) == (1 + len(of_video), 1)
     marked = query.select([str(out)], "train", QueryConfig(verdicts="all", exclude_flags=("nothing",)))
     assert set(marked.pictures["sample_id"]) == everything
 
@@ -71,14 +71,14 @@ def test_the_order_of_builds_does_not_matter(ffpp: Path, dfdc: Path) -> None:
     b = query.select([str(dfdc), str(ffpp)], "train")
     assert a.pictures["sample_id"].to_list() == b.pictures["sample_id"].to_list()
     assert [shard.url for shard in a.shards] != [shard.url for shard in b.shards]
-    for one in (a, b):
-        rows = one.pictures.select("dataset", "shard").unique().iter_rows()
-        assert all(dataset in one.shards[shard].path for dataset, shard in rows)
+    for selection in (a, b):
+        rows = selection.pictures.select("dataset", "shard").unique().iter_rows()
+        assert all(dataset in selection.shards[shard].path for dataset, shard in rows)
 
 
 def test_a_weight_may_be_any_expression(ffpp: Path) -> None:
-    chosen = query.select([str(ffpp)], "train", weight="1.0 / count(*) OVER (PARTITION BY video_id)")
-    per_video = chosen.pictures.group_by("video_id").agg(pl.col("weight").sum())["weight"]
+    selection = query.select([str(ffpp)], "train", weight="1.0 / count(*) OVER (PARTITION BY video_id)")
+    per_video = selection.pictures.group_by("video_id").agg(pl.col("weight").sum())["weight"]
     assert per_video.to_list() == pytest.approx([1.0] * len(per_video))
     for weight in ("-1", "blur - 3", "NULL::DOUBLE"):
         with pytest.raises(UsageError, match="at least 0"):
@@ -87,26 +87,26 @@ def test_a_weight_may_be_any_expression(ffpp: Path) -> None:
 
 def test_clips_are_tracks_in_order(ffpp: Path) -> None:
     unit = UnitConfig(mode="clips", clip=ClipConfig(frames=3, step=1))
-    chosen = query.select([str(ffpp)], "train", unit=unit)
-    for _, clip in chosen.pictures.group_by("unit"):
+    selection = query.select([str(ffpp)], "train", unit=unit)
+    for _, clip in selection.pictures.group_by("unit"):
         clip = clip.sort("member")
         assert clip.select("video_id", "track", "target").n_unique() == 1
         assert clip["frame_index"].diff().drop_nulls().to_list() == [5, 5]
-    tracks = chosen.pictures.select("video_id", "track").n_unique()
-    assert chosen.units.height == 2 * tracks  # 4 frames: two windows of 3
-    assert chosen.members == 3
+    tracks = selection.pictures.select("video_id", "track").n_unique()
+    assert selection.units.height == 2 * tracks  # 4 frames: two windows of 3
+    assert selection.members == 3
     apart = UnitConfig(mode="clips", clip=ClipConfig(frames=2, step=1, gap=5))
     hole = query.select([str(ffpp)], "train", unit=apart, condition=pl.col("frame_index") != 5)
     assert hole.units.height == tracks  # frames 0, 10, 15: one pair of neighbours
-    assert hole.counts.alone == tracks
+    assert hole.counts.incomplete == tracks
     with pytest.raises(SemblanceError, match="no clips"):
         query.select([str(ffpp)], "train", unit=UnitConfig(mode="clips", clip=ClipConfig(frames=9)))
 
 
 def test_pairs_are_a_fake_and_its_original(ffpp: Path, dfdc: Path) -> None:
-    chosen = query.select([str(ffpp), str(dfdc)], "train", unit=UnitConfig(mode="pairs"))
+    selection = query.select([str(ffpp), str(dfdc)], "train", unit=UnitConfig(mode="pairs"))
     fakes = 0
-    for _, pair in chosen.pictures.group_by("unit", maintain_order=True):
+    for _, pair in selection.pictures.group_by("unit", maintain_order=True):
         real, fake = pair.sort("member").iter_rows(named=True)
         assert (real["target"], fake["target"]) == (0.0, 1.0)
         for column in ("family_id", "compression", "frame_index", "track", "shard"):
@@ -114,40 +114,40 @@ def test_pairs_are_a_fake_and_its_original(ffpp: Path, dfdc: Path) -> None:
         fakes += 1
     every = pl.concat([manifests.scan(str(out)).collect() for out in (ffpp, dfdc)])
     assert fakes == every.filter((pl.col("split") == "train") & (pl.col("face_label") == 1)).height
-    assert chosen.units["paired"].all()
+    assert selection.units["paired"].all()
 
 
-def test_what_cannot_be_chosen_is_said_in_a_sentence(ffpp: Path, tmp_path: Path) -> None:
-    for side, condition, words in (
-        ("nope", QueryConfig(), "no split 'nope'"),
-        ("train", QueryConfig(split_column="nope"), "no split column 'nope'"),
-        ("train", QueryConfig(query="blur >"), "is no SQL expression"),
+def test_impossible_queries_are_reported_in_one_sentence(ffpp: Path, tmp_path: Path) -> None:
+    for split, config, message in (
+        ("nope", QueryConfig(), "Unknown split 'nope'"),
+        ("train", QueryConfig(split_column="nope"), "Unknown split column 'nope'"),
+        ("train", QueryConfig(query="blur >"), "is not a valid SQL expression"),
         ("train", QueryConfig(query="nope > 1"), "cannot be used"),
         ("train", QueryConfig(query="blur + 1"), "cannot be used"),
     ):
-        with pytest.raises(UsageError, match=words):
-            query.select([str(ffpp)], side, condition)
+        with pytest.raises(UsageError, match=message):
+            query.select([str(ffpp)], split, config)
     with pytest.raises(UsageError, match="named twice"):
         query.select([str(ffpp), f"{ffpp}/"], "train")
-    with pytest.raises(SemblanceError, match=r"train side .* is empty under column split_identity"):
+    with pytest.raises(SemblanceError, match=r"Split train .* is empty under column split_identity"):
         query.select([str(ffpp)], "train", QueryConfig(split_column="split_identity"))
-    with pytest.raises(SemblanceError, match="holds no build"):
+    with pytest.raises(SemblanceError, match="is not a build"):
         query.select([str(tmp_path)], "train")
-    one = query.select([str(ffpp)], "train", QueryConfig(query="label = 1"))
-    with pytest.raises(SemblanceError, match="no real one"):
-        query.check_classes(one)
+    fakes = query.select([str(ffpp)], "train", QueryConfig(query="label = 1"))
+    with pytest.raises(SemblanceError, match="no real ones"):
+        query.check_classes(fakes)
 
 
 def test_a_missing_or_short_shard_is_found_before_reading(ffpp: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(ffpp, out)
-    chosen = query.select([str(out)], "train")
-    shards.check(chosen.shards)
-    victim = Path(chosen.shards[1].url)
+    selection = query.select([str(out)], "train")
+    shards.check(selection.shards)
+    victim = Path(selection.shards[1].url)
     data = victim.read_bytes()
     victim.write_bytes(data[: len(data) // 2])
     with pytest.raises(SemblanceError, match=rf"{victim.name} is cut short"):
-        shards.check(chosen.shards)
+        shards.check(selection.shards)
     victim.unlink()
     with pytest.raises(SemblanceError, match=rf"{victim.name} is missing"):
-        shards.check(chosen.shards)
+        shards.check(selection.shards)

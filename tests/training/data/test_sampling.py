@@ -1,4 +1,4 @@
-"""How often, and in which order: laws of the pure functions behind the loader."""
+"""Laws of sampling and order, the pure functions behind the loader."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def table(rows: Sequence[tuple[str, str | None, float]]) -> pl.DataFrame:
 
 
 @given(rows=UNITS, seed=st.integers(0, 99), epoch=st.integers(0, 99))
-def test_without_any_wish_each_comes_once(rows: list[tuple[str, str | None, float]], seed: int, epoch: int) -> None:
+def test_by_default_each_unit_is_drawn_once(rows: list[tuple[str, str | None, float]], seed: int, epoch: int) -> None:
     units = table(rows).with_columns(weight=pl.lit(1.0))
     assert sampling.draw(units, SamplingConfig(), seed=seed, epoch=epoch).tolist() == [1] * len(rows)
 
 
 @given(rows=UNITS, draws=st.integers(1, 300), seed=st.integers(0, 99), weighed=st.booleans())
-def test_each_comes_as_often_as_its_weight_asks(
+def test_units_are_drawn_in_proportion_to_their_weights(
     rows: list[tuple[str, str | None, float]], draws: int, seed: int, weighed: bool
 ) -> None:
     units = table(rows) if weighed else table(rows).with_columns(weight=pl.lit(1.0))
@@ -64,10 +64,10 @@ def test_a_mix_gives_each_dataset_its_share(
     units = table(rows)
     mix = dict(zip(["ffpp", "dfdc", "celebdf"], shares, strict=True))
     counts = sampling.draw(units, SamplingConfig(mix=mix, draws=draws), seed=seed, epoch=3)
-    there = set(units["dataset"])
-    whole = sum(mix[name] for name in there)
-    for name in there:
-        assert abs(counts[(units["dataset"] == name).to_numpy()].sum() - draws * mix[name] / whole) < 1 + 1e-6
+    present = set(units["dataset"])
+    total = sum(mix[name] for name in present)
+    for name in present:
+        assert abs(counts[(units["dataset"] == name).to_numpy()].sum() - draws * mix[name] / total) < 1 + 1e-6
     assert counts.sum() == draws
 
 
@@ -80,7 +80,7 @@ def test_balance_is_half_and_half_and_equal_by_method(
     config = SamplingConfig(mix=mix, balanced_per_method=True, draws=draws)
     groups = [units.filter(pl.col("dataset") == name) for name in units["dataset"].unique()] if mixed else [units]
     if any(group["target"].n_unique() < 2 for group in groups):
-        with pytest.raises(SemblanceError, match=r"There is no (real|fake)"):
+        with pytest.raises(SemblanceError, match=r"there is no (real|fake)"):
             sampling.draw(units, config, seed=0, epoch=0)
         return
     counts = sampling.draw(units, config, seed=0, epoch=0)
@@ -97,7 +97,7 @@ def test_balance_is_half_and_half_and_equal_by_method(
 
 
 def test_equal_units_take_turns() -> None:
-    """In one epoch nothing comes twice before all came once, and epochs differ."""
+    """In an epoch no unit is drawn twice before all are drawn once, and epochs differ."""
     units = table([("ffpp", "Deepfakes", 1.0)] * 10 + [("ffpp", "pristine", 1.0)] * 2)
     config = SamplingConfig(balanced_per_method=True, draws=12)
     epochs = [sampling.draw(units, config, seed=1, epoch=epoch) for epoch in range(40)]
@@ -106,18 +106,18 @@ def test_equal_units_take_turns() -> None:
     assert np.sum(epochs, 0)[:10].min() > 0
 
 
-def test_shares_are_said() -> None:
+def test_the_description_lists_shares() -> None:
     units = table([("ffpp", "Deepfakes", 1.0), ("ffpp", "pristine", 1.0)])
     config = SamplingConfig(mix={"ffpp": 60, "dfdc": 40}, balanced_per_method=True)
-    said = sampling.describe(units, config)
-    assert said == "2 draws: ffpp real 50.0%, ffpp Deepfakes 50.0%; the mix's dfdc is not among the builds"
+    description = sampling.describe(units, config)
+    assert description == "2 draws: ffpp real 50.0%, ffpp Deepfakes 50.0%; no build of dfdc, which the mix names"
 
 
-def test_what_cannot_be_drawn_is_said() -> None:
+def test_impossible_draws_are_reported() -> None:
     units = table([("ffpp", "Deepfakes", 1.0), ("dfdc", "pristine", 1.0)])
     with pytest.raises(UsageError, match="but not dfdc"):
         sampling.draw(units, SamplingConfig(mix={"ffpp": 1.0}), seed=0, epoch=0)
-    with pytest.raises(SemblanceError, match="weigh nothing"):
+    with pytest.raises(SemblanceError, match="have weight 0"):
         sampling.draw(units.with_columns(weight=pl.lit(0.0)), SamplingConfig(), seed=0, epoch=0)
     with pytest.raises(ValueError, match="above 0"):
         SamplingConfig(mix={"ffpp": 0.0})
@@ -136,24 +136,22 @@ def worlds(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
 
 
 @given(world=worlds(), seed=st.integers(0, 9), epoch=st.integers(0, 9))
-def test_the_line_holds_every_draw_in_the_order_of_reading(
-    world: tuple[np.ndarray, ...], seed: int, epoch: int
-) -> None:
+def test_the_plan_holds_every_draw_in_reading_order(world: tuple[np.ndarray, ...], seed: int, epoch: int) -> None:
     counts, shard_U, place_U, samples_S = world
-    line = order.lay(counts, shard_U, place_U, samples_S, seed=seed, epoch=epoch)
-    assert Counter(line.unit_N.tolist()) == Counter({unit: n for unit, n in enumerate(counts.tolist()) if n})
-    assert len({(unit, copy) for unit, copy in zip(line.unit_N, line.copy_N, strict=True)}) == counts.sum()
-    assert sorted(set(line.visit_N.tolist())) == list(range(len(line.shard_V)))
-    assert (np.diff(line.visit_N) >= 0).all()
-    assert (line.shard_V[line.visit_N] == shard_U[line.unit_N]).all()
-    for visit in range(len(line.shard_V)):
-        assert (np.diff(place_U[line.unit_N[line.visit_N == visit]]) >= 0).all()
-    read = int(samples_S[line.shard_V].sum())  # members that all visits pass
+    plan = order.plan(counts, shard_U, place_U, samples_S, seed=seed, epoch=epoch)
+    assert Counter(plan.unit_N.tolist()) == Counter({unit: n for unit, n in enumerate(counts.tolist()) if n})
+    assert len({(unit, copy) for unit, copy in zip(plan.unit_N, plan.copy_N, strict=True)}) == counts.sum()
+    assert sorted(set(plan.visit_N.tolist())) == list(range(len(plan.shard_V)))
+    assert (np.diff(plan.visit_N) >= 0).all()
+    assert (plan.shard_V[plan.visit_N] == shard_U[plan.unit_N]).all()
+    for visit in range(len(plan.shard_V)):
+        assert (np.diff(place_U[plan.unit_N[plan.visit_N == visit]]) >= 0).all()
+    read = int(samples_S[plan.shard_V].sum())  # samples in all visits
     assert read <= counts.sum() + 2 * samples_S[np.unique(shard_U)].sum()
 
 
 @given(draws=st.integers(1, 400), ranks=st.integers(1, 8), batch=st.integers(1, 40), workers=st.integers(1, 5))
-def test_every_rank_gets_as_many_batches_and_nothing_is_lost(draws: int, ranks: int, batch: int, workers: int) -> None:
+def test_ranks_get_equally_many_batches_and_no_draw_is_lost(draws: int, ranks: int, batch: int, workers: int) -> None:
     if draws < ranks:
         with pytest.raises(SemblanceError, match="fewer ranks"):
             order.cut(draws, ranks, batch)
@@ -173,20 +171,20 @@ def test_every_rank_gets_as_many_batches_and_nothing_is_lost(draws: int, ranks: 
 @given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=9), buffer=st.integers(1, 50), ways=st.integers(1, 4))
 def test_mixing_is_a_permutation_within_the_buffer(sizes: list[int], buffer: int, ways: int) -> None:
     visit_N = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)
-    read, given_ = order.mix(visit_N, buffer=buffer, ways=ways, rng=np.random.default_rng(0))
-    assert sorted(read) == sorted(given_) == list(range(len(visit_N)))
+    read, emitted = order.mix(visit_N, buffer=buffer, ways=ways, rng=np.random.default_rng(0))
+    assert sorted(read) == sorted(emitted) == list(range(len(visit_N)))
     for visit in range(len(sizes)):  # a stream is read forwards
         assert (np.diff(read[visit_N[read] == visit]) > 0).all()
     held: set[int] = set()
     source = iter(read.tolist())
     opened: set[int] = set()
-    for draw in given_.tolist():
+    for draw in emitted.tolist():
         while draw not in held:
-            held.add(one := next(source))
-            opened.add(int(visit_N[one]))
+            held.add(pulled := next(source))
+            opened.add(int(visit_N[pulled]))
         assert len(held) <= buffer + 1
         held.remove(draw)
     last = {visit: int(np.flatnonzero(visit_N[read] == visit)[-1]) for visit in range(len(sizes))}
     first = {visit: int(np.flatnonzero(visit_N[read] == visit)[0]) for visit in range(len(sizes))}
-    for place in range(len(read)):  # shards that are open at once
+    for place in range(len(read)):  # shards that are open at the same time
         assert sum(first[visit] <= place <= last[visit] for visit in opened) <= ways

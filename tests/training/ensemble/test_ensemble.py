@@ -1,4 +1,4 @@
-"""Weights, temperatures and uncertainty: laws on invented logits, then whole ensembles of very small runs."""
+"""Weights, temperatures and uncertainty: laws on synthetic logits, then ensembles of very small runs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from semblance.training.evaluation import evaluate
 from semblance.training.evaluation.evaluate import Options
 from semblance.training.inference import mc_dropout, predictor
 from semblance.training.inference.predictor import sigmoid
-from tests.training import judges
+from tests.training import untrained
 
 
 def drawn(seed: int, count: int = 2000, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn with the probabilities of the logits, which then are scaled."""
+    """Labels drawn by the probabilities of the logits, which are scaled afterwards."""
     rng = np.random.default_rng(seed)
     logit_N = rng.normal(0, 2, count)
     return (rng.random(count) < sigmoid(logit_N)).astype(float), logit_N * scale
 
 
-def test_weights_start_at_the_plans_and_lean_to_the_better_member() -> None:
+def test_weights_start_at_the_plan_and_favour_the_better_member() -> None:
     label_N, good_N = drawn(0, 600)
     noise = np.random.default_rng(1).normal(0, 3, (2, 600))
     weights = fit.learn(np.stack([noise[0], good_N, noise[1]]), label_N)
@@ -49,7 +49,7 @@ def test_a_temperature_undoes_a_scale_and_is_the_best(scale: float) -> None:
     assert np.log(found) == pytest.approx(best.x, abs=1e-3)
 
 
-def test_folds_keep_families_whole_and_few_families_are_said() -> None:
+def test_folds_do_not_divide_families_and_few_families_are_reported() -> None:
     label_N, logit_N = drawn(3, count=300, scale=3)
     families = [f"f{number % 12}" for number in range(300)]
     found = calibration.fit(label_N, logit_N, families)
@@ -67,26 +67,27 @@ def test_folds_keep_families_whole_and_few_families_are_said() -> None:
     assert (alone.before, alone.after) == (None, None)  # nothing is held out
 
 
-def test_what_is_separated_wholly_has_no_temperature() -> None:
+def test_perfectly_separated_logits_have_no_temperature() -> None:
     found = calibration.fit(np.array([0.0, 0, 1, 1]), np.array([-2.0, -1, 1, 2]), ["a", "b", "a", "b"])
     assert found.value == 1.0
     assert found.folds == ()
     assert found.note is not None
 
 
-def test_a_fifth_of_the_families_is_apart() -> None:
+def test_a_fifth_of_the_families_is_reserved() -> None:
     families = [f"f{number}" for number in range(40)]
-    apart = fit.divide(families)
-    assert len(apart) == 8
-    assert apart == fit.divide(families[::-1])
-    with pytest.raises(SemblanceError, match="one family alone"):
-        fit.divide(["a"])
+    reserved = fit.reserve(families)
+    assert len(reserved) == 8
+    assert reserved == fit.reserve(families[::-1])
+    with pytest.raises(SemblanceError, match="only one family"):
+        fit.reserve(["a"])
 
 
 @pytest.fixture(scope="module")
 def runs(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("members")
-    return [judges.make(folder / name, [ffpp], seed=seed, gain=9) for seed, name in enumerate(("one", "two", "three"))]
+    names = ("one", "two", "three")
+    return [untrained.make(folder / name, [ffpp], seed=seed, gain=9) for seed, name in enumerate(names)]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def whole(ffpp: Path, runs: list[Path], tmp_path_factory: pytest.TempPathFactory
     return to
 
 
-def test_an_ensemble_is_judged_like_a_run(ffpp: Path, runs: list[Path], whole: Path) -> None:
+def test_an_ensemble_is_evaluated_like_a_run(ffpp: Path, runs: list[Path], whole: Path) -> None:
     found = evaluate.evaluate([str(ffpp)], [*map(str, runs), str(whole)], Options(draws=0), say=lambda _: None)
     one = predictor.load(whole)
     assert sum(one.weights) == pytest.approx(1)
@@ -110,17 +111,19 @@ def test_an_ensemble_is_judged_like_a_run(ffpp: Path, runs: list[Path], whole: P
     assert all(member.file.is_relative_to(whole) for member in one.members)  # it needs its members' folders no more
 
 
-def test_the_families_of_the_temperature_serve_nothing_else(ffpp: Path, whole: Path) -> None:
+def test_the_families_for_temperatures_are_used_for_nothing_else(ffpp: Path, whole: Path) -> None:
     one = predictor.load(whole)
     val = evaluate.evaluate([str(ffpp)], [str(whole)], Options(split="val", draws=0), say=lambda _: None)
-    assert one.apart
+    assert one.calibration_families
     limits, _ = evaluate.threshold(one, val.predictions["all"], val.videos)
-    kept = val.predictions["all"].filter(~pl.col("family_id").is_in(sorted(one.apart)))
+    kept = val.predictions["all"].filter(~pl.col("family_id").is_in(sorted(one.calibration_families)))
     without, _ = evaluate.threshold(one, kept, val.videos)
     assert limits == without
 
 
-def test_bad_ensembles_are_one_sentence(ffpp: Path, runs: list[Path], whole: Path, tmp_path: Path) -> None:
+def test_invalid_ensembles_are_reported_in_one_sentence(
+    ffpp: Path, runs: list[Path], whole: Path, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="is not empty"):
         fit.combine([str(ffpp)], [str(runs[0])], whole, say=lambda _: None)
     with pytest.raises(UsageError, match="an ensemble itself"):
@@ -138,8 +141,8 @@ def test_bad_ensembles_are_one_sentence(ffpp: Path, runs: list[Path], whole: Pat
         predictor.load(broken)
 
 
-def test_dropout_alone_is_active(runs: list[Path]) -> None:
-    model = judges.model(runs[0])
+def test_only_dropout_is_active(runs: list[Path]) -> None:
+    model = untrained.model(runs[0])
     image_BCHW = torch.rand(4, 3, 32, 32)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.inference_mode():
@@ -157,7 +160,7 @@ def test_dropout_alone_is_active(runs: list[Path]) -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_uncertainty_is_two_deviations_of_the_calibrated_probability(whole: Path) -> None:
+def test_uncertainty_is_two_standard_deviations_of_the_calibrated_probability(whole: Path) -> None:
     one = predictor.load(whole)
     logits_MNP = np.random.default_rng(0).normal(0, 2, (3, 6, 50))
     pictures = pl.DataFrame({"video_id": ["a", "a", "a", "b", "b", "b"], "track": [0, 0, 1, 0, 0, 0]})

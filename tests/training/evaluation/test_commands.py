@@ -1,4 +1,4 @@
-"""`training evaluate` and `ensemble` as commands: what they leave behind, and how they fail."""
+"""`training evaluate` and `training ensemble` as commands: the files they write, and their errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from semblance.training.cli import app
 from semblance.training.evaluation import robustness
-from tests.training import judges
+from tests.training import untrained
 
 runner = CliRunner()
 
@@ -18,7 +18,7 @@ runner = CliRunner()
 def test_from_two_runs_to_a_page(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(robustness, "JPEG", (30,))
     monkeypatch.setattr(robustness, "SCALES", ())
-    runs = [judges.make(tmp_path / name, [ffpp], seed=seed, gain=9) for seed, name in enumerate(("one", "two"))]
+    runs = [untrained.make(tmp_path / name, [ffpp], seed=seed, gain=9) for seed, name in enumerate(("one", "two"))]
     named = [part for run in runs for part in ("--run", str(run))]
     made = runner.invoke(app, ["ensemble", "--data", str(ffpp), *named, "--to", str(tmp_path / "both")])
     assert made.exit_code == 0, made.output
@@ -51,7 +51,7 @@ def test_from_two_runs_to_a_page(ffpp: Path, tmp_path: Path, monkeypatch: pytest
     assert predictions["model"].unique(maintain_order=True).to_list() == ["one", "two", "both"]
     text = (page / "evaluation.md").read_text()
     for title in (
-        "Over all",
+        "Overall",
         "Datasets",
         "Methods and compressions",
         "Uncertainty",
@@ -62,15 +62,15 @@ def test_from_two_runs_to_a_page(ffpp: Path, tmp_path: Path, monkeypatch: pytest
     assert (page / "evaluation.html").read_text().count("<svg") == 5
 
 
-def test_failures_leave_nothing_behind(ffpp: Path, tmp_path: Path) -> None:
-    run, page = judges.make(tmp_path / "run", [ffpp]), tmp_path / "page"
-    asked = ["evaluate", "--data", str(ffpp), "--run", str(run), "--to", str(page)]
+def test_failed_commands_write_nothing(ffpp: Path, tmp_path: Path) -> None:
+    run, page = untrained.make(tmp_path / "run", [ffpp]), tmp_path / "page"
+    command = ["evaluate", "--data", str(ffpp), "--run", str(run), "--to", str(page)]
     for more, code, sentence in (
         (["--split", "train"], 1, "were trained on"),
-        (["--split-column", "split_nothing"], 2, "There is no split column"),
+        (["--split-column", "split_nothing"], 2, "Unknown split column"),
         (["--groups", str(tmp_path / "absent.csv")], 2, "cannot be read"),
     ):
-        done = runner.invoke(app, [*asked, *more])
+        done = runner.invoke(app, [*command, *more])
         assert done.exit_code == code
         assert sentence in done.output
         assert done.output.count("Error:") == 1

@@ -1,4 +1,4 @@
-"""An evaluation against what a few independent lines make of the same pictures, and what it refuses."""
+"""Evaluations against an independent computation on the same pictures, and what they refuse."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from semblance.training.data import peek, query
 from semblance.training.evaluation import evaluate, leaks, predictions, results
 from semblance.training.evaluation.evaluate import Evaluation, Options
 from semblance.training.evaluation.report import page
-from tests.training import judges
+from tests.training import untrained
 
 DRAWS = Options(draws=50)
 
 
 @pytest.fixture(scope="module")
 def run(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return judges.make(tmp_path_factory.mktemp("runs") / "alone", [ffpp], "tta=mirror")
+    return untrained.make(tmp_path_factory.mktemp("runs") / "alone", [ffpp], "tta=mirror")
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def row(result: Evaluation, level: str, *part: str | None, model: str = "alone")
     return found
 
 
-def test_every_picture_has_the_models_own_logit(result: Evaluation, run: Path, ffpp: Path) -> None:
+def test_every_picture_has_the_logit_of_the_model(result: Evaluation, run: Path, ffpp: Path) -> None:
     chosen = query.select([str(ffpp)], "test", unlabelled=True)
-    model = judges.model(run)
+    model = untrained.model(run)
     found = result.predictions["alone"].filter(pl.col("dataset") == "ffpp")
     logits = dict(found.select("sample_id", "logit").iter_rows())
     assert found.height == len(logits) == chosen.pictures.height
@@ -56,8 +56,8 @@ def test_every_picture_has_the_models_own_logit(result: Evaluation, run: Path, f
     assert not np.allclose(mirrored["logit"], found["logit"])
 
 
-def test_figures_are_those_of_the_table(result: Evaluation, tmp_path: Path) -> None:
-    """By DuckDB and scikit-learn from the Parquet table alone."""
+def test_figures_follow_from_the_table(result: Evaluation, tmp_path: Path) -> None:
+    """Recomputed by DuckDB and scikit-learn from the Parquet table only."""
     evaluate.write(result, tmp_path)
     table = f"(SELECT * FROM '{tmp_path}/predictions.parquet' WHERE model = 'alone' AND dataset = 'ffpp')"
     videos = duckdb.sql(
@@ -82,7 +82,7 @@ def test_figures_are_those_of_the_table(result: Evaluation, tmp_path: Path) -> N
     assert low <= video.figures["auc"].value <= high
 
 
-def test_a_method_is_judged_with_the_reals_of_its_compression(result: Evaluation) -> None:
+def test_a_method_is_compared_with_reals_of_its_compression(result: Evaluation) -> None:
     part = row(result, "video", "ffpp", "c40", "FaceSwap")
     assert (part.reals, part.fakes) == (3, 3)
     assert part.mark == "unseen method"
@@ -91,7 +91,7 @@ def test_a_method_is_judged_with_the_reals_of_its_compression(result: Evaluation
     assert row(result, "video", "dfdc", None, None).mark == "unseen dataset"
 
 
-def test_the_threshold_is_vals(ffpp: Path, run: Path, result: Evaluation) -> None:
+def test_the_threshold_is_chosen_on_val(ffpp: Path, run: Path, result: Evaluation) -> None:
     val = evaluate.evaluate([str(ffpp)], [str(run)], Options(split="val", draws=0), say=lambda _: None)
     videos = val.predictions["alone"].group_by("video_id", "track").agg(pl.col("logit").mean(), pl.col("label").first())
     videos = videos.group_by("video_id").agg(pl.col("logit").max(), pl.col("label").first())
@@ -115,14 +115,14 @@ def test_a_video_without_a_face_is_counted_and_scored_in_the_second_column(
     result = evaluate.evaluate([str(out)], [str(run)], DRAWS, say=lambda _: None)
     video = row(result, "video", "ffpp", None, None)
     assert (video.scored, video.listed) == (18, 19)
-    scored = predictions.of_videos(result.videos, result.predictions["alone"], result.judges["alone"])
+    scored = predictions.of_videos(result.videos, result.predictions["alone"], result.predictors["alone"])
     label, score = scored["label"], scored["score"].fill_null(0.5)
     assert video.filled["auc"].value == pytest.approx(sk.roc_auc_score(label, score))
     assert "18/19" in page.markdown(result)
 
 
-def test_what_was_trained_on_is_refused_unless_allowed(ffpp: Path, run: Path) -> None:
-    with pytest.raises(SemblanceError, match=r"24 families|videos of .* were trained on .*--allow-leaks"):
+def test_training_data_are_refused_unless_allowed(ffpp: Path, run: Path) -> None:
+    with pytest.raises(SemblanceError, match=r"(families|videos) of .* were trained on .*--allow-leaks"):
         evaluate.evaluate([str(ffpp)], [str(run)], Options(split="train", draws=0), say=lambda _: None)
     said: list[str] = []
     options = Options(split="train", draws=0, allow_leaks=True)
@@ -135,8 +135,9 @@ def test_what_was_trained_on_is_refused_unless_allowed(ffpp: Path, run: Path) ->
 def test_people_and_recordings_leak_as_well() -> None:
     before = pl.DataFrame(
         {"dataset": ["a", "a"], "video_id": ["1", "2"], "family_id": ["x", "y"], "target_id": ["p", None]}
-        | {"donor_id": [None, "q"], "recording_id": ["r", None], "donor_recording_id": [None, None]},
-        schema_overrides={"donor_recording_id": pl.String},
+        | {"donor_id": [None, "q"], "recording_id": ["r", None], "donor_recording_id": [None, None]}
+        | {"label": [0, 1], "method": ["pristine", "x"], "fault": [None, None]},
+        schema_overrides={"donor_recording_id": pl.String, "fault": pl.String},
     )
     now = before.with_columns(video_id=pl.lit("9"), family_id=pl.lit("z"), target_id=pl.Series(["q", "n"]))
     found = {leak.kind: leak.count for leak in leaks._shared(before, now, "train", "test")}
@@ -145,18 +146,18 @@ def test_people_and_recordings_leak_as_well() -> None:
     assert leaks._shared(before, other, "train", "test") == []
 
 
-def test_bad_input_is_one_sentence(ffpp: Path, run: Path, tmp_path: Path) -> None:
+def test_invalid_input_is_reported_in_one_sentence(ffpp: Path, run: Path, tmp_path: Path) -> None:
     quiet: dict[str, Any] = {"say": lambda _: None}
-    with pytest.raises(UsageError, match="holds no trained run"):
+    with pytest.raises(UsageError, match="is not a trained run"):
         evaluate.evaluate([str(ffpp)], [str(tmp_path)], **quiet)
-    with pytest.raises(UsageError, match="There is no split 'exam'"):
+    with pytest.raises(UsageError, match="Unknown split 'exam'"):
         evaluate.evaluate([str(ffpp)], [str(run)], Options(split="exam"), **quiet)
-    with pytest.raises(SemblanceError, match=r"side of .* is empty"):
+    with pytest.raises(SemblanceError, match=r"Split unassigned of .* is empty"):
         evaluate.evaluate([str(ffpp)], [str(run)], Options(split="unassigned"), **quiet)
     broken = tmp_path / "broken"
     shutil.copytree(run, broken)
     (broken / "checkpoints" / "best.ckpt").write_bytes(b"no checkpoint")
-    with pytest.raises(SemblanceError, match="is damaged or none"):
+    with pytest.raises(SemblanceError, match="is damaged or not a checkpoint"):
         evaluate.evaluate([str(ffpp)], [str(broken)], **quiet)
     copied = tmp_path / "again"
     shutil.copytree(ffpp, copied)

@@ -1,4 +1,4 @@
-"""Conditions, groups, uncertainty, cost and pages, over one evaluation of a very small run."""
+"""Conditions, groups, uncertainty, cost and pages of one evaluation of a very small run."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.evaluation import cost, energy, evaluate, fairness, predictions, robustness, selective
 from semblance.training.evaluation.evaluate import Evaluation, Options
 from semblance.training.evaluation.report import page, svg
-from tests.training import judges
+from tests.training import untrained
 
 
 @pytest.fixture(scope="module")
 def result(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
-    run = judges.make(tmp_path_factory.mktemp("runs") / "a|b <run>", [ffpp], gain=9)
+    run = untrained.make(tmp_path_factory.mktemp("runs") / "a|b <run>", [ffpp], gain=9)
     return evaluate.evaluate([str(ffpp)], [str(run)], Options(draws=40), say=lambda _: None)
 
 
 def scored(result: Evaluation) -> pl.DataFrame:
-    (model,) = result.judges
-    return predictions.of_videos(result.videos, result.predictions[model], result.judges[model])
+    (model,) = result.predictors
+    return predictions.of_videos(result.videos, result.predictions[model], result.predictors[model])
 
 
 def test_the_same_build_changes_nothing_and_jpeg_does(
     result: Evaluation, ffpp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (same,) = robustness.builds(result, [f"again={ffpp}"], say=lambda _: None)
-    assert (same.videos, same.pictures) == (18, result.chosen.pictures.height)
+    assert (same.videos, same.pictures) == (18, result.selection.pictures.height)
     assert (same.change.value, same.change.low, same.change.high) == (0, 0, 0)
     assert same.before.value == pytest.approx(sk.roc_auc_score(*scored(result).select("label", "logit")))
     monkeypatch.setattr(robustness, "JPEG", (5,))
@@ -53,14 +53,14 @@ def test_a_condition_shares_samples(result: Evaluation, dfdc: Path) -> None:
         robustness.builds(result, [f"other={dfdc}"], say=lambda _: None)
 
 
-def test_groups_are_judged_apart(result: Evaluation, tmp_path: Path) -> None:
+def test_figures_by_group(result: Evaluation, tmp_path: Path) -> None:
     videos = scored(result)
     names = videos["family_id"].unique().sort()
     half = videos.select(
         "video_id", pl.when(pl.col("family_id") == names[0]).then(pl.lit("x")).otherwise(pl.lit("y")).alias("group")
     )
     half.head(17).write_csv(tmp_path / "groups.csv")
-    (found,) = fairness.judge(result, fairness.read(str(tmp_path / "groups.csv")))
+    (found,) = fairness.fairness(result, fairness.read(str(tmp_path / "groups.csv")))
     assert found.ungrouped == 1
     limit = next(iter(result.thresholds.values()))["video"]
     rates = {}
@@ -77,7 +77,7 @@ def test_groups_are_judged_apart(result: Evaluation, tmp_path: Path) -> None:
     assert found.parity.value == pytest.approx(abs(rates["x"][1] - rates["y"][1]))
 
 
-def test_bad_groups_are_one_sentence(result: Evaluation, tmp_path: Path) -> None:
+def test_invalid_groups_are_reported_in_one_sentence(result: Evaluation, tmp_path: Path) -> None:
     file = tmp_path / "groups.csv"
     for text, match in (
         ("video_id,kind\na,b\n", "needs the columns group"),
@@ -89,7 +89,7 @@ def test_bad_groups_are_one_sentence(result: Evaluation, tmp_path: Path) -> None
             fairness.read(str(file))
     file.write_text("video_id,group\nnobody,x\n")
     with pytest.raises(SemblanceError, match="None of the 18 evaluated videos"):
-        fairness.judge(result, fairness.read(str(file)))
+        fairness.fairness(result, fairness.read(str(file)))
 
 
 def test_risk_and_cost_and_pages(result: Evaluation, tmp_path: Path) -> None:
@@ -102,11 +102,11 @@ def test_risk_and_cost_and_pages(result: Evaluation, tmp_path: Path) -> None:
     assert one.curve[-1] == (1.0, pytest.approx(one.wrong))
     assert np.all(np.diff([coverage for coverage, _ in one.curve]) > 0)
     assert (table["uncertainty"] > 0).all()
-    measured = cost.measure(next(iter(result.judges.values())))
+    measured = cost.measure(next(iter(result.predictors.values())))
     assert measured.gflop > 0
     found = energy.find(torch.device("cpu"))
     assert (measured.energy_j is None) == isinstance(found, str)
-    said = f"not measured: {found}" if isinstance(found, str) else f"({found[0].name}"
+    energy_cell = f"not measured: {found}" if isinstance(found, str) else f"({found[0].name}"
     extras = page.Extras(uncertainty=risks, costs=[measured])
     pages = {"md": page.markdown(result, extras), "html": page.html(result, extras)}
     evaluate.write(result, tmp_path, table, pages)
@@ -114,19 +114,19 @@ def test_risk_and_cost_and_pages(result: Evaluation, tmp_path: Path) -> None:
         *("predictions.parquet", "uncertainty.parquet", "evaluation.md", "evaluation.html")
     }
     assert "a\\|b" in pages["md"]
-    assert said in pages["md"]
+    assert energy_cell in pages["md"]
     assert "<run>" not in pages["html"]
     tags = Tags()
     tags.feed(pages["html"])
     assert tags.names.count("svg") == 4
-    assert not {"script", "link", "img"} & set(tags.names)  # it needs nothing else
-    whole = [line for line in pages["md"].splitlines() if "| video |" in line and "| all | all |" in line]
+    assert not {"script", "link", "img"} & set(tags.names)  # it is self-contained
+    overall = [line for line in pages["md"].splitlines() if "| video |" in line and "| all | all |" in line]
     auc = next(row for row in result.rows if row.level == "video" and row.method is None).figures["auc"].value
-    assert f"{auc:.3f}" in whole[0]
+    assert f"{auc:.3f}" in overall[0]
 
 
 def zone(powercap: Path, name: str, microjoules: int, most: int) -> Path:
-    """A package as Linux shows it, with a part of it, which is no package."""
+    """A CPU package as Linux presents it, with a sub-zone, which is not a package."""
     for folder, title in ((powercap / name, f"package-{name[-1]}"), (powercap / f"{name}:0", "core")):
         folder.mkdir(parents=True)
         for file, text in (("name", title), ("energy_uj", microjoules), ("max_energy_range_uj", most)):
@@ -134,12 +134,12 @@ def zone(powercap: Path, name: str, microjoules: int, most: int) -> Path:
     return powercap / name / "energy_uj"
 
 
-def test_joules_are_the_counters_over_a_call(tmp_path: Path) -> None:
-    """Two packages, of which one begins anew: 2 J and 3 J a call."""
+def test_joules_per_call_are_read_from_the_counters(tmp_path: Path) -> None:
+    """Two packages with 2 J and 3 J per call; the counter of one wraps."""
     files = [zone(tmp_path, "intel-rapl:0", 0, 10**9), zone(tmp_path, "intel-rapl:1", 999_000_000, 10**9)]
     counters = energy.find(torch.device("cpu"), tmp_path)
     assert not isinstance(counters, str)
-    assert [one.name for one in counters] == ["package-0", "package-1"]
+    assert [counter.name for counter in counters] == ["package-0", "package-1"]
 
     def work() -> None:
         for file, joules in zip(files, (2, 3), strict=True):
@@ -150,16 +150,16 @@ def test_joules_are_the_counters_over_a_call(tmp_path: Path) -> None:
 
 
 def test_without_a_counter_there_is_a_reason(tmp_path: Path) -> None:
-    assert energy.find(torch.device("cpu"), tmp_path) == "this machine shows no RAPL counter"
+    assert energy.find(torch.device("cpu"), tmp_path) == "this machine has no RAPL counter"
     zone(tmp_path, "intel-rapl:0", 0, 10**9).write_text("")
-    assert energy.find(torch.device("cpu"), tmp_path) == "RAPL's counter cannot be read"
+    assert energy.find(torch.device("cpu"), tmp_path) == "the RAPL counter cannot be read"
 
 
-def test_one_line_a_run_in_the_terminal(result: Evaluation) -> None:
+def test_the_terminal_shows_one_line_per_run(result: Evaluation) -> None:
     lines = page.summary(result)
     assert len(lines) == 2
-    mirrored = {**result.judges, "a|b <run>+mirror": next(iter(result.judges.values()))}
-    assert len(page.summary(replace(result, judges=mirrored))) == 2
+    mirrored = {**result.predictors, "a|b <run>+mirror": next(iter(result.predictors.values()))}
+    assert len(page.summary(replace(result, predictors=mirrored))) == 2
 
 
 def test_a_drawing_is_well_formed_and_thinned() -> None:

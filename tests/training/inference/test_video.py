@@ -1,4 +1,4 @@
-"""One video judged: the crops are those of a build, the scores those of the model, faults one sentence."""
+"""Predictions for one video: crops as in a build, scores as by the model, errors in one sentence."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from semblance.ingest import recipe as recipes
 from semblance.ingest.detector.door import Detector
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.quality import codec, video
+from semblance.quality.resize import to_square
 from semblance.training import models
 from semblance.training.cli import app
 from semblance.training.inference import overlay, predictor
 from semblance.training.inference import video as predict
-from tests.training import judges, runs
+from tests.training import runs, untrained
 
 
 @pytest.fixture(scope="module")
 def one(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> predictor.Predictor:
-    return predictor.load(judges.make(tmp_path_factory.mktemp("runs") / "alone", [ffpp], gain=9))
+    return predictor.load(untrained.make(tmp_path_factory.mktemp("runs") / "alone", [ffpp], gain=9))
 
 
 pytestmark = [
@@ -42,14 +43,14 @@ def videos(demo: Path) -> dict[str, Path]:
     return {"empty": files[0], "faces": files[-1]}
 
 
-def test_a_video_is_judged_as_its_crops_are(one: predictor.Predictor, demo: Path, detector: Detector) -> None:
+def test_the_score_of_a_video_follows_from_its_crops(one: predictor.Predictor, demo: Path, detector: Detector) -> None:
     recipe = recipes.load("plan", ("sampling.n=4",))
     found = predict.predict(str(videos(demo)["faces"]), one, recipe, passes=12, detector=lambda: detector)
     assert found.pictures.height == len(found.images)
     model = one.members[0].trained.model
     with torch.inference_mode():
         for image, logit in zip(found.images, found.pictures["logit"], strict=True):
-            picture = torch.from_numpy(predictor.resize(image, 32).transpose(2, 0, 1).copy())[None].float() / 255
+            picture = torch.from_numpy(to_square(image, 32).transpose(2, 0, 1).copy())[None].float() / 255
             assert logit == pytest.approx(float(model(picture).logit_B), abs=1e-4)
     by_track = found.pictures.group_by("track").agg(pl.col("logit").mean()).sort("track")["logit"].to_list()
     assert [track.score.logit for track in found.tracks] == pytest.approx(by_track)
@@ -62,32 +63,34 @@ def test_a_video_is_judged_as_its_crops_are(one: predictor.Predictor, demo: Path
     assert codec.decode(codec.encode(sheet, codec.EncodingConfig(format="png"))).shape == sheet.shape
 
 
-def test_uncertain_is_no_verdict() -> None:
+def test_uncertain_predictions_are_neither_real_nor_fake() -> None:
     assert predict.Scored(logit=3, probability=0.95, uncertainty=0.31).verdict == "uncertain"
     assert predict.Scored(logit=3, probability=0.95, uncertainty=0.3).verdict == "fake"
     assert predict.Scored(logit=-3, probability=0.05, uncertainty=None).verdict == "real"
 
 
-def test_bad_files_are_one_sentence(one: predictor.Predictor, demo: Path, detector: Detector, tmp_path: Path) -> None:
+def test_invalid_files_are_reported_in_one_sentence(
+    one: predictor.Predictor, demo: Path, detector: Detector, tmp_path: Path
+) -> None:
     recipe = recipes.load("plan", ("sampling.n=2",))
     empty, text = tmp_path / "empty.mp4", tmp_path / "text.mp4"
     empty.write_bytes(b"")
     text.write_text("no video")
     for file, match in (
-        (tmp_path / "absent.mp4", "There is no file"),
-        (empty, "cannot be judged: the file has zero bytes"),
-        (text, "cannot be judged"),
-        (videos(demo)["empty"], "shows no face in 2 frames"),
+        (tmp_path / "absent.mp4", "does not exist"),
+        (empty, "cannot be scored: the file has zero bytes"),
+        (text, "cannot be scored"),
+        (videos(demo)["empty"], "shows no face in the 2 sampled frames"),
     ):
         with pytest.raises(SemblanceError, match=match):
             predict.predict(str(file), one, recipe, detector=lambda: detector)
     strict = recipes.load("plan", ("sampling.n=2", "gates.blur=1e9"))
-    with pytest.raises(SemblanceError, match=r"none is good enough to be judged \(blur\)"):
+    with pytest.raises(SemblanceError, match=r"none passes the gates \(blur\)"):
         predict.predict(str(videos(demo)["faces"]), one, strict, detector=lambda: detector)
 
 
-def test_the_recipe_is_the_training_builds_or_the_plans(ffpp: Path, tmp_path: Path) -> None:
-    """The run keeps it: the build may move or go."""
+def test_the_recipe_is_that_of_the_training_builds_or_plan(ffpp: Path, tmp_path: Path) -> None:
+    """The run keeps a copy, so the build may be moved or deleted."""
     out = tmp_path / "out"
     shutil.copytree(ffpp, out)
     made = recipes.load("plan", ("crop.margin=1.7", "recompress.crf=40"))
@@ -99,12 +102,12 @@ def test_the_recipe_is_the_training_builds_or_the_plans(ffpp: Path, tmp_path: Pa
     assert predict.recipe_of(one) == (made, str(out))
     assert predict.recipe_of(one, None, ("crop.margin=2",))[0].crop.margin == 2
     assert predict.recipe_of(one, "deepfakebench") == (recipes.load("deepfakebench"), "deepfakebench")
-    unknown = predictor.load(judges.make(tmp_path / "unknown", [ffpp]))
+    unknown = predictor.load(untrained.make(tmp_path / "unknown", [ffpp]))
     assert predict.recipe_of(unknown, None, ("sampling.n=3",)) == (recipes.load("plan", ("sampling.n=3",)), "plan")
 
 
 @pytest.mark.parametrize("odd", [False, True])
-def test_the_overlay_is_the_whole_video_with_its_boxes(
+def test_the_overlay_is_the_video_with_boxes(
     one: predictor.Predictor, demo: Path, detector: Detector, tmp_path: Path, odd: bool
 ) -> None:
     source, to = videos(demo)["faces"], tmp_path / "overlay.mp4"
@@ -113,8 +116,8 @@ def test_the_overlay_is_the_whole_video_with_its_boxes(
         source = tmp_path / "odd.mp4"
         video.write_h264(str(source), images, 30)
     known = video.probe(str(source))
-    made = recipes.load("plan", ("sampling.n=4",))
-    found = predict.predict(str(source), one, made, passes=0, detector=lambda: detector)
+    recipe = recipes.load("plan", ("sampling.n=4",))
+    found = predict.predict(str(source), one, recipe, passes=0, detector=lambda: detector)
     assert overlay.write(found, str(to)) == known.frames_total
     written = video.probe(str(to))
     for name in ("frames_total", "width", "height", "fps"):
@@ -163,7 +166,7 @@ boxes = st.tuples(*[st.floats(0, 500)] * 4)
 def test_a_box_is_interpolated_or_held_but_never_invented(
     seen: dict[int, tuple[float, float, float, float]], step: int, frame: int
 ) -> None:
-    """Ten frames are sampled a step apart; the face is on some of them."""
+    """Ten frames are sampled ``step`` frames apart; the face is in some of them."""
     frames = sorted(seen)
     course = overlay.FaceTrajectory(
         frames=tuple(place * step for place in frames),

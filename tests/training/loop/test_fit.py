@@ -1,10 +1,11 @@
-"""The loop: what is learned, resumed, shared among ranks, kept, and refused."""
+"""The training loop: learning, resumption, several ranks, the run folder, and errors."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -26,7 +27,7 @@ from typer.testing import CliRunner
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.cli import app
 from semblance.training.data import loader, query
-from semblance.training.loop.callbacks import Keeper
+from semblance.training.loop.callbacks import RunRecorder
 from semblance.training.loop.module import DetectorModule
 from semblance.training.metrics import aggregate
 from semblance.training.runs import checkpoint
@@ -63,7 +64,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def child(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """tests/training/runs.py in a process of its own, and those that it starts."""
+    """Run tests/training/runs.py in another process."""
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     if sys.dont_write_bytecode:  # three processes would each compile some 5,000 files
         environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache)}
@@ -76,13 +77,13 @@ EVERYTHING = ("accumulate=2", "ema_decay=0.9", "data.batch_size=4")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "undisturbed"
+def uninterrupted(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "uninterrupted"
     runs.train([str(ffpp)], run, *EVERYTHING, workers=2)
     return run
 
 
-def test_killed_and_resumed_equals_undisturbed(ffpp: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_equals_undisturbed(ffpp: Path, uninterrupted: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of the second epoch, three steps after a checkpoint."""
     run = tmp_path / "killed"
     done = child(tmp_path.parent / "pyc", "killed", str(run), str(ffpp), *EVERYTHING)
@@ -94,22 +95,22 @@ def test_killed_and_resumed_equals_undisturbed(ffpp: Path, undisturbed: Path, tm
     assert len(before) > 9
     with RunDir(run).steps.open("a") as file:
         file.write('{"step": 12, "torn')
-    said: list[str] = []
-    ended = runs.train([str(ffpp)], run, *EVERYTHING, workers=2, resume=True, say=said.append)
-    assert "going on from step 9, epoch 2" in " ".join(said)
+    messages: list[str] = []
+    ended = runs.train([str(ffpp)], run, *EVERYTHING, workers=2, resume=True, say=messages.append)
+    assert "resuming at step 9, epoch 2" in " ".join(messages)
     assert ended.worked
-    assert lines(run) == lines(undisturbed)
+    assert lines(run) == lines(uninterrupted)
     assert lines(run)[: len(before)] == before[: len(lines(run))]
-    assert rundir.read_lines(RunDir(run).epochs) == rundir.read_lines(RunDir(undisturbed).epochs)
+    assert rundir.read_lines(RunDir(run).epochs) == rundir.read_lines(RunDir(uninterrupted).epochs)
     for name in ("last.ckpt", "best.ckpt"):
-        ours, theirs = (checkpoint.load(each / "checkpoints" / name) for each in (run, undisturbed))
+        ours, theirs = (checkpoint.load(each / "checkpoints" / name) for each in (run, uninterrupted))
         assert same(ours, theirs)
     again = runs.train([str(ffpp)], run, *EVERYTHING, workers=2, resume=True)
     assert (again.worked, again.steps, again.best_auc) == (False, ended.steps, ended.best_auc)
 
 
 class StoppedError(Exception):
-    """What a test stops a run with."""
+    """Raised by a test to stop a run."""
 
 
 class StopBefore(Callback):
@@ -125,8 +126,8 @@ class StopBefore(Callback):
     ("name", "few"),
     [("efficientnet_b4", ("optimiser.lr=0.001",)), ("f3net", ("schedule.patience=0", "optimiser.lr=0.1"))],
 )
-def test_other_schedules_resume_as_exactly(ffpp: Path, tmp_path: Path, name: str, few: tuple[str, ...]) -> None:
-    """By epoch (RMSprop), and by the loss on val (Adam): stopped at the end of an epoch, and inside the next."""
+def test_other_schedules_resume_exactly(ffpp: Path, tmp_path: Path, name: str, few: tuple[str, ...]) -> None:
+    """By epoch (RMSprop) and by val loss (Adam), stopped at the end of an epoch and inside the next."""
     few = ("epochs=4", "precision=32-true", "loss.centre.weight=0", "accumulate=1", *few)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     runs.train([str(ffpp)], whole, *few, name=name)
@@ -140,7 +141,7 @@ def test_other_schedules_resume_as_exactly(ffpp: Path, tmp_path: Path, name: str
     assert rates[0] > rates[-1]
 
 
-# Each epoch is one step on the whole set: of 60 in one process, of 2 x 30 in two that speak through gloo.
+# Each epoch is one step on all data: 60 units in one process, or 2 x 30 in two that communicate by gloo.
 WHOLE = ("data.draws=60", "augment.cutmix.p=0", "augment.mixup.p=0", "epochs=4")
 
 
@@ -152,8 +153,8 @@ def ranks(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ranks"
 
 
-def told(run: Path) -> list[dict[str, Any]]:
-    """What each rank says of itself at the end."""
+def by_rank(run: Path) -> list[dict[str, Any]]:
+    """What each rank wrote at the end: its weights and compression rates."""
     return [torch.load(run.with_name(f"{run.name}-rank{rank}.pt"), weights_only=True) for rank in (0, 1)]
 
 
@@ -164,7 +165,7 @@ def test_two_ranks_equal_one(ffpp: Path, ranks: Path, tmp_path: Path) -> None:
     assert len(ours) == len(theirs) == 4
     for a, b in zip(ours, theirs, strict=True):
         assert a == pytest.approx(b, rel=1e-4)
-    assert same(*(part["model"] for part in told(ranks)))
+    assert same(*(part["model"] for part in by_rank(ranks)))
     one, two = weights(alone), weights(ranks)
     assert all(torch.allclose(one[name], two[name], rtol=1e-3, atol=1e-4) for name in one)
     for a, b in zip(*(rundir.read_lines(RunDir(run).epochs) for run in (ranks, alone)), strict=True):
@@ -172,11 +173,11 @@ def test_two_ranks_equal_one(ffpp: Path, ranks: Path, tmp_path: Path) -> None:
 
 
 def test_compressed_gradients_keep_ranks_equal(ffpp: Path, ranks: Path, tmp_path: Path) -> None:
-    """PowerSGD of rank 1: two whole steps, equal to those without it, then two compressed ones, near to those."""
+    """PowerSGD of rank 1: two uncompressed steps equal those without it, and two compressed ones are close to them."""
     run = tmp_path / "powersgd"
     done = child(ranks.parent / "pyc", "powersgd", str(run), str(ffpp), *WHOLE, "data.batch_size=30")
     assert done.returncode == 0, done.stderr
-    one, two = told(run)
+    one, two = by_rank(run)
     assert same(one["model"], two["model"])
     assert one["rates"] == two["rates"]
     assert one["rates"][0] > 1.5  # numbers before and after; biases are never compressed
@@ -184,14 +185,14 @@ def test_compressed_gradients_keep_ranks_equal(ffpp: Path, ranks: Path, tmp_path
     assert ours[:3] == theirs[:3]
     assert ours[3] != theirs[3]
     assert ours == pytest.approx(theirs, rel=0.02)
-    assert not same(one["model"], told(ranks)[0]["model"])
+    assert not same(one["model"], by_rank(ranks)[0]["model"])
 
 
-def test_what_a_run_leaves(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
+def test_the_files_of_a_run(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    said: list[str] = []
+    messages: list[str] = []
     few = ("epochs=5", "data.draws=24", "ema_decay=0.9")
-    ended = runs.train([str(ffpp)], run, *few, others=[str(dfdc)], say=said.append)
+    ended = runs.train([str(ffpp)], run, *few, others=[str(dfdc)], say=messages.append)
     epochs = rundir.read_lines(RunDir(run).epochs)
     assert [row["epoch"] for row in epochs] == [0, 1, 2, 3, 4]
     assert [line["step"] for line in lines(run)] == list(range(1, 16))
@@ -204,8 +205,8 @@ def test_what_a_run_leaves(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
     assert [(one["name"], one["role"]) for one in datasets] == [("ffpp", "train"), ("dfdc", "other")]
     assert datasets[0]["methods"] == ["Deepfakes", "FaceSwap", "pristine"]
     assert datasets[0]["fingerprint"] == json.loads((ffpp / "dataset.json").read_text())["fingerprint"]
-    assert "have no face label" in said[0]
-    # the figures, computed again from the best weights by other means
+    assert "have no face label" in messages[0]
+    # the figures, recomputed from the best weights by other means
     model = runs.Tiny()
     model.load_state_dict(kept["average"])
     model.eval()
@@ -225,7 +226,7 @@ def test_what_a_run_leaves(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
     assert kept["figures"]["val/auc_video"] == pytest.approx(roc_auc_score(labels, values))
 
 
-def test_a_trained_model_comes_back(dfdc: Path, tmp_path: Path) -> None:
+def test_a_trained_model_is_loaded(dfdc: Path, tmp_path: Path) -> None:
     from semblance.training import models
 
     run = tmp_path / "run"
@@ -239,18 +240,18 @@ def test_a_trained_model_comes_back(dfdc: Path, tmp_path: Path) -> None:
     assert trained.datasets[0]["dataset"] == "dfdc"
 
 
-def test_it_stops_early_and_says_so(ffpp: Path, tmp_path: Path) -> None:
+def test_early_stopping_is_reported(ffpp: Path, tmp_path: Path) -> None:
     few = ("epochs=30", "early_stop=2", "optimiser.lr=1.0e-12", "data.draws=16", "schedule.warmup_epochs=0")
-    said: list[str] = []
-    ended = runs.train([str(ffpp)], tmp_path / "run", *few, build=runs.plain, say=said.append)
+    messages: list[str] = []
+    ended = runs.train([str(ffpp)], tmp_path / "run", *few, build=runs.plain, say=messages.append)
     assert ended.stopped
     assert ended.epochs == ended.best_epoch + 3 < 30
-    assert "stopped" in said[-1]
+    assert "stopped" in messages[-1]
     assert not runs.train([str(ffpp)], tmp_path / "run", *few, build=runs.plain, resume=True).worked
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    """The chequer in the middle of a fake is found within a few epochs, in families never seen."""
+    """The checkerboard in the middle of fakes is learned within a few epochs, and found in unseen families."""
     out = builds.make(tmp_path / "out", builds.Plan(families=12, per_shard=4))
     few = ("epochs=8", "augment.p=0.3", "augment.cutmix.p=0", "augment.mixup.p=0", "data.draws=160")
     ended = runs.train([str(out)], tmp_path / "run", *few)
@@ -258,7 +259,7 @@ def test_it_learns(tmp_path: Path) -> None:
     assert ended.best_auc > 0.9
 
 
-def test_a_loss_that_is_no_number_stops_the_run(ffpp: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run(ffpp: Path, tmp_path: Path) -> None:
     class Break(Callback):
         def on_train_batch_start(self, _: Any, task: DetectorModule, *__: Any) -> None:  # type: ignore[override]
             if task.step == 9:
@@ -266,7 +267,7 @@ def test_a_loss_that_is_no_number_stops_the_run(ffpp: Path, tmp_path: Path) -> N
                     next(task.model.parameters()).fill_(float("nan"))
 
     run = tmp_path / "run"
-    with pytest.raises(SemblanceError, match=r"The loss of step 9 \(epoch 1\) is no number, on the samples ffpp-"):
+    with pytest.raises(SemblanceError, match=r"The loss of step 9 \(epoch 1\) is not a number for the samples ffpp-"):
         runs.train([str(ffpp)], run, callbacks=[Break()], save_every=4)
     failure = json.loads((run / "failure.json").read_text())
     assert (failure["step"], len(failure["sample_ids"])) == (9, 8)
@@ -283,8 +284,8 @@ class Signal(Callback):
             os.kill(os.getpid(), self.number)
 
 
-def test_signals_end_a_run_that_can_go_on(ffpp: Path, tmp_path: Path) -> None:
-    """SIGTERM, as a cluster sends it, keeps the step in which it came; SIGINT the last checkpoint."""
+def test_a_run_ended_by_a_signal_can_be_resumed(ffpp: Path, tmp_path: Path) -> None:
+    """SIGTERM, as a cluster sends it, saves the current step; after SIGINT the last checkpoint counts."""
     run, outs = tmp_path / "run", [str(ffpp)]
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -301,12 +302,12 @@ def test_signals_end_a_run_that_can_go_on(ffpp: Path, tmp_path: Path) -> None:
     assert lines(run) == lines(whole)
 
 
-def test_bad_input_is_said_before_anything_is_made(ffpp: Path, tmp_path: Path) -> None:
+def test_invalid_input_is_reported_before_a_run_is_created(ffpp: Path, tmp_path: Path) -> None:
     run, outs = tmp_path / "run", [str(ffpp)]
     cases: list[tuple[tuple[str, ...], str]] = [
-        (("data.query=blur < 0",), "train side .* is empty"),
-        (("data.query=label = 1",), "no real one"),
-        (("data.query=split = 'train' OR label = 0",), "val side .* one class alone"),
+        (("data.query=blur < 0",), "Split train .* is empty"),
+        (("data.query=label = 1",), "no real ones"),
+        (("data.query=split = 'train' OR label = 0",), "Split val .* one class only"),
         (("data.split_column=split_method",), "is empty under column split_method"),
         (("data.mix={dfdc: 1}",), "but not ffpp"),
         (("data.draws=0",), "wrong value for 'data.draws'"),
@@ -321,21 +322,21 @@ def test_bad_input_is_said_before_anything_is_made(ffpp: Path, tmp_path: Path) -
     with pytest.raises(SemblanceError, match="is missing"):
         runs.train([str(out)], run)
     (out / "dataset.json").unlink()
-    with pytest.raises(SemblanceError, match="no finished build"):
+    with pytest.raises(SemblanceError, match="is not finished"):
         runs.train([str(out)], run)
     assert not run.exists()
 
 
-def test_a_resumption_that_would_be_another_run_is_refused(
-    ffpp: Path, dfdc: Path, undisturbed: Path, tmp_path: Path
-) -> None:
+def test_resuming_with_other_settings_is_refused(ffpp: Path, dfdc: Path, uninterrupted: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    shutil.copytree(undisturbed, run)
+    shutil.copytree(uninterrupted, run)
     with pytest.raises(UsageError, match="is not empty"):
         runs.train([str(ffpp)], run, *EVERYTHING)
     with pytest.raises(SemblanceError, match=r"another recipe .*optimiser.lr: 0.01 -> 0.02"):
         runs.train([str(ffpp)], run, *EVERYTHING, "optimiser.lr=0.02", resume=True)
-    with pytest.raises(SemblanceError, match=r"dfdc.* has the fingerprint dfdc-4-3, which .*last.ckpt does not know"):
+    with pytest.raises(
+        SemblanceError, match=r"dfdc.* has the fingerprint dfdc-4-3, but .*last.ckpt was not trained with it"
+    ):
         runs.train([str(dfdc)], run, *EVERYTHING, resume=True)
     out = tmp_path / "out"
     shutil.copytree(ffpp, out)
@@ -343,18 +344,18 @@ def test_a_resumption_that_would_be_another_run_is_refused(
     (out / "dataset.json").write_text(json.dumps(description | {"fingerprint": "another"}))
     with pytest.raises(SemblanceError, match="has the fingerprint another"):
         runs.train([str(out)], run, *EVERYTHING, resume=True)
-    with pytest.raises(UsageError, match="holds no run"):
+    with pytest.raises(UsageError, match="is not a run"):
         runs.train([str(ffpp)], tmp_path / "nothing", resume=True)
 
 
-def test_every_damaged_byte_of_a_checkpoint_is_found(undisturbed: Path, tmp_path: Path) -> None:
+def test_every_damaged_byte_of_a_checkpoint_is_found(uninterrupted: Path, tmp_path: Path) -> None:
     file = tmp_path / "last.ckpt"
-    whole = RunDir(undisturbed).last.read_bytes()
+    whole = RunDir(uninterrupted).last.read_bytes()
     for harm in (whole[: len(whole) // 2], whole[:-9], b"", b"nonsense" * 99):
         file.write_bytes(harm)
         with pytest.raises(SemblanceError, match="is damaged"):
             checkpoint.load(file)
-    found, original = 0, checkpoint.load(RunDir(undisturbed).last)
+    found, original = 0, checkpoint.load(RunDir(uninterrupted).last)
     for place in range(64, len(whole), len(whole) // 24):
         flipped = bytearray(whole)
         flipped[place] ^= 4
@@ -363,23 +364,28 @@ def test_every_damaged_byte_of_a_checkpoint_is_found(undisturbed: Path, tmp_path
             state = checkpoint.load(file)
         except SemblanceError:
             found += 1
-        else:  # a byte of padding, which says nothing
+        else:  # a byte of padding, which carries no data
             assert same(state, original)
     assert found > 12
     torch.save({"format": 99}, file)
-    with pytest.raises(SemblanceError, match="not of a form"):
+    with pytest.raises(SemblanceError, match="format of checkpoint"):
         checkpoint.load(file)
-    with pytest.raises(SemblanceError, match="There is no checkpoint"):
+    with pytest.raises(SemblanceError, match="does not exist"):
         checkpoint.load(tmp_path / "none.ckpt")
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_previous_checkpoint(tmp_path: Path) -> None:
     file = tmp_path / "last.ckpt"
     checkpoint.save(file, {"step": 1})
-    (tmp_path / ".last.ckpt.tmp").mkdir()
-    with pytest.raises(SemblanceError, match="cannot be written"):
-        checkpoint.save(file, {"step": 2})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # a disk that is full, but for 4 KiB
+    try:
+        with pytest.raises(SemblanceError, match=r"last\.ckpt cannot be written .*--resume"):
+            checkpoint.save(file, {"step": 2, "model": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert torch.load(file, weights_only=True)["step"] == 1
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @given(rows=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.floats(-9, 9)), min_size=1, max_size=50))
@@ -398,14 +404,14 @@ def test_scores_of_tracks_and_videos(rows: list[tuple[int, int, float]]) -> None
     assert aggregate.tracks(table)["pictures"].sum() == len(rows)
 
 
-def test_auc_is_sklearns_and_nothing_with_one_class() -> None:
+def test_auc_equals_sklearn_and_is_none_with_one_class() -> None:
     labels, values = pl.Series([0, 1, None, 1, 0]), pl.Series([0.1, 0.4, 0.9, 0.3, 0.35])
     assert aggregate.auc(labels, values) == roc_auc_score([0, 1, 1, 0], [0.1, 0.4, 0.3, 0.35])
     assert aggregate.auc(pl.Series([1, 1, None]), pl.Series([0.1, 0.2, 0.3])) is None
 
 
 def test_the_command(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the recipe to MLflow's store, and everything that a user may type wrong."""
+    """From the recipe to MLflow's store, and every kind of wrong usage."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     torch.set_num_threads(1)
     run = tmp_path / "run"
@@ -415,9 +421,9 @@ def test_the_command(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         words += ["--set", setting]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
-    assert "is finished: 2 epochs, 6 steps; best val AUC by video" in done.output
+    assert "finished after 2 epochs, 6 steps; best val AUC by video" in done.output
     done = CliRunner().invoke(app, ["fit", "--run", str(run), "--resume"])
-    assert "was finished already: 2 epochs" in done.output
+    assert "was already finished after 2 epochs" in done.output
     store = sqlite3.connect(run / "mlflow.db")
     try:
         steps = store.execute("SELECT step, value FROM metrics WHERE key = 'train/loss' ORDER BY step").fetchall()
@@ -429,11 +435,11 @@ def test_the_command(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert tags["fingerprint/ffpp"] == json.loads((ffpp / "dataset.json").read_text())["fingerprint"]
     assert parameters["model.arch"] == "test_resnet"
     for wrong, code, sentence in (
-        (["--run", str(run)], 2, "Name a --recipe"),
+        (["--run", str(run)], 2, "Choose a --recipe"),
         (["--run", str(run), "--recipe", "resnet50"], 2, "Name at least one build"),
-        (["--run", str(run), "--recipe", "nope", "--data", str(ffpp)], 2, "There is no recipe 'nope'"),
+        (["--run", str(run), "--recipe", "nope", "--data", str(ffpp)], 2, "Unknown recipe 'nope'"),
         (["--run", str(run), "--resume", "--set", "epochs=9"], 2, "its own recipe"),
-        (["--run", str(tmp_path / "no"), "--resume"], 2, "holds no run"),
+        (["--run", str(tmp_path / "no"), "--resume"], 2, "is not a run"),
         (["--run", str(run), "--recipe", "resnet50_small", "--data", str(ffpp)], 2, "is not empty"),
     ):
         done = CliRunner().invoke(app, ["fit", *wrong])
@@ -442,7 +448,7 @@ def test_the_command(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_weights_and_biases_offline(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is installed, its file holds every loss; else the run is refused before anything is made."""
+    """If it is installed, its file holds every loss; else the run is refused before its folder is created."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     run, few = tmp_path / "run", ("epochs=2", "data.draws=16")
     if importlib.util.find_spec("wandb") is None:
@@ -459,7 +465,7 @@ def test_weights_and_biases_offline(ffpp: Path, tmp_path: Path, monkeypatch: pyt
     assert all(str(line["loss"]).encode() in written for line in lines(run))
 
 
-def test_a_keeper_remembers(tmp_path: Path) -> None:
-    keeper = Keeper(RunDir(tmp_path), every=1, say=print)
-    keeper.restore({"best": [0.9, -0.1], "best_epoch": 3, "stopped": True})
-    assert (keeper.best, keeper.best_epoch, keeper.stopped) == ((0.9, -0.1), 3, True)
+def test_a_recorder_is_restored(tmp_path: Path) -> None:
+    recorder = RunRecorder(RunDir(tmp_path), save_every=1, say=print)
+    recorder.restore({"best": [0.9, -0.1], "best_epoch": 3, "stopped": True})
+    assert (recorder.best, recorder.best_epoch, recorder.stopped) == ((0.9, -0.1), 3, True)

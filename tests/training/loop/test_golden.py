@@ -1,4 +1,4 @@
-"""Ten golden losses of each of the plan's models; ``python -m tests.training.golden`` makes them anew."""
+"""Ten golden losses of each of the plan's models; ``python -m tests.training.golden`` rewrites them."""
 
 from __future__ import annotations
 

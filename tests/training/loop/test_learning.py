@@ -1,4 +1,4 @@
-"""Learning is real: a small F3-Net without pretrained weights tells fakes of people whom it has never seen."""
+"""A small F3-Net without pretrained weights learns to detect fakes of unseen people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from tests.conftest import BIN
 
-GATES = ("--set", "gates.blur=null", "--set", "gates.brightness=null")  # dark clips are half of the sample's val side
+GATES = ("--set", "gates.blur=null", "--set", "gates.brightness=null")  # dark clips are half of the sample's val split
 PAIRS = ("--set", "data.mode=pairs", "--set", "data.batch_size=12", "--set", "data.draws=1000", "--set", "epochs=8")
 
 
@@ -19,7 +19,7 @@ PAIRS = ("--set", "data.mode=pairs", "--set", "data.batch_size=12", "--set", "da
 @pytest.mark.shared
 @pytest.mark.timeout(3000)
 def test_a_small_run_learns_faceforensics(shared: Path, tmp_path: Path) -> None:
-    """The sample's c23 clips: eight people to learn from, two to select on, two to be judged; some six minutes."""
+    """The sample's c23 clips: eight people in train, two in val, two in test; takes about six minutes."""
 
     def call(command: str, *arguments: object) -> None:
         subprocess.run([str(BIN / command), *map(str, arguments)], check=True, timeout=2400)

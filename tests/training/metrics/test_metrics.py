@@ -1,4 +1,4 @@
-"""Figures of scores against scikit-learn, and the bootstrap against a plain loop."""
+"""Metrics against scikit-learn, and the bootstrap against a plain loop."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
+from semblance.quality.statistics import bootstrap
 from semblance.training.inference.predictor import sigmoid
-from semblance.training.metrics import bootstrap, classification
+from semblance.training.metrics import classification, registry
 from semblance.training.metrics.classification import Judged
 
 
@@ -25,11 +26,11 @@ def rows(seed: int, count: int = 200, *, ties: bool = True) -> Judged:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(3, 120), ties=st.booleans(), weighted=st.booleans())
-def test_figures_are_scikit_learns(seed: int, count: int, ties: bool, weighted: bool) -> None:
+def test_figures_equal_those_of_scikit_learn(seed: int, count: int, ties: bool, weighted: bool) -> None:
     judged = rows(seed, count, ties=ties)
     weight_N = np.random.default_rng(seed + 1).integers(0, 4, count).astype(float) if weighted else np.ones(count)
     weight_N[:2] = 1  # both classes
-    found = {name: float(value[0]) for name, value in classification.figures(judged, 0.25, weight_N[None]).items()}
+    found = {name: float(value[0]) for name, value in registry.figures(judged, 0.25, weight_N[None]).items()}
     label_N, score_N, called_N = judged.label_N, judged.score_N, judged.score_N >= 0.25
     weigh = {"sample_weight": weight_N}
     assert found["auc"] == pytest.approx(sk.roc_auc_score(label_N, score_N, **weigh))
@@ -42,7 +43,7 @@ def test_figures_are_scikit_learns(seed: int, count: int, ties: bool, weighted: 
 
 
 def equal_error(label_N: np.ndarray, score_N: np.ndarray, weight_N: np.ndarray) -> float:
-    """Where the line FPR + TPR = 1 cuts scikit-learn's ROC: by bisection on its linear interpolation."""
+    """The intersection of FPR + TPR = 1 with scikit-learn's ROC, by bisection on its linear interpolation."""
     fpr, tpr, _ = sk.roc_curve(label_N, score_N, sample_weight=weight_N, drop_intermediate=False)
     place = np.arange(len(fpr))
     low, high = 0.0, float(len(fpr) - 1)
@@ -58,20 +59,20 @@ def test_bins_have_equal_mass_and_ece_is_their_mean_gap() -> None:
     bin_N = classification.bins_of(judged.probability_N)
     assert np.bincount(bin_N).tolist() == [20] * 15
     shares, means = calibration_curve(judged.label_N, judged.probability_N, n_bins=15, strategy="quantile")
-    assert classification.figures(judged, 0.0)["ece"][0] == pytest.approx(np.abs(shares - means).mean())
+    assert registry.figures(judged, 0.0)["ece"][0] == pytest.approx(np.abs(shares - means).mean())
     assert [one[1] for one in classification.reliability(judged)] == pytest.approx(shares.tolist())
 
 
 def test_equal_probabilities_share_a_bin() -> None:
     judged = Judged(label_N=np.array([0.0, 1] * 10), score_N=np.zeros(20), probability_N=np.full(20, 0.5))
     assert len(set(classification.bins_of(judged.probability_N).tolist())) == 1
-    assert classification.figures(judged, 0.0)["ece"][0] == 0
-    assert classification.figures(judged, 0.0)["eer"][0] == 0.5
+    assert registry.figures(judged, 0.0)["ece"][0] == 0
+    assert registry.figures(judged, 0.0)["eer"][0] == 0.5
 
 
 def test_one_class_has_no_auc_but_a_loss() -> None:
     judged = Judged(label_N=np.ones(3), score_N=np.arange(3.0), probability_N=np.array([0.5, 0.6, 0.7]))
-    found = classification.figures(judged, 0.0)
+    found = registry.figures(judged, 0.0)
     assert np.isnan(found["auc"][0])
     assert np.isnan(found["balanced_accuracy"][0])
     assert found["log_loss"][0] == pytest.approx(-np.log([0.5, 0.6, 0.7]).mean())
@@ -111,7 +112,7 @@ def test_draws_are_of_whole_groups() -> None:
     group_N = np.array([f"family {number % 9}" for number in range(90)])
 
     def figures(weight_DN: np.ndarray | None) -> dict[str, np.ndarray]:
-        return classification.figures(judged, 0.0, weight_DN)
+        return registry.figures(judged, 0.0, weight_DN)
 
     found = bootstrap.estimate(figures, group_N, draws=400, seed=7)
     times_DG = np.random.default_rng(7).multinomial(9, np.full(9, 1 / 9), size=400)
@@ -131,7 +132,7 @@ def test_chunks_of_draws_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     group_N = np.arange(40).astype(str)
 
     def figures(weight_DN: np.ndarray | None) -> dict[str, np.ndarray]:
-        return classification.figures(judged, 0.0, weight_DN)
+        return registry.figures(judged, 0.0, weight_DN)
 
     whole = bootstrap.estimate(figures, group_N, draws=50, seed=0)
     monkeypatch.setattr(bootstrap, "_CELLS", 40 * 7)
@@ -140,6 +141,6 @@ def test_chunks_of_draws_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_one_group_has_no_interval() -> None:
     judged = rows(2, 40)
-    found = bootstrap.estimate(lambda w: classification.figures(judged, 0.0, w), ["a"] * 40, draws=50, seed=0)
+    found = bootstrap.estimate(lambda w: registry.figures(judged, 0.0, w), ["a"] * 40, draws=50, seed=0)
     assert found["auc"].value is not None
     assert found["auc"].low is None

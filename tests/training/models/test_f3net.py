@@ -1,4 +1,4 @@
-"""F3-Net's laws: against a direct DCT, at any size, and everything where the plan puts it."""
+"""Laws of F3-Net: against a direct DCT, at any size, and with every part as the plan specifies."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from torch.nn.utils import parametrize
 
 from semblance.manifests.errors import UsageError
 from semblance.training import models
-from semblance.training.models import F3NetConfig, dct, frequency
-from semblance.training.models.f3net import F3Net, Mode
+from semblance.training.models import dct, frequency
+from semblance.training.models.f3net import F3Net, F3NetConfig, Mode
 from semblance.training.models.frequency import Fad, Lfs
 from semblance.training.models.mixblock import MixBlock
 from semblance.training.models.xception import Xception
@@ -52,7 +52,7 @@ def test_transform_is_scipys(rows: int, columns: int) -> None:
 
 @given(rows=SIZES, columns=SIZES)
 @settings(max_examples=30, deadline=None)
-def test_bands_divide_every_coefficient(rows: int, columns: int) -> None:
+def test_every_coefficient_is_in_one_band(rows: int, columns: int) -> None:
     for edges in (frequency.FAD_EDGES, tuple(i / 6 for i in range(7))):
         masks = dct.bands(rows, columns, edges)
         assert set(masks.unique().tolist()) <= {0.0, 1.0}
@@ -69,7 +69,7 @@ def test_bands_have_the_papers_areas(side: int) -> None:
 
 
 def direct_bands(side: int) -> np.ndarray:
-    """Low, middle, high and all, from the triangles' definition alone."""
+    """Low, middle, high and all, computed from the definition of the bands."""
     masks = np.zeros((4, side, side), np.float32)
     for i in range(side):
         for j in range(side):
@@ -105,7 +105,7 @@ def test_learned_masks_keep_their_place_at_other_sizes() -> None:
 
 
 def direct_lfs(luma: np.ndarray, row: int, column: int, filters: np.ndarray) -> np.ndarray:
-    """One window's six numbers; ``luma`` is padded, ``row`` and ``column`` count windows."""
+    """The six numbers of one window; ``luma`` is padded, ``row`` and ``column`` count windows."""
     window = luma[2 * row : 2 * row + 10, 2 * column : 2 * column + 10]
     spectrum = scipy.fft.dctn(window, norm="ortho")
     return np.array([math.log10(np.abs(spectrum * mask).sum() + frequency.LFS_FLOOR) for mask in filters])
@@ -140,7 +140,7 @@ def test_lfs_of_a_flat_picture_is_finite() -> None:
     assert lfs.learned_KN.grad.isfinite().all()
 
 
-def test_frequency_dropout_takes_whole_diagonals() -> None:
+def test_frequency_dropout_zeroes_complete_diagonals() -> None:
     dropout, spectrum = dct.FrequencyDropout(0.2), torch.ones(400, 3, 24, 24)
     assert torch.equal(dropout.eval()(spectrum), spectrum)
     dropped = dropout.train()(spectrum)
@@ -214,7 +214,7 @@ def test_modes(mode: Mode) -> None:
     assert (model.mix7 is not None) == (model.mix12 is not None) == (mode == "mix")
 
 
-def test_pictures_in_zero_to_one_are_seen_from_minus_one_to_one() -> None:
+def test_pictures_are_scaled_to_minus_one_to_one() -> None:
     model = build("fad").eval()
     seen: list[torch.Tensor] = []
     assert model.fad is not None
@@ -223,7 +223,7 @@ def test_pictures_in_zero_to_one_are_seen_from_minus_one_to_one() -> None:
     assert seen[0][0, :, 0, 0].tolist() == [-1.0, 0.0, 1.0]
 
 
-def test_spectral_norm_stands_where_the_plan_wants_it() -> None:
+def test_spectral_norm_is_where_the_plan_wants_it() -> None:
     model = build().train()
     normed = {name for name, part in model.named_modules() if parametrize.is_parametrized(part)}
     mixers = {f"{block}.{part}" for block in ("mix7", "mix12") for part in ("query", "key", "to_fad", "to_lfs")}
@@ -256,7 +256,7 @@ def test_he_initialisation() -> None:
         assert weight.var().item() == pytest.approx(2 / fan_in, rel=6 / math.sqrt(count))
 
 
-def test_validation_before_training_does_no_harm() -> None:
+def test_validation_before_training_is_harmless() -> None:
     model = build("fad").eval()
     with torch.inference_mode():
         model(torch.rand(2, 3, 32, 32))
@@ -283,7 +283,7 @@ def test_half_precision_leaves_the_transforms_alone() -> None:
 
 
 def test_pretrained_xception_reaches_both_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """timm's own loading, from torch's cache, where the file of the weights already lies."""
+    """timm's own loading, from torch's cache, which already holds the file of the weights."""
     original = timm.create_model("legacy_xception")
     for part in original.modules():
         if isinstance(part, torch.nn.BatchNorm2d):

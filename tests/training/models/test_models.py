@@ -1,4 +1,4 @@
-"""What holds for every model, and where weights come from."""
+"""Laws of every model, and the sources of weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from timm.layers.drop import DropPath
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training import models
-from semblance.training.models import EfficientNetConfig, ResNetConfig, efficientnet, resnet, weights
+from semblance.training.models import ModelConfig, efficientnet, resnet, weights
+from semblance.training.models.efficientnet import EfficientNetConfig
+from semblance.training.models.resnet import ResNetConfig
 from semblance.training.records import Batch
 
 SMALL = (ResNetConfig(arch="resnet10t.c3_in1k"), EfficientNetConfig(arch="tf_efficientnet_b0.ap_in1k"))
@@ -31,7 +33,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("config", [ResNetConfig(), EfficientNetConfig()])
-def test_the_plans_models_answer_and_learn(config: ResNetConfig | EfficientNetConfig) -> None:
+def test_the_plans_models_return_outputs_and_gradients(config: ModelConfig) -> None:
     model = models.build(config).train()
     output = model(torch.rand(2, 3, 64, 64))
     assert output.logit_B.shape == (2,)
@@ -66,7 +68,7 @@ def test_the_plans_weights_are_the_recipes() -> None:
     assert timm.get_pretrained_cfg("legacy_xception.tf_in1k").mean == efficientnet.HALF
 
 
-def test_dropout_stands_before_the_head_and_drop_path_in_the_branches() -> None:
+def test_dropout_is_before_the_head_and_drop_path_in_the_branches() -> None:
     model = models.build(ResNetConfig(arch="resnet10t.c3_in1k", dropout=0.5))
     assert [part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)] == [0.5]
     model = models.build(EfficientNetConfig(arch="tf_efficientnet_b0.ap_in1k", drop_path=0.2))
@@ -97,20 +99,20 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
     assert unloaded.origin == "random weights"
 
 
-def test_weights_that_do_not_fit_or_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'nowhere\.pth': that is no file"):
+def test_weights_that_do_not_match_or_are_missing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'nowhere\.pth', which is not a file"):
         models.build(ResNetConfig(pretrained="nowhere.pth"))
     (tmp_path / "torn.pth").write_bytes(b"PK\x03\x04 torn")
-    with pytest.raises(SemblanceError, match="do not fit resnet10t"):
+    with pytest.raises(SemblanceError, match="do not match resnet10t"):
         models.build(ResNetConfig(arch="resnet10t.c3_in1k", pretrained=str(tmp_path / "torn.pth")))
     torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "other.pth")
-    with pytest.raises(SemblanceError, match="do not fit resnet18"):
+    with pytest.raises(SemblanceError, match="do not match resnet18"):
         models.build(ResNetConfig(arch="resnet18.a1_in1k", pretrained=str(tmp_path / "other.pth")))
     with pytest.raises(UsageError, match="no model 'resnet5000'"):
         models.build(ResNetConfig(arch="resnet5000"))
 
 
-def test_weights_out_of_reach_are_one_sentence_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_weights_are_reported_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "_cached", lambda _: None)
     monkeypatch.setattr(weights, "_address", lambda _: "http://127.0.0.1:9/weights")  # nobody listens there
     began = time.process_time()
@@ -121,7 +123,7 @@ def test_weights_out_of_reach_are_one_sentence_and_soon(monkeypatch: pytest.Monk
     assert time.process_time() - began < 10
 
 
-def test_where_weights_would_come_from() -> None:
+def test_the_url_of_weights() -> None:
     published = (timm.get_pretrained_cfg(arch) for arch in ("resnet50.a1_in1k", "legacy_xception.tf_in1k"))
     hub, url = (config for config in published if config is not None)
     assert weights._address(hub).endswith("timm/resnet50.a1_in1k/resolve/main/model.safetensors")

@@ -1,4 +1,4 @@
-"""The evaluation's curves: ROC, reliability, risk against coverage, degradation."""
+"""The curves of an evaluation: ROC, reliability, risk against coverage, degradation."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from semblance.training.metrics import classification
 from semblance.training.metrics.classification import Judged
 
 
-def of(result: Evaluation) -> list[str]:
-    """ROC by video and by frame, and reliability by frame, a line a model."""
+def of_evaluation(result: Evaluation) -> list[str]:
+    """ROC by video and by frame, and reliability by frame; one line per model."""
     videos = {
-        model: predictions.judged(
-            predictions.of_videos(result.videos, pictures, result.judges[model]).drop_nulls("logit")
+        model: predictions.as_arrays(
+            predictions.of_videos(result.videos, pictures, result.predictors[model]).drop_nulls("logit")
         )
         for model, pictures in result.predictions.items()
     }
     frames = {
-        model: predictions.judged(pictures.filter(pl.col("face_label").is_not_null()), "face_label")
+        model: predictions.as_arrays(pictures.filter(pl.col("face_label").is_not_null()), "face_label")
         for model, pictures in result.predictions.items()
     }
     frames = {model: rows for model, rows in frames.items() if len(set(rows.label_N.tolist())) == 2}
-    reliability = {model: [one[:2] for one in classification.reliability(rows)] for model, rows in frames.items()}
+    reliability = {model: [point[:2] for point in classification.reliability(rows)] for model, rows in frames.items()}
     return [
         _roc("ROC by video", videos),
         _roc("ROC by frame", frames),
@@ -43,21 +43,23 @@ def of(result: Evaluation) -> list[str]:
     ]
 
 
-def risk(found: Mapping[str, Risk]) -> list[str]:
-    """Wrong decisions among the videos that are kept as the least certain are left out."""
-    lines = {model: one.curve for model, one in found.items()}
+def risk(risks: Mapping[str, Risk]) -> list[str]:
+    """The share of wrong decisions among the remaining videos, as the least certain are excluded."""
+    lines = {model: risk.curve for model, risk in risks.items()}
     return [svg.plot("Risk and coverage", "share of videos kept", "share wrong", lines)]
 
 
 def degradation(changes: Sequence[Change]) -> list[str]:
-    """AUC by video over the strength of each kind of disturbance, from weak to strong; the clean figure comes first."""
+    """AUC by video over the strength of each kind of degradation, from none to strong."""
     drawings = []
     for kind, start, title in (("JPEG", 100.0, "JPEG quality"), ("resize", 1.0, "scale")):
-        mine = [one for one in changes if one.kind == kind and one.strength is not None]
         lines: dict[str, list[tuple[float, float]]] = {}
-        for one in mine:
-            if one.before.value is not None and one.after.value is not None and one.strength is not None:
-                lines.setdefault(one.model, [(start, one.before.value)]).append((one.strength, one.after.value))
+        for change in changes:
+            if change.kind != kind or change.strength is None:
+                continue
+            before, after = change.before.value, change.after.value
+            if before is not None and after is not None:
+                lines.setdefault(change.model, [(start, before)]).append((change.strength, after))
         if lines:
             drawings.append(
                 svg.plot(
@@ -72,9 +74,9 @@ def degradation(changes: Sequence[Change]) -> list[str]:
     return drawings
 
 
-def _roc(title: str, judged: Mapping[str, Judged]) -> str:
+def _roc(title: str, scores: Mapping[str, Judged]) -> str:
     lines = {}
-    for model, rows in judged.items():
-        curve = classification.roc(rows)
+    for model, rows in scores.items():
+        curve = classification.curve(rows)
         lines[model] = list(zip(curve.fpr_DK[0].tolist(), curve.tpr_DK[0].tolist(), strict=True))
     return svg.plot(title, "false positive rate", "true positive rate", lines, diagonal=True)

@@ -1,4 +1,4 @@
-"""Curves as plain SVG, so that a page needs nothing but itself."""
+"""Line plots as plain SVG, so that a page is self-contained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 Points = Sequence[tuple[float, float]]
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito 2008
 _WIDTH, _HEIGHT, _LEFT, _TOP = 340, 260, 46, 28
-_MOST: Final = 400  # points of a line
+_MOST: Final = 400  # points per line
 
 
 def plot(
@@ -23,7 +23,7 @@ def plot(
     diagonal: bool = False,
     dots: bool = False,
 ) -> str:
-    """One figure: a line for each name, in the order given, with a legend. ``x_range`` may run down."""
+    """A figure with a legend and one line per name, in the given order. ``x_range`` may be descending."""
 
     def place(x: float, y: float) -> str:
         across = (x - x_range[0]) / (x_range[1] - x_range[0])
@@ -62,7 +62,7 @@ def plot(
 
 
 def thinned(points: Points) -> Points:
-    """At most 400 of the points, the first and the last among them."""
+    """At most 400 of the points, including the first and the last."""
     if len(points) <= _MOST:
         return points
     return [points[i * (len(points) - 1) // (_MOST - 1)] for i in range(_MOST)]

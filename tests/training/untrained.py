@@ -1,4 +1,4 @@
-"""Runs without training: a very small ResNet with a seed's weights, in the folder that ``training fit`` leaves."""
+"""Run folders without training: a very small ResNet with random weights, as ``training fit`` would leave it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
+from semblance.manifests import build_files
 from semblance.training import models, recipes
-from semblance.training.data import shards
 from semblance.training.models import Model
 from semblance.training.recipes import TrainingRecipe
 from semblance.training.runs import checkpoint
-from semblance.training.runs import folder as rundir
+from semblance.training.runs.folder import RunDir
 
 SETTINGS = (
     "model.arch=test_resnet.r160_in1k",
@@ -27,21 +27,21 @@ def recipe(*settings: str) -> TrainingRecipe:
 
 
 def make(folder: Path, outs: list[Path], *settings: str, seed: int = 0, gain: float = 1.0) -> Path:
-    """A run whose model answers with ``gain`` times the logits of its seed's weights."""
-    torch.set_num_threads(1)  # many small operations: threads only wait for each other
-    made = recipe(*settings)
+    """Write a run whose model returns ``gain`` times the logits of a network initialised by ``seed``."""
+    torch.set_num_threads(1)  # with many small operations, threads mostly wait for each other
+    training_recipe = recipe(*settings)
     torch.manual_seed(seed)
-    model = models.build(made.model, pretrained=False)
+    model = models.build(training_recipe.model, pretrained=False)
     with torch.no_grad():
         for parameter in model.head.linear.parameters():
             parameter.mul_(gain)
     datasets = [trained(out) for out in outs]
-    run = rundir.RunDir(folder)
-    run.begin(made, datasets, 0)
+    run = RunDir(folder)
+    run.begin(training_recipe, datasets, 0)
     checkpoint.save(
         run.best,
         {
-            "recipe": made.model_dump(mode="json"),
+            "recipe": training_recipe.model_dump(mode="json"),
             "datasets": datasets,
             "epoch": 0,
             "step": 1,
@@ -59,7 +59,7 @@ def model(folder: Path) -> Model:
 
 
 def trained(out: Path) -> dict[str, object]:
-    described = shards.describe(str(out))
+    described = build_files.finished(str(out))
     named = described["dataset"] == "ffpp"
     return {
         "name": described["dataset"],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semblance.training.metrics.classification import Floats
+from semblance.quality.statistics.roc import Floats
 
 DRAWS: Final = 2000
 _CELLS: Final = 2_000_000  # of weights held at a time
@@ -27,11 +27,9 @@ class Estimate:
 Figures = Callable[[Floats | None], dict[str, Floats]]  # weights (D, N), or None for ones, to (D,) each
 
 
-def estimate(
-    figures: Figures, group_N: Sequence[str] | NDArray[np.str_], *, draws: int, seed: int
-) -> dict[str, Estimate]:
+def estimate(figures: Figures, group_N: Sequence[str] | NDArray[Any], *, draws: int, seed: int) -> dict[str, Estimate]:
     """Every figure of ``figures`` with its interval, over ``draws`` draws, with replacement, of as many groups as
-    there are. The same groups and seed give the same draws, so that models are compared over the same ones.
+    there are (Efron 1979). The same groups and seed give the same draws, so that models are compared over the same.
     """
     points = figures(None)
     names, place_N = np.unique(np.asarray(group_N), return_inverse=True)

@@ -1,0 +1,1 @@
+"""Statistics that audits and evaluations share; no torch."""

@@ -1,0 +1,51 @@
+"""The registry of models: what ``model.kind`` of a recipe may be, and how each kind is configured and made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+
+from semblance.manifests.config import OneOf
+from semblance.manifests.registry import Registry
+from semblance.training.models import weights
+from semblance.training.models.base import Model, ModelConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of model: its section of the recipe, and how it is made from that and from the source of its weights."""
+
+    config: type[ModelConfig]
+    make: Callable[[Any, str], Model]
+
+
+MODELS: Final[Registry[Kind]] = Registry("model", "model.kind")
+M = TypeVar("M", bound=Callable[[Any, str], Model])
+AnyModelConfig = Annotated[ModelConfig, OneOf(lambda: {name: kind.config for name, kind in MODELS.items()})]
+
+
+def register(config: type[ModelConfig]) -> Callable[[M], M]:
+    """Decorate a model, or a function that makes one, so that recipes may name the ``kind`` of its ``config``.
+
+    It is called with the configuration and the source of its weights: ``imagenet``, ``none`` or a file. Raises
+    ValueError if the kind is taken.
+    """
+
+    def add(make: M) -> M:
+        MODELS.add(config.model_fields["kind"].default, Kind(config=config, make=make))
+        return make
+
+    return add
+
+
+def build(config: ModelConfig, *, pretrained: bool = True) -> Model:
+    """A new model. ``pretrained=False`` leaves the configured weights out, for one that a checkpoint will fill.
+
+    Raises UsageError for an unknown architecture or a missing file of weights, SemblanceError if weights cannot be
+    reached or do not match.
+    """
+    source = config.pretrained if pretrained else "none"
+    model = MODELS.find(config.kind).make(config, source)
+    model.origin = weights.origin(source)
+    return model
