@@ -286,6 +286,11 @@ def make_video_id(*parts: str) -> str:
     """Join ``parts`` with "-" into an id of letters, digits, "_" and "-", at most 72 characters.
 
     A changed or shortened name ends in 8 hex digits of the hash of the original parts.
+
+    >>> make_video_id("ffpp", "c23", "Deepfakes", "000_003")
+    'ffpp-c23-Deepfakes-000_003'
+    >>> make_video_id("folder", "a clip.mp4")
+    'folder-a_clip_mp4-a1275c42'
     """
     raw = "-".join(parts)
     safe = _UNSAFE.sub("_", raw)
@@ -295,5 +300,9 @@ def make_video_id(*parts: str) -> str:
 
 
 def make_sample_id(video_id: str, frame: int, track: int) -> str:
-    """``<video_id>-<frame:06d>-<track:02d>``."""
+    """``<video_id>-<frame:06d>-<track:02d>``.
+
+    >>> make_sample_id("dfdc-aabbccddee", frame=12, track=1)
+    'dfdc-aabbccddee-000012-01'
+    """
     return f"{video_id}-{frame:06d}-{track:02d}"

@@ -13,12 +13,20 @@ PARTS: Final = ("samples", "rejects", "videos")
 
 
 def shard_key(dataset: str, split: str, number: int) -> str:
-    """``dfdc-train-000000``."""
+    """The name that a shard's files share.
+
+    >>> shard_key("dfdc", "train", 3)
+    'dfdc-train-000003'
+    """
     return f"{dataset}-{split}-{number:06d}"
 
 
 def tar_path(key: str, split: str) -> str:
-    """``shards/train/dfdc-train-000000.tar``, the value of column ``shard``."""
+    """The path of a shard in the build folder: the value of column ``shard``.
+
+    >>> tar_path("dfdc-train-000003", "train")
+    'shards/train/dfdc-train-000003.tar'
+    """
     return f"shards/{split}/{key}.tar"
 
 

@@ -76,13 +76,23 @@ def wanted(total: int, fps: float | None, config: SamplingConfig, listed: Sequen
 
 
 def evenly(total: int, n: int) -> list[int]:
-    """``min(n, total)`` distinct indices: the midpoints of that many equal parts of ``[0, total)``."""
+    """``min(n, total)`` distinct indices: the midpoints of that many equal parts of ``[0, total)``.
+
+    >>> evenly(10, 4)
+    [1, 3, 6, 8]
+    >>> evenly(3, 8)
+    [0, 1, 2]
+    """
     n = min(n, total)
     return [(2 * i + 1) * total // (2 * n) for i in range(n)]
 
 
 def at_rate(total: int, fps: float, rate: float) -> list[int]:
-    """The frame nearest to each multiple of ``1 / rate`` seconds; every frame if ``rate >= fps``."""
+    """The frame nearest to each multiple of ``1 / rate`` seconds; every frame if ``rate >= fps``.
+
+    >>> at_rate(total=100, fps=25.0, rate=1.0)
+    [0, 25, 50, 75]
+    """
     step = max(Fraction(fps) / Fraction(rate), Fraction(1))
     count = int((total - 1) / step) + 1 if total > 0 else 0
     return sorted({min(round(i * step), total - 1) for i in range(count)})
@@ -92,6 +102,9 @@ def clip_frames(total: int, clips: int, length: int, stride: int) -> list[int]:
     """Clips of ``length`` frames, ``stride`` frames apart, with evenly spread starts; clips may overlap.
 
     A video that is shorter than one clip yields the start of that clip.
+
+    >>> clip_frames(total=20, clips=2, length=3, stride=2)
+    [4, 6, 8, 12, 14, 16]
     """
     span = (length - 1) * stride + 1
     starts = evenly(max(total - span + 1, min(total, 1)), clips)

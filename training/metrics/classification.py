@@ -84,6 +84,9 @@ def risk_coverage(wrong_N: NDArray[np.bool_], uncertainty_N: Floats) -> list[tup
     """(coverage, share of wrong decisions among the remaining rows) as the least certain are excluded one by one.
 
     Rows of equal uncertainty are excluded together.
+
+    >>> risk_coverage(np.array([False, True, False, True]), np.array([0.1, 0.4, 0.2, 0.4]))
+    [(0.25, 0.0), (0.5, 0.0), (1.0, 0.5)]
     """
     order_N = np.argsort(uncertainty_N, kind="stable")
     sure_N = uncertainty_N[order_N]
