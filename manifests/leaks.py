@@ -1,4 +1,4 @@
-"""The law of isolation: what each protocol keeps out of more than one split, and what breaks it in a plan."""
+"""The law of isolation: what each protocol keeps in one split, and what breaks this in a plan."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "method": "held-out methods",
     }
 )
-# What each protocol promises to keep apart, and whether from each other in all three splits (or test from the rest).
+# What each protocol separates, and whether between all three splits (True) or only test from the others (False).
 PROMISES: Final[Mapping[str, Mapping[str, bool]]] = MappingProxyType(
     {
         "family": {"family": True},
@@ -42,20 +42,20 @@ PROMISES: Final[Mapping[str, Mapping[str, bool]]] = MappingProxyType(
         "official": {"family": True, "person": True, "recording": True},
     }
 )
-_REPORTED: Final = ("family", "person", "recording")  # whether a protocol promises them or not
+_REPORTED: Final = ("family", "person", "recording")  # reported even if the protocol does not promise them
 
 
 def promise(protocol: str, against: str = "recording") -> Mapping[str, bool]:
-    """Kind -> whether train and val must not share it either; test shares it with neither.
+    """Kind -> whether train and val must not share it either; test never shares it with them.
 
-    ``official`` promises nothing of its own: what it shares is reported as leaks of the published split, so that
-    whoever trains on it knows. ``official_clean`` keeps test apart in what ``against`` names.
+    ``official`` itself promises nothing: what it shares is reported as leaks of the published split, so that
+    users know. ``official_clean`` separates test by the kind that ``against`` names.
     """
     return {against: False} if protocol == "official_clean" else PROMISES[protocol]
 
 
 def promised(plan: pl.DataFrame, protocol: str, against: str = "recording") -> Mapping[str, bool]:
-    """``promise``, less ``person`` where the ids of people are names of recordings: those are counted once."""
+    """``promise`` without ``person`` if the ids of people are names of recordings: those are counted once."""
     twice = ("person",) if of_recordings(plan) and not (protocol == "official_clean" and against == "person") else ()
     return {kind: everywhere for kind, everywhere in promise(protocol, against).items() if kind not in twice}
 
@@ -72,10 +72,10 @@ def active_protocol(description: Mapping[str, Any], plan: pl.DataFrame) -> tuple
 
 
 def protocol_of(plan: pl.DataFrame) -> str:
-    """The protocol behind column ``split``, told from the columns themselves; the strictest where several fit.
+    """The protocol behind column ``split``, inferred from the columns; the strictest if several match.
 
-    Part of the official split is ``official_clean``. ``family`` where none fits: an original with its fakes is the
-    least that any split should keep together.
+    A subset of the official split is ``official_clean``. ``family`` if none matches: any split should at least
+    keep an original with its fakes.
     """
     for name in ("identity", "family", "method", "temporal", "official"):
         own = pl.col(f"split_{name}").fill_null("unassigned")
@@ -87,7 +87,7 @@ def protocol_of(plan: pl.DataFrame) -> str:
 
 
 def kinds(column: str, protocol: str) -> tuple[str, ...]:
-    """What can leak in a protocol's column: methods too where held-out ones are kept for test."""
+    """What can leak in a protocol's column: methods too if some are held out for test."""
     by_method = column == "split_method" or (column == "split" and protocol == "method")
     return (*KINDS, "method") if by_method else tuple(KINDS)
 
@@ -108,14 +108,14 @@ def isolation(plan: pl.DataFrame, protocol: str, against: str = "recording") -> 
 
 
 def findings(plan: pl.DataFrame, protocol: str, against: str = "recording") -> list[Finding]:
-    """Law 3 for the active split: what breaks it, and what the protocol does not promise and does not keep."""
+    """Law 3 for the active split: what breaks it, and what is shared although the protocol allows it."""
     return judged(isolation(plan, protocol, against), plan, protocol, against)
 
 
 def judged(rows: pl.DataFrame, plan: pl.DataFrame, protocol: str, against: str = "recording") -> list[Finding]:
-    """The findings of ``findings`` for those ``rows`` of ``isolation`` that are not accepted: one a kind, worst first.
+    """``findings`` for those ``rows`` of ``isolation`` that are not accepted: one per kind, worst first.
 
-    ``ids`` of a finding are as many as its ``what`` counts.
+    A finding has as many ``ids`` as its ``what`` counts.
     """
     kept = promised(plan, protocol, against)
     open_ = [kind for kind in _REPORTED if kind not in kept and not (kind == "person" and of_recordings(plan))]
@@ -131,7 +131,7 @@ def judged(rows: pl.DataFrame, plan: pl.DataFrame, protocol: str, against: str =
         ids = tuple(rows.filter(pl.col("kind") == kind)["id"].sort())
         if ids:
             what = (
-                f"NOT promised: {protocol} does not keep {WORDS[kind]} apart, and {counted(len(ids), kind)} "
+                f"NOT promised: {protocol} does not separate {WORDS[kind]}, and {counted(len(ids), kind)} "
                 f"{'is' if len(ids) == 1 else 'are'} in more than one of train, val and test"
             )
             found.append(Finding(level="warning", law=LAW, what=what, remedy=_remedy(plan, protocol, kind), ids=ids))
@@ -144,20 +144,20 @@ def counted(count: int, kind: str) -> str:
 
 
 def _remedy(plan: pl.DataFrame, protocol: str, kind: str) -> str:
-    """Another protocol of the plan that keeps ``kind`` apart; else the build itself is at fault."""
+    """What to do: another protocol of the plan that separates ``kind``, or else rebuild or report."""
     for name in ("family", "identity"):
         if name != protocol and kind in PROMISES[name] and plan[f"split_{name}"].null_count() < plan.height:
-            return f"Separate them with `shards repack OUT --split {name} --to OUT2`; CARD.md gives the cost."
+            return f"Separate them with `shards repack OUT --split {name} --to OUT2`; CARD.md states the cost."
     if protocol in ("official", "official_clean"):
-        return "The published split is like that: report it with every figure."
+        return "The published split has this leak: report it with every result."
     if kind in PROMISES.get(protocol, {}):
-        return "Build it again into another folder: this split was changed after it was planned."
-    return "No protocol of this build separates them: report it with every figure."
+        return "The split was changed after planning: build again into another folder."
+    return "No protocol of this build separates them: report it with every result."
 
 
 def sentences(plan: pl.DataFrame, protocol: str, against: str = "recording") -> list[str]:
     """For the datasheet: the findings, then what is shared under each protocol, the active one first."""
-    said = [f"{one.level}: {one.what}" for one in findings(plan, protocol, against)]
+    lines = [f"{finding.level}: {finding.what}" for finding in findings(plan, protocol, against)]
     for column in COLUMNS_AUDITED:
         if column == f"split_{protocol}" or not standing(plan, column).height:
             continue
@@ -165,14 +165,14 @@ def sentences(plan: pl.DataFrame, protocol: str, against: str = "recording") -> 
         parts = [
             f"{row['shared']} of {row['known']} {WORDS[row['kind']]}"
             + (
-                f" ({row['with_test']} of them in test and elsewhere, seen in {row['tests_shared']} of {row['tests']} "
+                f" ({row['with_test']} of them in test and another split, in {row['tests_shared']} of {row['tests']} "
                 "test videos that name one)"
                 if row["shared"]
                 else ""
             )
             for row in found.iter_rows(named=True)
         ]
-        name = f"the split laid out ({protocol})" if column == "split" else column
+        name = f"active split ({protocol})" if column == "split" else column
         if parts:
-            said.append(f"{name}: on two of train, val and test stand {', '.join(parts)}")
-    return said
+            lines.append(f"{name}: in more than one of train, val and test: {', '.join(parts)}")
+    return lines

@@ -1,4 +1,4 @@
-"""``quality``: see what a build holds."""
+"""``quality``: check and inspect builds."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from semblance.quality.checks.shortcuts import Figure
 
 app = typer.Typer(
-    help="See what a build holds.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    help="Check and inspect builds.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
-Json = Annotated[str | None, typer.Option("--json", help="File for all figures as JSON ('-': on the screen).")]
+Json = Annotated[str | None, typer.Option("--json", help="File for all results as JSON ('-' prints them).")]
 
 
 @app.callback()
 def main() -> None:
-    """See what a build holds."""
+    """Check and inspect builds."""
 
 
 @app.command()
 @friendly
 def sheet(
-    out: Annotated[str, typer.Argument(help="The --out of a build.")],
+    out: Annotated[str, typer.Argument(help="Build folder or s3:// prefix.")],
     to: Annotated[str, typer.Option("--to", help="PNG or JPEG file to write.")],
-    rejects: Annotated[bool, typer.Option("--rejects", help="Rejected faces instead of kept ones.")] = False,
+    rejects: Annotated[bool, typer.Option("--rejects", help="Show rejected faces instead of kept ones.")] = False,
     where: Annotated[str | None, typer.Option("--where", help="SQL condition, e.g. \"split = 'test'\".")] = None,
-    most: Annotated[int, typer.Option("--most", min=1, max=2000, help="How many faces.")] = 100,
+    most: Annotated[int, typer.Option("--most", min=1, max=2000, help="Maximum number of faces.")] = 100,
 ) -> None:
-    """Draw a contact sheet of faces. It shows identifiable people: dataset terms mostly forbid to pass it on."""
+    """Draw a contact sheet of faces. It shows identifiable people: most dataset terms prohibit redistribution."""
     from semblance.manifests import storage
     from semblance.quality import codec
     from semblance.quality.report.contact_sheet import draw, rows
@@ -42,42 +42,45 @@ def sheet(
     extension = to.rsplit(".", 1)[-1].lower()
     if extension not in ("png", "jpg"):
         raise UsageError(f"{plain(to)} must end in .png or .jpg.")
-    found = rows(out, table="rejects" if rejects else "samples", where=where, most=most)
+    selected = rows(out, table="rejects" if rejects else "samples", where=where, most=most)
     config = codec.EncodingConfig(format="png" if extension == "png" else "jpg")
-    storage.write_bytes(to, codec.encode(draw(out, found), config))
-    print(f"{plain(to)}: {len(found)} faces; most dataset terms forbid passing pictures of people on")
+    storage.write_bytes(to, codec.encode(draw(out, selected), config))
+    print(f"{plain(to)}: {len(selected)} faces; most dataset terms prohibit redistributing pictures of people")
 
 
 @app.command()
 @friendly
 def audit(
-    outs: Annotated[list[str], typer.Argument(help="The --out of one build or several.", metavar="OUT")],
+    outs: Annotated[list[str], typer.Argument(help="Build folders or s3:// prefixes.", metavar="OUT")],
     plan: Annotated[
-        bool, typer.Option("--plan", help="Audit plans alone: of builds, or tables that `ingest plan --to` wrote.")
+        bool, typer.Option("--plan", help="Audit only the plans: of builds, or tables written by `ingest plan --to`.")
     ] = False,
-    to: Annotated[str | None, typer.Option("--to", help="Parquet or CSV file for every offending id.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Parquet or CSV file for every leaking id.")] = None,
     allow: Annotated[
         list[str] | None,
-        typer.Option("--allow", help="An accepted leak: its id, KIND:ID, one video of a pair, or a file of such."),
+        typer.Option(
+            "--allow", help="An accepted leak: its id, KIND:ID, one video of a pair, or a file that lists them."
+        ),
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option("--keep", help="Parquet file for `shards repack --keep`: all videos but copies of tested ones."),
+        typer.Option("--keep", help="Parquet file for `shards repack --keep`: all videos but copies of test videos."),
     ] = None,
     figures: Json = None,
     distance: Annotated[
-        int, typer.Option("--distance", min=0, max=12, help="Bits of 64 by which matching frames may differ.")
+        int,
+        typer.Option("--distance", min=0, max=12, help="Bits (of 64) in which matching frames may differ."),
     ] = 8,
     confirm: Annotated[
-        int, typer.Option("--confirm", min=0, help="How many pairs of videos, at most, are compared on pixels.")
+        int, typer.Option("--confirm", min=0, help="Maximum number of video pairs to compare on pixels.")
     ] = 5000,
 ) -> None:
-    """Check laws, leaks, coverage and labels of builds, and leaks between them; exit code 1 if one is broken.
+    """Check the files, splits, coverage and labels of builds, and leaks between builds. Exits with 1 if BROKEN.
 
-    BROKEN: a file or row breaks a law, the active split (official too) shares what its protocol keeps apart, equal
-    pictures or near-duplicate videos are in two of its splits, or one build tests what another trains with. WARNING:
-    the laws hold, but a split cannot be evaluated, known people are in two splits that the protocol does not keep
-    apart, videos failed, or a check of `quality report` found something. SOUND: neither.
+    BROKEN: a file or row is wrong; the active split (official too) shares ids that its protocol separates; equal
+    pictures or near-duplicate videos are in two splits; or one build tests what another trains on. WARNING: a split
+    cannot be evaluated, known people are in two splits without breaking the protocol, videos failed, or a check of
+    `quality report` found something. SOUND: none of these.
     """
     from rich.console import Console
 
@@ -91,38 +94,38 @@ def audit(
     if to is not None and not to.endswith((".csv", ".parquet")):
         raise UsageError(f"{plain(to)} must end in .csv or .parquet.")
     if keep is not None and (not keep.endswith(".parquet") or len(outs) > 1 or plan):
-        raise UsageError("--keep takes a .parquet file, and one build with its pictures.")
-    found = examine(outs, plan=plan, allow=allow or (), config=DuplicateConfig(distance=distance), most=confirm)
+        raise UsageError("--keep needs a .parquet file and exactly one build, without --plan.")
+    result = examine(outs, plan=plan, allow=allow or (), config=DuplicateConfig(distance=distance), most=confirm)
     if to is not None:
-        leak_table.write(found.leaks, to)
+        leak_table.write(result.leaks, to)
     if figures is not None:
-        _json(verdict.to_json(found), figures)
+        _json(verdict.to_json(result), figures)
     if figures != "-":
         console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-        audit_page.show(found, console)
+        audit_page.show(result, console)
         if to is not None:
-            print(f"{plain(to)}: {found.leaks.height} leaks of all protocols, a row each")
+            print(f"{plain(to)}: {result.leaks.height} leaks under all protocols, one row each")
         if keep is not None:
-            left = leak_table.kept(found.leaks, found.builds[0].build.plan)
-            storage.write_bytes(keep, tables.parquet(left))
-            print(f"{plain(keep)}: {left.height} videos to keep")
+            kept = leak_table.kept(result.leaks, result.builds[0].build.plan)
+            storage.write_bytes(keep, tables.parquet(kept))
+            print(f"{plain(keep)}: {kept.height} videos to keep")
             print(f"next: shards repack {plain(outs[0])} --split PROTOCOL --keep {plain(keep)} --to OUT2")
-    if found.broken:
+    if result.broken:
         raise SystemExit(1)
 
 
 @app.command()
 @friendly
 def report(
-    out: Annotated[str, typer.Argument(help="The --out of a build.")],
-    compare: Annotated[str | None, typer.Option("--compare", help="Another build to set beside it.")] = None,
-    share: Annotated[bool, typer.Option("--share", help="A page without pictures, paths and ids.")] = False,
+    out: Annotated[str, typer.Argument(help="Build folder or s3:// prefix.")],
+    compare: Annotated[str | None, typer.Option("--compare", help="Another build to compare with.")] = None,
+    share: Annotated[bool, typer.Option("--share", help="Write a page without pictures, paths and ids.")] = False,
     attributes: Annotated[
-        str | None, typer.Option("--attributes", help="Table with video_id and attributes, for filter fairness.")
+        str | None, typer.Option("--attributes", help="Table with video_id and attribute columns, for filter fairness.")
     ] = None,
 ) -> None:
-    """Write one self-contained page about a build: its findings (those of `quality audit`), counts, funnel,
-    distributions and faces. Exit code 0 whatever it finds.
+    """Write a self-contained HTML report on a build: findings of `quality audit`, counts, funnel, distributions and
+    faces. Exits with 0 even if it finds problems.
     """
     from semblance.quality.audit.text import headline
     from semblance.quality.report import page as pages
@@ -130,16 +133,16 @@ def report(
     written = pages.write(out, compare=compare, share=share, attributes=attributes)
     print(f"{plain(written.url)}: {written.bytes / 1e3:,.0f} kB")
     print(f"{headline(written.findings)}.")
-    for found in written.findings:
-        if found.level != "note":
-            print(f"  {found.level}: {plain(found.what)}")
-    print("No picture, path or id is in it." if share else pages.REDISTRIBUTION)
+    for finding in written.findings:
+        if finding.level != "note":
+            print(f"  {finding.level}: {plain(finding.what)}")
+    print("It contains no pictures, paths or ids." if share else pages.REDISTRIBUTION)
 
 
 @app.command()
 @friendly
-def shortcuts(out: Annotated[str, typer.Argument(help="The --out of a build.")], to: Json = None) -> None:
-    """Can the label be told without looking at the face? Acquisition should not; face statistics are a baseline."""
+def shortcuts(out: Annotated[str, typer.Argument(help="Build folder or s3:// prefix.")], to: Json = None) -> None:
+    """Test whether acquisition metadata alone predicts the label. Face statistics serve as a baseline."""
     from semblance.quality.checks import separability
     from semblance.quality.checks import shortcuts as audit
 
@@ -148,16 +151,16 @@ def shortcuts(out: Annotated[str, typer.Argument(help="The --out of a build.")],
     if to == "-":
         _json(audit.to_json(found), to)
         return
-    print(f"{'reals against':32} {'families':>8}  {'acquisition':24} {'face statistics (baseline)':24}")
+    print(f"{'reals vs.':32} {'families':>8}  {'acquisition':24} {'face statistics (baseline)':24}")
     for one in found:
         cells = [_interval(figure) for figure in (one.acquisition, one.face)]
         print(f"{plain(one.name):32} {one.acquisition.found.families:>8}  {cells[0]:24} {cells[1]:24}".rstrip())
     for sentence in audit.warnings(found):
         print(f"warning: {plain(sentence)}")
     if found and found[0].acquisition.verdict == "too few to tell":
-        print(f"too few to tell: it takes {separability.LEAST_FAMILIES} families with kept crops")
-        for told in found[0].acquisition.found.constant:
-            print(f"warning: one value in every real and another in every fake: {plain(told)}")
+        print(f"too few families: at least {separability.LEAST_FAMILIES} with kept crops are needed")
+        for column in found[0].acquisition.found.constant:
+            print(f"warning: one value in every real and another in every fake: {plain(column)}")
     if to is not None:
         _json(audit.to_json(found), to)
 
@@ -165,10 +168,12 @@ def shortcuts(out: Annotated[str, typer.Argument(help="The --out of a build.")],
 @app.command()
 @friendly
 def match(
-    out: Annotated[str, typer.Argument(help="The --out of a build.")],
-    to: Annotated[str, typer.Option("--to", help="Parquet file for the videos to keep: `shards repack --keep`.")],
+    out: Annotated[str, typer.Argument(help="Build folder or s3:// prefix.")],
+    to: Annotated[str, typer.Option("--to", help="Parquet file of the videos to keep, for `shards repack --keep`.")],
 ) -> None:
-    """List the videos whose acquisition is matched between reals and fakes, so that it tells nothing any more."""
+    """Select videos whose acquisition metadata is matched between reals and fakes, so that it no longer predicts the
+    label.
+    """
     from semblance.manifests import storage, tables
     from semblance.quality.checks.matching import match as matched
     from semblance.quality.checks.separability import one_thread
@@ -180,53 +185,55 @@ def match(
     storage.write_bytes(to, tables.parquet(found.kept))
     before, after = found.before, found.after
     print(f"{plain(to)}: {found.kept.height} of {before.reals + before.fakes} videos")
-    print(f"acquisition tells fake from real: AUC {before.auc:.2f} before, {after.auc:.2f} after")
+    print(f"acquisition alone separates fakes from reals: AUC {before.auc:.2f} before, {after.auc:.2f} after")
     print(f"next: shards repack {plain(out)} --split PROTOCOL --keep {plain(to)} --to OUT2")
 
 
 @app.command()
 @friendly
 def flag(
-    out: Annotated[str, typer.Argument(help="The --out of a build.")],
+    out: Annotated[str, typer.Argument(help="Build folder or s3:// prefix.")],
     listed: Annotated[
-        str | None, typer.Option("--list", help="A third party's table that names videos by id, path or file name.")
+        str | None,
+        typer.Option("--list", help="Third-party table that identifies videos by id, path or file name."),
     ] = None,
-    name: Annotated[str | None, typer.Option("--flag", help="The flag of the videos in --list.")] = None,
+    name: Annotated[str | None, typer.Option("--flag", help="Flag to set on the videos in --list.")] = None,
 ) -> None:
-    """Write label noise to manifests/flags: unchanged fakes, equal reals and fakes, or a third party's list."""
+    """Flag doubtful labels in manifests/flags: unchanged fakes, equal reals and fakes, or a third party's list."""
     from collections import Counter
 
     from semblance.quality.checks import label_noise
 
     if (listed is None) != (name is None):
-        raise UsageError("--list and --flag go together: the table, and the flag of the videos that it names.")
+        raise UsageError("--list and --flag must be given together: the table, and the flag for its videos.")
     if listed is not None and name is not None:
-        rows, strange = label_noise.from_list(out, listed, name)
+        rows, unknown = label_noise.from_list(out, listed, name)
         label_noise.write_list(out, rows, name)
-        print(f"{name}: {len(rows)} videos; {strange} named in {plain(listed)} are not in {plain(out)}")
+        print(f"{name}: {len(rows)} videos; {unknown} entries of {plain(listed)} are not in {plain(out)}")
         return
     judged = label_noise.judge(out)
     label_noise.write(out, judged)
     counted = Counter(row["flag"] for row in judged.rows)
-    for one in label_noise.FLAGS:
-        some = [row["video_id"] for row in judged.rows if row["flag"] == one]
-        told = f": {plain(', '.join(some[:3]))}{' and more' if len(some) > 3 else ''}" if some else ""
-        print(f"{one}: {counted[one]} videos{told}")
-    print(f"{judged.fakes} fakes have an original to compare with, {judged.unknown} have none")
+    for flag_name in label_noise.FLAGS:
+        names = [row["video_id"] for row in judged.rows if row["flag"] == flag_name]
+        examples = f": {plain(', '.join(names[:3]))}{' and more' if len(names) > 3 else ''}" if names else ""
+        print(f"{flag_name}: {counted[flag_name]} videos{examples}")
+    print(f"{judged.fakes} fakes with crops were compared with their originals, {judged.unknown} have no original")
     print(
-        f"`change_peak` (limit {label_noise.peak_limit(out):g}) is weak after strong compression: look before dropping"
+        f"`change_peak` (limit {label_noise.peak_limit(out):g}) is unreliable after strong compression: inspect the "
+        "videos before you drop them"
     )
 
 
 @app.command()
 @friendly
 def drift(
-    out: Annotated[str, typer.Argument(help="The --out of a build.")],
-    other: Annotated[str, typer.Argument(help="The --out of another, later one.", metavar="OUT2")],
+    out: Annotated[str, typer.Argument(help="Build folder or s3:// prefix.")],
+    other: Annotated[str, typer.Argument(help="Another, usually later build.", metavar="OUT2")],
     to: Json = None,
     page: Annotated[str | None, typer.Option("--page", help="HTML file to write.")] = None,
 ) -> None:
-    """Has the data moved? Population stability index and two-sample tests, column by column."""
+    """Compare the columns of two builds: population stability index (PSI) and two-sample tests."""
     from semblance.quality.checks import drift as shifts
     from semblance.quality.report import page as pages
 
@@ -237,19 +244,22 @@ def drift(
         _json(shifts.to_json(found), to)
     if to == "-":
         return
-    print(f"{'column':28} {'verdict':9} {'PSI':>8}  usual before -> after")
+    print(f"{'column':28} {'verdict':9} {'PSI':>8}  typical before -> after")
     for one in found:
         index = "" if one.psi is None else f"{one.psi:.3f}"
         change = f"{plain(one.before)} -> {plain(one.after)}"
         print(f"{one.table + '.' + one.column:28} {one.verdict:9} {index:>8}  {change}")
-    print(f"PSI below {shifts.SMALL} is stable, above {shifts.LARGE} large; too few: so few videos give it by chance")
+    print(
+        f"PSI below {shifts.SMALL} is stable, above {shifts.LARGE} large; too few: differences this large "
+        "occur by chance with so few videos"
+    )
 
 
 def _interval(figure: Figure) -> str:
     found = figure.found
     if found.auc is None:
-        return figure.verdict
-    return f"{found.auc:.2f} [{found.low:.2f}, {found.high:.2f}] {figure.verdict}"
+        return figure.words
+    return f"{found.auc:.2f} [{found.low:.2f}, {found.high:.2f}] {figure.words}"
 
 
 def _json(value: object, to: str) -> None:

@@ -1,4 +1,4 @@
-"""What a build is, in numbers and words: the counts of dataset.json, and CARD.md made from dataset.json."""
+"""Describe a build: the counts of dataset.json, and CARD.md, which is made from dataset.json."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from semblance.manifests.datasets import DATASETS
 from semblance.manifests.splits import ProtocolNotes
 
 _MASKS: Final = (
-    "What a mask marks is the dataset's, and differs by method{note}. Masks of two methods are not comparable, and "
-    "grey levels are those of the mask video, its compression included."
+    "The dataset defines what a mask marks, and this differs by method{note}. Masks of different methods are not "
+    "comparable. Grey levels are those of the mask video, including its compression."
 )
 _SYNTHETIC: Final = (
-    "`ingest demo` invented every person and video of this collection. It is no part of the dataset whose layout it "
-    "has and whose source, terms and leaks are told below, and no basis for any claim about it."
+    "`ingest demo` invented every person and video of this collection. It copies the layout of the dataset whose "
+    "source, terms and leaks are given below, but is not part of it and supports no claim about it."
 )
 
 
 def title(description: Mapping[str, Any]) -> str:
-    """What the build is of, in a headline."""
+    """The headline: which dataset the build is made from."""
     name: str = description["datasheet"]["title"]
     return f"SYNTHETIC collection in the layout of: {name}" if description["synthetic"] else name
 
 
 def counts(out: str, *, masks: bool) -> dict[str, Any]:
-    """``counts`` of dataset.json, counted from what is on disk; ``masks``: whether the recipe asks for them."""
+    """``counts`` of dataset.json, counted from what is on disk; ``masks``: whether the recipe requests them."""
     videos = scan(out, "videos").collect()
     return {
         "videos": videos.height,
@@ -53,7 +53,7 @@ def found_leaks(out: str, protocol: str, against: str = "recording") -> list[str
 
 
 def mask_counts(out: str) -> dict[str, int]:
-    """Crops with a mask, of how many stored ones of fakes, and the videos of which some lack it or all."""
+    """Counts of crops with a mask, of stored crops of fakes, and of videos with masks missing."""
     fakes = scan(out).filter(pl.col("label") == 1)
     return {
         "stored": scan(out).filter(pl.col("mask")).select(pl.len()).collect().item(),
@@ -63,13 +63,13 @@ def mask_counts(out: str) -> dict[str, int]:
 
 
 def mask_notes(out: str) -> pl.DataFrame:
-    """Videos of which masks lack, and why: columns path and mask_note."""
+    """Videos with missing masks, and why: columns path and mask_note."""
     lacking = scan(out, "videos").filter(pl.col("mask_note").is_not_null())
     return lacking.select("path", "mask_note").sort("path").collect()
 
 
 def card(description: Mapping[str, Any]) -> str:
-    """The datasheet of a build, in Markdown, told from its dataset.json alone."""
+    """The datasheet of a build, in Markdown, made from its dataset.json alone."""
     sheet, counted = description["datasheet"], description["counts"]
     statuses = ", ".join(f"{name} {count}" for name, count in counted["statuses"].items())
     facts = "".join(f"- {plain(sentence)}\n" for sentence in description["facts"])
@@ -79,7 +79,7 @@ def card(description: Mapping[str, Any]) -> str:
     invented = f"**SYNTHETIC.** {_SYNTHETIC}\n\n" if description["synthetic"] else ""
     return f"""# {title(description)}, prepared by Semblance
 
-{invented}Fingerprint `{description["fingerprint"]}`; recipe `{description["recipe"]["name"]}`; split laid out: `{
+{invented}Fingerprint `{description["fingerprint"]}`; recipe `{description["recipe"]["name"]}`; active split: `{
         description["split"]
     }`.
 {_history(description)}{_recompressed(description)}
@@ -107,7 +107,7 @@ def card(description: Mapping[str, Any]) -> str:
 {description["identity_note"]}
 
 {facts}{promises}
-What the rows show (`quality audit` names the ids, and looks for equal pictures and near-duplicate videos too):
+What the rows show (`quality audit` lists the ids and also searches for equal pictures and near-duplicate videos):
 
 {found}
 ## Label noise
@@ -122,32 +122,32 @@ What the rows show (`quality audit` names the ids, and looks for equal pictures 
 
 
 def _masks(counted: Mapping[str, int] | None, dataset: str) -> str:
-    """What was stored of the dataset's manipulation masks, and what they mean; empty where none were asked for."""
+    """The stored manipulation masks and their meaning; empty if the recipe requests none."""
     if counted is None:
         return ""
     info = DATASETS.get(dataset)
     note = f": {info.mask_note}" if info and info.mask_note else ""
     return f"""
 ## Masks
-{counted["stored"]} crops carry a mask, beside {counted["fake_crops"]} stored crops of fakes; of {
+{counted["stored"]} crops have a mask; {counted["fake_crops"]} crops of fakes are stored. {
         counted["videos_lacking"]
-    } videos some or all lack (columns masks and mask_note of the videos table). {_MASKS.format(note=note)}
+    } videos lack some or all masks (columns masks and mask_note of the videos table). {_MASKS.format(note=note)}
 """
 
 
 def _recompressed(description: Mapping[str, Any]) -> str:
-    """Whether the pictures are those of videos that were encoded once more, and what is not."""
+    """A note if the videos were re-encoded before cropping, and what was measured before that."""
     crf = description["recipe"].get("recompress", {}).get("crf")
     if crf is None:
         return ""
     return (
-        f"\nBefore its faces were cut, every video was encoded once more as H.264 at crf {crf}. Boxes, verdicts, "
-        "labels, change and change_peak are those of the videos as they came.\n"
+        f"\nEvery video was re-encoded as H.264 at crf {crf} before its faces were cropped. Boxes, verdicts, "
+        "labels, change and change_peak come from the original videos.\n"
     )
 
 
 def _history(description: Mapping[str, Any]) -> str:
-    """A line for each repacking that led here, the first one first."""
+    """One line per repacking that led to this build, in order."""
     lines = []
     for step in description.get("repacked", ()):
         what = [f"split `{step['split']}`"]

@@ -1,4 +1,4 @@
-"""A whole build verified: every file against its receipt, every row against the plan, its split against law 3."""
+"""Verify a build: files against receipts, rows against the plan, and the active split for leaks."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from semblance.shards.lock import LOCK
 from semblance.shards.read import MASK, PICTURES
 from semblance.shards.write import fits, sample_json
 
-_GREY: Final = b"\x08\x00"  # bits a channel and kind of colour in a PNG's header: eight, grey
-_COUNTED: Final = {  # all that counting the rows and comparing their sides needs
+_GREY: Final = b"\x08\x00"  # bit depth and colour type in a PNG header: 8 bits, greyscale
+_COUNTED: Final = {  # the columns needed to count rows and compare their splits
     "plan": ["video_id", "shard", *SPLIT_COLUMNS],
     "samples": ["video_id", "verdict", *SPLIT_COLUMNS],
     "rejects": ["video_id", "unit", *SPLIT_COLUMNS],
     "videos": ["video_id", "faces_seen", "crops_kept", "crops_rejected", *SPLIT_COLUMNS],
 }
 _MAGIC: Final = {"jpg": b"\xff\xd8\xff", "png": b"\x89PNG", "webp": b"RIFF"}
-_AGAIN: Final = "run the same build again to make this shard anew"
+_AGAIN: Final = "run the same `ingest build` again to rebuild this shard"
 
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What a verification found, and what was looked at.
+    """The problems that a verification found, and how much it read.
 
-    ``problems``: sentences on files and rows; ``leaks``: findings on the active split, as ``quality audit`` has them.
+    ``problems``: sentences on files and rows; ``leaks``: findings on the active split, as in ``quality audit``.
     """
 
     deep: bool
@@ -48,8 +48,8 @@ class Report:
 
     @property
     def leaking(self) -> bool:
-        """Whether the active split breaks what its protocol promises."""
-        return any(one.level == "broken" for one in self.leaks)
+        """Whether the active split breaks a promise of its protocol."""
+        return any(leak.level == "broken" for leak in self.leaks)
 
     def add(self, what: str, where: str, remedy: str = _AGAIN) -> None:
         self.problems.append(f"{where}: {what}; {remedy}.")
@@ -58,7 +58,7 @@ class Report:
 def verify(out: str, *, deep: bool) -> Report:
     """Check a build against its own plan and receipts, and its active split for leaks; ``deep`` reads every byte.
 
-    Raises SemblanceError where ``out`` holds no build.
+    Raises SemblanceError if ``out`` is not a build.
     """
     report = Report(deep=deep)
     plan = store.read_plan(out)
@@ -76,7 +76,7 @@ def verify(out: str, *, deep: bool) -> Report:
             _verify_shard(out, shard, receipt, rows, report)
     for stat in storage.walk(out) if deep else []:
         if stat.path not in expected and not stat.path.startswith(("report/", "manifests/flags/")):
-            report.add("this file belongs to no receipt", stat.path, "remove it if no build is running")
+            report.add("is not listed in any receipt", stat.path, "remove it if no build is running")
     return report
 
 
@@ -84,10 +84,10 @@ def _dataset(out: str, report: Report) -> dict[str, Any]:
     try:
         value = build_files.read(out)
     except SemblanceError:
-        report.add("is damaged", DATASET, "remove it and run the same build again")
+        report.add("is damaged", DATASET, "remove it and run the same `ingest build` again")
         return {}
     if value is None:
-        report.add("is not there: the build is not finished", DATASET, "run the same build again to finish it")
+        report.add("is missing: the build is not finished", DATASET, "run the same `ingest build` again to finish it")
     return value or {}
 
 
@@ -96,14 +96,14 @@ def _receipt(out: str, key: str, dataset: Mapping[str, Any], report: Report) -> 
     try:
         receipt = layout.read_receipt(out, key)
     except ValueError:
-        report.add("the receipt is torn", path)
+        report.add("the receipt is damaged", path)
         return None
     if receipt is None:
-        report.add("there is no receipt, so this shard is not done", path)
+        report.add("is missing: this shard is not finished", path)
     elif not dataset or receipt.fingerprint == dataset.get("fingerprint"):
         return receipt
     else:
-        report.add("the receipt is another build's", path)
+        report.add("the receipt belongs to another build", path)
     return None
 
 
@@ -113,11 +113,13 @@ def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str
     for stored in receipt.stored():
         if not fits(out, stored, thorough=report.deep):
             same_size = report.deep and fits(out, stored, thorough=False)
-            mended = f"run the same build with --retry damaged, or remove {layout.receipt_path(receipt.key)} and run it"
+            retry = "run the same `ingest build` with --retry damaged to rebuild this shard"
             report.add(
-                f"is not the file that was committed ({'hash' if report.deep else 'size'})",
+                "differs from the committed file"
+                if same_size
+                else "is missing or differs in size from the committed file",
                 stored.path,
-                mended if same_size else _AGAIN,
+                retry if same_size else _AGAIN,
             )
     if len(report.problems) > faults and not report.deep:
         return
@@ -129,16 +131,16 @@ def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str
             for table in layout.PARTS
         }
     except (OSError, ValueError) as error:
-        report.add(f"its rows cannot be read ({str(error).splitlines()[0]})", f"manifests/*/{receipt.key}.parquet")
+        report.add(f"the rows cannot be read ({str(error).splitlines()[0]})", f"manifests/*/{receipt.key}.parquet")
         return
     samples, rejects, videos = (tables[table] for table in layout.PARTS)
     report.videos, report.samples = report.videos + len(videos), report.samples + len(samples)
     report.rejects += len(rejects)
     if [row["video_id"] for row in videos] != [row["video_id"] for row in planned]:
-        report.add("its rows are not those of the planned videos", layout.manifest_path("videos", receipt.key))
+        report.add("the rows do not match the planned videos", layout.manifest_path("videos", receipt.key))
     if (len(samples), len(rejects), len(videos)) != (receipt.samples, receipt.rejects, receipt.videos):
-        report.add("its rows are not as many as the receipt says", layout.receipt_path(receipt.key))
-    _check_sides(shard, planned, tables, report)
+        report.add("the row counts differ from the receipt", layout.receipt_path(receipt.key))
+    _check_splits(shard, planned, tables, report)
     _check_conservation(samples, rejects, videos, report)
     if report.deep and receipt.shard is not None:
         _check_tar(out, shard, samples, report)
@@ -146,19 +148,23 @@ def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str
         _check_rejects_tar(out, layout.rejects_path(receipt.key), rejects, report)
 
 
-def _check_sides(
+def _check_splits(
     shard: str, planned: list[dict[str, Any]], tables: Mapping[str, list[dict[str, Any]]], report: Report
 ) -> None:
-    """Every row stands where the plan has its video, and the shard lies with its split."""
-    sides = {row["video_id"]: [row[name] for name in SPLIT_COLUMNS] for row in planned}
-    if odd := sorted(row["video_id"] for row in planned if row["split"] != layout.split_of(shard)):
-        report.add(f"its path is not that of the split of {odd[0]}", shard)
+    """Every row has the splits of its video in the plan, and the shard's path matches its split."""
+    planned_splits = {row["video_id"]: [row[name] for name in SPLIT_COLUMNS] for row in planned}
+    if misplaced := sorted(row["video_id"] for row in planned if row["split"] != layout.split_of(shard)):
+        report.add(f"the path does not match the split of {misplaced[0]}", shard)
     for table, rows in tables.items():
-        moved = {row["video_id"] for row in rows if [row[name] for name in SPLIT_COLUMNS] != sides.get(row["video_id"])}
+        moved = {
+            row["video_id"]
+            for row in rows
+            if [row[name] for name in SPLIT_COLUMNS] != planned_splits.get(row["video_id"])
+        }
         for name in sorted(moved)[:1]:
             more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
             report.add(
-                f"the sides of {name}{more} are not the plan's", layout.manifest_path(table, layout.key_of(shard))
+                f"the splits of {name}{more} differ from the plan", layout.manifest_path(table, layout.key_of(shard))
             )
 
 
@@ -167,21 +173,21 @@ def _check_conservation(
 ) -> None:
     """Law 1: per video, faces seen = crops kept + rejected, and as many rows."""
     kept = Counter(row["video_id"] for row in samples if row["verdict"] == "keep")
-    gone = Counter(row["video_id"] for row in rejects if row["unit"] == "face")
+    rejected = Counter(row["video_id"] for row in rejects if row["unit"] == "face")
     for row in videos:
         name = row["video_id"]
         if (row["faces_seen"], row["crops_kept"], row["crops_rejected"]) != (
-            kept[name] + gone[name],
+            kept[name] + rejected[name],
             kept[name],
-            gone[name],
+            rejected[name],
         ):
             report.add(
-                f"{row['faces_seen']} faces seen, but {kept[name]} kept and {gone[name]} rejected", f"video {name}"
+                f"{row['faces_seen']} faces seen, but {kept[name]} kept and {rejected[name]} rejected", f"video {name}"
             )
 
 
 def _check_tar(out: str, shard: str, samples: list[dict[str, Any]], report: Report) -> None:
-    """Law 4: one picture, one json and, where the row says so, one mask for each row, where it says, and no more."""
+    """Law 4: each row has one picture, one JSON and its mask if it has one, at the given offset; no other members."""
     rows = {row["sample_id"]: row for row in samples}
     pictures: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -200,7 +206,7 @@ def _check_tar(out: str, shard: str, samples: list[dict[str, Any]], report: Repo
                 elif suffix == MASK:
                     masks[name] += 1
                     if not member.data.startswith(_MAGIC["png"]) or member.data[24:26] != _GREY:
-                        report.add(f"{member.name} is no PNG picture of one channel", shard)
+                        report.add(f"{member.name} is not a single-channel PNG", shard)
                 elif suffix in PICTURES:
                     pictures[name] += 1
                     _check_picture(member, row, suffix, shard, report)
@@ -209,27 +215,27 @@ def _check_tar(out: str, shard: str, samples: list[dict[str, Any]], report: Repo
         return
     for name, row in rows.items():
         if (pictures[name], notes[name]) != (1, 1):
-            report.add(f"sample {name} has {pictures[name]} pictures and {notes[name]} notes", shard)
+            report.add(f"sample {name} has {pictures[name]} pictures and {notes[name]} JSON files", shard)
         if masks[name] != bool(row["mask"]):
-            report.add(f"sample {name} has {masks[name]} masks, its row says {int(bool(row['mask']))}", shard)
+            report.add(f"sample {name} has {masks[name]} masks, but its row says {int(bool(row['mask']))}", shard)
 
 
 def _check_json(member: tar.Member, row: Mapping[str, Any], shard: str, report: Report) -> None:
     try:
         note = json.loads(member.data)
     except ValueError:
-        report.add(f"{member.name} is no JSON", shard)
+        report.add(f"{member.name} is not valid JSON", shard)
         return
     for sentence in contradictions(note, row):
         report.add(f"{member.name} {sentence}", shard)
 
 
 def contradictions(note: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[str]:
-    """Where the JSON beside a picture and its row differ; it holds full precision where the table holds 32 bits."""
+    """Where a picture's JSON and its row differ; the JSON has full precision, the table 32 bits."""
     for name, value in note.items():
         known = row.get(name)
         if not _alike(value, list(known) if isinstance(value, list) and known is not None else known):
-            yield f"says {name} = {value}, the row {known}"
+            yield f"has {name} = {value}, but its row has {known}"
 
 
 def _alike(a: object, b: object) -> bool:
@@ -242,9 +248,9 @@ def _alike(a: object, b: object) -> bool:
 
 def _check_picture(member: tar.Member, row: Mapping[str, Any], suffix: str, shard: str, report: Report) -> None:
     if (member.offset, len(member.data)) != (row["tar_offset"], row["tar_bytes"]):
-        report.add(f"{member.name} is not where its row says", shard)
+        report.add(f"{member.name} is not at the offset in its row", shard)
     if hashlib.sha256(member.data).hexdigest() != row["sha256"] or not member.data.startswith(_MAGIC[suffix]):
-        report.add(f"{member.name} is not the picture that was committed", shard)
+        report.add(f"{member.name} differs from the committed picture", shard)
 
 
 def _check_rejects_tar(out: str, path: str, rejects: list[dict[str, Any]], report: Report) -> None:
@@ -256,4 +262,4 @@ def _check_rejects_tar(out: str, path: str, rejects: list[dict[str, Any]], repor
         report.add(str(error), path)
         return
     if found != places:
-        report.add("its pictures are not those of its rows", path)
+        report.add("the pictures do not match the rows", path)

@@ -1,4 +1,4 @@
-"""What the checks of a dataset mean: findings on shortcuts, unequal filters and labels in doubt."""
+"""Findings from the dataset checks: shortcuts, unequal filters and doubtful labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EQUAL: Final = {"real": pl.String, "fake": pl.String, "same_family": pl.Boolean
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checks:
-    """What the checks measured on one build."""
+    """The measurements of the checks on one build."""
 
     comparisons: list[Comparison]
     groups: list[Group]
@@ -30,9 +30,9 @@ class Checks:
     unreadable: str = ""  # why labels could not be compared
 
     def findings(self) -> Iterator[Finding]:
-        """What they mean."""
+        """The findings on these measurements."""
         if self.unreadable:
-            what = "labels were not compared: a stored picture cannot be read"
+            what = "labels were not compared, because a stored picture cannot be read"
             yield Finding(level="warning", law="labels", what=what, ids=(self.unreadable,))
         yield from _labels(self.noise, self.flagged)
         yield from (_of_sentence("shortcuts", one) for one in shortcuts.warnings(self.comparisons))
@@ -40,7 +40,7 @@ class Checks:
         yield from _undecided(self.comparisons)
 
     def to_json(self) -> dict[str, Any]:
-        """The measurements, for machines."""
+        """The measurements as JSON."""
         return {
             "shortcuts": shortcuts.to_json(self.comparisons),
             "fairness": filter_fairness.to_json(self.groups),
@@ -49,15 +49,15 @@ class Checks:
 
 
 def measure(out: str, attributes: str | None = None) -> Checks:
-    """Run the checks of a build; ``attributes``: a table with video_id and a column an attribute.
+    """Run the checks of a build; ``attributes``: a table with video_id and one column per attribute.
 
-    Raises SemblanceError where ``out`` holds no build, or ``attributes`` cannot be read.
+    Raises SemblanceError if ``out`` is not a build or ``attributes`` cannot be read.
     """
     separability.one_thread()
     unreadable = ""
     try:
         noise = label_noise.judge(out)
-    except (OSError, SemblanceError) as error:  # what is left of a damaged build is judged all the same
+    except (OSError, SemblanceError) as error:  # the rest of a damaged build is still checked
         noise = label_noise.Judged(rows=(), fakes=0, unknown=0, compared=0, pairs=pl.DataFrame(schema=_EQUAL))
         unreadable = str(error)
     return Checks(
@@ -96,7 +96,7 @@ def _labels(noise: label_noise.Judged, flagged: frozenset[tuple[str, str]]) -> I
             "note",
             [name for name in by_flag[label_noise.UNCHANGED] if name not in equal],
             "{} fake{} without an altered face (no track's median change_peak exceeds the limit)",
-            "a forgery that is too faint after compression, of sound alone, or none",
+            "too faint after compression, a forgery of sound only, or none at all",
         ),
     )
     written = flagged.issuperset((row["video_id"], row["flag"]) for row in noise.rows)
@@ -106,23 +106,23 @@ def _labels(noise: label_noise.Judged, flagged: frozenset[tuple[str, str]]) -> I
                 level=level,
                 law="labels",
                 what=f"labels in doubt: {what.format(f'{len(names):,}', '' if len(names) == 1 else 's')}: {why}",
-                remedy="They are flagged in manifests/flags: a loader can leave them out by their flag."
+                remedy="They are flagged in manifests/flags, so a loader can exclude them."
                 if written
-                else "`quality flag OUT` writes them to manifests/flags, which `manifests.scan` joins.",
+                else "Run `quality flag OUT` to write them to manifests/flags, which `manifests.scan` joins.",
                 ids=tuple(f"{name} = {partner[name]}" if name in partner else name for name in names),
             )
 
 
 def _undecided(comparisons: list[Comparison]) -> Iterator[Finding]:
-    """That no shortcut was found means little where little could be compared."""
+    """Notes that finding no shortcut means little if little could be compared."""
     whole = comparisons[0].acquisition if comparisons else None
     if whole is None or whole.verdict not in ("too few to tell", "nothing known"):
         return
     least, families = separability.LEAST_FAMILIES, whole.found.families
     what = (
-        f"shortcuts: too few to tell ({families} families with crops; it takes {least})"
+        f"shortcuts: too few families to test ({families} with kept crops, at least {least} needed)"
         if whole.verdict == "too few to tell"
-        else "shortcuts: nothing is known about how the videos were acquired, so nothing was compared"
+        else "shortcuts: not tested, because nothing is known about how the videos were acquired"
     )
     yield Finding(level="note", law="shortcuts", what=what)
     if whole.found.constant:

@@ -1,8 +1,9 @@
-"""An audit on the screen: the verdict first, then everything that it rests on."""
+"""An audit on the console: the verdict first, then the evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from typing import Any, Final
 
 import polars as pl
@@ -17,56 +18,56 @@ from semblance.quality.audit.run import Audit, BuildAudit
 from semblance.quality.audit.text import EXAMPLES, examples, named, near_sentences, same, sentences, verdict
 
 _NAMED: Final = 3  # ids of a finding
-_SHARED: Final = 2  # place of the count in a row of the table of leaks
+_SHARED: Final = 2  # index of the count in a row of the leak table
 
 
 def show(audit: Audit, console: Console) -> None:
-    """Print the verdict, then everything that it rests on."""
-    _say(verdict(audit), console)
+    """Print the verdict, then the evidence."""
+    _print(verdict(audit), console)
     for build in audit.builds:
         console.print()
         _list(build.findings, console)
         if len(build.problems) > _NAMED:
-            _say(f"`shards verify {build.build.name}` lists all {len(build.problems):,} broken laws", console)
+            _print(f"`shards verify {build.build.name}` lists all {len(build.problems):,} problems", console)
         console.print(_coverage_table(build))
         console.print(_leak_table(audit, build))
         for sentence in sentences(audit, build):
-            _say(sentence, console)
+            _print(sentence, console)
     for (one, other), findings in audit.across.items():
         if findings:
             console.print()
-            _say(f"between {one} and {other}:", console)
+            _print(f"between {one} and {other}:", console)
             _list(findings, console)
     for (first, second), rows in audit.between.items():
         if rows.height:
             console.print()
             console.print(_between_table(first, second, rows))
     if apart := [f"{one} and {other}" for (one, other), rows in audit.between.items() if not rows.height]:
-        _say(f"nothing shared between {'; '.join(apart)}", console)
+        _print(f"nothing shared between {'; '.join(apart)}", console)
     if audit.near is not None:
         console.print()
         for sentence in near_sentences(audit.near):
-            _say(sentence, console)
+            _print(sentence, console)
     else:
-        _say("A plan alone: no picture was compared; audit the build for equal pictures and near-duplicates.", console)
+        _print("Only the plan was audited; audit the build to find equal pictures and near-duplicates.", console)
     for sentence in examples(audit):
-        _say(sentence, console)
+        _print(sentence, console)
     if audit.idle:
-        _say(f"--allow names what is no leak here: {', '.join(audit.idle[:EXAMPLES])}", console)
+        _print(f"--allow lists ids that are not leaks here: {', '.join(audit.idle[:EXAMPLES])}", console)
 
 
 def _list(findings: Iterable[Finding], console: Console) -> None:
-    """A line a finding, and its remedy below it."""
-    for found in findings:
-        _say(f"{found.level}: {found.what}{f': {named(found, _NAMED)}' if found.ids else ''}", console)
-        if found.remedy and found.level != "note":
-            _say(f"  {found.remedy}", console)
+    """One line per finding, with its remedy below it."""
+    for finding in findings:
+        _print(f"{finding.level}: {finding.what}{f': {named(finding, _NAMED)}' if finding.ids else ''}", console)
+        if finding.remedy and finding.level != "note":
+            _print(f"  {finding.remedy}", console)
 
 
 def _coverage_table(one: BuildAudit) -> Table:
     active = f"{one.build.protocol} ({one.build.against})" if "clean" in one.build.protocol else one.build.protocol
     table = Table(title=Text(plain(f"{one.build.name}: active split: {active}")))
-    heads = ["split", "real", "fake", "not there", "families", "people named"]
+    heads = ["split", "real", "fake", "missing", "families", "known people"]
     keys = ["split", "real", "fake", "absent", "families", "named"]
     if one.build.shards:
         heads += ["failed", "no crop", "crops"]
@@ -79,8 +80,8 @@ def _coverage_table(one: BuildAudit) -> Table:
 
 
 def _leak_table(audit: Audit, one: BuildAudit) -> Table:
-    """A row a kind of the protocol that is laid out, and of every other one a row a kind that it shares."""
-    table = Table(title="on several of train, val and test")
+    """One row per kind of id under the active protocol; for other protocols, the kinds that they share."""
+    table = Table(title="in more than one of train, val and test")
     for head in (
         "protocol",
         "what",
@@ -90,7 +91,7 @@ def _leak_table(audit: Audit, one: BuildAudit) -> Table:
         "train+val",
         "train+test",
         "val+test",
-        "test+other",
+        "test+train/val",
         "in test videos",
         "%",
     ):
@@ -105,8 +106,8 @@ def _leak_table(audit: Audit, one: BuildAudit) -> Table:
         if audit.near is not None:
             kinds = ("bytes", "near_duplicate", "shared_recording")
             cells += [_pixel_cells(kind, rows.filter(pl.col("kind") == kind), one, column) for kind in kinds]
-        told = [row for row in cells if column == "split" or row[_SHARED] != "0"]
-        for row in told or [["nothing", "", "0"]]:
+        shown = [row for row in cells if column == "split" or row[_SHARED] != "0"]
+        for row in shown or [["none shared", "", "0"]]:
             table.add_row(name, *row)
             name = ""
         table.add_section()
@@ -114,7 +115,7 @@ def _leak_table(audit: Audit, one: BuildAudit) -> Table:
 
 
 def _id_cells(row: dict[str, Any]) -> list[str]:
-    """The table's cells of one row of ``leaks.figures``."""
+    """The table cells for one row of ``overlap.figures``."""
     counts = [f"{row[key]:,}" for key in ("train_val", "train_test", "val_test", "with_test")]
     tests = f"{row['tests_shared']:,} of {row['tests']:,}" if row["tests"] else ""
     share = _percent(row["shared"], row["known"])
@@ -125,35 +126,34 @@ def _id_cells(row: dict[str, Any]) -> list[str]:
 def _pixel_cells(kind: str, rows: pl.DataFrame, one: BuildAudit, column: str) -> list[str]:
     known, shared = "", rows.height
     if kind == "bytes" and one.pictures is not None:
-        standing, several = one.pictures.get(column, (0, 0))
-        known, percent = f"{standing:,}", _percent(several, standing)
+        total, several = one.pictures.get(column, (0, 0))
+        known, percent = f"{total:,}", _percent(several, total)
         shared = several
     else:
         percent = ""
-    train, val, test = (pl.col(side) > 0 for side in TRAIN_VAL_TEST)
+    train, val, test = (pl.col(split) > 0 for split in TRAIN_VAL_TEST)
     pairs = [rows.filter(both).height for both in (train & val, train & test, val & test, test & (train | val))]
     return [MANY[kind], known, f"{shared:,}", percent, *(f"{count:,}" for count in pairs), "", ""]
 
 
 def _between_table(first: str, second: str, rows: pl.DataFrame) -> Table:
     table = Table(title=Text(plain(f"shared by A = {first} and B = {second}")))
-    sides = TRAIN_VAL_TEST
+    splits = list(product(TRAIN_VAL_TEST, repeat=2))
     table.add_column("what")
-    for one in sides:
-        for other in sides:
-            table.add_column(f"{one}|{other}", justify="right")
+    for a, b in splits:
+        table.add_column(f"{a}|{b}", justify="right")
     for kind in MANY:
-        own = {
+        counts = {
             (a, b): count
             for a, b, count in rows.filter(pl.col("kind") == kind).select("side", "other_side", "ids").iter_rows()
         }
-        if own:
-            table.add_row(MANY[kind], *(f"{own.get((one, other), 0):,}" for one in sides for other in sides))
-    table.caption = "side in A|side in B; what A tests and B trains or validates with, or the reverse, breaks the audit"
+        if counts:
+            table.add_row(MANY[kind], *(f"{counts.get(pair, 0):,}" for pair in splits))
+    table.caption = "split in A|split in B; anything in test of one and in train or val of the other breaks the audit"
     return table
 
 
-def _say(text: str, console: Console) -> None:
+def _print(text: str, console: Console) -> None:
     console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
 
 

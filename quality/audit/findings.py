@@ -1,4 +1,4 @@
-"""What the evidence of an audit means: findings on laws, leaks and coverage; rendered elsewhere, judged here alone."""
+"""The judgement of an audit: turns evidence on files, leaks and coverage into findings."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ONE: Final[Mapping[str, str]] = MappingProxyType(
         "video": "video",
         "bytes": "equal picture",
         "near_duplicate": "near-duplicate pair",
-        "shared_recording": "pair of one recording",
-        "target_recording": "fake apart from its target's recording",
-        "donor_recording": "fake apart from its donor's recording",
+        "shared_recording": "pair from one recording",
+        "target_recording": "fake in another split than its target's recording",
+        "donor_recording": "fake in another split than its donor's recording",
     }
 )
 MANY: Final[Mapping[str, str]] = MappingProxyType(
@@ -29,32 +29,32 @@ MANY: Final[Mapping[str, str]] = MappingProxyType(
         "video": "videos",
         "bytes": "equal pictures",
         "near_duplicate": "near-duplicate pairs",
-        "shared_recording": "pairs of one recording",
-        "target_recording": "fakes apart from their target's recording",
-        "donor_recording": "fakes apart from their donor's recording",
+        "shared_recording": "pairs from one recording",
+        "target_recording": "fakes in another split than their target's recording",
+        "donor_recording": "fakes in another split than their donor's recording",
     }
 )
 BUDGET: Final = 0.01  # of the planned videos may fail
-HARDLY: Final = 0.1  # of a split's reals or fakes: if fewer gave a crop, its figures say little
+HARDLY: Final = 0.1  # of a split's reals or fakes: with fewer kept, its results are unreliable
 _ORDER: Final[Mapping[Level, int]] = MappingProxyType({"broken": 0, "warning": 1, "note": 2})
 _AGAIN: Final = "Run the same `ingest build` again: it repairs its shards. `shards verify OUT` lists every fault."
 _COPIES: Final = (
-    "Give both one family in the source's table, or leave out the copies of what is tested: `quality audit OUT --keep "
+    "Put both in one family in the source's table, or drop the copies of test videos: `quality audit OUT --keep "
     "keep.parquet`, then `shards repack OUT --split PROTOCOL --keep keep.parquet --to OUT2`."
 )
-_EMPTY: Final = "Change split.fractions, loosen the gates, or build more of the dataset."
+_EMPTY: Final = "Change split.fractions, loosen the gates, or build more videos."
 _UNPROMISED: Final = ("person", "recording", "shared_recording")  # reported whether promised or not
-_LISTED: Final = 6  # phrases in one finding
+_LISTED: Final = 6  # items in one finding
 
 
-def level(found: Iterable[Finding]) -> Level:
-    """The worst level; ``note`` where nothing was found."""
-    return min((one.level for one in found), key=_ORDER.__getitem__, default="note")
+def level(findings: Iterable[Finding]) -> Level:
+    """The worst level; ``note`` if there are no findings."""
+    return min((finding.level for finding in findings), key=_ORDER.__getitem__, default="note")
 
 
-def ordered(found: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Worst first, in the order given among equals."""
-    return tuple(sorted(found, key=lambda one: _ORDER[one.level]))
+def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Worst first; equals keep their order."""
+    return tuple(sorted(findings, key=lambda finding: _ORDER[finding.level]))
 
 
 def counted(count: int, kind: str) -> str:
@@ -72,14 +72,14 @@ def of_files(build: Audited, problems: Sequence[str]) -> Iterator[Finding]:
             remedy="Run the same `ingest build` again; it resumes where it stopped.",
         )
     if problems:
-        faults = f"{len(problems):,} broken {'law' if len(problems) == 1 else 'laws'} in receipts, rows or shards"
+        faults = f"{len(problems):,} {'problem' if len(problems) == 1 else 'problems'} in receipts, rows or shards"
         yield Finding(level="broken", law="files", what=faults, remedy=_AGAIN, ids=tuple(problems))
     if build.description.get("synthetic"):
         yield Finding(
             level="note",
             law="files",
             what="SYNTHETIC: every person and video here was invented by `ingest demo`",
-            remedy="No claim about the dataset whose layout it has can rest on it.",
+            remedy="Results on it say nothing about the dataset whose layout it copies.",
         )
 
 
@@ -95,7 +95,11 @@ def of_leaks(build: Audited, table: pl.DataFrame) -> Iterator[Finding]:
             ids = tuple(rows.filter((pl.col("kind") == kind) & (pl.col("breaks") == breaks))["id"].sort())
             if ids:
                 where = f"in more than one of train, val and test under {build.protocol}"
-                why = "" if breaks else ", which promises nothing of recordings, or whose gates kept no crop of them"
+                why = (
+                    ""
+                    if breaks
+                    else f" ({build.protocol} does not separate recordings, or the gates kept no crop of them)"
+                )
                 yield Finding(
                     level="broken" if breaks else "warning",
                     law="copies",
@@ -106,7 +110,7 @@ def of_leaks(build: Audited, table: pl.DataFrame) -> Iterator[Finding]:
 
 
 def of_two_builds(table: pl.DataFrame) -> Iterator[Finding]:
-    """What one of two builds tests and the other trains or validates with, promised or not.
+    """Whatever one of two builds tests and the other trains or validates on, promised or not.
 
     ``table`` holds the leaks of these two that are not accepted (columns: ``leak_table.LEAKS``).
     """
@@ -116,52 +120,50 @@ def of_two_builds(table: pl.DataFrame) -> Iterator[Finding]:
             level="broken" if breaks else "warning",
             law="copies" if kind in ("bytes", "near_duplicate", "shared_recording") else leaks.LAW,
             what=f"{counted(leaking.height, str(kind))} in test of one build and in train or val of another"
-            f"{'' if breaks else ', which not both protocols keep apart'}",
-            remedy="Do not train on the one and test on the other: `quality audit --to FILE` lists every leak.",
+            f"{'' if breaks else ', but the protocols do not both separate them'}",
+            remedy="Do not train on one and test on the other. `quality audit --to FILE` lists every leak.",
             ids=tuple(leaking["id"]),
         )
 
 
 def of_identities(build: Audited, figures: pl.DataFrame | None) -> Iterator[Finding]:
-    """What the ids of people cannot prove."""
+    """The limits of what the ids of people can prove."""
     if overlap.of_recordings(build.plan):
-        what = "the ids of people are names of recordings: a person in several recordings is not recognised"
+        what = "people are identified by recording only: a person in several recordings is not recognised"
         yield Finding(level="note", law=leaks.LAW, what=what)
     if figures is None:
         return
     people = figures.filter(pl.col("kind") == "person")
     if not people.height or not people["known"].item():
-        what = "no people are named: no split of this dataset is proven to keep people apart"
+        what = "no people are named, so no split of this dataset can be shown to separate people"
         yield Finding(level="note", law=leaks.LAW, what=what)
     elif unknown := people["unknown"].item():
-        what = f"{unknown:,} videos name nobody: that their people are in one split alone is not proven"
+        what = f"{unknown:,} videos name nobody, so their people cannot be shown to be in one split only"
         yield Finding(level="note", law=leaks.LAW, what=what)
 
 
 def of_coverage(build: Audited, coverage: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Splits that nothing can be trained or evaluated on: without a real or a fake, or with hardly one that gave a
-    crop.
-    """
+    """Splits that cannot be trained or evaluated on: no reals or no fakes, or hardly any with a kept crop."""
     rows = {row["split"]: row for row in coverage}
     empty = {"split": None, "real": 0, "fake": 0, "used_real": 0, "used_fake": 0}
     for split in TRAIN_VAL_TEST:
         row = rows.get(split, empty)
         purpose = "nothing can be learned from it" if split == "train" else "nothing can be evaluated on it"
-        gave = "gave a crop" if build.shards else "are there"
-        lacking = [kind for kind in ("real", "fake") if not row[f"used_{kind}"]]
+        usable = "with a kept crop" if build.shards else "present"
+        missing = [kind for kind in ("real", "fake") if not row[f"used_{kind}"]]
         few = [kind for kind in ("real", "fake") if 0 < row[f"used_{kind}"] < HARDLY * row[kind]]
-        if lacking:
-            what = " and ".join(f"no {kind} (of {row[kind]:,} videos, none {gave})" for kind in lacking)
+        if missing:
+            what = " and ".join(f"no {kind} ({row[kind]:,} videos, none {usable})" for kind in missing)
             yield Finding(
                 level="warning", law="coverage", what=f"{split} has {what}: {purpose}", remedy=_EMPTY, ids=(split,)
             )
         for kind in few:
-            what = f"{split} has hardly a {kind}: {row[f'used_{kind}']:,} of {row[kind]:,} videos {gave}"
+            what = f"{split} has hardly any {kind} videos: {row[f'used_{kind}']:,} of {row[kind]:,} {usable}"
             yield Finding(level="warning", law="coverage", what=what, remedy=_EMPTY, ids=(split,))
 
 
 def of_videos(videos: pl.LazyFrame) -> Iterator[Finding]:
-    """Failed videos, and compressions and methods of which a split has no crop though it has others."""
+    """Failed videos, and compressions and methods that lost all their crops in a split."""
     counts = videos.group_by("split", "label", "method", "compression").agg(
         videos=pl.len(), used=(pl.col("crops_kept") > 0).sum(), failed=pl.col("status").is_in(list(FAILURES)).sum()
     )
@@ -177,28 +179,28 @@ def of_videos(videos: pl.LazyFrame) -> Iterator[Finding]:
             if over
             else "",
         )
-    gone = []
+    emptied = []
     for split in TRAIN_VAL_TEST:
         own = rows.filter(split=split)
         if own.filter(pl.col("used") > 0)["label"].n_unique() < 2:
-            continue  # a finding of its own
+            continue  # reported by of_coverage
         for column in ("compression", "method"):
             lost = own.group_by(column).agg(pl.col("videos", "used").sum()).filter(pl.col("used") == 0).sort(column)
-            gone += [f"{split} has no crop of {name} ({count:,} videos)" for name, count, _ in lost.iter_rows()]
-    if gone:
-        more = f", and {len(gone) - _LISTED} more" if len(gone) > _LISTED else ""
-        what = f"the gates emptied part of a split: {', '.join(gone[:_LISTED])}{more}"
+            emptied += [f"{split} has no crop of {name} ({count:,} videos)" for name, count, _ in lost.iter_rows()]
+    if emptied:
+        more = f", and {len(emptied) - _LISTED} more" if len(emptied) > _LISTED else ""
+        what = f"the gates emptied part of a split: {', '.join(emptied[:_LISTED])}{more}"
         yield Finding(level="warning", law="coverage", what=what, remedy=_EMPTY)
 
 
 def of_search(bare: int, unseen: int, inside: pl.DataFrame) -> Iterator[Finding]:
-    """What the search for duplicates did not look at, and what is no leak.
+    """What the search for duplicates did not cover, and copies that are not leaks.
 
     ``bare`` videos have no hashed face, ``unseen`` pairs were not compared on pixels; ``inside`` are copies in one
     split (columns video, other).
     """
     if inside.height:
-        what = f"{counted(inside.height, 'near_duplicate')} of two families in one split: counted twice, or one clip"
+        what = f"{counted(inside.height, 'near_duplicate')} across families in one split: counted twice, or one clip"
         yield Finding(
             level="note",
             law="copies",
@@ -209,5 +211,5 @@ def of_search(bare: int, unseen: int, inside: pl.DataFrame) -> Iterator[Finding]
         what = f"{bare:,} {'video has' if bare == 1 else 'videos have'} no hashed face: not searched for copies"
         yield Finding(level="note", law="copies", what=what)
     if unseen:
-        what = f"{unseen:,} {'pair' if unseen == 1 else 'pairs'} matched by hash, not compared on pixels"
+        what = f"{unseen:,} {'pair' if unseen == 1 else 'pairs'} matched by hash but not compared on pixels"
         yield Finding(level="note", law="copies", what=what, remedy="Raise --confirm of `quality audit`.")

@@ -1,4 +1,4 @@
-"""What an audit says: the verdict in a line, what tables cannot hold in sentences, and everything as JSON."""
+"""The text of an audit: the verdict, sentences on what the tables leave out, and the JSON form."""
 
 from __future__ import annotations
 
@@ -20,39 +20,40 @@ HEADS: Final[Mapping[Level, str]] = MappingProxyType({"broken": "BROKEN", "warni
 
 
 def verdict(audit: Audit) -> str:
-    """The first line: sound, or what is broken where, or what holds and may mislead all the same."""
+    """The first line: sound, or what is broken or doubtful, and where."""
     head = HEADS[judge.level(audit.findings)]
     accepted = audit.leaks.filter(pl.col("breaks") & pl.col("allowed")).height
-    beside = f" beside {accepted:,} allowed {'leak' if accepted == 1 else 'leaks'}" if accepted else ""
+    accepted_leaks = f" with {accepted:,} allowed {'leak' if accepted == 1 else 'leaks'}" if accepted else ""
     if head != "SOUND":
         level: Level = "broken" if head == "BROKEN" else "warning"
         parts = [
-            f"{one.build.name} under {one.build.protocol}: {'; '.join(own)}"
+            f"{one.build.name} under {one.build.protocol}: {'; '.join(faults)}"
             for one in audit.builds
-            if (own := [found.what for found in one.findings if found.level == level])
+            if (faults := [finding.what for finding in one.findings if finding.level == level])
         ]
         parts += [
-            f"between {one} and {other}: {found.what}"
-            for (one, other), several in audit.across.items()
-            for found in several
-            if found.level == level
+            f"between {one} and {other}: {finding.what}"
+            for (one, other), findings in audit.across.items()
+            for finding in findings
+            if finding.level == level
         ]
-        return f"{head}{beside}: {'; '.join(parts)}"
+        return f"{head}{accepted_leaks}: {'; '.join(parts)}"
     builds = ", ".join(f"{one.build.name} under {one.build.protocol}" for one in audit.builds)
     if accepted:
-        return f"{head}{beside}: {builds}"
+        return f"{head}{accepted_leaks}: {builds}"
     promises = {kind for one in audit.builds for kind in one.build.promise}
-    kept = ", ".join(judge.MANY[kind] for kind in judge.MANY if kind in promises)
-    seen = "" if audit.near is None else ", no equal picture, no near-duplicate video"
-    where = "in two splits" if len(audit.builds) == 1 else "in two splits, or in test here and train or val there"
-    return f"{head}: {builds}: every law holds; none of the {kept} named in the rows{seen} {where}"
+    kinds = [judge.ONE[kind] for kind in judge.ONE if kind in promises]
+    kinds += [] if audit.near is None else ["equal picture", "near-duplicate video"]
+    known = f"{', '.join(kinds[:-1])} or {kinds[-1]}" if len(kinds) > 1 else kinds[0]
+    across = "" if len(audit.builds) == 1 else ", or in test of one build and in train or val of another"
+    return f"{head}: {builds}: all checks pass; no known {known} is in two splits{across}"
 
 
 def headline(findings: Sequence[Finding]) -> str:
     """The verdict on a page that lists the findings below it."""
     head = HEADS[judge.level(findings)]
     if head == "SOUND":
-        return "SOUND: nothing wrong was found"
+        return "SOUND: no problem was found"
     broken, warned = (sum(one.level == level for one in findings) for level in ("broken", "warning"))
     parts = [f"{broken} broken"] if broken else []
     parts += [f"{warned} warning{'' if warned == 1 else 's'}"] if warned else []
@@ -66,12 +67,12 @@ def named(finding: Finding, most: int = EXAMPLES) -> str:
 
 
 def same(plan: pl.DataFrame, column: str) -> bool:
-    """Whether a protocol's column says of every video what the active split says."""
+    """Whether a protocol's column assigns every video as the active split does."""
     return bool((plan["split"].fill_null("unassigned") == plan[column].fill_null("unassigned")).all())
 
 
 def sentences(audit: Audit, one: BuildAudit) -> Iterator[str]:
-    """What the table cannot hold: fakes apart from their recordings."""
+    """What the table leaves out: fakes whose recording is in another split."""
     inside = audit.leaks.filter((pl.col("build") == one.build.name) & pl.col("other").is_null())
     for column in one.figures:
         if column != "split" and same(one.build.plan, column):
@@ -83,46 +84,46 @@ def sentences(audit: Audit, one: BuildAudit) -> Iterator[str]:
             out, back = (int(((rows["side"] == "test") == tested).sum()) for tested in (True, False))
             if out or back:
                 yield (
-                    f"{column}: {out:,} of {test:,} test fakes have their {whose}'s recording, as a real, outside "
-                    f"test, {back:,} of {fakes.height - test:,} train and val fakes have it in test"
+                    f"{column}: {out:,} of {test:,} test fakes have the real video of their {whose} outside test; "
+                    f"{back:,} of {fakes.height - test:,} train and val fakes have it in test"
                 )
 
 
 def near_sentences(near: Near) -> list[str]:
-    """What was compared, what was found, and how often chance alone finds something."""
+    """What was compared, what was found, and the rate of false matches."""
     hashed = " and ".join(f"{count:,} by the hashes of their {seen}s" for seen, count in near.videos.items())
-    said = [
+    lines = [
         f"near-duplicates: videos compared: {hashed}; {near.short:,} have too few hashed frames, {near.bare:,} none"
     ]
     if near.rejected:
-        said.append(f"{near.rejected:,} of them were searched by the hashes of rejected faces, too few were kept")
-    left = [(near.flat, "frames are flat"), (near.common, "frames are like too many others")]
-    left += [(near.thinned, "videos were thinned to 128 frames")]
+        lines.append(f"{near.rejected:,} of them were searched by rejected faces too, because too few faces were kept")
+    left = [(near.flat, "flat frames"), (near.common, "frames that resemble too many others")]
+    left += [(near.thinned, "videos thinned to 128 frames")]
     if any(count for count, _ in left):
-        said.append(f"left out: {', '.join(f'{count:,} {what}' for count, what in left if count)}")
+        lines.append(f"reduced search: {', '.join(f'{count:,} {what}' for count, what in left if count)}")
     confirmed = int(near.pairs["confirmed"].sum() or 0)
     unseen = int(near.pairs["confirmed"].is_null().sum())
     refuted = near.pairs.height - confirmed - unseen
-    said.append(
-        f"{near.same_family:,} pairs of one family match, as they should; {near.pairs.height:,} pairs of two families "
-        f"match by hash: {confirmed:,} confirmed on pixels, {refuted:,} not (another moment or another face in the "
-        f"same scene, or chance), {unseen:,} not compared"
+    lines.append(
+        f"{near.same_family:,} pairs within a family match, as expected; {near.pairs.height:,} pairs across families "
+        f"match by hash: {confirmed:,} confirmed on pixels, {refuted:,} not (another moment or face of the same "
+        f"scene, or chance), {unseen:,} not compared"
     )
     if near.unreadable:
-        said.append(f"{near.unreadable:,} pictures could not be read; `shards verify --deep` tells more")
+        lines.append(f"{near.unreadable:,} pictures could not be read; run `shards verify --deep` for details")
     if near.different:
         rate = near.false_by_hash / near.different
-        bound = f"{rate:.2g}" if near.false_by_hash else f"under {3 / near.different:.1g} with 95 % confidence"
-        said.append(
-            f"false matches: of {near.different:,} pairs of videos that surely show different people "
-            f"{near.false_by_hash:,} match by hash ({bound}), {near.false_confirmed:,} were confirmed on pixels"
+        bound = f"{rate:.2g}" if near.false_by_hash else f"below {3 / near.different:.1g} at 95 % confidence"
+        lines.append(
+            f"false matches: of {near.different:,} pairs of videos known to show different people, "
+            f"{near.false_by_hash:,} match by hash (rate {bound}) and {near.false_confirmed:,} were confirmed on pixels"
         )
     else:
-        said.append("false matches: no two videos are known to show different people; their rate cannot be estimated")
+        lines.append("rate of false matches unknown: no two videos are known to show different people")
     if not confirmed:
-        said.append("no shared frames found; shared recordings or people are not excluded")
-    said.append("mirrored, cropped or framed copies have other hashes and are not found")
-    return said
+        lines.append("no shared frames were found; this does not exclude shared recordings or people")
+    lines.append("mirrored, cropped or framed copies have different hashes and are not found")
+    return lines
 
 
 def examples(audit: Audit) -> Iterator[str]:
@@ -141,11 +142,11 @@ def examples(audit: Audit) -> Iterator[str]:
         else:
             yield f"breaks {where}: {rows.height:,} {word}: {', '.join(name for name, _ in named)}{more}"
     if failing.height:
-        yield "--to FILE writes every leak; --allow ID or FILE accepts those that are known and wanted"
+        yield "--to FILE writes every leak; --allow ID or FILE accepts known leaks"
 
 
 def to_json(audit: Audit) -> dict[str, Any]:
-    """Everything but the table of ids, which ``--to`` writes; failing ids are in."""
+    """Everything except the table of ids, which ``--to`` writes; failing ids are included."""
     return {
         "verdict": verdict(audit),
         "level": judge.level(audit.findings),
@@ -154,7 +155,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
             {
                 "build": one.build.name,
                 "protocol": one.build.protocol,
-                "findings": [asdict(found) for found in one.findings],
+                "findings": [asdict(finding) for finding in one.findings],
                 "problems": list(one.problems),
                 "coverage": one.coverage,
                 "figures": {column: rows.to_dicts() for column, rows in one.figures.items()},
@@ -166,7 +167,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
             {
                 "build": one,
                 "other": other,
-                "findings": [asdict(found) for found in audit.across[one, other]],
+                "findings": [asdict(finding) for finding in audit.across[one, other]],
                 "shared": rows.to_dicts(),
             }
             for (one, other), rows in audit.between.items()

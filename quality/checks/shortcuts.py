@@ -1,9 +1,10 @@
-"""The shortcut audit: can the label be told without looking at the face?"""
+"""The shortcut audit: does acquisition metadata alone predict the label?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import polars as pl
@@ -15,12 +16,13 @@ from semblance.quality.measures import registry
 
 Verdict = Literal["even", "shortcut", "too few to tell", "nothing known", "baseline"]
 
-ALARM: Final = 0.6  # of the lower 95 % bound
+ALARM: Final = 0.6  # for the lower 95 % bound
+_WORDS: Final[Mapping[str, str]] = MappingProxyType({"even": "no shortcut", "too few to tell": "too few families"})
 
-# What is measured of the frame away from every face.
+# Measures of the frame away from every face.
 OUTSIDE: Final = registry.with_role("acquisition")
 _OF_CROPS: Final = registry.with_role("face")
-# How a video was recorded, stored and framed. A label that these tell was given away by whoever collected the videos.
+# How a video was recorded, stored and framed. If these predict the label, collection leaked it.
 ACQUISITION: Final = (
     "width",
     "height",
@@ -40,10 +42,10 @@ ACQUISITION: Final = (
     "box_share",
     *OUTSIDE,
 )
-# Statistics of the crop, face included: they may be evidence of the forgery, so they are a baseline and no alarm.
+# Statistics of the crop, face included: they may be evidence of the forgery, so they are a baseline and raise no alarm.
 FACE: Final = (*_OF_CROPS, "encoded_bytes", "bytes_per_pixel")
-# There because of the label, or a name for it: no classifier may see them (null patterns neither, see
-# ``separability``).
+# Columns that exist because of the label, or identify it: hidden from every classifier, as are null patterns
+# (see ``separability``).
 BARRED: Final = (
     *registry.with_role("label", "identity"),
     "guide",
@@ -56,8 +58,8 @@ BARRED: Final = (
     "created",
 )
 REMEDY: Final = (
-    "encode reals and fakes alike, or keep a subset matched on these columns: `quality match OUT --to keep.parquet`, "
-    "then `shards repack OUT --split PROTOCOL --keep keep.parquet --to OUT2`"
+    "encode reals and fakes the same way, or keep a subset matched on these columns: `quality match OUT --to "
+    "keep.parquet`, then `shards repack OUT --split PROTOCOL --keep keep.parquet --to OUT2`"
 )
 
 
@@ -68,6 +70,11 @@ class Figure:
     kind: Literal["acquisition", "face"]
     verdict: Verdict
     found: Separability
+
+    @property
+    def words(self) -> str:
+        """The verdict as it is shown to people."""
+        return _WORDS.get(self.verdict, self.verdict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +93,9 @@ class Comparison:
 
 
 def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame) -> pl.DataFrame:
-    """A row a video that has kept crops: ids, label, method, and the columns of both figures.
+    """One row per video with kept crops: ids, label, method, and the columns of both figures.
 
-    Measures are medians over its kept crops; box_x, box_y, box_side are shares of the frame's size.
+    Measures are medians over the kept crops; box_x, box_y, box_side are shares of the frame's size.
     """
     wide, high = pl.col("box_x1") - pl.col("box_x0"), pl.col("box_y1") - pl.col("box_y0")
     crops = (
@@ -125,7 +132,7 @@ def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame) -> pl.DataFrame:
 
 
 def audit(out: str, seed: int = 0) -> list[Comparison]:
-    """The audit of the build ``out``; raises SemblanceError where there is none."""
+    """The audit of the build ``out``; raises SemblanceError if ``out`` is not a build."""
     return compare(video_table(scan(out), scan(out, "videos")), seed)
 
 
@@ -175,9 +182,7 @@ def _verdict(kind: str, found: Separability) -> Verdict:
 
 
 def warnings(comparisons: list[Comparison]) -> list[str]:
-    """One sentence for all comparisons whose acquisition gives the label away by the same columns, the largest first,
-    with what gives it away and the remedy.
-    """
+    """One sentence per set of columns that reveals the label: comparisons (largest first), columns and remedy."""
     found: dict[tuple[str, ...], list[Comparison]] = {}
     for one in comparisons:
         if one.acquisition.verdict == "shortcut":
@@ -186,23 +191,23 @@ def warnings(comparisons: list[Comparison]) -> list[str]:
     for same in found.values():
         first = same[0]
         ways = ", ".join(f"{way.column} (AUC {way.auc:.2f}: real {way.real}, fake {way.fake})" for way in _ways(first))
-        also = f", likewise {', '.join(one.name for one in same[1:])}" if len(same) > 1 else ""
+        also = f", also {', '.join(one.name for one in same[1:])}" if len(same) > 1 else ""
         figure = first.acquisition.found
         said.append(
-            f"Shortcut, {first.name}: acquisition alone tells fake from real (AUC {figure.auc:.2f}, 95 % "
+            f"Shortcut, {first.name}: acquisition alone separates fakes from reals (AUC {figure.auc:.2f}, 95 % "
             f"{figure.low:.2f}-{figure.high:.2f}), by {ways}{also}; {REMEDY}."
         )
     return said
 
 
 def _ways(one: Comparison) -> list[separability.Separator]:
-    """The columns to name: at most three that tell the label alone, or the best ones where only several together do."""
+    """The columns to name: at most three that predict the label alone, else the three best ones."""
     giveaways = one.acquisition.found.giveaways
     return ([way for way in giveaways if way.auc > ALARM] or list(giveaways))[:3]
 
 
 def to_json(comparisons: list[Comparison]) -> list[dict[str, Any]]:
-    """The audit for machines: a mapping a comparison, without the scores of single videos."""
+    """The audit as JSON: one mapping per comparison, without the scores of single videos."""
     return [
         {
             "method": one.method,

@@ -1,4 +1,4 @@
-"""``quality report``: one page about a build, self-contained, opened by its verdict."""
+"""``quality report``: a self-contained HTML page on a build that opens with its verdict."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ JSON: Final = "report/report.json"
 SHARED: Final = "report/shared.html"
 MOST: Final = 15_000_000  # bytes of a page
 REDISTRIBUTION: Final = (
-    "It shows faces of identifiable people; most dataset terms forbid passing it on (--share leaves them out)."
+    "It shows faces of identifiable people; most dataset terms prohibit redistribution (--share leaves them out)."
 )
 _SUSPECTS: Final = 12
 _NAMED: Final = 3  # ids of a finding
@@ -37,7 +37,7 @@ _NAMED: Final = 3  # ids of a finding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """Where the page is, how large it is, and what it says first."""
+    """The address of the page, its size and its findings."""
 
     url: str
     bytes: int
@@ -45,11 +45,11 @@ class Written:
 
 
 def write(out: str, *, compare: str | None = None, share: bool = False, attributes: str | None = None) -> Written:
-    """Write the page and its figures as JSON below ``out``; with ``share`` a page without any picture, path or id.
+    """Write the page and its figures as JSON below ``out``; with ``share`` the page has no pictures, paths or ids.
 
-    Raises SemblanceError where ``out`` (or ``compare``) holds no build, or cannot be written.
+    Raises SemblanceError if ``out`` (or ``compare``) is not a build or cannot be written.
     """
-    scan(out, "videos")  # refuse before any work
+    scan(out, "videos")  # fail before any work
     description = build_files.description(out)
     other = None if compare is None or compare.rstrip("/") == out.rstrip("/") else compare
     judged = audit([out] if other is None else [out, other], attributes=attributes)
@@ -65,13 +65,13 @@ def write(out: str, *, compare: str | None = None, share: bool = False, attribut
 
 
 def _findings(judged: Audit) -> tuple[Finding, ...]:
-    """Those of the build that the page is about, and those between it and the one that it is compared with."""
+    """The findings on the build, and those between it and the build that it is compared with."""
     between = [found for several in judged.across.values() for found in several]
     return ordered([*judged.builds[0].findings, *between])
 
 
 def to_json(judged: Audit) -> dict[str, Any]:
-    """The first screen and what it rests on, for machines."""
+    """The verdict, the findings and their evidence as JSON."""
     one, found = judged.builds[0], _findings(judged)
     return {
         "verdict": headline(found),
@@ -83,8 +83,8 @@ def to_json(judged: Audit) -> dict[str, Any]:
 
 
 def environment() -> jinja2.Environment:
-    """Templates that escape everything, and show control characters as escapes."""
-    made = jinja2.Environment(
+    """A template environment that escapes everything, control characters included."""
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("semblance.quality.report", "templates"),
         autoescape=True,
         trim_blocks=True,
@@ -92,11 +92,11 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         finalize=_plain,
     )
-    made.filters["count"] = lambda value: "" if value is None else f"{value:,}"
-    made.filters["percent"] = lambda value: "" if value is None else f"{value:.1%}"
-    made.filters["figure"] = lambda value: "" if value is None else f"{value:.2f}"
-    made.filters["code"] = _code
-    return made
+    templates.filters["count"] = lambda value: "" if value is None else f"{value:,}"
+    templates.filters["percent"] = lambda value: "" if value is None else f"{value:.1%}"
+    templates.filters["figure"] = lambda value: "" if value is None else f"{value:.2f}"
+    templates.filters["code"] = _code
+    return templates
 
 
 def _plain(value: object) -> object:
@@ -104,7 +104,7 @@ def _plain(value: object) -> object:
 
 
 def _code(text: str) -> Markup:
-    """Text with `commands` between backticks set as code; everything is escaped."""
+    """Escaped text with `commands` in backticks set as code."""
     parts = str(text).split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(plain(part)) if place % 2 else escape(plain(part))
@@ -161,7 +161,7 @@ def render(out: str, description: Mapping[str, Any], judged: Audit, *, compare: 
 
 
 def _crossing(one: BuildAudit) -> dict[str, tuple[int, int]]:
-    """People and recordings of the active split that are known: kind -> how many, and how many in several splits."""
+    """Known people and recordings of the active split: kind -> (how many, how many in several splits)."""
     figures = one.figures.get("split")
     rows = [] if figures is None else figures.filter(pl.col("kind").is_in(["person", "recording"])).to_dicts()
     return {row["kind"]: (row["known"], row["shared"]) for row in rows if row["known"]}
@@ -200,7 +200,7 @@ def _compared(out: str, other: str, copied: pl.DataFrame | None, *, share: bool)
 
 
 def _sheets(out: str, one: BuildAudit, clusters: list[list[str]]) -> dict[str, list[gallery.Sheet]]:
-    """Suspects first, so that the budget never costs them."""
+    """The picture sheets; suspects come first, so that the budget never drops them."""
     album = gallery.Gallery(out)
     found: dict[str, list[gallery.Sheet]] = {"labels": []}
     if one.checks is not None:
@@ -211,9 +211,9 @@ def _sheets(out: str, one: BuildAudit, clusters: list[list[str]]) -> dict[str, l
         names = sorted(unchanged - {*equal["fake"]})
         found["labels"] += gallery.changes(album, names[:_SUSPECTS], label_noise.UNCHANGED)
     across = copies.across(one.copies)
-    torn = {*across["video"], *across["other"]}
-    torn_first = sorted(clusters, key=lambda names: torn.isdisjoint(names))
-    found["pairs"] = gallery.clusters(album, torn_first[:_SUSPECTS])
+    crossing = {*across["video"], *across["other"]}
+    crossing_first = sorted(clusters, key=lambda names: crossing.isdisjoint(names))
+    found["pairs"] = gallery.clusters(album, crossing_first[:_SUSPECTS])
     found["worst"] = gallery.worst(album)
     found["kept"] = gallery.kept(album)
     found["rejected"] = gallery.rejected(album)
@@ -221,6 +221,6 @@ def _sheets(out: str, one: BuildAudit, clusters: list[list[str]]) -> dict[str, l
 
 
 def write_drift(out: str, other: str, found: list[Shift], url: str) -> None:
-    """The drift between two builds as a page at ``url``."""
+    """Write the drift between two builds as an HTML page to ``url``."""
     text = environment().get_template("drift.html").render(out=out, other=other, shifts=found)
     storage.write_bytes(url, text.encode())

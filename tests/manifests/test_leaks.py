@@ -222,7 +222,9 @@ def test_the_identity_split_of_faceforensics_leaks_nothing(ffpp: splits.Assigned
     assert overlap.of_recordings(ffpp.table)
     told = leaks.sentences(ffpp.table, "official")
     assert told[0] == "broken: 7 recordings in more than one of train, val and test under official"
-    assert "(official): on two of train, val and test stand 0 of 1000 families, 7 of 977 recordings (2 of" in told[1]
+    assert (
+        "(official): in more than one of train, val and test: 0 of 1000 families, 7 of 977 recordings (2 of" in told[1]
+    )
     assert not any("people" in sentence for sentence in told)  # their names are those of recordings
 
 

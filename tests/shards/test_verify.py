@@ -139,4 +139,4 @@ def test_the_command_verifies(built: Path, run: Run, tmp_path: Path) -> None:
     shutil.copytree(built, out)
     (out / "shards" / "stray.tar").write_bytes(b"")
     said = run("shards", "verify", out, "--deep", expect=1)
-    assert "belongs to no receipt" in said.stderr
+    assert "is not listed in any receipt" in said.stderr

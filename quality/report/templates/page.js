@@ -1,5 +1,5 @@
 "use strict";
-// A face is kept where low <= value < high, or where its value is unknown. Limits lie on edges of the bins.
+// A face is kept where low <= value < high, or where its value is unknown. Limits are bin edges.
 (function () {
   const measures = JSON.parse(document.getElementById("bins").textContent);
   const text = (value) => Number(value.toPrecision(4)).toLocaleString("en");
@@ -10,12 +10,12 @@
     return kept;
   }
   function total(measure, kind) {
-    return measure["unknown_" + kind] + measure[kind].reduce((sum, one) => sum + one, 0);
+    return measure["unknown_" + kind] + measure[kind].reduce((sum, value) => sum + value, 0);
   }
   for (const measure of measures) {
     const card = document.getElementById("measure-" + measure.name);
     const sliders = { low: card.querySelector("input.low"), high: card.querySelector("input.high") };
-    const said = card.querySelector(".kept");
+    const status = card.querySelector(".kept");
     const last = measure.edges.length - 1;
     function update() {
       const place = { low: 0, high: last };
@@ -33,13 +33,13 @@
         const all = total(measure, kind);
         if (!all) continue;
         const kept = count(measure, kind, place.low, place.high);
-        said.setAttribute("data-" + kind, kept);
+        status.setAttribute("data-" + kind, kept);
         parts.push(`${kept.toLocaleString("en")} of ${all.toLocaleString("en")} ${kind} (${((100 * kept) / all).toFixed(1)}%)`);
       }
-      said.textContent = "would keep " + parts.join(", ");
+      status.textContent = "would keep " + parts.join(", ");
     }
     for (const side of ["low", "high"]) if (sliders[side]) sliders[side].addEventListener("input", update);
     if (sliders.low || sliders.high) update();
   }
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => (details.open = true)));
 })();

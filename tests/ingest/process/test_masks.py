@@ -286,7 +286,7 @@ GREY, COLOUR = (
     [
         (True, [], "has 0 masks, its row says 1"),
         (True, [GREY, GREY], "has 2 masks, its row says 1"),
-        (True, [COLOUR], "is no PNG picture of one channel"),
+        (True, [COLOUR], "is not a single-channel PNG"),
         (False, [GREY], "has 1 masks, its row says 0"),
     ],
 )

@@ -63,7 +63,7 @@ def test_the_same_samples_with_other_pictures(built: Path, recompressed: Path) -
     assert (after["blur"] < before["blur"]).mean() > 0.9
     assert (after["encoded_bytes"] < before["encoded_bytes"]).all()
     assert after["encoded_bytes"].sum() < 0.9 * before["encoded_bytes"].sum()
-    assert "encoded once more as H.264 at crf 40" in (recompressed / "CARD.md").read_text()
+    assert "re-encoded as H.264 at crf 40" in (recompressed / "CARD.md").read_text()
     assert "H.264" not in (built / "CARD.md").read_text()
 
 

@@ -39,9 +39,9 @@ def test_a_split_that_cannot_be_evaluated_is_not_sound(tmp_path: Path) -> None:
     said = {found.ids: (found.level, found.what) for found in judged.findings if found.law == "coverage" and found.ids}
     assert said["test",] == (
         "warning",
-        f"test has no fake (of {_fakes(out, 'test')} videos, none gave a crop): nothing can be evaluated on it",
+        f"test has no fake ({_fakes(out, 'test')} videos, none with a kept crop): nothing can be evaluated on it",
     )
-    assert said["val",] == ("warning", f"val has hardly a fake: 1 of {plan.height} videos gave a crop")
+    assert said["val",] == ("warning", f"val has hardly any fake videos: 1 of {plan.height} with a kept crop")
     assert ("train",) not in said
 
 
@@ -56,7 +56,7 @@ def test_known_people_in_two_splits_of_a_family_split_open_the_verdict(tmp_path:
     plan.with_columns(target_id=pl.lit("ann"), donor_id=pl.lit("bob")).write_parquet(out / "plan.parquet")
     judged = audit([str(out)])
     assert verdict(judged).startswith(
-        f"WARNING: {out} under family: NOT promised: family does not keep people apart, and 2 people are in more"
+        f"WARNING: {out} under family: NOT promised: family does not separate people, and 2 people are in more"
     )
     assert not judged.broken
     assert {row["named"] for row in judged.builds[0].coverage} == {2}, "people are counted, not videos"
@@ -88,7 +88,7 @@ def test_other_moments_of_one_recording_leak(tmp_path: Path, protocol: str, leve
     (found,) = (one for one in judged.findings if one.law == "copies" and one.level != "note")
     assert (found.level, len(found.ids)) == (level, 1)
     assert set(found.ids[0].split("+")) == {"folder-real_0", "folder-real_3"}
-    assert "1 pair of one recording in more than one of train, val and test" in found.what
+    assert "1 pair from one recording in more than one of train, val and test" in found.what
 
 
 def _hashes(count: int) -> Iterator[int]:

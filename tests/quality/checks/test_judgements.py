@@ -289,4 +289,4 @@ def test_the_drift_page_and_json(few: Path, run: Run, tmp_path: Path) -> None:
         assert browser.complaints == []
         assert browser.requests == [page.as_uri()]
         assert browser.faults() == []
-        assert "Nothing moved" in browser.page.locator("body").inner_text()
+        assert "No column changed" in browser.page.locator("body").inner_text()

@@ -156,7 +156,7 @@ def test_there_and_back_again(own: Path, tmp_path: Path) -> None:
     assert [(step["from"], step["split"]) for step in steps] == [(ids[0], "family"), (ids[1], "identity")]
     card = (back / "CARD.md").read_text()
     assert f"Repacked from the build `{ids[0]}`: split `family`" in card
-    assert "split laid out: `identity`" in card
+    assert "active split: `identity`" in card
     assert "cite where the videos come from" in card
     assert content(own) == before  # a build is never changed by what is made from it
 
