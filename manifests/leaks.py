@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from semblance.manifests.overlap import COLUMNS_AUDITED, KEYS, KINDS, figures, of_recordings, shared, standing
+from semblance.manifests.overlap import COLUMNS_AUDITED, KEYS, KINDS, assigned, figures, of_recordings, shared
 from semblance.manifests.records import Finding
 
 LAW: Final = "isolation"
@@ -159,7 +159,7 @@ def sentences(plan: pl.DataFrame, protocol: str, against: str = "recording") -> 
     """For the datasheet: the findings, then what is shared under each protocol, the active one first."""
     lines = [f"{finding.level}: {finding.what}" for finding in findings(plan, protocol, against)]
     for column in COLUMNS_AUDITED:
-        if column == f"split_{protocol}" or not standing(plan, column).height:
+        if column == f"split_{protocol}" or not assigned(plan, column).height:
             continue
         found = figures(plan, column, ("family", "recording") if of_recordings(plan) else _REPORTED)
         parts = [

@@ -11,7 +11,7 @@ import polars as pl
 from semblance.manifests.records import SPLIT_COLUMNS, TRAIN_VAL_TEST
 from semblance.manifests.splits import COLUMNS
 
-COLUMNS_AUDITED: Final = tuple(name for name in SPLIT_COLUMNS if name != "split_note")  # the laid-out split first
+COLUMNS_AUDITED: Final = tuple(name for name in SPLIT_COLUMNS if name != "split_note")  # the active split first
 KINDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "family": ("family_id",),
@@ -37,8 +37,8 @@ _FIGURES: Final = (
 )
 
 
-def standing(plan: pl.DataFrame, column: str) -> pl.DataFrame:
-    """The videos that stand on a side of ``column``, with their ids and ``side``; what is not there counts nowhere."""
+def assigned(plan: pl.DataFrame, column: str) -> pl.DataFrame:
+    """The videos in train, val or test of ``column``, with ids and ``side`` (the split); without missing files."""
     ids = sorted({name for names in KINDS.values() for name in names})
     return plan.filter(
         pl.col(column).is_in(TRAIN_VAL_TEST) & pl.col("label").is_not_null() & pl.col("fault").is_null()
@@ -46,9 +46,9 @@ def standing(plan: pl.DataFrame, column: str) -> pl.DataFrame:
 
 
 def holders(rows: pl.DataFrame, kinds: Sequence[str] = tuple(KINDS)) -> pl.DataFrame:
-    """A row for each kind, id and video that has it: kind, dataset, id, video_id, side.
+    """One row per kind, id and video with that id: kind, dataset, id, video_id, side.
 
-    Of kind ``method`` are the methods of the fakes alone.
+    Kind ``method`` covers only the methods of fakes.
     """
     parts = []
     for kind in kinds:
@@ -64,31 +64,30 @@ def holders(rows: pl.DataFrame, kinds: Sequence[str] = tuple(KINDS)) -> pl.DataF
 
 
 def shared(plan: pl.DataFrame, column: str, kinds: Sequence[str] = tuple(KINDS)) -> pl.DataFrame:
-    """The ids that stand on more than one side of ``column``: kind, dataset, id, and videos in train, val and test."""
+    """The ids in more than one split of ``column``: kind, dataset, id, and videos in train, val and test."""
     counted = (
-        holders(standing(plan, column), kinds)
+        holders(assigned(plan, column), kinds)
         .group_by(KEYS)
-        .agg((pl.col("side") == side).sum().cast(pl.Int64).alias(side) for side in TRAIN_VAL_TEST)
+        .agg((pl.col("side") == split).sum().cast(pl.Int64).alias(split) for split in TRAIN_VAL_TEST)
     )
-    several = pl.sum_horizontal(pl.col(side) > 0 for side in TRAIN_VAL_TEST) > 1
+    several = pl.sum_horizontal(pl.col(split) > 0 for split in TRAIN_VAL_TEST) > 1
     return counted.filter(several).sort(KEYS)
 
 
 def figures(plan: pl.DataFrame, column: str, kinds: Sequence[str] = tuple(KINDS)) -> pl.DataFrame:
-    """One row a kind of which any id is known: how much of it stands on several sides of ``column``.
+    """One row per kind with known ids: how many are in several splits of ``column``.
 
-    ``known`` ids, ``shared`` of them on two sides or three, and between which: ``train_val``, ``train_test``,
+    ``known`` ids, ``shared`` of them in two or three splits, and between which: ``train_val``, ``train_test``,
     ``val_test``; ``with_test`` in test and in train or val. ``tests`` videos of test have such an id,
-    ``tests_shared`` of them one that stands in train or val too. ``unknown`` videos, on any side, have none (of
-    kinds that only fakes have, fakes). Families that nothing tells (``split_family`` is null throughout) are left
-    out.
+    ``tests_shared`` of them one that is in train or val too. ``unknown`` videos, in any split, have none (for
+    kinds that only fakes have: fakes). Families are left out if they are unknown (``split_family`` is all null).
     """
-    rows = standing(plan, column)
+    rows = assigned(plan, column)
     if plan["split_family"].null_count() == plan.height:
         kinds = [kind for kind in kinds if kind != "family"]
     held = holders(rows, kinds)
-    where = held.group_by(KEYS).agg((pl.col("side") == side).any().alias(side) for side in TRAIN_VAL_TEST)
-    train, val, test = (pl.col(side) for side in TRAIN_VAL_TEST)
+    where = held.group_by(KEYS).agg((pl.col("side") == split).any().alias(split) for split in TRAIN_VAL_TEST)
+    train, val, test = (pl.col(split) for split in TRAIN_VAL_TEST)
     ids = where.group_by("kind").agg(
         pl.len().alias("known"),
         ((train & val) | (train & test) | (val & test)).sum().alias("shared"),
@@ -122,12 +121,12 @@ def figures(plan: pl.DataFrame, column: str, kinds: Sequence[str] = tuple(KINDS)
 
 
 def parted(plan: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Fakes that test has and their recording's real videos not, and the reverse: kind, dataset, id, side.
+    """Fakes in test whose recording has no real video in test, and the reverse: kind, dataset, id, side.
 
-    ``kind``: ``target_recording`` or ``donor_recording``; ``id``: the fake's; ``side``: the fake's. On side test no
-    real video of the recording stands in test, and one elsewhere; on the others one stands in test.
+    ``kind``: ``target_recording`` or ``donor_recording``; ``id`` and ``side``: those of the fake. For side test all
+    real videos of the recording are outside test; for the others at least one is in test.
     """
-    rows = standing(plan, column)
+    rows = assigned(plan, column)
     reals = (
         rows.filter((pl.col("label") == 0) & pl.col("recording_id").is_not_null())
         .group_by("dataset", recording="recording_id")
@@ -147,11 +146,11 @@ def parted(plan: pl.DataFrame, column: str) -> pl.DataFrame:
 def between(plan: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     """The ids of one dataset that two plans share: kind, dataset, id, side, other_side, videos and other_videos.
 
-    A row for each pair of sides. Kind ``video`` is the same video in both. Sides are those laid out.
+    One row per pair of active splits (side, other_side). Kind ``video`` is the same video in both plans.
     """
     kinds = ("video", *KINDS)
     counted = [
-        holders(standing(one, "split").with_columns(video=pl.col("video_id")), kinds)
+        holders(assigned(one, "split").with_columns(video=pl.col("video_id")), kinds)
         .group_by(*KEYS, "side")
         .agg(pl.len().cast(pl.Int64).alias("videos"))
         for one in (plan, other)
@@ -165,14 +164,14 @@ def between(plan: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
 
 
 def crossing(found: pl.DataFrame) -> pl.DataFrame:
-    """The rows of ``between`` where one plan tests what the other trains or validates with."""
+    """The rows of ``between`` where one plan tests what the other trains or validates on."""
     return found.filter((pl.col("side") == "test") != (pl.col("other_side") == "test"))
 
 
 def of_recordings(plan: pl.DataFrame) -> bool:
-    """Whether every id of a person is the name of a recording: then nothing tells who stands in several."""
+    """Whether every id of a person is the name of a recording, so that people in several are not recognised."""
     people, recordings = (
-        {one for name in KINDS[kind] for one in plan[name].drop_nulls()} for kind in ("person", "recording")
+        {value for name in KINDS[kind] for value in plan[name].drop_nulls()} for kind in ("person", "recording")
     )
     return bool(people) and people <= recordings
 

@@ -1,4 +1,4 @@
-"""What an audit reads: the plans of the builds, how many crops each video gave, and the hashes of all samples."""
+"""The input of an audit: plans of the builds, crops per video, and the hashes of all samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLANNED: Final = ["dataset", "video_id", "label", "family_id", "target_id", "do
 class Audited:
     """One build or plan: its table of videos, the protocol of its active split, and what that promises."""
 
-    name: str  # the path or URL, as it was given
+    name: str  # path or URL, as given
     plan: pl.DataFrame
     description: Mapping[str, Any]  # dataset.json; empty for a plan alone and for an unfinished build
     protocol: str
@@ -29,37 +29,37 @@ class Audited:
 
     @property
     def promise(self) -> Mapping[str, bool]:
-        """Of the active split's protocol: see ``leaks.promised``."""
+        """The promises of the active split's protocol: see ``leaks.promised``."""
         return leaks.promised(self.plan, self.protocol, self.against)
 
     def kinds(self, column: str) -> tuple[str, ...]:
-        """What can leak in a protocol's column: held-out methods too where it keeps them apart."""
+        """What can leak in a protocol's column: methods too if some are held out for test."""
         return leaks.kinds(column, self.protocol)
 
 
 def read(names: Sequence[str], *, plan: bool) -> list[Audited]:
-    """The builds, or the plans alone; raises UsageError for one that is named twice, SemblanceError for none."""
+    """The builds, or the plans alone; raises UsageError for a duplicate, SemblanceError for what is not a build."""
     plain_names = [name.rstrip("/") or name for name in names]
     if twice := {name for name in plain_names if plain_names.count(name) > 1}:
-        raise UsageError(f"{min(twice)} is named twice; name every build once.")
+        raise UsageError(f"{min(twice)} is named twice; give every build once.")
     return [_read_one(name, plan=plan) for name in plain_names]
 
 
 def _read_one(name: str, *, plan: bool) -> Audited:
     if not plan and name.endswith(".parquet"):
-        raise UsageError(f"{name} is a table, not a build; audit a plan alone with --plan.")
+        raise UsageError(f"{name} is a table, not a build; use --plan to audit a plan.")
     rows = tables.read_plan(name)
     if not rows.height:
-        raise SemblanceError(f"{name} plans no video; there is nothing to audit.")
+        raise SemblanceError(f"The plan of {name} has no videos; there is nothing to audit.")
     described = {} if name.endswith(".parquet") else build_files.description(name)
     protocol, against = leaks.active_protocol(described, rows)
     return Audited(name=name, plan=rows, description=described, protocol=protocol, against=against, shards=not plan)
 
 
 def videos(builds: Sequence[Audited]) -> pl.DataFrame:
-    """All planned videos that are there, numbered: ``number`` and ``family`` over all builds, ``build`` its place.
+    """All planned videos that are present: ``number`` and ``family`` count across builds, ``build`` is the index.
 
-    Videos of one dataset and family_id are one family, in whichever build.
+    Videos with the same dataset and family_id are one family, also across builds.
     """
     parts = [
         build.plan.filter(pl.col("fault").is_null()).select(pl.lit(place).cast(pl.Int32).alias("build"), *_PLANNED)
@@ -77,7 +77,7 @@ def samples(builds: Sequence[Audited], numbered: pl.DataFrame, least: int) -> pl
 
     Columns: number (of the video), frame_index, track, frame_phash, phash, bytes (a 64-bit hash of sha256), stored.
     A video with fewer than ``least`` sampled frames has its rejected faces too (not stored, bytes null): a gate must
-    not hide a copy. About 36 bytes a row: text is left behind while the parts are read.
+    not hide a copy. About 36 bytes per row: text columns are dropped while the parts are read.
     """
     parts = []
     columns = ["number", "frame_index", "track", "frame_phash", "phash", "bytes", "stored"]
@@ -106,7 +106,7 @@ def samples(builds: Sequence[Audited], numbered: pl.DataFrame, least: int) -> pl
 
 
 def sample_rows(builds: Sequence[Audited], numbered: pl.DataFrame, numbers: Sequence[int]) -> pl.DataFrame:
-    """All that is needed to fetch and compare the pictures of some videos, in order of video, track and frame."""
+    """The columns needed to fetch and compare pictures of these videos, in order of video, track and frame."""
     some = numbered.filter(pl.col("number").is_in(list(numbers))).select("build", "number", "video_id")
     parts = []
     for place, build in enumerate(builds):
@@ -128,10 +128,10 @@ def sample_rows(builds: Sequence[Audited], numbered: pl.DataFrame, numbers: Sequ
 
 
 def coverage(build: Audited, numbered: pl.DataFrame, hashed: pl.DataFrame | None) -> list[dict[str, Any]]:
-    """One row a split: real and fake videos, those absent, failed or without a crop, crops, families and people.
+    """One row per split: real and fake videos, those absent, failed or without a crop, crops, families and people.
 
-    ``named`` people are known there. ``used_real`` and ``used_fake`` videos gave a crop that was kept; in a plan
-    alone all that are present.
+    ``named``: known people. ``used_real`` and ``used_fake``: videos with a kept crop, or in a plan all that are
+    present.
     """
     there = pl.col("fault").is_null()
     rows = build.plan.select(
@@ -162,5 +162,5 @@ def coverage(build: Audited, numbered: pl.DataFrame, hashed: pl.DataFrame | None
         (real & (pl.col("kept") > 0)).sum().alias("used_real"),
         (fake & (pl.col("kept") > 0)).sum().alias("used_fake"),
     )
-    order = {side: place for place, side in enumerate(SPLITS)}
+    order = {split: place for place, split in enumerate(SPLITS)}
     return sorted(counted.to_dicts(), key=lambda row: order.get(row["split"], len(order)))

@@ -1,4 +1,4 @@
-"""The only place that speaks JPEG, PNG and WebP: RGB in, RGB out."""
+"""Encode and decode JPEG, PNG and WebP: RGB in, RGB out."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def encode(image_HWC: Image, config: EncodingConfig) -> bytes:
 
 
 def decode(data: bytes) -> Image:
-    """The picture as (H, W, 3) RGB; raises SemblanceError where the bytes are no picture."""
+    """The picture as (H, W, 3) RGB; raises SemblanceError if the bytes are not a picture."""
     if not data:
         raise SemblanceError("the picture is empty")
     try:
@@ -61,9 +61,9 @@ def decode(data: bytes) -> Image:
 
 
 def png_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a whole PNG, without decoding it: every chunk is there and fits its checksum.
+    """Width and height of a complete PNG, without decoding it; every chunk must be present and match its checksum.
 
-    Raises SemblanceError otherwise. What a header claims can so be judged before memory is given for it.
+    Raises SemblanceError otherwise. This checks the claimed size before memory is allocated.
     """
     if not data.startswith(_PNG):
         raise SemblanceError("the bytes are no PNG picture")
@@ -92,7 +92,7 @@ def encode_mask(mask_HW: Mask) -> bytes:
 
 
 def decode_mask(data: bytes) -> Mask:
-    """The (H, W) mask of ``encode_mask``; raises SemblanceError where the bytes are no PNG of one channel."""
+    """The (H, W) mask of ``encode_mask``; raises SemblanceError if the bytes are not a single-channel PNG."""
     png_size(data)
     mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if mask is None or mask.ndim != 2 or mask.dtype != np.uint8:

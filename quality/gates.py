@@ -1,4 +1,4 @@
-"""Verdicts: which faces are kept, and every reason why the others are not."""
+"""Verdicts: which faces are kept, and all reasons for rejecting the others."""
 
 from __future__ import annotations
 

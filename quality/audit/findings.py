@@ -153,7 +153,9 @@ def of_coverage(build: Audited, coverage: Sequence[Mapping[str, Any]]) -> Iterat
         missing = [kind for kind in ("real", "fake") if not row[f"used_{kind}"]]
         few = [kind for kind in ("real", "fake") if 0 < row[f"used_{kind}"] < HARDLY * row[kind]]
         if missing:
-            what = " and ".join(f"no {kind} ({row[kind]:,} videos, none {usable})" for kind in missing)
+            what = " and ".join(
+                f"no {kind}{f' ({row[kind]:,} videos, none {usable})' if row[kind] else ''}" for kind in missing
+            )
             yield Finding(
                 level="warning", law="coverage", what=f"{split} has {what}: {purpose}", remedy=_EMPTY, ids=(split,)
             )

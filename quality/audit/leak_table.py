@@ -1,4 +1,4 @@
-"""The table of offending ids: one row a leak, whether it breaks the audit, and whether it was allowed."""
+"""The table of leaking ids: one row per leak, with whether it breaks the audit and whether it is allowed."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ from semblance.manifests.user_tables import SUFFIXES, read_user_table
 from semblance.quality.builds import Audited
 
 LEAKS: Final[dict[str, type[pl.DataType]]] = {
-    "build": pl.String,  # as it was named
+    "build": pl.String,  # as given
     "other": pl.String,  # the second build of a leak between two
-    "column": pl.String,  # of which protocol: split is the one that was laid out
+    "column": pl.String,  # protocol column; split is the active one
     "kind": pl.String,
     "dataset": pl.String,
-    "id": pl.String,  # of a pair of videos both, with a "+" between; of equal pictures their SHA-256
-    "train": pl.Int64,  # videos (of kind bytes pictures) on each side; null between builds
+    "id": pl.String,  # for a pair, both videos joined by "+"; for equal pictures, their SHA-256
+    "train": pl.Int64,  # videos (pictures for kind bytes) in each split; null between builds
     "val": pl.Int64,
     "test": pl.Int64,
-    "side": pl.String,  # between builds: the side in the first; of a fake apart from its recording: its own
+    "side": pl.String,  # between builds: the split in the first; for a fake apart from its recording: its own
     "other_side": pl.String,
     "note": pl.String,
     "breaks": pl.Boolean,  # whether the audit fails for it
     "allowed": pl.Boolean,
 }
-ALWAYS: Final = ("video", "family", "bytes", "near_duplicate")  # what may never cross from one build's test to another
+ALWAYS: Final = (
+    "video",
+    "family",
+    "bytes",
+    "near_duplicate",
+)  # never shared between one build's test and another
 _TABLES: Final = (*SUFFIXES, ".txt")
 _ACCEPTED: Final = "The list of accepted leaks"
 
@@ -40,7 +45,7 @@ PAIRS: Final = ("near_duplicate", "shared_recording")  # kinds whose id is two v
 
 
 def inside(build: Audited) -> pl.DataFrame:
-    """The ids on several sides of each protocol's column, and the fakes apart from their recordings."""
+    """The ids in several splits under each protocol, and fakes in another split than their recording."""
     parts = []
     for column in overlap.COLUMNS_AUDITED:
         if column == "split":
@@ -59,18 +64,18 @@ def inside(build: Audited) -> pl.DataFrame:
 def equal_inside(
     build: Audited, place: int, numbered: pl.DataFrame, hashed: pl.DataFrame
 ) -> tuple[pl.DataFrame, dict[str, tuple[int, int]]]:
-    """Pictures of equal bytes on several sides, and by column how many stand on any, how many of them on several."""
+    """Pictures of equal bytes in several splits; and by column, how many are in any split and in several."""
     own = numbered.filter(pl.col("build") == place)
     crops = hashed.select("number", "bytes").drop_nulls().join(own, on="number")
     repeated = crops.filter(pl.col("bytes").is_duplicated())
     parts, counts = [], {}
     for column in overlap.COLUMNS_AUDITED:
-        standing = int(crops[column].is_in(TRAIN_VAL_TEST).sum())
+        assigned = int(crops[column].is_in(TRAIN_VAL_TEST).sum())
         found = repeated.group_by("bytes", "dataset").agg(
-            (pl.col(column) == side).sum().cast(pl.Int64).alias(side) for side in TRAIN_VAL_TEST
+            (pl.col(column) == split).sum().cast(pl.Int64).alias(split) for split in TRAIN_VAL_TEST
         )
-        several = found.filter(pl.sum_horizontal(pl.col(side) > 0 for side in TRAIN_VAL_TEST) > 1)
-        counts[column] = standing, int(several.select(pl.sum_horizontal(TRAIN_VAL_TEST).sum()).item() or 0)
+        several = found.filter(pl.sum_horizontal(pl.col(split) > 0 for split in TRAIN_VAL_TEST) > 1)
+        counts[column] = assigned, int(several.select(pl.sum_horizontal(TRAIN_VAL_TEST).sum()).item() or 0)
         named = several.join(_names(build, several["bytes"]), on="bytes")
         breaks = pl.lit(value=column == "split")
         parts.append(_rows(named.with_columns(kind=pl.lit("bytes"), breaks=breaks), build, column))
@@ -81,7 +86,7 @@ def equal_between(
     builds: Sequence[Audited], pair: tuple[int, int], numbered: pl.DataFrame, hashed: pl.DataFrame
 ) -> pl.DataFrame:
     """Equal pictures of two builds in the form of ``overlap.between``."""
-    sided = (
+    assigned = (
         hashed.select("number", "bytes")
         .drop_nulls()
         .join(
@@ -90,7 +95,7 @@ def equal_between(
         )
     )
     counted = [
-        sided.filter(pl.col("build") == place).group_by("bytes", "dataset", "side").agg(pl.len().alias("videos"))
+        assigned.filter(pl.col("build") == place).group_by("bytes", "dataset", "side").agg(pl.len().alias("videos"))
         for place in pair
     ]
     both = counted[0].join(counted[1].select("bytes", other_side="side", other_videos="videos"), on="bytes")
@@ -106,24 +111,23 @@ def equal_between(
 
 
 def near_pairs(builds: Sequence[Audited], numbered: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of videos of two families in two splits: of each column inside a build, of the active ones between two.
+    """Pairs of videos of two families in two splits: by each column within a build, by the active one between two.
 
     Kind ``near_duplicate`` was confirmed on pixels, and breaks every protocol. ``shared_recording`` matches by hash
-    alone, frame after frame, so it shows other moments of one recording or other faces in it: it breaks the protocols
-    that keep recordings apart, if both videos have crops. Pairs of videos that surely show different people are left
-    out of these.
+    alone, frame after frame, so it shows other moments or faces of one recording. It breaks the protocols that
+    separate recordings, if both videos have crops; pairs known to show different people are excluded.
     """
     both = _named(numbered, pairs)
     parts = []
     for place, build in enumerate(builds):
         own = both.filter((pl.col("build") == place) & (pl.col("build_b") == place))
         for column in overlap.COLUMNS_AUDITED:
-            sides = pl.col(column), pl.col(f"{column}_b")
+            splits = pl.col(column), pl.col(f"{column}_b")
             across = own.filter(
-                sides[0].is_in(TRAIN_VAL_TEST) & sides[1].is_in(TRAIN_VAL_TEST) & (sides[0] != sides[1])
+                splits[0].is_in(TRAIN_VAL_TEST) & splits[1].is_in(TRAIN_VAL_TEST) & (splits[0] != splits[1])
             )
-            counts = {side: sum((one == side).cast(pl.Int64) for one in sides) for side in TRAIN_VAL_TEST}
-            breaks = _breaks(build.promise.get("recording"), pl.any_horizontal(side == "test" for side in sides))
+            counts = {name: sum((split == name).cast(pl.Int64) for split in splits) for name in TRAIN_VAL_TEST}
+            breaks = _breaks(build.promise.get("recording"), pl.any_horizontal(split == "test" for split in splits))
             judged = across.with_columns(**counts, breaks=breaks & pl.lit(value=column == "split"))
             parts.append(_rows(judged, build, column))
     for one in range(len(builds)):
@@ -184,28 +188,28 @@ def between_builds(builds: Sequence[Audited], pair: tuple[int, int], shared: pl.
 
 
 def allowed(table: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """``table`` with the leaks that ``names`` accept marked, and those names that are no leak.
+    """``table`` with the leaks that ``names`` accept marked, and the names that match no leak.
 
-    A name is an id, ``kind:id``, one video of a pair, or a file of such: a table with column ``id`` (and ``kind``),
-    such as --to writes, or a text with one a line. Raises UsageError for a file that is not there.
+    A name is an id, ``kind:id``, one video of a pair, or a file that lists them: a table with column ``id`` (and
+    ``kind``), as --to writes, or a text file with one per line. Raises UsageError if the file cannot be read.
     """
-    wanted = [name for given in names for name in _listed(given)]
+    accepted = [name for given in names for name in _listed(given)]
     candidates = table.select(
         "kind",
         "id",
         names=pl.concat_list("id", format_columns("{}:{}", "kind", "id"), pl.col("id").str.split("+")),
     )
-    hit = candidates.select(pl.col("names").list.eval(pl.element().is_in(wanted)).list.any()).to_series()
+    hit = candidates.select(pl.col("names").list.eval(pl.element().is_in(accepted)).list.any()).to_series()
     known = set(candidates["names"].explode(empty_as_null=True).drop_nulls())
     return table.with_columns(allowed=hit.fill_null(value=False)), tuple(
-        sorted({name for name in wanted if name not in known})
+        sorted({name for name in accepted if name not in known})
     )
 
 
 def kept(table: pl.DataFrame, plan: pl.DataFrame) -> pl.DataFrame:
-    """The videos (column video_id) that are left when of each pair that breaks the one further from test is not.
+    """The videos (column video_id) that remain if the video further from test is dropped from each breaking pair.
 
-    ``table`` is that of one build, ``plan`` its plan.
+    ``table`` holds the leaks of one build, ``plan`` is its plan.
     """
     broken = table.filter(pl.col("breaks") & ~pl.col("allowed") & pl.col("kind").is_in(PAIRS))
     ends = broken.select(pl.col("id").str.split("+").list.to_struct(fields=["a", "b"])).unnest("id")
@@ -216,12 +220,12 @@ def kept(table: pl.DataFrame, plan: pl.DataFrame) -> pl.DataFrame:
             strict=True,
         )
     )
-    gone = {a if rank[a] > rank[b] else b for a, b in ends.iter_rows()}
-    return plan.select("video_id").filter(~pl.col("video_id").is_in(list(gone))).sort("video_id")
+    dropped = {a if rank[a] > rank[b] else b for a, b in ends.iter_rows()}
+    return plan.select("video_id").filter(~pl.col("video_id").is_in(list(dropped))).sort("video_id")
 
 
 def write(table: pl.DataFrame, to: str) -> None:
-    """The table as CSV or Parquet, whole or not at all."""
+    """Write the table as CSV or Parquet, atomically."""
     storage.write_bytes(to, table.write_csv().encode() if to.endswith(".csv") else tables.parquet(table))
 
 
@@ -233,8 +237,8 @@ def _listed(given: str) -> list[str]:
             return [line.strip() for line in storage.read_bytes(given).decode().splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(
-                f"{_ACCEPTED} {given} cannot be read ({reason(error)}); give a text with one id a line, or a table "
-                "with a column id, such as `quality audit --to` writes."
+                f"{_ACCEPTED} {given} cannot be read ({reason(error)}); give a text file with one id per line, or a "
+                "table with a column id, as `quality audit --to` writes."
             ) from error
     frame = read_user_table(given, _ACCEPTED, {"id": str}, error=UsageError)
     names = frame.select(format_columns("{}:{}", "kind", "id")).to_series() if "kind" in frame.columns else frame["id"]
@@ -242,7 +246,7 @@ def _listed(given: str) -> list[str]:
 
 
 def _names(build: Audited, values: pl.Series) -> pl.DataFrame:
-    """bytes, id (SHA-256) and note (the first and last of the samples) of pictures given by the hash of their hash."""
+    """bytes, id (SHA-256) and note (first and last sample) of pictures given by the hash of their SHA-256."""
     if not len(values):
         return pl.DataFrame(schema={"bytes": pl.UInt64, "id": pl.String, "note": pl.String})
     wanted = values.unique().to_frame("bytes").lazy()
@@ -259,13 +263,13 @@ def _names(build: Audited, values: pl.Series) -> pl.DataFrame:
 
 
 def _crossing(rows: pl.DataFrame) -> pl.DataFrame:
-    """One side is test, the other train or val."""
-    there = pl.col("side").is_in(TRAIN_VAL_TEST) & pl.col("other_side").is_in(TRAIN_VAL_TEST)
-    return overlap.crossing(rows.filter(there))
+    """The rows where one split is test and the other train or val."""
+    assigned = pl.col("side").is_in(TRAIN_VAL_TEST) & pl.col("other_side").is_in(TRAIN_VAL_TEST)
+    return overlap.crossing(rows.filter(assigned))
 
 
 def _rows(rows: pl.DataFrame, build: Audited, column: str) -> pl.DataFrame:
-    """``rows`` with all columns of ``LEAKS``; those they lack are null, ``breaks`` false."""
+    """``rows`` with all columns of ``LEAKS``; missing ones are null, ``breaks`` false."""
     given = rows.with_columns(build=pl.lit(build.name), column=pl.lit(column), allowed=pl.lit(value=False))
     if "breaks" not in given.columns:
         given = given.with_columns(breaks=pl.lit(value=False))

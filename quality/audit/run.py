@@ -1,4 +1,4 @@
-"""The one judge: a build's laws, coverage, leaks and labels as findings, with the evidence that they rest on."""
+"""The audit: findings on the files, coverage, leaks and labels of builds, with their evidence."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class BuildAudit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """The builds, the near-duplicates, and all ids that leak (columns: ``leak_table.LEAKS``).
+    """The builds, the near-duplicates, and all leaking ids (columns: ``leak_table.LEAKS``).
 
-    Of every two builds: ``across`` are the findings, ``copies`` the confirmed pairs, ``between`` what they share, a
-    row a kind and pair of splits. ``idle``: names of ``allow`` that are no leak.
+    Of every two builds: ``across`` are the findings, ``copies`` the confirmed pairs, ``between`` what they share, one
+    row per kind and pair of splits. ``idle``: names of ``allow`` that match no leak.
     """
 
     builds: tuple[BuildAudit, ...]
@@ -62,9 +62,9 @@ class Audit:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Those of all builds and between them, worst first."""
-        own = [found for one in self.builds for found in one.findings]
-        return judge.ordered([*own, *(found for several in self.across.values() for found in several)])
+        """The findings on all builds and between them, worst first."""
+        within = [finding for build in self.builds for finding in build.findings]
+        return judge.ordered([*within, *(finding for findings in self.across.values() for finding in findings)])
 
     def failing(self) -> pl.DataFrame:
         """The leaks that break the audit."""
@@ -86,14 +86,16 @@ def audit(
 ) -> Audit:
     """Audit builds, or plans alone, each by itself and against each other.
 
-    A leak breaks the audit where the active protocol promises that there is none. ``official`` promises nothing of
-    its own, but what it shares breaks it too: such a test set does not test what it seems to. So do equal pictures
-    and confirmed near-duplicate videos in two of its splits, and videos of one recording where recordings are kept
-    apart. Between builds it is what one tests and the other trains or validates with: videos, families, whatever both
-    protocols promise, equal pictures and near-duplicates. ``allow`` names accepted leaks by id, ``kind:id``, or one
-    video of a pair. At most ``most`` pairs of videos are compared on pixels. ``attributes`` is a table of groups for
-    the check of the filters of the first build. Raises SemblanceError where there is no build, UsageError for a table
-    without ``plan``.
+    A leak breaks the audit if the active protocol promises that there is none. ``official`` itself promises nothing,
+    but sharing families, people or recordings breaks it too, because its test results would mislead. So do equal
+    pictures and confirmed near-duplicate videos in two splits, and videos of one recording under protocols that
+    separate recordings. Between builds, test of one must not share with train or val of another: videos, families,
+    whatever both protocols promise, equal pictures and near-duplicates.
+
+    ``allow`` names accepted leaks by id, ``kind:id``, or one video of a pair. At most ``most`` pairs of videos are
+    compared on pixels. ``attributes`` is a table of groups for the filter check of the first build.
+
+    Raises SemblanceError for a folder that is not a build, UsageError for a table without ``plan``.
     """
     config = config or DuplicateConfig()
     builds = audited.read(outs, plan=plan)
@@ -147,7 +149,7 @@ def _one(
     duplicates: Near | None,
     attributes: str | None,
 ) -> BuildAudit:
-    """The evidence of one build, and what it means."""
+    """The evidence and findings of one build."""
     own = numbered.filter(pl.col("build") == place)
     crops = None if hashed is None else hashed.filter(pl.col("number").is_in(own["number"].implode()))
     problems = tuple(verify(build.name, deep=False).problems) if build.shards else ()
@@ -155,7 +157,7 @@ def _one(
     figures = {
         column: overlap.figures(build.plan, column, build.kinds(column))
         for column in overlap.COLUMNS_AUDITED
-        if overlap.standing(build.plan, column).height
+        if overlap.assigned(build.plan, column).height
     }
     copies = _copies(duplicates, numbered, place, place)
     bare = 0 if crops is None else own.height - crops["number"].n_unique()
@@ -182,14 +184,14 @@ def _one(
 
 
 def _counts(rows: pl.DataFrame) -> pl.DataFrame:
-    """How many ids two builds share, by kind and sides."""
+    """How many ids two builds share, by kind and splits."""
     return rows.group_by("kind", "side", "other_side").len("ids").sort("kind", "side", "other_side")
 
 
 def _near_counts(pairs: pl.DataFrame, numbered: pl.DataFrame, one: int, other: int) -> pl.DataFrame:
-    """The same of confirmed near-duplicates."""
-    sides = numbered.select("build", "split").with_columns(pl.col("split").fill_null("unassigned"))
-    a, b = sides[pairs["a"].to_list()], sides[pairs["b"].to_list()]
+    """How many confirmed near-duplicates two builds share, by splits."""
+    splits = numbered.select("build", "split").with_columns(pl.col("split").fill_null("unassigned"))
+    a, b = splits[pairs["a"].to_list()], splits[pairs["b"].to_list()]
     both = pl.DataFrame({"kind": "near_duplicate", "side": a["split"], "other_side": b["split"]}).filter(
         (a["build"] == one) & (b["build"] == other) & pairs["confirmed"].fill_null(value=False)
     )
@@ -197,7 +199,7 @@ def _near_counts(pairs: pl.DataFrame, numbered: pl.DataFrame, one: int, other: i
 
 
 def _copies(duplicates: Near | None, numbered: pl.DataFrame, one: int, other: int) -> pl.DataFrame:
-    """The confirmed pairs between two builds, or inside one: video, other, split, other_split, shared, share."""
+    """The confirmed pairs between two builds, or within one: video, other, split, other_split, shared, share."""
     ends = numbered.select(pl.col("number").cast(pl.Int64), "video_id", "split", "build")
     first, second = (
         ends.rename({"number": end, "video_id": name, "split": split, "build": f"build_{end}"})
@@ -223,7 +225,7 @@ def _copies(duplicates: Near | None, numbered: pl.DataFrame, one: int, other: in
 
 
 def _unseen(duplicates: Near | None, own: pl.DataFrame) -> int:
-    """Pairs inside a build that match by hash and could have been compared on pixels, but were not."""
+    """Pairs within a build that match by hash and could have been compared on pixels, but were not."""
     if duplicates is None:
         return 0
     here = own["number"].cast(pl.Int64).implode()

@@ -77,7 +77,7 @@ def sentences(audit: Audit, one: BuildAudit) -> Iterator[str]:
     for column in one.figures:
         if column != "split" and same(one.build.plan, column):
             continue
-        fakes = overlap.standing(one.build.plan, column).filter(pl.col("label") == 1)
+        fakes = overlap.assigned(one.build.plan, column).filter(pl.col("label") == 1)
         test = int((fakes["side"] == "test").sum())
         for kind, whose in (("target_recording", "target"), ("donor_recording", "donor")):
             rows = inside.filter((pl.col("column") == column) & (pl.col("kind") == kind))

@@ -1,4 +1,4 @@
-"""Has the data moved? Population stability and two-sample tests, column by column, between two builds."""
+"""Drift between two builds: population stability index and two-sample tests for each column."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from semblance.manifests import scan
 from semblance.manifests.text import seeded_order
 from semblance.quality.measures import registry
 
-SMALL: Final = 0.1  # population stability index: below it nothing moved ...
-LARGE: Final = 0.2  # ... above it much did (Siddiqi 2006)
-MOST: Final = 20_000  # rows of each build, chosen by hash, that the tests see
+SMALL: Final = 0.1  # population stability index: below it a column is stable ...
+LARGE: Final = 0.2  # ... above it the change is large (Siddiqi 2006)
+MOST: Final = 20_000  # rows of each build, chosen by hash, used in the tests
 _BINS: Final = 10
 _EMPTY: Final = 1e-4  # share that an empty bin counts as
 
@@ -27,9 +27,9 @@ VIDEO_NAMES: Final = ("codec", "encoder", "status", "has_audio", "rotation")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """One column: ``psi`` (null where a build does not have it), a test's statistic and p-value, and a verdict.
+    """One column: ``psi`` (null if a build does not have it), a test's statistic and p-value, and a verdict.
 
-    ``too few``: an index that so few videos give by chance alone, at least once in twenty times.
+    ``too few``: with so few videos, an index this large occurs by chance at least once in twenty times.
     """
 
     table: str
@@ -77,30 +77,30 @@ def compare(
     numbers: bool,
     videos: tuple[int, int] | None = None,
 ) -> Shift:
-    """How one column moved. What is unknown counts as a bin of its own in the index, and not in the test.
+    """The shift of one column. Unknown values are a separate bin of the index and are left out of the test.
 
-    ``videos``: how many each build has, where rows of one video are alike; without it every row counts.
+    ``videos``: how many each build has, for tables with several rows per video; without it every row counts.
     """
     kind: Literal["numbers", "names"] = "numbers" if numbers else "names"
     test: Literal["Kolmogorov-Smirnov", "chi-squared"] = "Kolmogorov-Smirnov" if numbers else "chi-squared"
     known = [one.drop_nulls() for one in (before, after)]
-    said = {
+    fields = {
         "table": table,
         "column": column,
         "kind": kind,
         "test": test,
-        "before": _usual(before, numbers),
-        "after": _usual(after, numbers),
+        "before": _typical(before, numbers),
+        "after": _typical(after, numbers),
     }
     if before.is_empty() or after.is_empty() or (known[0].is_empty() and known[1].is_empty()):
-        return Shift(psi=None, statistic=None, p=None, verdict="unknown", **said)  # type: ignore[arg-type]
+        return Shift(psi=None, statistic=None, p=None, verdict="unknown", **fields)  # type: ignore[arg-type]
     counts = _numbers(before, after) if numbers else _names(before, after)
     index = stability(*counts)
     statistic, p = _test(known[0], known[1], counts, numbers)
     verdict = "stable" if index < SMALL else "moderate" if index < LARGE else "large"
     if index >= SMALL and index <= chance(len(counts[0]), *(videos or (len(before), len(after)))):
         verdict = "too few"
-    return Shift(psi=index, statistic=statistic, p=p, verdict=verdict, **said)  # type: ignore[arg-type]
+    return Shift(psi=index, statistic=statistic, p=p, verdict=verdict, **fields)  # type: ignore[arg-type]
 
 
 def stability(before: list[int], after: list[int]) -> float:
@@ -119,9 +119,9 @@ def chance(bins: int, before: int, after: int) -> float:
 
 
 def _numbers(before: pl.Series, after: pl.Series) -> tuple[list[int], list[int]]:
-    """Counts in the tenths of ``before`` (or of ``after`` where that is unknown), and of what is unknown.
+    """Counts in the tenths of ``before`` (or of ``after`` if that is unknown), and of unknown values.
 
-    A value that makes up a tenth or more of it is a bin of its own: where all clips have 72 frames, 64 is elsewhere.
+    A value that makes up a tenth or more gets its own bin: if all clips have 72 frames, 64 falls into another bin.
     """
     base = before.drop_nulls() if before.null_count() < len(before) else after.drop_nulls()
     values = base.cast(pl.Float64).to_numpy()
@@ -147,7 +147,7 @@ def _names(before: pl.Series, after: pl.Series) -> tuple[list[int], list[int]]:
 
 
 def _shrunk(before: list[int], after: list[int]) -> tuple[list[int], list[int]]:
-    """Without the bins that both leave empty."""
+    """The counts without bins that are empty in both."""
     pairs = [pair for pair in zip(before, after, strict=True) if any(pair)]
     return [first for first, _ in pairs], [second for _, second in pairs]
 
@@ -175,7 +175,7 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _usual(column: pl.Series, numbers: bool) -> str:
+def _typical(column: pl.Series, numbers: bool) -> str:
     known = column.drop_nulls()
     if known.is_empty():
         return "unknown"

@@ -1,4 +1,4 @@
-"""Who is thrown away: reject rates by group, with intervals that know that faces of one video are alike."""
+"""Reject rates by group, with intervals that account for the similarity of faces within a family."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ ITA_BANDS: Final = (
     ("very light", 55.0, 180.0),
 )
 ITA_NOTE: Final = (
-    "Brightness of skin is an estimate (individual typology angle of two cheek patches, Chardon et al. 1991; bands of "
-    "Del Bino and Bernerd 2013). It measures light as much as skin: real videos only, in aggregate, never a person's "
-    "attribute."
+    "Skin brightness is an estimate (individual typology angle of two cheek patches, Chardon et al. 1991; bands of "
+    "Del Bino and Bernerd 2013). It depends on the light as much as on skin. It is shown for real videos only, in "
+    "aggregate, and never as an attribute of a person."
 )
 SIZES: Final = (0, 80, 120, 180, 260, 400, 100_000)  # px, the longer side of the box
 _SIZE_BANDS: Final = [
     (f"under {high} px" if low == 0 else f"from {low} px" if high == SIZES[-1] else f"{low}-{high - 1} px", low, high)
     for low, high in itertools.pairwise(SIZES)
 ]
-GAP: Final = 0.1  # of all faces of a group: how much more often than the others it is thrown away
+GAP: Final = 0.1  # by how much a group's reject rate must exceed that of the others
 LEAST_FAMILIES: Final = 10  # in a group and outside it, for a warning
 Z: Final = 1.959963984540054
 
@@ -74,13 +74,13 @@ def faces(out: str) -> pl.LazyFrame:
 
 
 def measure(out: str, attributes: str | None = None) -> list[Group]:
-    """The groups of the build ``out``; ``attributes`` is a table with video_id and a column an attribute."""
+    """The groups of the build ``out``; ``attributes`` is a table with video_id and one column per attribute."""
     if attributes is None:
         return groups(faces(out))
     given = read_attributes(attributes)
     known = scan(out, "videos").select(pl.col("video_id").is_in(given["video_id"].implode()).any()).collect().item()
     if not known:
-        raise SemblanceError(f"The attributes {attributes} name no video of {out}; take the video_id of its tables.")
+        raise SemblanceError(f"The attribute table {attributes} has no video of {out}; use the video_id of its tables.")
     return groups(faces(out), given)
 
 
@@ -94,7 +94,7 @@ def groups(seen: pl.LazyFrame, attributes: pl.DataFrame | None = None) -> list[G
     for name, low, high in _SIZE_BANDS:
         size = pl.when((pl.col("side") >= low) & (pl.col("side") < high)).then(pl.lit(name)).otherwise(size)
     method = pl.when(pl.col("label") == 1).then(pl.col("method").fill_null("not published")).otherwise("method")
-    asked: list[tuple[str, pl.LazyFrame, bool]] = [
+    groupings: list[tuple[str, pl.LazyFrame, bool]] = [
         ("skin brightness (estimate, reals)", seen.filter(real).with_columns(group=band), True),
         ("face size", seen.with_columns(group=size), False),  # the size gate itself judges by size
         ("method", seen.with_columns(group=method), True),
@@ -103,15 +103,15 @@ def groups(seen: pl.LazyFrame, attributes: pl.DataFrame | None = None) -> list[G
     for column in [] if attributes is None else attributes.columns:
         if attributes is not None and column != "video_id":
             given = attributes.select("video_id", group=pl.col(column).cast(pl.String)).lazy()
-            asked.append((column, seen.join(given, on="video_id"), True))
+            groupings.append((column, seen.join(given, on="video_id"), True))
     found: list[Group] = []
-    for by, frame, judged in asked:
+    for by, frame, judged in groupings:
         found += _rates(by, frame.drop_nulls("group"), judged)
     return found
 
 
 def _rates(by: str, frame: pl.LazyFrame, judged: bool) -> list[Group]:
-    """A group a value; families are the independent units: the interval's count of trials is faces / design effect."""
+    """One group per value; families are the independent units, so the interval uses faces / design effect trials."""
     counted = (
         frame.group_by("group", "family_id")
         .agg(faces=pl.len(), rejected=pl.col("reason").is_not_null().sum())
@@ -130,23 +130,22 @@ def _rates(by: str, frame: pl.LazyFrame, judged: bool) -> list[Group]:
     names = sorted(counted["group"].unique(), key=lambda one: (order.index(one) if one in order else 99, one))
     found = []
     for name in names:
-        own, rest = counted.filter(group=name), counted.filter(pl.col("group") != name)
-        rate, low, high = _interval(own)
-        _, _, others_high = _interval(rest)
-        others = _interval(rest)[0]
-        enough = min(own["family_id"].n_unique(), rest["family_id"].n_unique()) >= LEAST_FAMILIES
+        members, others = counted.filter(group=name), counted.filter(pl.col("group") != name)
+        rate, low, high = _interval(members)
+        others_rate, _, others_high = _interval(others)
+        enough = min(members["family_id"].n_unique(), others["family_id"].n_unique()) >= LEAST_FAMILIES
         found.append(
             Group(
                 by=by,
                 group=str(name),
-                faces=int(own["faces"].sum()),
-                rejected=int(own["rejected"].sum()),
-                families=own["family_id"].n_unique(),
+                faces=int(members["faces"].sum()),
+                rejected=int(members["rejected"].sum()),
+                families=members["family_id"].n_unique(),
                 rate=rate,
                 low=low,
                 high=high,
                 reason=why.get(name),
-                warning=judged and enough and rate - others > GAP and low > others_high,
+                warning=judged and enough and rate - others_rate > GAP and low > others_high,
             )
         )
     return found
@@ -169,27 +168,27 @@ def _interval(counted: pl.DataFrame) -> tuple[float, float, float]:
 
 
 def warnings(found: list[Group]) -> list[str]:
-    """A sentence a group that is thrown away more often than the others, with the gate that does it."""
-    said = []
+    """One sentence per group that is rejected more often than the others, with the gate responsible."""
+    sentences = []
     for one in found:
         if one.warning:
             gate = registry.recipe_key(one.reason) or "gates"
-            said.append(
+            sentences.append(
                 f"Unequal filter, {one.by}: {one.rate:.0%} of the faces in group {one.group!r} are rejected (95 % "
                 f"{one.low:.0%}-{one.high:.0%}), mostly as {one.reason}; loosen {gate} in the recipe, or set "
-                "gates.mode=mark and choose later."
+                "gates.mode=mark and filter later."
             )
-    return said
+    return sentences
 
 
 def read_attributes(source: str) -> pl.DataFrame:
-    """A user's table with video_id; raises SemblanceError where it cannot be read or has no such column."""
+    """A user's table with video_id; raises SemblanceError if it cannot be read or has no such column."""
     frame = read_user_table(source, "The attributes")
     if "video_id" not in frame.columns or frame.width < 2:
-        raise SemblanceError(f"The attributes {source} take a column video_id and at least one attribute beside it.")
+        raise SemblanceError(f"The attribute table {source} needs a column video_id and at least one attribute column.")
     frame = frame.unique(maintain_order=True)
     if (twice := frame.filter(pl.col("video_id").is_duplicated())).height:
-        raise SemblanceError(f"The attributes {source} say two things of {twice['video_id'][0]}; give it one row.")
+        raise SemblanceError(f"The attribute table {source} has conflicting rows for {twice['video_id'][0]}; keep one.")
     return frame
 
 

@@ -1,4 +1,4 @@
-"""Label noise: videos whose label is in doubt, written down as flags; shards stay as they are."""
+"""Label noise: flag videos whose label is doubtful; shards stay unchanged."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _DEFAULT_PEAK: Final = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The rows of ``manifests/flags`` and what was looked at."""
+    """The rows of ``manifests/flags`` and how much was compared."""
 
     rows: tuple[dict[str, Any], ...]
     fakes: int  # with a known change_peak
-    unknown: int  # fakes without: nothing can be said of them
+    unknown: int  # fakes without it: not judged
     compared: int  # pairs of pictures compared on pixels
     pairs: pl.DataFrame  # real and fake videos with the same pictures: columns real, fake, same_family, share
 
@@ -46,7 +46,7 @@ def peak_limit(out: str) -> float:
 
 
 def judge(out: str) -> Judged:
-    """Look for label noise in the build ``out``; the flags are not yet written."""
+    """Find label noise in the build ``out``; ``write`` stores the flags."""
     limit = peak_limit(out)
     unchanged, fakes, unknown = _unchanged(scan(out), limit)
     pairs, compared = _equal(out, scan(out), limit)
@@ -55,7 +55,7 @@ def judge(out: str) -> Judged:
 
 
 def write(out: str, judged: Judged) -> None:
-    """Replace what an earlier look wrote; where nothing is in doubt the file has no row."""
+    """Replace the flags of an earlier run; the file has no rows if no label is doubtful."""
     tables.write_rows(storage.join(out, FILE), judged.rows, "flags")
 
 
@@ -64,9 +64,7 @@ def _row(video_id: str, flag: str, value: float | None, limit: float | None, by:
 
 
 def _unchanged(samples: pl.LazyFrame, limit: float) -> tuple[list[dict[str, Any]], int, int]:
-    """Fakes that nowhere exceed the limit, nor does the same fake at another compression: rows, how many were known,
-    how many not.
-    """
+    """Fakes that never exceed the limit, at any compression: rows, and the counts of fakes judged and not judged."""
     fake = ["family_id", "method", "target_id", "donor_id"]
     tracks = (
         samples.filter(pl.col("label") == 1)
@@ -80,8 +78,10 @@ def _unchanged(samples: pl.LazyFrame, limit: float) -> tuple[list[dict[str, Any]
         .collect()
     )
     known = tracks.drop_nulls("change_peak")
-    told = pl.all_horizontal(pl.col("method", "donor_id").is_not_null()) & (pl.col("videos") == pl.col("versions"))
-    best = pl.when(told).then("everywhere").otherwise("change_peak")
+    identified = pl.all_horizontal(pl.col("method", "donor_id").is_not_null()) & (
+        pl.col("videos") == pl.col("versions")
+    )
+    best = pl.when(identified).then("everywhere").otherwise("change_peak")
     low = known.filter(best <= limit).select("video_id", "change_peak")
     rows = [_row(name, UNCHANGED, value, limit, "quality flag") for name, value in low.iter_rows()]
     return rows, known.height, tracks.height - known.height
@@ -91,7 +91,7 @@ def _equal(out: str, samples: pl.LazyFrame, limit: float) -> tuple[pl.DataFrame,
     """Pairs of a real and a fake video whose pictures are equal: columns real, fake, same_family, share.
 
     Candidates have equal bytes, or equal hashes of crop and frame; those are then compared on pixels, by the measure
-    and the ``limit`` that tell a forgery from mere encoding. Faces of a fake that are known to be untouched
+    and the ``limit`` that distinguish a forgery from mere re-encoding. Faces of a fake that are known to be untouched
     (``face_label`` null) do not count: they should equal the original's.
     """
     place = ["sample_id", "video_id", "family_id", "shard", "tar_offset", "tar_bytes", "sha256", "phash", "frame_phash"]
@@ -124,8 +124,8 @@ def _equal(out: str, samples: pl.LazyFrame, limit: float) -> tuple[pl.DataFrame,
 
 
 def _one_picture(out: str, row: dict[str, Any], limit: float) -> bool:
-    """Whether two pictures are one that was encoded twice: they differ little, and no more in the face than elsewhere
-    (``change_peak``: faint forgeries keep both hashes and the mean).
+    """Whether two pictures are encodings of the same one: they differ little, and no more in the face than elsewhere
+    (``change_peak``, because faint forgeries change neither the hashes nor the mean).
     """
     real = codec.decode(read.fetch(out, row))
     names = ("shard", "tar_offset", "tar_bytes", *_BOX)
@@ -139,7 +139,7 @@ def _one_picture(out: str, row: dict[str, Any], limit: float) -> bool:
 
 
 def _in_crop(row: dict[str, Any], size: int) -> Box:
-    """The face box in the pixels of its picture of ``size`` px; all of it where the place of the crop is unknown."""
+    """The face box in the pixels of its picture of ``size`` px; the whole picture if the crop's position is unknown."""
     if row["crop_side"] is None:
         return 0, 0, size, size
     scale = size / row["crop_side"]
@@ -148,7 +148,7 @@ def _in_crop(row: dict[str, Any], size: int) -> Box:
 
 
 def _equal_rows(pairs: pl.DataFrame) -> list[dict[str, Any]]:
-    """The fake is flagged; the real video too where it is not the fake's own original, since either may be wrong."""
+    """Flags for the fake, and for the real video too if it is not its original, since either label may be wrong."""
     best: dict[tuple[str, str], float] = {}
     for row in pairs.iter_rows(named=True):
         keys = [(row["fake"], EQUALS_REAL)] + ([] if row["same_family"] else [(row["real"], EQUALS_FAKE)])
@@ -158,14 +158,14 @@ def _equal_rows(pairs: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def from_list(out: str, source: str, flag: str) -> tuple[list[dict[str, Any]], int]:
-    """Flags for the videos that a third party's table names, and how many of its rows name none of the build's.
+    """Flags for the videos that a third party's table names, and how many of its rows match no video of the build.
 
-    A column of ids, paths or file names is found by itself: the one that names most videos. A column called like the
-    flag keeps only its true rows. Raises SemblanceError where the table cannot be read, names no video, or names
-    videos by a file name that several have.
+    The column of ids, paths or file names is detected: the one that matches most videos. If a column is named like
+    the flag, only its true rows count. Raises SemblanceError if the table cannot be read, matches no video, or uses
+    a file name that several videos share.
     """
     if not re.fullmatch(r"[a-z0-9_]{1,40}", flag):
-        raise UsageError(f"A flag is 1 to 40 small letters, digits and '_'; {flag!r} is not.")
+        raise UsageError(f"{flag!r} is not a valid flag: use 1 to 40 lower-case letters, digits and '_'.")
     frame = read_user_table(source, "The list")
     if flag in frame.columns:
         frame = frame.filter(pl.col(flag).str.to_lowercase().is_in(["true", "1", "yes"]))
@@ -180,18 +180,18 @@ def from_list(out: str, source: str, flag: str) -> tuple[list[dict[str, Any]], i
     hits, column, key = best
     if not hits:
         raise SemblanceError(
-            f"No column of {source} names a video of {out}; it takes one of video ids, paths or file names."
+            f"No column of {source} identifies videos of {out}; it needs video ids, paths or file names."
         )
     listed = set(frame[column].drop_nulls())
     named = names.filter(pl.col(key).is_in(listed))
     if twice := sorted(named.filter(pl.col(key).is_duplicated())[key]):
         raise SemblanceError(
-            f"{source} names {twice[0]}, which several videos of {out} are called; name them by video_id or path."
+            f"{source} lists {twice[0]}, a name that several videos of {out} share; use video_id or path instead."
         )
     by = source.rsplit("/", 1)[-1]
     return [_row(name, flag, None, None, by) for name in sorted(named["video_id"])], len(listed) - named.height
 
 
 def write_list(out: str, rows: list[dict[str, Any]], flag: str) -> None:
-    """Write the flags of one list, in place of an earlier list's of the same name."""
+    """Write the flags of one list, replacing those of an earlier list of the same name."""
     tables.write_rows(storage.join(out, f"manifests/flags/list-{flag}.parquet"), rows, "flags")

@@ -1,4 +1,4 @@
-"""A subset of videos whose acquisition no longer tells fake from real."""
+"""A subset of videos whose acquisition metadata no longer predicts the label."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STRATA: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matched:
-    """``kept`` holds the column video_id; the figure before and after, and how many matching rounds it took."""
+    """The videos to keep (column video_id), the separability before and after, and the number of rounds."""
 
     kept: pl.DataFrame
     before: Separability
@@ -29,40 +29,40 @@ class Matched:
 
 
 def match(out: str, seed: int = 0) -> Matched:
-    """Match the videos of the build ``out``; raises SemblanceError where that cannot be done."""
+    """Match the videos of the build ``out``; raises SemblanceError if that is impossible."""
     return match_table(shortcuts.video_table(scan(out), scan(out, "videos")), out, seed)
 
 
 def match_table(table: pl.DataFrame, name: str, seed: int = 0) -> Matched:
-    """Match a ``shortcuts.video_table``: videos of like propensity to be fake (Rosenbaum and Rubin 1983), told from
-    acquisition out of fold, in the same proportion of reals and fakes in every stratum; repeated on what is left
-    until the lower 95 % bound is at most 0.6.
+    """Match a ``shortcuts.video_table``: every stratum of the propensity to be fake (Rosenbaum and Rubin
+    1983; predicted out of fold from acquisition) gets the same proportion of reals and fakes. Repeated on the
+    remaining videos until the lower 95 % bound is at most 0.6.
 
-    Raises SemblanceError where families are too few, or where no proportion leaves 20 families.
+    Raises SemblanceError if there are too few families, or if no proportion leaves 20 families.
     """
     columns = list(shortcuts.ACQUISITION)
-    before = after = separability.tell(table, columns, seed)
+    before = after = separability.measure(table, columns, seed)
     if before.auc is None:
         raise SemblanceError(
             f"{name} has {before.families} families with known acquisition, fewer than {separability.LEAST_FAMILIES}: "
-            "too few to match; build more of the dataset."
+            "too few to match; build more videos."
         )
     kept, rounds = table, 0
     while after.low is not None and after.low > shortcuts.ALARM and rounds < ROUNDS:
         kept, rounds = _balanced(kept, after, seed), rounds + 1
-        after = separability.tell(kept, columns, seed)
+        after = separability.measure(kept, columns, seed)
     if after.auc is None or after.low is None or after.low > shortcuts.ALARM:
-        ways = ", ".join(way.column for way in before.giveaways[:3])
+        ways = ", ".join(separator.column for separator in before.giveaways[:3])
         raise SemblanceError(
-            f"No subset of {name} is matched: reals and fakes hardly overlap in {ways}; encode both alike from their "
-            "sources instead, and build again."
+            f"No subset of {name} can be matched: reals and fakes hardly overlap in {ways}; encode both the same way "
+            "from their sources and build again."
         )
     ids = kept.filter(pl.col("video_id").is_in(after.ids)) if rounds else kept
     return Matched(kept=ids.select("video_id").sort("video_id"), before=before, after=after, rounds=rounds)
 
 
 def _balanced(table: pl.DataFrame, found: Separability, seed: int) -> pl.DataFrame:
-    """Equal proportions in every stratum of the score: one fake a real, or the whole table's, whichever keeps more."""
+    """The same proportion in every stratum of the score: one fake per real, or the table's, whichever keeps more."""
     edges = np.unique(np.quantile(found.scores, np.linspace(0, 1, _STRATA + 1)[1:-1]))
     strata = pl.DataFrame({"video_id": found.ids, "stratum": np.searchsorted(edges, found.scores)})
     rows = table.join(strata, on="video_id")

@@ -1,4 +1,4 @@
-"""How well some columns tell two labels apart: cross-validated by family, with an interval and what gives it away."""
+"""How well columns separate two labels: cross-validated by family, with an interval and the best columns."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Wholes = NDArray[np.int64]
 
 FOLDS: Final = 5
 ROUNDS: Final = 200  # of the bootstrap
-LEAST_FAMILIES: Final = 20  # with fewer, nothing is told
-KNOWN: Final = 0.8  # a column that is less often known, of reals or of fakes, is not used
+LEAST_FAMILIES: Final = 20  # with fewer, nothing is reported
+KNOWN: Final = 0.8  # least share of known values, of reals and of fakes, for a column to be used
 MOST: Final = 6000  # videos of one comparison; whole families are left out by hash
-_LEAST_CONSTANT: Final = 3  # families, for a column of one value a label to mean anything
-_RARE: Final = 50  # categories of a column that are told apart; the rest is one
+_LEAST_CONSTANT: Final = 3  # families needed before one value per label means anything
+_RARE: Final = 50  # most frequent categories of a column; the others are merged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Separator:
-    """What one column gives away alone: its area under the ROC curve, and what is usual in reals and fakes."""
+    """How well one column separates the labels alone: area under the ROC curve, and typical values by label."""
 
     column: str
     auc: float
@@ -38,8 +38,8 @@ class Separator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Separability:
-    """``auc`` with its 95 % interval over families; None where families are too few, or no column was known of reals
-    and fakes alike.
+    """``auc`` with its 95 % interval over families; None if there are too few families, or no column is known for
+    both reals and fakes.
 
     ``scores`` are the out-of-fold probabilities of label 1 of ``ids``.
     """
@@ -53,16 +53,16 @@ class Separability:
     used: tuple[str, ...]
     unused: tuple[str, ...]
     giveaways: tuple[Separator, ...]
-    constant: tuple[str, ...]  # columns with one value in all reals and another in all fakes, in words
+    constant: tuple[str, ...]  # columns with one value in all reals and another in all fakes, as text
     ids: tuple[str, ...]
     scores: Numbers
 
 
-def tell(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Separability:
-    """Try to tell ``label`` by ``columns``; ``table`` has a row a video with video_id, label and family_id.
+def measure(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Separability:
+    """Try to predict ``label`` from ``columns``; ``table`` has one row per video with video_id, label and family_id.
 
-    No classifier ever sees that a value is missing: a column that is not known of most reals and of most fakes is
-    not used, and a video that lacks one of those used is left out; nothing is filled in.
+    No classifier sees that a value is missing. A column must be known for most reals and most fakes to be used, and
+    a video that lacks a used column is left out; nothing is imputed.
     """
     table = _bounded(table, seed)
     used = _known(table, columns)
@@ -92,8 +92,8 @@ def tell(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Separability
         Separator(
             column=name,
             auc=float(roc.auc(labels, _out_of_fold(values[:, [place]], labels, folds, seed, trees=1))[0]),
-            real=_usual(kept.filter(label=0)[name]),
-            fake=_usual(kept.filter(label=1)[name]),
+            real=_typical(kept.filter(label=0)[name]),
+            fake=_typical(kept.filter(label=1)[name]),
         )
         for place, name in enumerate(used)
     ]
@@ -110,7 +110,7 @@ def tell(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Separability
 
 
 def _constant(kept: pl.DataFrame, used: list[str]) -> Iterator[str]:
-    """Columns that tell the label without any statistics."""
+    """Columns that reveal the label without any statistics."""
     for name in used:
         real, fake = (kept.filter(label=label)[name].unique() for label in (0, 1))
         if len(real) == len(fake) == 1 and real[0] != fake[0]:
@@ -132,14 +132,14 @@ def _bounded(table: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 def _known(table: pl.DataFrame, columns: list[str]) -> list[str]:
-    """The columns that most reals and most fakes have, together: the least known go first."""
+    """The columns that are known together for most reals and most fakes; the least known are dropped first."""
     used = [name for name in columns if table[name].null_count() < table.height]
-    sides = [table.filter(label=label) for label in (0, 1)]
-    if any(side.is_empty() for side in sides):
+    by_label = [table.filter(label=label) for label in (0, 1)]
+    if any(part.is_empty() for part in by_label):
         return []
 
     def share(names: list[str]) -> float:
-        return min(side.drop_nulls(names).height / side.height for side in sides)
+        return min(part.drop_nulls(names).height / part.height for part in by_label)
 
     while used and share(used) < KNOWN:
         used.remove(min(used, key=lambda name: (share([name]), name)))
@@ -147,19 +147,19 @@ def _known(table: pl.DataFrame, columns: list[str]) -> list[str]:
 
 
 def _folds(families: list[str], seed: int) -> Wholes:
-    """(N,) the fold of each row: families shuffled by hash, dealt in turn."""
+    """(N,) the fold of each row: families ordered by hash, assigned in turn."""
     order = sorted(set(families), key=lambda one: digest("fold", seed, one))
     place = {name: number % FOLDS for number, name in enumerate(order)}
     return np.array([place[name] for name in families], np.int64)
 
 
 def _testable(labels: Wholes, folds: Wholes) -> bool:
-    """Whether both labels are there when any fold is left out."""
+    """Whether both labels remain when any fold is left out."""
     return all(len(np.unique(labels[folds != fold])) == 2 for fold in range(FOLDS))
 
 
 def _out_of_fold(values: Numbers, labels: Wholes, folds: Wholes, seed: int, *, trees: int) -> Numbers:
-    """(N,) the probability of label 1 by trees grown without the row's fold; one tree looks at all columns."""
+    """(N,) the probability of label 1 by trees grown without the row's fold."""
     from sklearn.ensemble import ExtraTreesClassifier
     from sklearn.tree import DecisionTreeClassifier
 
@@ -175,11 +175,11 @@ def _out_of_fold(values: Numbers, labels: Wholes, folds: Wholes, seed: int, *, t
         )
         model.fit(values[inside], labels[inside])
         scores[~inside] = model.predict_proba(values[~inside])[:, 1]
-    return np.round(scores, 9)  # sums of equal votes in another order are still ties
+    return np.round(scores, 9)  # ties stay ties in any order of summation
 
 
 def _numbers(column: pl.Series) -> Numbers:
-    """Numbers as they are; names as their rank by frequency, which knows nothing of labels."""
+    """Numbers unchanged; names as their rank by frequency, which is independent of labels."""
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return column.cast(pl.Float64).to_numpy()
     counted = column.value_counts().sort(["count", column.name], descending=[True, False])
@@ -187,7 +187,7 @@ def _numbers(column: pl.Series) -> Numbers:
     return np.array([place[name] for name in column], np.float64)
 
 
-def _usual(column: pl.Series) -> str:
+def _typical(column: pl.Series) -> str:
     """The median of numbers, the most frequent of names with its share."""
     if column.dtype.is_numeric():
         middle = float(np.median(column.cast(pl.Float64).to_numpy()))
@@ -197,5 +197,5 @@ def _usual(column: pl.Series) -> str:
 
 
 def one_thread() -> None:
-    """Keep native pools small where a machine is shared; called by commands, before scikit-learn is loaded."""
+    """Limit native thread pools on shared machines; commands call it before scikit-learn is loaded."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -167,7 +167,7 @@ def _parts(table: pl.DataFrame) -> Iterator[tuple[str | None, str | None, pl.Dat
 
 
 def _figure(kind: Literal["acquisition", "face"], part: pl.DataFrame, seed: int) -> Figure:
-    found = separability.tell(part, list(ACQUISITION if kind == "acquisition" else FACE), seed)
+    found = separability.measure(part, list(ACQUISITION if kind == "acquisition" else FACE), seed)
     return Figure(kind=kind, verdict=_verdict(kind, found), found=found)
 
 
@@ -186,24 +186,27 @@ def warnings(comparisons: list[Comparison]) -> list[str]:
     found: dict[tuple[str, ...], list[Comparison]] = {}
     for one in comparisons:
         if one.acquisition.verdict == "shortcut":
-            found.setdefault(tuple(sorted(way.column for way in _ways(one))), []).append(one)
-    said = []
+            found.setdefault(tuple(sorted(separator.column for separator in _best_columns(one))), []).append(one)
+    sentences = []
     for same in found.values():
         first = same[0]
-        ways = ", ".join(f"{way.column} (AUC {way.auc:.2f}: real {way.real}, fake {way.fake})" for way in _ways(first))
+        ways = ", ".join(
+            f"{column.column} (AUC {column.auc:.2f}: real {column.real}, fake {column.fake})"
+            for column in _best_columns(first)
+        )
         also = f", also {', '.join(one.name for one in same[1:])}" if len(same) > 1 else ""
         figure = first.acquisition.found
-        said.append(
+        sentences.append(
             f"Shortcut, {first.name}: acquisition alone separates fakes from reals (AUC {figure.auc:.2f}, 95 % "
             f"{figure.low:.2f}-{figure.high:.2f}), by {ways}{also}; {REMEDY}."
         )
-    return said
+    return sentences
 
 
-def _ways(one: Comparison) -> list[separability.Separator]:
+def _best_columns(comparison: Comparison) -> list[separability.Separator]:
     """The columns to name: at most three that predict the label alone, else the three best ones."""
-    giveaways = one.acquisition.found.giveaways
-    return ([way for way in giveaways if way.auc > ALARM] or list(giveaways))[:3]
+    giveaways = comparison.acquisition.found.giveaways
+    return ([separator for separator in giveaways if separator.auc > ALARM] or list(giveaways))[:3]
 
 
 def to_json(comparisons: list[Comparison]) -> list[dict[str, Any]]:

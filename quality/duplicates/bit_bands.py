@@ -1,4 +1,4 @@
-"""The bits of 64-bit hashes dealt out to bands: by which of them to sort, so that near hashes lie together."""
+"""Assign the bits of 64-bit hashes to bands, so that sorting by bands brings near hashes together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Band = tuple[int, int]  # its lowest bit, its width
 BITS: Final = 64
 _FURTHER: Final = 5  # bands beyond the limit, at most
 _MOST_CHOICES: Final = 600
-_SORTED: Final = 60  # what it costs to sort one hash, in comparisons
+_SORTED: Final = 60  # cost of sorting one hash, in comparisons
 _PROBE: Final = 100_000  # hashes from which the cost of a number of bands is estimated
 _PROBED: Final = 4  # choices of bands that are tried for it
 _PART: Final = 1 << 15  # hashes whose bits are unpacked at a time
@@ -27,8 +27,8 @@ _PART: Final = 1 << 15  # hashes whose bits are unpacked at a time
 def sorted_by(bands: Sequence[Band], hashes: Hashes) -> tuple[Hashes, Numbers]:
     """The bits of the bands, sorted, and the place of each among the hashes.
 
-    Key and place are sorted as one number, which NumPy does far quicker than it finds an order. Where both need
-    more than 64 bits the key is cut: more is compared then, and nothing missed.
+    Key and place are sorted as one number, which is much faster in NumPy than argsort. If both need
+    more than 64 bits the key is truncated: more pairs are compared then, and none is missed.
     """
     width = max(len(hashes) - 1, 1).bit_length()
     keys = np.zeros(len(hashes), np.uint64)
@@ -45,10 +45,10 @@ def sorted_by(bands: Sequence[Band], hashes: Hashes) -> tuple[Hashes, Numbers]:
 
 
 def dealt(hashes: Hashes, limit: int) -> tuple[list[Band], Hashes]:
-    """The bands by which the search is cheapest, and the hashes with their bits dealt out to these.
+    """The bands for which the search is cheapest, and the hashes with their bits assigned to these.
 
-    Bits that are nearly always the same, as the first of a perceptual hash is, would make poor keys together: the
-    bits are dealt out in the order of how evenly they fall. What a number of bands costs is tried on a part.
+    Bits that are nearly always the same, such as the first of a perceptual hash, would make poor keys together. So
+    bits are assigned in the order of how balanced they are. The cost of a number of bands is measured on a part.
     """
     probe = hashes[:: max(len(hashes) // _PROBE, 1)]
     best: tuple[float, list[Band], list[int]] | None = None

@@ -1,4 +1,4 @@
-"""Pairs of videos joined to clusters, for the page that shows them."""
+"""Group pairs of videos into clusters, for the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 
 def clusters(pairs: pl.DataFrame) -> list[list[str]]:
-    """Videos that pairs join, directly or through others: sorted ids, the largest clusters first."""
+    """Videos connected by pairs, directly or through others: sorted ids, the largest clusters first."""
     ends = pairs.select("video", "other").to_numpy()
     names, place = np.unique(ends, return_inverse=True)
     a, b = place.reshape(-1, 2).T
@@ -31,7 +31,7 @@ def bipartite(pairs: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def across(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Those in two of train, val and test."""
+    """The pairs in two different splits of train, val and test."""
     splits = ["train", "val", "test"]
     return pairs.filter(
         (pl.col("split") != pl.col("other_split")) & pl.col("split").is_in(splits) & pl.col("other_split").is_in(splits)

@@ -1,4 +1,4 @@
-"""Videos of two families with equal pictures, by the tables alone: the same bytes, or the same two hashes."""
+"""Videos of two families with equal pictures, found in the tables alone: equal bytes or equal hashes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import polars as pl
 
 LEAST: Final = 3  # frames that two videos must share, or all that the shorter has
 SHARE: Final = 0.5  # of the shorter video's frames
-_COMMON: Final = 20  # a picture that more families have is no evidence: black frames, title cards
-_FLAT: Final = 4  # bits set or not set, at least, of a hash that says anything
+_COMMON: Final = 20  # a picture in more families is not evidence: black frames, title cards
+_FLAT: Final = 4  # least number of set and of unset bits in an informative hash
 
 
 def equal_pictures(hashed: pl.DataFrame, numbered: pl.DataFrame) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """64-bit hashes within a Hamming distance of each other, found without comparing all pairs.
 
-Hashes that differ in at most ``limit`` bits agree wholly in at least ``bands - limit`` of ``bands`` bands of bits.
+Hashes that differ in at most ``limit`` bits agree completely in at least ``bands - limit`` of ``bands`` bands of bits.
 So for every choice of that many bands the hashes are sorted by them, and only those that agree are compared: no pair
 is missed (multi-index hashing, Norouzi, Punjani and Fleet 2012, with sorting in place of hash tables).
 """
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from semblance.quality.duplicates.bit_bands import Hashes, Numbers, dealt, sorted_by
 
-COMMON: Final = 2_000  # hashes of other groups: one that is near more of them is no evidence of anything
+COMMON: Final = 2_000  # hashes of other groups: a hash near more of them is not evidence
 _CHUNK: Final = 1 << 15  # hashes compared at a time: they stay in the processor's cache
 _SPARSE: Final = 4  # where less than a quarter of a chunk still agrees, those hashes are picked out
 _HELD: Final = 1 << 21  # pairs held before they are made unique
-_STRONG: Final = 16  # near hashes that let two groups be taken for one
-_CLUSTER: Final = 32  # groups, at most, that are taken for one
-_ROUND: Final = 4  # choices of bands between two looks at what was found
+_STRONG: Final = 16  # near hashes from which two groups are merged
+_CLUSTER: Final = 32  # most groups that are merged
+_ROUND: Final = 4  # choices of bands between two updates of the results
 _NOBODY: Final = -1  # the owner of a common hash
 
 
@@ -43,9 +43,9 @@ class Linked:
 def linked(hashes: Hashes, groups: Numbers, limit: int, common: int = COMMON) -> Linked:
     """The pairs of groups that hold two hashes within ``limit`` bits; ``hashes`` and their owners' numbers are (N,).
 
-    A hash seen near more than ``common`` hashes of other groups, as a blank screen or a title card is, is left
-    out: without that a set of equal frames would cost its square. Groups that are near in many hashes are taken
-    for one while the search goes on, which is why a few pairs may be given that are not near. The time grows
+    A hash seen near more than ``common`` hashes of other groups, such as a blank screen or a title card, is left
+    out: otherwise equal frames would cost quadratic time. Groups that are near in many hashes are merged during
+    the search, so a few returned pairs may not be near. The time grows
     little faster than N, the memory is about 100 N bytes.
     """
     search = _Search(hashes, groups, limit, common)
@@ -57,7 +57,7 @@ def linked(hashes: Hashes, groups: Numbers, limit: int, common: int = COMMON) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """What one choice of bands gave: pairs of groups, how often each was near, and which hashes are common."""
+    """The result of one choice of bands: pairs of groups, how often each was near, and the common hashes."""
 
     pairs: Hashes  # lesser << 32 | greater, sorted
     counts: Numbers
@@ -65,7 +65,7 @@ class _Found:
 
 
 class _Search:
-    """The hashes that are still looked at, which groups are taken for one, and the pairs found so far."""
+    """The remaining hashes, the merged groups and the pairs found so far."""
 
     def __init__(self, hashes: Hashes, groups: Numbers, limit: int, most: int) -> None:
         self._limit, self._most = limit, most
@@ -79,7 +79,7 @@ class _Search:
         self._found = [np.empty(0, np.uint64)]
 
     def rounds(self) -> Iterator[list[tuple[int, ...]]]:
-        """The choices of bands, the first alone: what it finds spares the others the most."""
+        """The choices of bands, the first alone: its result saves the most work in the others."""
         choices = list(combinations(range(len(self._bands)), len(self._bands) - self._limit))
         yield choices[:1]
         for start in range(1, len(choices), _ROUND):
@@ -96,7 +96,7 @@ class _Search:
         return _Found(pairs=tally.pairs, counts=tally.counts, common=order[tally.common()])
 
     def settle(self, found: Sequence[_Found]) -> None:
-        """Note what a round found, and take groups that are near in many hashes for one."""
+        """Record the results of a round and merge groups that are near in many hashes."""
         self._found += [one.pairs for one in found]
         if sum(map(len, self._found)) > _HELD:
             self._found = [np.unique(np.concatenate(self._found))]
@@ -114,7 +114,7 @@ class _Search:
             self._cluster[together] = a
 
     def pairs(self) -> Numbers:
-        """The pairs found, and every two groups of a cluster: inside it nothing was compared."""
+        """The pairs found, and every two groups of a cluster: nothing was compared within it."""
         inside = [pair for members in self._members.values() for pair in combinations(sorted(members), 2)]
         packed = np.array([a << 32 | b for a, b in inside], np.uint64)
         every = np.unique(np.concatenate([*self._found, packed])).astype(np.int64)
@@ -128,7 +128,7 @@ class _Tally:
     """The near hashes of one choice of bands, counted by pairs of groups; places are those of the sorted hashes."""
 
     def __init__(self, groups: Numbers, owners: NDArray[np.int32], most: int) -> None:
-        self.owners = owners  # a common hash loses its owner as soon as it is seen to be one
+        self.owners = owners  # a common hash loses its owner once it is recognised
         self.pairs, self.counts = np.empty(0, np.uint64), np.empty(0, np.int64)
         self._groups, self._most = groups, most
         self._near = np.zeros(len(groups), np.int32)  # how many of other owners each hash is near

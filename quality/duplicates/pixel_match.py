@@ -1,4 +1,4 @@
-"""Matches of perceptual hashes confirmed on pixels: is it the same picture, encoded or sized anew?"""
+"""Confirm matches of perceptual hashes on pixels: is it the same picture, re-encoded or resized?"""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Picture = Callable[[Row], Image | None]
 Area = tuple[float, float, float, float]  # x0, y0, x1, y1 as shares of the source frame
 
 # Measured on 150 re-encodings of ten real clips and on pairs of clips that show one recording at other moments, over
-# frames that match within 8 bits. Of each pair of videos that share frames, cut, slowed, brightened, sized or
+# frames that match within 8 bits. Of each pair of videos that share frames, cropped, slowed, brightened, resized or
 # re-encoded down to crf 36 at half the size, enough frames pass at 0.962 or lower, but for one in fifty (crf 42); of
 # sixteen pairs of other moments of one recording three do, whose people hold still: such pictures differ less from
 # each other than from their own re-encoding. Frames of two people correlate by 0.51 at most.
 ALIKE: Final = 0.96
 _SIDE: Final = 64  # px: small enough that compression, large enough that a blink or a turn of the head shows
-_SIGMA: Final = 4.0  # px: light and shade larger than this are taken out; they are alike in any two portraits
-_SHIFT: Final = 2  # px of 64 that one picture may lie beside the other
-_SIDES: Final = (64, 62, 66, 60, 68)  # px of one, against 64 of the other, where it is not known where crops were cut
-_INNER: Final = 50  # px of these that are looked for
-_OVERLAP: Final = 0.5  # of the smaller crop: with less in common whole crops are compared
+_SIGMA: Final = 4.0  # px: coarser light and shade is removed, because it is similar in any two portraits
+_SHIFT: Final = 2  # px of 64 by which two pictures may be shifted
+_SIDES: Final = (64, 62, 66, 60, 68)  # px of one, against 64 of the other, if the crop positions are unknown
+_INNER: Final = 50  # px of these that are matched
+_OVERLAP: Final = 0.5  # of the smaller crop: with less overlap, whole crops are compared
 _FLAT: Final = 0.5  # of 255
 _HELD: Final = 512  # decoded pictures kept
 
 
 class Pictures:
-    """The pictures of several builds, read by range; ``unreadable`` counts those that cannot be."""
+    """The pictures of several builds, read by range; ``unreadable`` counts those that cannot be read."""
 
     def __init__(self, outs: Sequence[str]) -> None:
         self._outs = outs
@@ -69,10 +69,10 @@ def agreeing(
     picture: Picture,
     needed: int,
 ) -> list[float]:
-    """The correlations of those matches that agree on pixels, or fewer where ``needed`` cannot be reached any more.
+    """The correlations of the matches that agree on pixels; stops early once ``needed`` cannot be reached.
 
     ``a`` and ``b`` hold the rows of each sampled frame, ``matches`` places of frames in both. Two copies are rarely
-    sampled at the same instants, and the hash cannot tell a frame from those beside it: they are tried as well.
+    sampled at the same instants, and hashes do not distinguish neighbouring frames: these are tried as well.
     """
     found: list[float] = []
     for place, (i, j) in enumerate(matches):
@@ -101,7 +101,7 @@ def _best(a: Sequence[Row], b: Sequence[Row], picture: Picture) -> float:
 
 
 def place_of(row: Row) -> Area | None:
-    """Where in its source frame a crop was cut, as shares of width and height; None where that is not known."""
+    """Where in its source frame a crop was cut, as shares of width and height; None if unknown."""
     values = [row["crop_x0"], row["crop_y0"], row["crop_side"], row["width"], row["height"]]
     if any(value is None for value in values):
         return None
@@ -112,8 +112,8 @@ def place_of(row: Row) -> Area | None:
 def likeness(a_HWC: Image, b_HWC: Image, a_place: Area | None = None, b_place: Area | None = None) -> float:
     """Normalised correlation, -1 to 1, of two crops' fine structure where they show the same part of the frame.
 
-    A face is seldom cut twice to the pixel alike: with the places known, both crops are first cut to what they have
-    in common. Then grey, 64 x 64, less its blurred self; the best over shifts by up to 2 px (cv2.TM_CCOEFF_NORMED:
+    Two crops of a face rarely match to the pixel. If their positions are known, both are first cropped to their
+    overlap. Then grey, 64 x 64, less its blurred self; the best over shifts by up to 2 px (cv2.TM_CCOEFF_NORMED:
     the zero-mean cross-correlation). Of crops that have little in common, or of unknown place, the middle of the
     one is looked for in the other, up to 7 % smaller or larger.
     """
@@ -125,7 +125,7 @@ def likeness(a_HWC: Image, b_HWC: Image, a_place: Area | None = None, b_place: A
 
 
 def _best_scale(a_HWC: Image, b_HWC: Image) -> float:
-    """The best correlation over the scales; none further is tried once one is alike."""
+    """The best correlation over the scales; stops at the first scale that matches."""
     second = _structure(b_HWC)
     best = -1.0
     for side in _SIDES:
@@ -135,7 +135,7 @@ def _best_scale(a_HWC: Image, b_HWC: Image) -> float:
 
 
 def _common(a: Area | None, b: Area | None) -> Area | None:
-    """The overlap of two crops, if it is half of the smaller or more."""
+    """The overlap of two crops, if it is at least half of the smaller one."""
     if a is None or b is None:
         return None
     x0, y0, x1, y1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
@@ -161,6 +161,6 @@ def _correlation(first: NDArray[np.float32], second: NDArray[np.float32], border
 
 
 def _structure(image_HWC: Image, side: int = _SIDE) -> NDArray[np.float32]:
-    """Grey, ``side`` x ``side``, without light and shade."""
+    """Fine structure: grey, ``side`` x ``side``, high-pass filtered."""
     small = cv2.resize(grey(image_HWC), (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
     return np.asarray(small - cv2.GaussianBlur(small, (0, 0), _SIGMA), np.float32)

@@ -1,4 +1,4 @@
-"""Near-duplicates among the videos of one build or several: found by hash, confirmed on pixels, chance estimated."""
+"""Near-duplicate videos in one build or several: found by hash, confirmed on pixels, with the false-match rate."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ _SURE = pl.col("target_id").is_not_null() & ((pl.col("label") == 0) | pl.col("do
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Near:
-    """What was found. ``pairs`` holds those of two families that match by hash: a, b (numbers of videos), matched,
-    sampled, seen (``frame`` or ``crop``), agreed (frames confirmed, null where not looked at), likeness (their
-    median), confirmed, stored (whether both have crops enough to look at) and strangers (whether they surely show
-    different people). ``same_family`` pairs of one family were found, as expected. ``different`` pairs of videos
-    surely show different people; ``false_by_hash`` and ``false_confirmed`` of them matched.
+    """The result of a search.
+
+    ``pairs`` holds those of two families that match by hash: a, b (numbers of videos), matched, sampled,
+    seen (``frame`` or ``crop``), agreed (frames confirmed, null if not compared), likeness (their
+    median), confirmed, stored (whether both have enough crops to compare) and strangers (whether they are known to
+    show different people). ``same_family`` pairs of one family were found, as expected. ``different`` pairs of videos
+    are known to show different people; ``false_by_hash`` and ``false_confirmed`` of them matched.
     """
 
     pairs: pl.DataFrame
@@ -55,7 +57,7 @@ def near(
     """Find near-duplicates among all videos and confirm at most ``most`` pairs of two families on pixels.
 
     Frames are compared by ``frame_phash``; where a video has none (it came as faces), it is compared with all
-    others by the crops' hashes. Pairs across sides or builds are confirmed first.
+    others by the crops' hashes. Pairs across splits or builds are confirmed first.
     """
     families = numbered["family"].to_numpy()
     parts, found = [], {}
@@ -100,7 +102,7 @@ def near(
 
 
 def _with_equal(pairs: pl.DataFrame, equal: pl.DataFrame, of_frames: Flags) -> pl.DataFrame:
-    """``pairs`` and those with equal pictures that are not among them: clips too short for a sequence."""
+    """``pairs`` plus pairs with equal pictures that are too short for a sequence."""
     both = of_frames[equal["a"].to_numpy()] & of_frames[equal["b"].to_numpy()]
     seen = pl.when(pl.Series(both, dtype=pl.Boolean)).then(pl.lit("frame")).otherwise(pl.lit("crop"))
     more = equal.join(pairs, on=["a", "b"], how="anti", maintain_order="left")
@@ -123,11 +125,11 @@ def _found(rows: pl.DataFrame, column: str, families: Numbers, config: Duplicate
 
 
 def _first_across(pairs: pl.DataFrame, numbered: pl.DataFrame) -> pl.DataFrame:
-    """The pairs in the order in which they are worth a look: across builds or sides first, the surest of them first."""
-    sides = numbered["split"].fill_null("unassigned").to_numpy()
+    """The pairs by priority: across builds or splits first, the most certain of them first."""
+    splits = numbered["split"].fill_null("unassigned").to_numpy()
     builds = numbered["build"].to_numpy()
     a, b = pairs["a"].to_numpy(), pairs["b"].to_numpy()
-    across = (sides[a] != sides[b]) | (builds[a] != builds[b])
+    across = (splits[a] != splits[b]) | (builds[a] != builds[b])
     return (
         pairs.with_columns(across=pl.Series(across))
         .sort("across", pl.col("matched") / pl.col("sampled"), "a", "b", descending=[True, True, False, False])

@@ -1,4 +1,4 @@
-"""Pixels to measures: one function, one formula and one source each; what cannot be known is None."""
+"""Measures of pixels: one function, formula and source each; unknown values are None."""
 
 from semblance.quality.measures.crops import face_ratio, measure, measure_picture
 from semblance.quality.measures.frames import measure_frame

@@ -1,4 +1,4 @@
-"""Measures of a face's crop: of its pixels at no more than 224 px, and of its place in the frame."""
+"""Measures of a face crop: of its pixels at no more than 224 px, and of its position in the frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATIO_MARGIN: Final = 1.3  # of face_ratio, whatever the recipe's margin
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CropView:
-    """What a crop's measures see. What a face that came cut out does not have is None: its box, landmarks and frame.
+    """The input of the crop measures. For a face that was published as a crop, box, landmarks and frame are None.
 
     ``image`` is (P, P, 3) RGB, P = min(native side, 224), ``grey`` its BT.601 grey; ``box`` and ``landmarks`` are in
     its pixels. ``frame_box`` and ``frame_size`` (width, height) are in pixels of the upright source frame.
@@ -34,7 +34,7 @@ class CropView:
 
 
 def measure(crop: Crop, frame: Measures, width: int, height: int) -> Measures:
-    """All measures of a crop but those that need a partner. ``frame`` holds those of the whole frame, ``width`` and
+    """All measures of a crop except those that need a partner. ``frame`` holds those of the whole frame, ``width`` and
     ``height`` are its size in pixels.
     """
     view = CropView(
@@ -49,13 +49,13 @@ def measure(crop: Crop, frame: Measures, width: int, height: int) -> Measures:
 
 
 def measure_picture(image_HWC: Image) -> Measures:
-    """What can be measured of a face that came cut out: its box, landmarks and frame are unknown."""
+    """The measures of a face that was published as a crop: box, landmarks and frame are unknown."""
     return Measures(**_values(CropView(image=image_HWC, grey=pixels.grey(image_HWC))))
 
 
 def face_ratio(box: Box, width: int, height: int) -> float:
     """sqrt(box area inside the frame) / (1.3 x the longer side of the whole box): about 0.67 for a whole
-    face, 0.6 where a fifth is outside.
+    face, 0.6 if a fifth is outside.
     """
     x0, y0, x1, y1 = box
     inside = max(min(x1, width) - max(x0, 0.0), 0.0) * max(min(y1, height) - max(y0, 0.0), 0.0)

@@ -1,4 +1,4 @@
-"""Measures of a face as it was detected: they follow from its box and confidence, which have columns of their own."""
+"""Measures of a detected face, computed from its box and confidence, which have their own columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures of the whole frame, which hold for all of its faces; the crops themselves are kept out of most of them."""
+"""Measures of the whole frame, shared by all of its faces; most exclude the crops themselves."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _LEAST_TILES: Final = 4  # free of faces; with fewer, what lies outside is unkno
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameView:
-    """What a frame's measures see: ``image`` (H, W, 3) RGB, and ``tiles``, grey, native and free of faces, with all of
-    their pixels in one array, ``outside``; both are None where too few tiles are free.
+    """The input of the frame measures: ``image`` (H, W, 3) RGB, and ``tiles``, grey, native and free of faces.
+
+    ``outside`` holds all pixels of the tiles in one array; both are None if too few tiles are free.
     """
 
     image: Image
@@ -30,11 +31,11 @@ class FrameView:
 
 
 def measure_frame(image_HWC: Image, faces: Sequence[Geometry]) -> Measures:
-    """What is measured of the frame, whose ``faces`` are the squares that were cut from it.
+    """The measures of a frame; ``faces`` are the squares that were cropped from it.
 
     ``*_outside``: ``blur``, ``brightness`` and ``contrast`` of native tiles of at most 96 px in the middle of a 4 x 4
     grid's fields, without those that touch a crop: the means over the tiles, for brightness and contrast of all
-    their pixels together. None where fewer than four tiles are free.
+    their pixels together. None if fewer than four tiles are free.
     """
     height, width = image_HWC.shape[:2]
     free = [tile for tile in _tiles(height, width) if not any(_touches(tile, face) for face in faces)]

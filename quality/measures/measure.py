@@ -1,4 +1,4 @@
-"""What a measure and its gate are: everything that other modules need to know of one, in one place."""
+"""The definition of a measure and its gate: all that other modules need to know about it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Gate:
         return tuple(reason for reason in (self.below, self.above) if reason is not None)
 
     def bounds(self, limit: Limit) -> tuple[float | None, float | None]:
-        """(lowest, highest) value that passes; None where there is no limit on that end."""
+        """(lowest, highest) value that passes; None if there is no limit on that end."""
         if limit is None:
             return None, None
         if isinstance(limit, (tuple, list)):
@@ -64,7 +64,7 @@ class Measure(Generic[View]):
     """One number of a face. ``function`` computes it and holds its formula; None is unknown.
 
     A measure that is recorded is a field of ``manifests.records.Measures``, which gives it its column with type, unit
-    and meaning. One that is not follows from other columns, by the SQL expression ``sql``.
+    and meaning. Other measures are computed from columns by the SQL expression ``sql``.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Measure(Generic[View]):
 
     @property
     def unit(self) -> str:
-        """Its unit, as its column has it; empty for a pure number."""
+        """The unit of its column; empty for a pure number."""
         unit = _UNITS.get(self.name, self.derived_unit)
         return "" if unit == PURE else unit
 
@@ -96,7 +96,7 @@ class Measure(Generic[View]):
 
     @property
     def expression(self) -> str:
-        """The SQL expression that gives it over the columns of samples and rejects."""
+        """The SQL expression that computes it from the columns of samples and rejects."""
         return self.name if self.sql is None else self.sql
 
     def limits(self, gates: Any) -> tuple[float | None, float | None]:

@@ -1,4 +1,4 @@
-"""Measures of a guided crop beside its original's: how much was changed, and where."""
+"""Measures of a guided crop against its original: how much was changed, and where."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOISE_FLOOR: Final = 0.5  # of 255: the least that counts as difference by re-e
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PairView:
-    """What a pair's measures see: the ``absolute_difference`` of two crops, (H, W), and the face box in its pixels."""
+    """The input of the pair measures: the ``absolute_difference`` of two crops, (H, W), and the face box in pixels."""
 
     difference: NDArray[np.float32]
     box: Box
@@ -29,7 +29,7 @@ class PairView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """Measures of a pair by name, and ``outside``, the difference away from the face: large for another content."""
+    """Measures of a pair by name, and ``outside``, the difference away from the face: large if the content differs."""
 
     measures: Mapping[str, Any]
     outside: float
@@ -46,7 +46,7 @@ def compare(crop: Crop, partner_HWC: Image) -> Compared:
 
 
 def of_pair(measures: Measures) -> dict[str, Any]:
-    """Those of ``measures`` that were taken of a pair, by name."""
+    """The measures of a pair among ``measures``, by name."""
     return {measure.name: getattr(measures, measure.name) for measure in MEASURES}
 
 
@@ -57,7 +57,7 @@ def absolute_difference(image_HWC: Image, partner_HWC: Image) -> NDArray[np.floa
 
 
 def change(difference_HW: NDArray[np.float32], box: Box) -> float | None:
-    """Mean difference inside the face box; it cannot tell re-encoding from forgery."""
+    """Mean difference inside the face box; it does not distinguish re-encoding from forgery."""
     part = difference_HW[inside(box, difference_HW.shape)]
     return float(part.mean(dtype=np.float64)) if part.size else None
 
@@ -74,8 +74,8 @@ def change_peak(difference_HW: NDArray[np.float32], box: Box) -> float | None:
 
 
 def outside(difference_HW: NDArray[np.float32], box: Box) -> float:
-    """Median of the means of those 16 x 16 blocks that lie wholly outside the face box; of all blocks where
-    the box leaves none.
+    """Median of the means of the 16 x 16 blocks completely outside the face box; of all blocks if there are
+    none.
     """
     means = block_means(difference_HW, _WHOLE_BLOCK)
     rows, columns = np.indices(means.shape) * _WHOLE_BLOCK
@@ -86,7 +86,7 @@ def outside(difference_HW: NDArray[np.float32], box: Box) -> float:
 
 
 def block_means(values_HW: NDArray[np.float32], side: int) -> NDArray[np.float64]:
-    """Means of the whole side x side blocks, (H // side, W // side); what is left at the ends is not used."""
+    """Means of the complete side x side blocks, (H // side, W // side); incomplete blocks are not used."""
     rows, columns = values_HW.shape[0] // side, values_HW.shape[1] // side
     blocks = values_HW[: rows * side, : columns * side].reshape(rows, side, columns, side)
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float64))

@@ -27,7 +27,7 @@ def blur(grey_HW: NDArray[np.uint8]) -> float:
 
 
 def blur_face(grey_HW: NDArray[np.uint8], box: Box) -> float | None:
-    """``blur`` of the part of the crop inside the face box; None where nothing of it is there."""
+    """``blur`` of the part of the crop inside the face box; None if the box is outside the crop."""
     laplacian = _laplacian(grey_HW)[inside(box, grey_HW.shape)]
     return _spread(laplacian) ** 2 if laplacian.size else None
 
@@ -37,7 +37,7 @@ def _laplacian(grey_HW: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 
 def _spread(values_HW: NDArray[Any]) -> float:
-    """Standard deviation of whole numbers, whose sums OpenCV takes exactly, ten times faster than by floats."""
+    """Standard deviation of integers; OpenCV sums them exactly, ten times faster than floats."""
     return float(cv2.meanStdDev(values_HW)[1][0, 0])
 
 
@@ -53,8 +53,8 @@ def contrast(grey_HW: NDArray[np.uint8]) -> float:
 
 def phash(image_HWC: Image) -> int:
     """64-bit perceptual hash: 32 x 32 grey, DCT, the lowest 8 x 8 terms against their median, row by row
-    from the highest bit (Zauner 2010, as ImageHash has it). A large picture is halved first: a whole frame is
-    averaged over hundreds of pixels either way, and this way four times faster.
+    from the highest bit (Zauner 2010, as in ImageHash). Large pictures are halved first, which is four times
+    faster: a whole frame is averaged over hundreds of pixels either way.
     """
     while min(image_HWC.shape[:2]) >= _HASH_LARGE:
         half = (image_HWC.shape[1] // 2, image_HWC.shape[0] // 2)
@@ -68,7 +68,7 @@ def phash(image_HWC: Image) -> int:
 
 
 def hamming(a: int, b: int) -> int:
-    """How many bits differ."""
+    """Number of differing bits."""
     return (a ^ b).bit_count()
 
 

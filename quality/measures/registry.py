@@ -1,7 +1,7 @@
 """Every measure, listed once: gates, recipe keys, reject reasons, the report and the audits follow from this list.
 
 A new measure is a field of ``manifests.records.Measures`` (its column) and an entry in ``faces``, ``crops``, ``frames``
-or ``pairs`` (its function, gate, title and role); nothing else has to know of it.
+or ``pairs`` (its function, gate, title and role); nothing else has to change.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def with_role(*roles: Role) -> tuple[str, ...]:
 
 
 def recipe_key(reason: str | None) -> str | None:
-    """The recipe's dotted key of the gate that rejects by ``reason``; None where no gate does."""
+    """The recipe's dotted key of the gate that rejects by ``reason``; None if no gate does."""
     return None if reason is None else _KEYS.get(reason)
 
 
 def value(measure: Measure[Any], face: Face | None, measures: Measures) -> float | None:
-    """The value of a measure of one face; None where it is unknown."""
+    """The value of a measure of one face; None if unknown."""
     if measure.recorded:
         known: float | None = getattr(measures, measure.name)
         return known

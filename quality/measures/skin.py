@@ -1,4 +1,4 @@
-"""Brightness of skin: an estimate on a web video, given only where the light allows it."""
+"""Skin brightness: an estimate from web video, given only if the light allows it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ita(image_HWC: Image, landmarks: Landmarks) -> float | None:
     """Individual typology angle, atan((L* - 50) / b*) in degrees (Chardon et al. 1991), of the two cheeks.
 
     The cheeks lie halfway between each eye and its mouth corner, patches a quarter of the eye distance
-    wide. None where a patch is small or outside, the light too dark, burnt out or blue, or the cheeks differ.
+    wide. None if a patch is small or outside, the light is too dark, blown out or blue, or the cheeks differ.
     """
     points = np.array(landmarks).reshape(5, 2)
     half = float(np.hypot(*(points[1] - points[0]))) / 8

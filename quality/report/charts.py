@@ -1,4 +1,4 @@
-"""Small drawings by hand: the distributions and the split, as SVG that needs nothing else."""
+"""The distributions and the split as self-contained SVG."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ def _ticks(one: Distribution, bins: int) -> list[int]:
 
 
 def split(families: dict[str, Any], *, names: bool) -> Markup:
-    """Each family a square on its side, darker with more fakes; lines join those that share a person or recording."""
+    """One square per family, by split, darker with more fakes; lines join families that share a person or recording."""
     places: dict[tuple[str, str], tuple[float, float]] = {}
     squares, heads = [], []
     tallest, left = 0, 0.0
-    for side, total, rows in families["sides"]:
+    for split_name, total, rows in families["splits"]:
         columns = min(_COLUMNS, max(6, math.ceil(math.sqrt(len(rows)))))
-        heads.append(f'<text class="head" x="{left:.0f}" y="14">{escape(side)} {total:,}</text>')
+        heads.append(f'<text class="head" x="{left:.0f}" y="14">{escape(split_name)} {total:,}</text>')
         for place, (name, videos, fakes) in enumerate(rows):
             x, y = left + place % columns * _CELL, 24 + place // columns * _CELL
-            places[(side, name)] = (x + _CELL / 2 - 1, y + _CELL / 2 - 1)
+            places[(split_name, name)] = (x + _CELL / 2 - 1, y + _CELL / 2 - 1)
             tallest = max(tallest, y + _CELL)
             depth = min(fakes, 8) / 8
             said = f"<title>{escape(name)}: {videos} videos, {fakes} fakes</title>" if names else ""
@@ -92,8 +92,8 @@ def split(families: dict[str, Any], *, names: bool) -> Markup:
         bend = 12 if y1 == y2 else 0
         middle = f"{(x1 + x2) / 2:.1f} {(y1 + y2) / 2 - bend:.1f}"
         lines.append(f'<path class="{kind}" d="M{x1:.1f} {y1:.1f} Q{middle} {x2:.1f} {y2:.1f}"/>')
-    sides = ", ".join(f"{total} on {side}" for side, total, _ in families["sides"])
-    said = escape(f"Families of the split: {sides}")
+    totals = ", ".join(f"{total} in {name}" for name, total, _ in families["splits"])
+    said = escape(f"Families of the split: {totals}")
     wide = max(left - 50, 200)
     kind, size = ("split twice", wide * 2) if len(squares) < _FEW else ("split", wide)
     return Markup(

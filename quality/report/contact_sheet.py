@@ -1,4 +1,4 @@
-"""Contact sheets: what the crops of a build look like, on one picture."""
+"""Contact sheets: crops of a build on one picture."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _BANNER: Final = 20  # px above a synthetic collection
 def rows(out: str, *, table: str, where: str | None, most: int) -> list[dict[str, Any]]:
     """At most ``most`` rows with a picture, spread over the videos by hash, in the order of their ids.
 
-    ``where`` is a SQL condition on the table; raises SemblanceError where it cannot be run.
+    ``where`` is a SQL condition on the table; raises SemblanceError if it is not valid.
     """
     frame = scan(out, "rejects" if table == "rejects" else "samples").filter(pl.col("tar_offset").is_not_null())
     if where:
         try:
             frame = pl.SQLContext({"rows": frame}).execute(f"SELECT * FROM rows WHERE {where}")
         except pl.exceptions.PolarsError as error:
-            raise SemblanceError(f"The condition {where!r} cannot be run: {str(error).splitlines()[0]}.") from error
+            raise SemblanceError(f"The condition {where!r} is not valid: {str(error).splitlines()[0]}.") from error
     try:
         found = frame.collect().to_dicts()
     except pl.exceptions.PolarsError as error:
-        raise SemblanceError(f"The condition {where!r} cannot be run: {str(error).splitlines()[0]}.") from error
+        raise SemblanceError(f"The condition {where!r} is not valid: {str(error).splitlines()[0]}.") from error
     chosen = sorted(found, key=lambda row: digest(row["sample_id"]))[:most]
     return sorted(chosen, key=lambda row: str(row["sample_id"]))
 
@@ -41,7 +41,7 @@ def rows(out: str, *, table: str, where: str | None, most: int) -> list[dict[str
 def draw(out: str, found: list[dict[str, Any]], columns: int = 10) -> Image:
     """The rows' pictures in a grid, each with its label and video under it: (H, W, 3) RGB."""
     if not found:
-        raise SemblanceError(f"No picture in {out} fits; loosen the condition.")
+        raise SemblanceError(f"{out} has no pictures that match; change the condition.")
     lines = -(-len(found) // columns)
     synthetic = bool(build_files.description(out).get("synthetic"))
     top = _BANNER if synthetic else 0

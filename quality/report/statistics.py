@@ -1,4 +1,4 @@
-"""What the report counts: tables of a build, lazily aggregated to a few hundred numbers each."""
+"""The counts of the report: tables of a build, lazily aggregated to a few hundred numbers each."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Distribution:
 
 
 def counts(out: str) -> dict[str, Any]:
-    """Videos and kept crops: a row a label, method and compression, a cell a split and one for all (None: nothing)."""
+    """Videos and kept crops: one row per label, method and compression, one cell per split and a total (or None)."""
     keys = ["split", "label", "method", "compression"]
     amount = [pl.len().alias("videos"), pl.col("crops_kept").sum().alias("crops")]
     found = scan(out, "videos").group_by(keys).agg(amount).collect().to_dicts()
@@ -92,7 +92,7 @@ def totals(out: str) -> dict[str, int]:
 
 
 def funnel(out: str) -> list[dict[str, Any]]:
-    """A row a method: videos, frames sampled, faces seen, kept, and rejected faces and frames by reason."""
+    """One row per method: videos, frames sampled, faces seen, kept, and rejected faces and frames by reason."""
     keys = ["label", "method"]
     steps = (
         scan(out, "videos")
@@ -131,13 +131,13 @@ def failures(out: str) -> list[dict[str, Any]]:
 
 
 def findings(out: str) -> list[dict[str, Any]]:
-    """Files that were found and not planned, by kind and reason."""
+    """Files found but not planned, by kind and reason."""
     found = scan(out, "findings").group_by("kind", "reason").len().collect()
     return found.sort("len", "kind", "reason", descending=[True, False, False]).head(20).to_dicts()
 
 
 def stages(out: str) -> list[dict[str, Any]]:
-    """Seconds by stage, summed over videos, and rates; what is unknown is left out."""
+    """Seconds by stage, summed over videos, and rates; unknown values are left out."""
     row = (
         scan(out, "videos")
         .select(
@@ -227,10 +227,10 @@ def _edges(values: NDArray[np.float64], measure: Measure[Any], limits: list[floa
 
 
 def families(out: str) -> dict[str, Any]:
-    """The families of each side and the people that join them: what the drawing of the split needs.
+    """The families of each split and the people that join them, for the drawing of the split.
 
-    ``sides``: a list of (split, families in all, drawn families as (id, videos, fakes)); ``lines``: pairs of drawn
-    families that share a person or recording, with whether that crosses sides.
+    ``splits``: a list of (split, families in all, drawn families as (id, videos, fakes)); ``lines``: pairs of drawn
+    families that share a person or recording, and whether that joins two splits.
     """
     plan = scan(out, "plan").filter(pl.col("split").is_not_null())
     size = (
@@ -239,13 +239,13 @@ def families(out: str) -> dict[str, Any]:
         .sort("split", "family_id")
         .collect()
     )
-    sides, drawn = [], set()
+    splits, drawn = [], set()
     for split in SPLITS:
-        own = size.filter(split=split).select("family_id", "videos", "fakes").rows()
-        chosen = sorted(sorted(own, key=lambda row: digest("family", row[0]))[:_SHOWN])
-        drawn |= {(split, row[0]) for row in chosen}
-        if own:
-            sides.append((split, len(own), chosen))
+        rows = size.filter(split=split).select("family_id", "videos", "fakes").rows()
+        shown_rows = sorted(sorted(rows, key=lambda row: digest("family", row[0]))[:_SHOWN])
+        drawn |= {(split, row[0]) for row in shown_rows}
+        if rows:
+            splits.append((split, len(rows), shown_rows))
     people = pl.concat(
         [
             plan.select("split", "family_id", person=pl.lit(f"{kind} ") + pl.col(column))
@@ -260,7 +260,7 @@ def families(out: str) -> dict[str, Any]:
             lines.append(((before[0], before[1]), (after[0], after[1]), before[0] != after[0]))
     lines.sort(key=lambda line: (not line[2], line[:2]))
     return {
-        "sides": sides,
+        "splits": splits,
         "lines": lines[:_LINES],
     }
 

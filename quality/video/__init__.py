@@ -1,4 +1,4 @@
-"""The one door to PyAV and decord: what a container says, its frames, and H.264 writing."""
+"""The only users of PyAV and decord: container metadata, frames, and H.264 encoding."""
 
 from semblance.quality.video.container import DEFAULT_DECODER, DecoderName, available, versions
 from semblance.quality.video.encode import recompressed, write_h264

@@ -1,4 +1,4 @@
-"""Containers and their streams as PyAV reads them: opened, demuxed and decoded, with every fault blamed on the file."""
+"""Open, demux and decode containers with PyAV; every fault becomes a VideoError of the file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def blaming_the_file() -> Iterator[None]:
-    """Whatever the libraries raise over a file is the file's fault: hostile ones find ways that no list foresees."""
+    """Turn every library error into a VideoError: hostile files raise errors that no list foresees."""
     try:
         yield
     except (VideoError, ImportError):
@@ -79,7 +79,7 @@ def packets_of(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """Frames in the order of output; damaged packets are passed over, as ffmpeg does."""
+    """Frames in output order; damaged packets are skipped, as in ffmpeg."""
     for packet in packets_of(container, stream):
         try:
             yield from packet.decode()
@@ -88,6 +88,6 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def to_rgb(frame: Any) -> Image:
-    """(H, W, 3) RGB as the sensor has it, by one thread: swscale would take one a core, in each of many children."""
+    """(H, W, 3) RGB in sensor orientation, by one thread: swscale would use one per core in each of many children."""
     image: Image = frame.to_ndarray(format="rgb24", threads=1)
     return image

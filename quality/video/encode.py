@@ -38,7 +38,7 @@ def write_h264(
 ) -> None:
     """Write (H, W, 3) RGB images as an H.264 mp4; the same images give the same bytes.
 
-    Even sides are stored as yuv420p, odd ones as yuv444p, which knows them but fewer players do.
+    Even sizes are stored as yuv420p, odd ones as yuv444p, which allows them but plays in fewer players.
     """
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         if comment is not None:
@@ -57,10 +57,10 @@ def write_h264(
 
 
 def recompressed(path: str, indices: Sequence[int], *, crf: int, decoder: DecoderName) -> Iterator[Frame]:
-    """The wanted frames, upright, after all of the video was encoded once more as H.264 (yuv420p) at this ``crf``.
+    """The wanted frames, upright, after re-encoding the whole video as H.264 (yuv420p) at this ``crf``.
 
     The i-th frame that ``frames`` numbers is the i-th that is encoded, whatever its time: a variable rate becomes the
-    average one, and damaged packets are passed over as there. Everything is encoded in the sensor's orientation, an odd
+    average one, and damaged packets are skipped as there. Everything is encoded in the sensor's orientation, an odd
     side with its last row or column twice, which is cut off again; no sound; in one thread, so that the same file gives
     the same pixels. PyAV's frames keep their YUV values: a yuv420p video of even sides is unchanged at ``crf`` 0, which
     H.264 calls lossless. The new file has no name, so nothing is left of it however the process ends.
@@ -84,7 +84,7 @@ def recompressed(path: str, indices: Sequence[int], *, crf: int, decoder: Decode
 
 
 def _sources(path: str, decoder: DecoderName) -> Generator[Any, None, None]:
-    """Every frame that the decoder puts out, as PyAV's."""
+    """Every decoded frame, as a PyAV frame."""
     if decoder == "decord":
         total = probe(path).frames_total or 0
         for frame in _frames_decord(path, range(total)):
@@ -100,7 +100,7 @@ def _rate(path: str) -> Fraction:
 
 
 def _encode(file: IO[bytes], sources: Iterable[Any], rate: Fraction, crf: int) -> tuple[int, int, int]:
-    """Encode the frames one by one; the first one's height, width and rotation before."""
+    """Encode the frames one by one; returns the height, width and rotation of the first."""
     stream: Any = None
     height = width = rotation = 0
     options = {"crf": str(crf), "preset": "medium", "threads": "1", "mbtree": "0"}  # mbtree: see write_h264
@@ -124,7 +124,7 @@ def _encode(file: IO[bytes], sources: Iterable[Any], rate: Fraction, crf: int) -
 
 
 def _even(frame: Any) -> Any:
-    """The frame as yuv420p of even sides."""
+    """The frame as yuv420p with even width and height."""
     if frame.height % 2 or frame.width % 2:
         image = to_rgb(frame)
         padded = np.pad(image, ((0, frame.height % 2), (0, frame.width % 2), (0, 0)), mode="edge")

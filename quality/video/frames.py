@@ -30,9 +30,9 @@ _SPARSE: Final = 0.5
 def frames(path: str, indices: Sequence[int], *, decoder: DecoderName, skip: Skip = "none") -> Iterator[Frame]:
     """The wanted frames in order, upright (H, W, 3) RGB, decoded in one thread from the start without seeking.
 
-    Index i is the i-th frame that the decoder puts out, as ``ffmpeg -fps_mode passthrough`` counts. A packet
-    that cannot be decoded is passed over; wanted frames that never come are left out. What is neither wanted nor
-    needed by a wanted frame is not decoded where that is safe, with the same pixels. With ``skip`` the codec leaves
+    Index i is the i-th frame that the decoder outputs, as ``ffmpeg -fps_mode passthrough`` counts. A packet
+    that cannot be decoded is skipped; missing frames are left out. Frames that are neither wanted nor needed by a
+    wanted frame are not decoded if that is safe; the pixels are the same. With ``skip`` the codec leaves
     out frames that no other needs (``nonref``) or all but key frames (``nonkey``), and in place of each wanted frame
     comes the one nearest in time that is left, once; PyAV alone can do so, and where a file gives its frames no
     times, all are decoded. Raises VideoError where the file cannot be opened.
@@ -59,11 +59,11 @@ def _frames_pyav(path: str, indices: Sequence[int]) -> Generator[Frame, None, No
 
 def _spared(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
     """The wanted frames of an H.264 file, without decoding the other frames that no frame refers to (nal_ref_idc 0,
-    ITU-T H.264 7.4.1): a third of the time in a file of x264's defaults.
+    ITU-T H.264 7.4.1): a third of the time for x264's default settings.
 
-    Frames are told by their times. It ends early, perhaps before the first, where that cannot be trusted: another
-    codec, times that are missing or twice, interlacing, and whatever looks like damage. Damage in what is not decoded
-    is not seen.
+    Frames are identified by their times. It ends early, perhaps before the first, if these cannot be trusted: another
+    codec, times that are missing or twice, interlacing, and whatever looks like damage. Damage in frames that are not
+    decoded goes unnoticed.
     """
     with open_container(path) as container:
         stream = video_stream(container)
@@ -97,7 +97,7 @@ def _spared(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
 
 
 def _counted(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
-    """The wanted frames, by counting what the decoder puts out when it decodes everything."""
+    """The wanted frames, by counting the output of a full decode."""
     wanted, last = set(indices), max(indices)
     with open_container(path) as container:
         for index, frame in enumerate(decoded(container, video_stream(container))):

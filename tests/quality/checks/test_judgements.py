@@ -228,7 +228,7 @@ def test_attributes_are_groups_of_their_own(tmp_path: Path) -> None:
     found = filter_fairness.groups(seen(90, 1, 0.5), filter_fairness.read_attributes(str(file)))
     assert [one.group for one in found if one.by == "age" and one.warning] == ["old"]
     pl.DataFrame({"clip": ["v1"]}).write_csv(file)
-    with pytest.raises(SemblanceError, match="take a column video_id"):
+    with pytest.raises(SemblanceError, match="needs a column video_id"):
         filter_fairness.read_attributes(str(file))
 
 

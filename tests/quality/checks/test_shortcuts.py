@@ -76,7 +76,7 @@ def test_a_null_pattern_tells_nothing(share: float) -> None:
     holes = pl.Series(chance.random(frame.height) < share) & (frame["label"] == 1)
     punched = frame.with_columns(pl.when(~holes).then(pl.col(name)).alias(name) for name in ("fps", "bit_rate", "blur"))
     for columns in (shortcuts.ACQUISITION, shortcuts.FACE):
-        found = separability.tell(punched, list(columns))
+        found = separability.measure(punched, list(columns))
         assert found.auc is not None
         if share > 1 - separability.KNOWN:
             assert {"fps", "bit_rate", "blur"} & set(found.unused)
@@ -91,8 +91,8 @@ def test_a_null_pattern_tells_nothing(share: float) -> None:
 
 def test_the_same_table_in_any_order_gives_the_same_figure() -> None:
     frame = table(30, 3, shift=0.3)
-    first = separability.tell(frame, list(shortcuts.ACQUISITION))
-    second = separability.tell(frame.sample(fraction=1.0, shuffle=True, seed=5), list(shortcuts.ACQUISITION))
+    first = separability.measure(frame, list(shortcuts.ACQUISITION))
+    second = separability.measure(frame.sample(fraction=1.0, shuffle=True, seed=5), list(shortcuts.ACQUISITION))
     assert (first.auc, first.low, first.giveaways) == (second.auc, second.low, second.giveaways)
 
 
