@@ -22,26 +22,12 @@ Split = Literal["train", "val", "test", "unassigned"]
 TRAIN_VAL_TEST: Final[tuple[Split, ...]] = ("train", "val", "test")  # disjoint under a protocol
 SPLITS: Final[tuple[Split, ...]] = (*TRAIN_VAL_TEST, "unassigned")
 SPLIT_COLUMNS: Final = (
-    "split",
-    "split_official",
-    "split_family",
-    "split_identity",
-    "split_method",
-    "split_temporal",
-    "split_note",
+    *("split", "split_official", "split_family", "split_identity"),
+    *("split_method", "split_temporal", "split_note"),
 )
 
 Status = Literal[
-    "ok",
-    "partial",
-    "no_face",
-    "empty",
-    "missing",
-    "unlabelled",
-    "decode_error",
-    "crashed",
-    "timeout",
-    "oom",
+    "ok", "partial", "no_face", "empty", "missing", "unlabelled", "decode_error", "crashed", "timeout", "oom"
 ]
 FAILURES: Final[frozenset[str]] = frozenset(
     {"missing", "unlabelled", "partial", "empty", "decode_error", "crashed", "timeout", "oom"}
