@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import product
 from typing import Any, Final
 
 import polars as pl
@@ -138,7 +137,7 @@ def _pixel_cells(kind: str, rows: pl.DataFrame, one: BuildAudit, column: str) ->
 
 def _between_table(first: str, second: str, rows: pl.DataFrame) -> Table:
     table = Table(title=Text(plain(f"shared by A = {first} and B = {second}")))
-    splits = list(product(TRAIN_VAL_TEST, repeat=2))
+    splits = [(a, b) for a in TRAIN_VAL_TEST for b in TRAIN_VAL_TEST]
     table.add_column("what")
     for a, b in splits:
         table.add_column(f"{a}|{b}", justify="right")

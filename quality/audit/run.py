@@ -92,7 +92,8 @@ def audit(
     separate recordings. Between builds, test of one must not share with train or val of another: videos, families,
     whatever both protocols promise, equal pictures and near-duplicates.
 
-    ``allow`` names accepted leaks by id, ``kind:id``, or one video of a pair. At most ``most`` pairs of videos are compared on pixels. ``attributes`` is a table of groups for
+    ``allow`` names accepted leaks by id, ``kind:id``, or one video of a pair. At most ``most`` pairs of videos are
+    compared on pixels. ``attributes`` is a table of groups for
     the filter check of the first build. Raises SemblanceError for a folder that is not a build, UsageError for a table
     without ``plan``.
     """

@@ -20,7 +20,8 @@ _LEAST_TILES: Final = 4  # free of faces; with fewer, what lies outside is unkno
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameView:
-    """The input of the frame measures: ``image`` (H, W, 3) RGB, and ``tiles``, grey, native and free of faces, with all of
+    """The input of the frame measures: ``image`` (H, W, 3) RGB, and ``tiles``, grey, native and free of faces, with
+    all of
     their pixels in one array, ``outside``; both are None if too few tiles are free.
     """
 

@@ -21,7 +21,9 @@ _NOISE_FLOOR: Final = 0.5  # of 255: the least that counts as difference by re-e
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PairView:
-    """The input of the pair measures: the ``absolute_difference`` of two crops, (H, W), and the face box in its pixels."""
+    """The input of the pair measures: the ``absolute_difference`` of two crops, (H, W), and the face box in its
+    pixels.
+    """
 
     difference: NDArray[np.float32]
     box: Box

@@ -62,7 +62,8 @@ def _spared(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
     ITU-T H.264 7.4.1): a third of the time for x264's default settings.
 
     Frames are identified by their times. It ends early, perhaps before the first, if these cannot be trusted: another
-    codec, times that are missing or twice, interlacing, and whatever looks like damage. Damage in frames that are not decoded
+    codec, times that are missing or twice, interlacing, and whatever looks like damage. Damage in frames that are
+    not decoded
     goes unnoticed.
     """
     with open_container(path) as container:
