@@ -106,7 +106,7 @@ def test_a_third_partys_list(few: Path, run: Run, tmp_path: Path) -> None:
     pl.DataFrame(
         {"clip": [*names["path"][:3], "absent.mp4"], "audio_altered": ["True", "1", "False", "True"]}
     ).write_csv(file)
-    assert "2 videos; 1 named in" in run("quality", "flag", few, "--list", file, "--flag", "audio_altered").stdout
+    assert "2 videos; 1 listed in" in run("quality", "flag", few, "--list", file, "--flag", "audio_altered").stdout
     rows = manifests.scan(str(few), "flags").filter(pl.col("flag") == "audio_altered").collect()
     assert sorted(rows["video_id"]) == sorted(names["video_id"][:2])
     assert set(rows["by"]) == {"list.csv"}
