@@ -116,7 +116,7 @@ def test_a_third_partys_list(few: Path, run: Run, tmp_path: Path) -> None:
     pl.DataFrame({"clip": ["nothing.mp4"]}).write_csv(file)
     with pytest.raises(SemblanceError, match="No column"):
         label_noise.from_list(str(few), str(file), "audio")
-    assert "go together" in run("quality", "flag", few, "--list", file, expect=2).stderr
+    assert "must be given together" in run("quality", "flag", few, "--list", file, expect=2).stderr
 
 
 @pytest.mark.shared
