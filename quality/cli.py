@@ -209,7 +209,7 @@ def flag(
     if listed is not None and name is not None:
         rows, unknown = label_noise.from_list(out, listed, name)
         label_noise.write_list(out, rows, name)
-        print(f"{name}: {len(rows)} videos; {unknown} entries of {plain(listed)} are not in {plain(out)}")
+        print(f"{name}: {len(rows)} videos; {unknown} listed in {plain(listed)} are not in {plain(out)}")
         return
     judged = label_noise.judge(out)
     label_noise.write(out, judged)

@@ -196,7 +196,7 @@ def _hashes(frames: list[list[dict[str, Any]]], seen: Seen) -> Hashes:
 
 
 def _strangers(pairs: pl.DataFrame, numbered: pl.DataFrame) -> pl.Series:
-    """Which pairs show different people for certain: all of theirs are named, and nobody stands in both."""
+    """Which pairs are known to show different people: all their people are named, and none is in both."""
     people = numbered.select("dataset", "target_id", "donor_id", sure=_SURE)
     one, two = people[pairs["a"].to_list()], people[pairs["b"].to_list()]
     both = (one["dataset"] == two["dataset"]) & one["sure"] & two["sure"]

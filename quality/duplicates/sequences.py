@@ -120,7 +120,7 @@ def chain(a: Hashes, b: Hashes, distance: int) -> list[tuple[int, int]]:
 
 
 def different_people(people: pl.DataFrame) -> int:
-    """How many pairs of videos surely show different people: nobody named in the one is named in the other.
+    """How many pairs of videos are known to show different people: no name appears in both.
 
     ``people`` has a row for each video with a known target: dataset, target_id, donor_id. Counted without
     listing the pairs: all, less those that share a person, by inclusion and exclusion.

@@ -134,7 +134,7 @@ def test_damage_is_found(built: Path, tmp_path: Path, damage: str) -> None:
 def test_the_command_verifies(built: Path, run: Run, tmp_path: Path) -> None:
     assert "intact" in run("shards", "verify", built).stdout
     assert "intact" in run("shards", "verify", built, "--deep").stdout
-    assert "holds no build" in run("shards", "verify", tmp_path, expect=1).stderr
+    assert "is not a build" in run("shards", "verify", tmp_path, expect=1).stderr
     out = tmp_path / "out"
     shutil.copytree(built, out)
     (out / "shards" / "stray.tar").write_bytes(b"")

@@ -155,7 +155,7 @@ def ffpp(shared: Path) -> Planned:
 def test_ffpp_is_whole_and_isolated(ffpp: Planned) -> None:
     assert ffpp.table.height == 3 * (1_000 + 5 * 1_000 + 363 + 3_068)
     assert ffpp.table["video_id"].n_unique() == ffpp.table.height
-    assert "│ c40: FaceShifter                      │  1000 │ 1000 │" in ffpp.output
+    assert "│ c40: FaceShifter                     │  1000 │ 1000 │" in ffpp.output
     assert "│ sequences with a known YouTube video │  1000 │ 1000 │" in ffpp.output
     check_isolation(ffpp.table)
 

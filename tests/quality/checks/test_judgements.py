@@ -106,7 +106,7 @@ def test_a_third_partys_list(few: Path, run: Run, tmp_path: Path) -> None:
     pl.DataFrame(
         {"clip": [*names["path"][:3], "absent.mp4"], "audio_altered": ["True", "1", "False", "True"]}
     ).write_csv(file)
-    assert "2 videos; 1 named in" in run("quality", "flag", few, "--list", file, "--flag", "audio_altered").stdout
+    assert "2 videos; 1 listed in" in run("quality", "flag", few, "--list", file, "--flag", "audio_altered").stdout
     rows = manifests.scan(str(few), "flags").filter(pl.col("flag") == "audio_altered").collect()
     assert sorted(rows["video_id"]) == sorted(names["video_id"][:2])
     assert set(rows["by"]) == {"list.csv"}
@@ -116,7 +116,7 @@ def test_a_third_partys_list(few: Path, run: Run, tmp_path: Path) -> None:
     pl.DataFrame({"clip": ["nothing.mp4"]}).write_csv(file)
     with pytest.raises(SemblanceError, match="No column"):
         label_noise.from_list(str(few), str(file), "audio")
-    assert "go together" in run("quality", "flag", few, "--list", file, expect=2).stderr
+    assert "must be given together" in run("quality", "flag", few, "--list", file, expect=2).stderr
 
 
 @pytest.mark.shared
