@@ -284,10 +284,10 @@ GREY, COLOUR = (
 @pytest.mark.parametrize(
     ("has_mask", "new", "why"),
     [
-        (True, [], "has 0 masks, its row says 1"),
-        (True, [GREY, GREY], "has 2 masks, its row says 1"),
+        (True, [], "has 0 masks, but its row says 1"),
+        (True, [GREY, GREY], "has 2 masks, but its row says 1"),
         (True, [COLOUR], "is not a single-channel PNG"),
-        (False, [GREY], "has 1 masks, its row says 0"),
+        (False, [GREY], "has 1 masks, but its row says 0"),
     ],
 )
 def test_law_4_for_masks(masked: tuple[Path, str], tmp_path: Path, has_mask: bool, new: list[bytes], why: str) -> None:

@@ -34,7 +34,7 @@ def test_a_condition_chooses(built: Path, run: Run, tmp_path: Path) -> None:
     split = manifests.scan(str(built)).collect()["split"][0]
     run("quality", "sheet", built, "--to", file, "--where", f"split = '{split}' AND label = 1")
     for words, code, part in (
-        (("--where", "nonsense = 1"), 1, "cannot be run"),
+        (("--where", "nonsense = 1"), 1, "is not valid"),
         (("--where", "label = 7"), 1, "No picture"),
     ):
         assert part in run("quality", "sheet", built, "--to", file, *words, expect=code).stderr
