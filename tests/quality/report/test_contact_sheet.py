@@ -35,7 +35,7 @@ def test_a_condition_chooses(built: Path, run: Run, tmp_path: Path) -> None:
     run("quality", "sheet", built, "--to", file, "--where", f"split = '{split}' AND label = 1")
     for words, code, part in (
         (("--where", "nonsense = 1"), 1, "is not valid"),
-        (("--where", "label = 7"), 1, "No picture"),
+        (("--where", "label = 7"), 1, "has no pictures that match"),
     ):
         assert part in run("quality", "sheet", built, "--to", file, *words, expect=code).stderr
     assert "must end in" in run("quality", "sheet", built, "--to", tmp_path / "sheet.gif", expect=2).stderr
