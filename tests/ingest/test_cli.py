@@ -56,7 +56,7 @@ def test_a_frame_list_is_built(built: Path, demo: Path, run: Run, tmp_path: Path
     table = tmp_path / "frames.csv"
     table.write_text("video_id,frame_index\n" + "".join(f"{name},{index}\n" for name in videos for index in (4, 21)))
     out, options = tmp_path / "out", ("--set", "sampling.mode=list", "--set", f"sampling.table={table}")
-    run("ingest", "build", "--dataset", "dfdc", "--root", demo, "--out", out, *options)
+    run("ingest", "build", "--workers", 1, "--dataset", "dfdc", "--root", demo, "--out", out, *options)
     samples = manifests.scan(str(out)).collect()
     assert set(samples["video_id"]) == set(videos)
     assert set(samples["frame_index"]) == {4, 21}

@@ -63,11 +63,9 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def child(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def child(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run tests/training/runs.py in another process."""
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    if sys.dont_write_bytecode:  # three processes would each compile some 5,000 files
-        environment |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache)}
     command = [sys.executable, "-W", "ignore", "-m", "tests.training.runs", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
 
@@ -86,7 +84,7 @@ def uninterrupted(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_and_resumed_equals_undisturbed(ffpp: Path, uninterrupted: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of the second epoch, three steps after a checkpoint."""
     run = tmp_path / "killed"
-    done = child(tmp_path.parent / "pyc", "killed", str(run), str(ffpp), *EVERYTHING)
+    done = child("killed", str(run), str(ffpp), *EVERYTHING)
     assert done.returncode == -9, done.stderr
     state = checkpoint.load(RunDir(run).last)
     assert (state["step"], state["place"]["epoch"]) == (9, 1)
@@ -148,7 +146,7 @@ WHOLE = ("data.draws=60", "augment.cutmix.p=0", "augment.mixup.p=0", "epochs=4")
 @pytest.fixture(scope="module")
 def ranks(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    done = child(folder / "pyc", "ranks", str(folder / "ranks"), str(ffpp), *WHOLE, "data.batch_size=30")
+    done = child("ranks", str(folder / "ranks"), str(ffpp), *WHOLE, "data.batch_size=30")
     assert done.returncode == 0, done.stderr
     return folder / "ranks"
 
@@ -175,7 +173,7 @@ def test_two_ranks_equal_one(ffpp: Path, ranks: Path, tmp_path: Path) -> None:
 def test_compressed_gradients_keep_ranks_equal(ffpp: Path, ranks: Path, tmp_path: Path) -> None:
     """PowerSGD of rank 1: two uncompressed steps equal those without it, and two compressed ones are close to them."""
     run = tmp_path / "powersgd"
-    done = child(ranks.parent / "pyc", "powersgd", str(run), str(ffpp), *WHOLE, "data.batch_size=30")
+    done = child("powersgd", str(run), str(ffpp), *WHOLE, "data.batch_size=30")
     assert done.returncode == 0, done.stderr
     one, two = by_rank(run)
     assert same(one["model"], two["model"])
