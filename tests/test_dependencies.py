@@ -13,7 +13,6 @@ import pytest
 from tests.conftest import PACKAGES, REPOSITORY
 
 PLUGINS: Final = {"s3fs"}  # found by fsspec through its name
-COMPANIONS: Final = {"pydantic_core"}  # belongs to pydantic, which pins its exact version
 OPTIONAL: Final = {"wandb"}  # for those who have it: no extra asks for it
 TOOLS: Final = {
     *("codespell", "coverage", "import-linter", "moto", "mypy", "pre-commit", "pytest-cov", "pytest-timeout"),
@@ -46,7 +45,7 @@ def canonical(name: str) -> str:
 def distributions(modules: set[str]) -> set[frozenset[str]]:
     """For each module the distributions that provide it: one of them must be declared."""
     known = packages_distributions()
-    return {frozenset(map(canonical, known[module])) for module in modules - OPTIONAL - COMPANIONS}
+    return {frozenset(map(canonical, known[module])) for module in modules - OPTIONAL}
 
 
 def required(*lists: list[str]) -> set[str]:
