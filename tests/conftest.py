@@ -164,12 +164,6 @@ def s3_server(said: Path) -> Iterator[dict[str, str]]:
         log.close()
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are cores: a sixth of the time they wait for processes, stores and deadlines."""
-    return len(os.sched_getaffinity(0)) + 1
-
-
 ALLOWED_TO_SKIP = ("the sample collections are not at", "needs a GPU")
 _skipped: list[str] = []
 
