@@ -78,6 +78,12 @@ IDENTITY: Final = (
         f"a fake with several faces in which this one may be untouched, or {_FRAME}",
         LABEL,
     ),
+    _column(
+        "face_label_by",
+        TEXT,
+        "rule that gave face_label: real, only_face, mask or change",
+        "face_label is null, or an older build",
+    ),
     *_ORIGIN,
 )
 SAMPLE_ID: Final = _column("sample_id", TEXT, "<video_id>-<frame, 6 digits>-<track, 2 digits>")
@@ -95,6 +101,13 @@ FACE: Final = (
     _column("frame_index", WHOLE, "index of the frame in its video, from 0", unit="frames"),
     _column("time_s", DOUBLE, "presentation time of the frame", "unknown, or pictures without times", "s"),
     _column("track", pa.int16(), "number of the face's track in its video, from 0", _FRAME, "tracks"),
+    _column(
+        "person",
+        pa.int16(),
+        "number of the person in the video, from 0: tracks of one person are joined over cuts, turns and absences",
+        f"{_FRAME}, or an older build",
+        "persons",
+    ),
     *(
         _column(f"box_{end}", REAL, f"{where} edge of the face box, half-open, in the upright frame", _CUT, "px")
         for end, where in (("x0", "left"), ("y0", "upper"), ("x1", "right"), ("y1", "lower"))

@@ -34,7 +34,7 @@ class Version(NamedTuple):
 
 
 _SINGLE: Final = {"4": Version(5, -1)}
-CURRENT: Final = Version(5, 0)  # a new column: one more minor version; a changed or removed one: a new major version
+CURRENT: Final = Version(5, 1)  # a new column: one more minor version; a changed or removed one: a new major version
 # As it enters fingerprints, so that a build resumes only under its own version; as text it enters the tables and
 # dataset.json.
 VERSION: Final[int | str] = CURRENT.major if not CURRENT.minor else str(CURRENT)

@@ -27,7 +27,7 @@ from semblance.training.data import peek, query
 from tests.conftest import Run
 
 STORED = Path(__file__).parent / "stored" / "schema4.tar.xz"  # made by make_schema4.py beside it
-ADDED = ("blur_outside", "brightness_outside", "contrast_outside")  # in version 5
+ADDED = ("blur_outside", "brightness_outside", "contrast_outside", "person", "face_label_by")  # in versions 5 and 5.1
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_it_is_audited_and_reported(older: Path, run: Run, tmp_path: Path) -> No
     run("quality", "audit", build)
     run("quality", "report", build)
     assert (build / "report" / "index.html").stat().st_size
-    assert {one.verdict for one in drift.drift(str(older), str(older)) if one.column in ADDED} == {"unknown"}
+    assert {one.verdict for one in drift.drift(str(older), str(older)) if one.column in ADDED[:3]} == {"unknown"}
 
 
 def test_it_is_trained_from(older: Path) -> None:
