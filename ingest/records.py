@@ -26,5 +26,10 @@ class Seen:
     mask: Mask | None = None
 
     @property
+    def person(self) -> int | None:
+        """None where the face is perhaps none."""
+        return self.face.person if self.face is not None else 0
+
+    @property
     def track(self) -> int:
         return self.face.track if self.face is not None else 0

@@ -17,6 +17,7 @@ Box = tuple[Pixels, Pixels, Pixels, Pixels]  # x0, y0, x1, y1, half-open
 Landmarks = tuple[Pixels, ...]  # ten: left eye, right eye, nose, left and right mouth corner as x, y
 Image = NDArray[np.uint8]  # (H, W, 3), RGB
 Mask = NDArray[np.uint8]  # (H, W), what was manipulated, in the dataset's own values
+Grey = NDArray[np.uint8]  # (H, W)
 
 Split = Literal["train", "val", "test", "unassigned"]
 TRAIN_VAL_TEST: Final[tuple[Split, ...]] = ("train", "val", "test")  # disjoint under a protocol
@@ -135,11 +136,17 @@ class Properties:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frame:
-    """A decoded frame, upright: ``image`` is (H, W, 3) uint8 RGB."""
+    """A decoded frame, upright: ``image`` is (H, W, 3) uint8 RGB.
+
+    ``glances``: small grey pictures, upright, of the decoded frames after the wanted one before, up to this one itself;
+    empty where there are none, or too many. ``cut``: whether the scene changes among them; None where nobody looked.
+    """
 
     index: int
     time_s: Seconds | None
     image: Image
+    glances: tuple[Grey, ...] = ()
+    cut: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +157,7 @@ class Face:
     landmarks: Landmarks
     confidence: float
     track: int = -1  # -1: not yet linked
+    person: int | None = None  # None: not yet known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

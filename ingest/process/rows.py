@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from semblance.ingest.process.face_labels import face_labels
 from semblance.ingest.recipe import Recipe
 from semblance.ingest.records import Seen
 from semblance.manifests import storage
@@ -92,8 +92,7 @@ def finished(
     """
     decoded = {one.frame_index for one in seen}
     failed = [index for index in indices if index not in decoded]
-    sure = confident_tracks(seen, recipe.gates.confidence)
-    labels = face_labels(video.label, seen, sure, recipe.guide.change_peak)
+    labels = face_labels(video.label, seen, recipe.gates.confidence, recipe.guide)
     samples: list[Sample] = []
     rejections: list[Rejection] = []
     for one in seen:
@@ -102,7 +101,8 @@ def finished(
             rejections.append(Rejection(row=row | _reject("frame", "detect", Verdict(reasons=("no_face",)))))
             continue
         row["sample_id"] = make_sample_id(video.video_id, one.frame_index, one.track)
-        row |= _face_columns(one) | asdict(one.measures) | {"face_label": labels[one.track]}
+        row |= _face_columns(one) | asdict(one.measures)
+        row["face_label"], row["face_label_by"] = labels[one.person]
         if stored(one, recipe):
             samples.append(_sample(row, one.image, one.mask, one.verdict, recipe))
         if not one.verdict.keep:
@@ -113,7 +113,7 @@ def finished(
         row = _row(video, guide, Seen(frame_index=index, time_s=None))
         rejections.append(Rejection(row=row | _reject("frame", "decode", why)))
     faces = [one.verdict for one in seen if one.verdict is not None]
-    status, error = _status(properties, indices, failed, bool(sure))
+    status, error = _status(properties, indices, failed, _any_face(seen, recipe.gates.confidence))
     row = _video_row(video, properties) | {
         "status": status,
         "error": error,
@@ -135,33 +135,10 @@ def stored(one: Seen, recipe: Recipe) -> bool:
     return one.verdict is not None and (one.verdict.keep or recipe.gates.mode == "mark")
 
 
-def confident_tracks(seen: Sequence[Seen], limit: float | None) -> set[int]:
-    """The tracks with at least one face above the confidence ``limit``; the others are probably not faces."""
-    return {
-        one.track
-        for one in seen
-        if one.image is not None and (one.face is None or one.face.confidence >= (limit or 0.0))
-    }
-
-
-def face_labels(label: int | None, seen: Sequence[Seen], sure: set[int], limit: float) -> dict[int, int | None]:
-    """The label of each track: 0 in a real video, 1 in a fake with a single track.
-
-    In a fake with several tracks: 1 for those whose median ``change_peak`` exceeds ``limit``, else None (unknown).
-    Only the tracks in ``sure`` are counted, so that one false detection does not make the label of a fake's only
-    face unknown.
-    """
-    peaks: dict[int, list[float]] = {}
-    for one in seen:
-        if one.image is not None and one.measures is not None:
-            known = peaks.setdefault(one.track, [])
-            if one.measures.change_peak is not None:
-                known.append(one.measures.change_peak)
-    if label != 1:
-        return dict.fromkeys(peaks, label)
-    altered = {track for track, known in peaks.items() if known and statistics.median(known) > limit}
-    fake = altered | (sure if len(sure) == 1 else set())
-    return {track: 1 if track in fake else None for track in peaks}
+def _any_face(seen: Sequence[Seen], confidence: float | None) -> bool:
+    """Whether any face is sure enough to be one."""
+    faces = (one for one in seen if one.image is not None and one.person is not None)
+    return any(one.face is None or one.face.confidence >= (confidence or 0.0) for one in faces)
 
 
 def _status(
@@ -198,7 +175,7 @@ def _row(video: Video, guide: GuideReason | None, one: Seen) -> dict[str, Any]:
 
 
 def _face_columns(one: Seen) -> dict[str, Any]:
-    columns: dict[str, Any] = dict.fromkeys(_FACE) | {"track": one.track}
+    columns: dict[str, Any] = dict.fromkeys(_FACE) | {"track": one.track, "person": one.person}
     if (face := one.face) is not None:
         columns |= dict(zip(_FACE[:4], face.box, strict=True))
         columns |= {"landmarks": list(face.landmarks), "confidence": face.confidence}

@@ -5,7 +5,7 @@ judged; what was kept and what was not are both the outcome.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -17,8 +17,9 @@ from semblance.ingest.recipe import Recipe
 from semblance.ingest.records import Seen
 from semblance.ingest.steps import crops, pairing, sampling
 from semblance.ingest.steps.pairing import Guide, Partners
+from semblance.ingest.steps.persons import persons
 from semblance.ingest.steps.recompress import recompress
-from semblance.ingest.steps.tracks import link
+from semblance.ingest.steps.tracks import Tracker
 from semblance.manifests import storage
 from semblance.manifests.errors import ContentDiffersError, VideoError
 from semblance.manifests.records import Crop, Face, Frame, GuideReason, Measures, Outcome, Properties, Verdict, Video
@@ -148,15 +149,20 @@ def _faces(opened: _OpenVideo, indices: Sequence[int], partners: Partners | None
     """The straight line from frames to verdicts. Only a few frames are in memory at any time."""
     job, recipe = opened.job, opened.job.recipe
     skip = recipe.decode.skip if partners is None else "none"  # a guided frame must be exactly its partner's
-    frames = opened.clock.decoding(video.frames(opened.path, indices, decoder=job.decoder, skip=skip))
-    if partners is None:
-        faces = link(_detect(frames, opened.detector, opened.clock), recipe.track)
-    else:
+    tracker = Tracker(recipe.track) if partners is None else None
+    found = video.frames(opened.path, indices, decoder=job.decoder, skip=skip, glances=tracker is not None)
+    frames = opened.clock.decoding(found)
+    if tracker is not None:
+        faces = tracker.link(_detect(frames, opened.detector, opened.clock))
+    elif partners is not None:
         faces = partners.follow(frames)
     cropped = _cut(faces, recipe)
     measured = _measure(cropped, partners, recipe)
     judged = _judge(measured, partners, recipe)
-    return list(opened.masks.attach(judged, indices, opened.properties))
+    seen = list(opened.masks.attach(judged, indices, opened.properties))
+    if tracker is not None:
+        seen = _name(seen, persons(tracker.sightings, recipe.track))
+    return [_doubt(one, recipe) for one in seen]
 
 
 def _detect(frames: Iterable[Frame], detector: Detector, clock: Clock) -> Iterator[FrameFaces]:
@@ -230,6 +236,22 @@ def _judge(measured: Iterable[FrameMeasures], partners: Partners | None, recipe:
                 verdict=verdict,
                 stage=stage,
             )
+
+
+def _name(seen: Iterable[Seen], of_track: Mapping[int, int | None]) -> list[Seen]:
+    """The faces with their persons."""
+    return [
+        one if one.face is None else replace(one, face=replace(one.face, person=of_track[one.face.track]))
+        for one in seen
+    ]
+
+
+def _doubt(one: Seen, recipe: Recipe) -> Seen:
+    """The face, rejected if it is perhaps none."""
+    if one.face is None or one.person is not None or one.verdict is None or not one.verdict.keep:
+        return one
+    verdict = Verdict(reasons=("doubtful",), measured=one.face.confidence, limit=recipe.track.sure)
+    return replace(one, verdict=verdict, stage="limit")
 
 
 def _largest(faces: list[Face], recipe: Recipe) -> Face | None:

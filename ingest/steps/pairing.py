@@ -17,13 +17,15 @@ class GuideConfig(Config):
     """When a fake is guided by its original, and when a guided face counts as altered.
 
     ``outside``: a guided crop agrees with its original's if the median block difference outside the face box does not
-    exceed this (of 255). ``change_peak``: a face counts as altered above this limit, which is weak at c40, where
-    re-encoding alone comes close to it.
+    exceed this (of 255). ``change_peak``: a person counts as altered above this limit, which is weak at c40, where
+    re-encoding alone comes close to it. ``clear``: also a person whose ``change_peak`` is this many times that of
+    another one in the same frames.
     """
 
     use: bool = True
     outside: float = Field(default=10.0, gt=0)
     change_peak: float = Field(default=3.0, gt=0)
+    clear: float = Field(default=1.4, gt=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,13 +21,16 @@ from semblance.quality.video.container import (
     to_rgb,
     video_stream,
 )
+from semblance.quality.video.glances import Glances
 
 Skip = Literal["none", "nonref", "nonkey"]
 # Where more of the frames are wanted, leaving out the others gains less than it costs to know their times.
 _SPARSE: Final = 0.5
 
 
-def frames(path: str, indices: Sequence[int], *, decoder: DecoderName, skip: Skip = "none") -> Iterator[Frame]:
+def frames(
+    path: str, indices: Sequence[int], *, decoder: DecoderName, skip: Skip = "none", glances: bool = False
+) -> Iterator[Frame]:
     """The wanted frames in order, upright (H, W, 3) RGB, decoded in one thread from the start without seeking.
 
     Index i is the i-th frame that the decoder outputs, as ``ffmpeg -fps_mode passthrough`` counts. A packet
@@ -35,29 +38,30 @@ def frames(path: str, indices: Sequence[int], *, decoder: DecoderName, skip: Ski
     wanted frame are not decoded if that is safe; the pixels are the same. With ``skip`` the codec leaves
     out frames that no other needs (``nonref``) or all but key frames (``nonkey``), and in place of each wanted frame
     comes the one nearest in time that is left, once; PyAV alone can do so, and where a file gives its frames no
-    times, all are decoded. Raises VideoError where the file cannot be opened.
+    times, all are decoded. With ``glances``, PyAV's frames also hold what was seen of the decoded frames between the
+    wanted ones, except with ``skip``. Raises VideoError where the file cannot be opened.
     """
     if not indices:
         return
     if decoder == "decord":
         found = _frames_decord(path, indices)
     else:
-        found = _frames_pyav(path, indices) if skip == "none" else _frames_near(path, indices, skip)
+        found = _frames_pyav(path, indices, glances) if skip == "none" else _frames_near(path, indices, skip)
     with blaming_the_file(), closing(found):
         yield from found
 
 
-def _frames_pyav(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
+def _frames_pyav(path: str, indices: Sequence[int], glances: bool) -> Generator[Frame, None, None]:
     given = -1
     if len(set(indices)) < _SPARSE * max(indices):
-        for frame in _spared(path, indices):
+        for frame in _spared(path, indices, Glances() if glances else None):
             yield frame
             given = frame.index
     if rest := [index for index in indices if index > given]:
-        yield from _counted(path, rest)
+        yield from _counted(path, rest, Glances() if glances else None)
 
 
-def _spared(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
+def _spared(path: str, indices: Sequence[int], glances: Glances | None) -> Generator[Frame, None, None]:
     """The wanted frames of an H.264 file, without decoding the other frames that no frame refers to (nal_ref_idc 0,
     ITU-T H.264 7.4.1): a third of the time for x264's default settings.
 
@@ -88,21 +92,25 @@ def _spared(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
                 before, came = came, place.get(frame.pts, -1)
                 if not before < came <= due[-1] or frame.is_corrupt or frame.interlaced_frame:
                     return
+                if glances is not None:
+                    glances.see(frame)
                 if came == due[-1]:
                     due.pop()
                     if came in wanted:
-                        yield _upright(came, frame)
+                        yield _upright(came, frame, glances)
                     if not due:
                         return
 
 
-def _counted(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
+def _counted(path: str, indices: Sequence[int], glances: Glances | None = None) -> Generator[Frame, None, None]:
     """The wanted frames, by counting the output of a full decode."""
     wanted, last = set(indices), max(indices)
     with open_container(path) as container:
         for index, frame in enumerate(decoded(container, video_stream(container))):
+            if glances is not None:
+                glances.see(frame)
             if index in wanted:
-                yield _upright(index, frame)
+                yield _upright(index, frame, glances)
             if index >= last:
                 return
 
@@ -147,9 +155,10 @@ def _times(container: Any, stream: Any) -> list[int]:
     return [] if None in found or len(set(found)) < len(found) else sorted(found)
 
 
-def _upright(index: int, frame: Any) -> Frame:
+def _upright(index: int, frame: Any, glances: Glances | None = None) -> Frame:
     image = np.rot90(to_rgb(frame), frame.rotation // 90)
-    return Frame(index=index, time_s=_time(frame), image=np.ascontiguousarray(image))
+    between, cut = glances.take() if glances is not None else ((), None)
+    return Frame(index=index, time_s=_time(frame), image=np.ascontiguousarray(image), glances=between, cut=cut)
 
 
 def _time(frame: Any) -> float | None:

@@ -1,0 +1,104 @@
+"""The persons of a video: tracks joined over cuts, turns and absences; a wrong join is worse than a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from semblance.ingest.steps.appearance import alike
+from semblance.ingest.steps.tracks import Sighting, TrackConfig, near
+from semblance.manifests.records import Box
+
+_SOON: Final = 8  # sampled frames: how long after the end of a track its person may come back nearby
+_INSIDE: Final = 0.5  # of the smaller box: two boxes of a frame that share more show one face
+
+
+class _Group:
+    """Tracks of one person so far, in order of time."""
+
+    def __init__(self, sightings: Sequence[Sighting]) -> None:
+        self.sightings = list(sightings)
+        self.appearances = np.stack([one.appearance for one in sightings])
+        self.boxes: dict[int, list[Box]] = {}
+        for one in sightings:
+            self.boxes.setdefault(one.place, []).append(one.face.box)
+
+    @property
+    def tracks(self) -> set[int]:
+        return {one.face.track for one in self.sightings}
+
+    @property
+    def confidence(self) -> float:
+        """The highest of its faces."""
+        return max(one.face.confidence for one in self.sightings)
+
+    def __add__(self, other: _Group) -> _Group:
+        return _Group(sorted([*self.sightings, *other.sightings], key=lambda one: one.place))
+
+    def beside(self, other: _Group) -> bool:
+        """Whether a frame shows both, at two places: then they are two people."""
+        return any(
+            shared(mine, yours) < _INSIDE
+            for place in self.boxes.keys() & other.boxes.keys()
+            for mine in self.boxes[place]
+            for yours in other.boxes[place]
+        )
+
+
+def persons(sightings: Iterable[Sighting], config: TrackConfig) -> dict[int, int | None]:
+    """The person of each track: numbers from 0 in order of first appearance; None for what is perhaps no face.
+
+    The two groups that look most alike are joined first, as long as they look alike enough; two that are seen in one
+    frame never are. A group without one face of at least ``config.sure`` confidence is no person.
+    """
+    by_track: dict[int, list[Sighting]] = {}
+    for one in sightings:
+        by_track.setdefault(one.face.track, []).append(one)
+    groups = _joined([_Group(found) for found in by_track.values()], config)
+    people = [group for group in groups if group.confidence >= config.sure]
+    people.sort(key=lambda group: min(group.tracks))
+    found = {track: person for person, group in enumerate(people) for track in group.tracks}
+    return {track: found.get(track) for track in by_track}
+
+
+def _joined(groups: list[_Group], config: TrackConfig) -> list[_Group]:
+    excess: dict[tuple[int, int], float] = {}  # by the identities of two groups
+    while True:
+        pairs = []
+        for i, first in enumerate(groups):
+            for second in groups[i + 1 :]:
+                key = id(first), id(second)
+                if key not in excess:
+                    excess[key] = _excess(first, second, config)
+                pairs.append((excess[key], first, second))
+        best = max(pairs, key=lambda pair: pair[0], default=None)
+        if best is None or best[0] < 0:
+            return groups
+        together = best[1] + best[2]
+        groups = [group for group in groups if group is not best[1] and group is not best[2]] + [together]
+
+
+def _excess(first: _Group, second: _Group, config: TrackConfig) -> float:
+    """By how much the likeness of two groups exceeds what joins them."""
+    if first.beside(second):
+        return -1.0
+    limit = config.nearby if _comes_back(first, second) or _comes_back(second, first) else config.again
+    return alike(first.appearances, second.appearances) - limit
+
+
+def _comes_back(earlier: _Group, later: _Group) -> bool:
+    """Whether ``later`` begins soon after ``earlier`` ended, in the same shot and close to there."""
+    last, first = earlier.sightings[-1], later.sightings[0]
+    if last.shot != first.shot or not 0 < first.place - last.place <= _SOON:
+        return False
+    return near(last.face.box, first.face.box)
+
+
+def shared(a: Box, b: Box) -> float:
+    """The intersection of two boxes, as a part of the smaller one."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
