@@ -64,20 +64,22 @@ def persons(sightings: Iterable[Sighting], config: TrackConfig) -> dict[int, int
 
 
 def _joined(groups: list[_Group], config: TrackConfig) -> list[_Group]:
-    excess: dict[tuple[int, int], float] = {}  # by the identities of two groups
-    while True:
-        pairs = []
-        for i, first in enumerate(groups):
-            for second in groups[i + 1 :]:
-                key = id(first), id(second)
-                if key not in excess:
-                    excess[key] = _excess(first, second, config)
-                pairs.append((excess[key], first, second))
-        best = max(pairs, key=lambda pair: pair[0], default=None)
-        if best is None or best[0] < 0:
-            return groups
-        together = best[1] + best[2]
-        groups = [group for group in groups if group is not best[1] and group is not best[2]] + [together]
+    groups = list(groups)
+    pairs = {
+        (i, j): _excess(groups[i], groups[j], config) for i in range(len(groups)) for j in range(i + 1, len(groups))
+    }
+    alive = set(range(len(groups)))
+    while pairs:
+        (i, j), excess = max(pairs.items(), key=lambda pair: pair[1])
+        if excess < 0:
+            break
+        groups.append(groups[i] + groups[j])
+        alive -= {i, j}
+        pairs = {pair: value for pair, value in pairs.items() if alive.issuperset(pair)}
+        last = len(groups) - 1
+        pairs |= {(other, last): _excess(groups[other], groups[last], config) for other in sorted(alive)}
+        alive.add(last)
+    return [groups[i] for i in sorted(alive)]
 
 
 def _excess(first: _Group, second: _Group, config: TrackConfig) -> float:
