@@ -9,8 +9,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from semblance.ingest.records import Seen
+from semblance.ingest.steps.boxes import shared
 from semblance.ingest.steps.pairing import GuideConfig
-from semblance.ingest.steps.persons import shared
 from semblance.manifests.records import Box
 
 Rule = Literal["real", "only_face", "mask", "change"]

@@ -8,10 +8,13 @@ from typing import Final
 import numpy as np
 
 from semblance.ingest.steps.appearance import alike
-from semblance.ingest.steps.tracks import Sighting, TrackConfig, near
+from semblance.ingest.steps.boxes import near, shared
+from semblance.ingest.steps.thumbnails import TINT, Tint, tints_apart
+from semblance.ingest.steps.tracks import Sighting, TrackConfig
 from semblance.manifests.records import Box
 
 _SOON: Final = 8  # sampled frames: how long after the end of a track its person may come back nearby
+_OTHER_LIGHT: Final = 24.0  # of Lab's a and b: how far the mean colour of a face moves in another light
 _INSIDE: Final = 0.5  # of the smaller box: two boxes of a frame that share more show one face
 
 
@@ -28,6 +31,12 @@ class _Group:
     @property
     def tracks(self) -> set[int]:
         return {one.face.track for one in self.sightings}
+
+    @property
+    def tint(self) -> Tint:
+        """The mean colour of its faces."""
+        a, b = np.mean([one.tint for one in self.sightings], axis=0)
+        return float(a), float(b)
 
     @property
     def confidence(self) -> float:
@@ -86,7 +95,10 @@ def _excess(first: _Group, second: _Group, config: TrackConfig) -> float:
     """By how much the likeness of two groups exceeds what joins them."""
     if first.beside(second):
         return -1.0
-    limit = config.nearby if _comes_back(first, second) or _comes_back(second, first) else config.again
+    back = _comes_back(first, second) or _comes_back(second, first)
+    if tints_apart(first.tint, second.tint) > (TINT if back else _OTHER_LIGHT):
+        return -1.0
+    limit = config.nearby if back else config.again
     return alike(first.appearances, second.appearances) - limit
 
 
@@ -96,11 +108,3 @@ def _comes_back(earlier: _Group, later: _Group) -> bool:
     if last.shot != first.shot or not 0 < first.place - last.place <= _SOON:
         return False
     return near(last.face.box, first.face.box)
-
-
-def shared(a: Box, b: Box) -> float:
-    """The intersection of two boxes, as a part of the smaller one."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -12,17 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from semblance.ingest.steps import thumbnails
 from semblance.ingest.steps.appearance import Appearance, describe
+from semblance.ingest.steps.boxes import near, overlap
 from semblance.ingest.steps.following import follow
 from semblance.manifests.config import Config
 from semblance.manifests.records import Box, Face, Frame, Grey, Image
 
-_THUMB: Final = 24  # px: enough to distinguish two faces, too little to show an expression
-_SHIFT: Final = 2  # px of the thumbnail: how far two boxes of one face may be shifted
 _SCENE: Final = 32  # px
-_TINT: Final = 12.0  # of Lab's a and b: how far the mean colour of one face may move under the same light
-_CLOSE: Final = 1.2  # of the longer side of the box: how far a face may move in a moment
-_GROWN: Final = 1.6  # how much larger or smaller it may become
 
 
 class TrackConfig(Config):
@@ -38,7 +34,7 @@ class TrackConfig(Config):
     which a cut is assumed, and maximum time between them, in seconds.
 
     Of tracks: ``again``: minimum likeness of the descriptors of one person at another place or after a cut;
-    ``nearby``: the same where a track begins soon after, and close to, where another one ended. ``sure``: the
+    ``nearby``: the same where a face comes soon after, and close to, where a lost one was. ``sure``: the
     confidence that a person's best face has at least; hands and shadows that the detector takes for a face stay below
     it (clasped hands: 0.974), and are rejected as ``doubtful``.
 
@@ -70,6 +66,7 @@ class Sighting:
     frame_index: int
     face: Face
     appearance: Appearance
+    tint: thumbnails.Tint
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -81,7 +78,9 @@ class _Open:
     box: Box
     thumbnail: Image  # (24, 24, 3)
     appearance: Appearance
+    tint: thumbnails.Tint
     missed: int = 0
+    lost: bool = False  # not followed: ``box`` is where the face was last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,6 +90,7 @@ class _New:
     face: Face
     thumbnail: Image
     appearance: Appearance
+    tint: thumbnails.Tint
 
 
 class Tracker:
@@ -112,10 +112,7 @@ class Tracker:
         A track goes on while its face is seen, or followed, in one shot: a cut ends all of them.
         """
         for frame, faces in found:
-            new = [
-                _New(face=face, thumbnail=_thumbnail(frame.image, face.box), appearance=describe(frame.image, face))
-                for face in faces
-            ]
+            new = [_look(frame.image, face) for face in faces]
             self._continue(frame)
             links = self._links(frame, new)
             tracked = [self._take(one, links.get(position)) for position, one in enumerate(new)]
@@ -127,6 +124,7 @@ class Tracker:
                         frame_index=frame.index,
                         face=face,
                         appearance=one.appearance,
+                        tint=one.tint,
                     )
                 )
             self._place += 1
@@ -156,8 +154,8 @@ class Tracker:
         rest = [track for track in self._open if id(track) not in linked]
         for track in rest:
             followed = follow(track.box, glances, glances[0].shape[1] / frame.image.shape[1]) if glances else None
-            if followed is not None:
-                track.box = followed
+            track.lost = followed is None
+            track.box = followed or track.box
             track.missed += 1
         links |= _followed(rest, {place: one for place, one in enumerate(new) if place not in links}, self._config)
         if not links and glances and len(new) == len(self._open) == 1 and self._alone(new[0]):
@@ -168,22 +166,33 @@ class Tracker:
         """Whether the only face is that of the only track: in one shot, nobody takes another's place in a moment."""
         (track,) = self._open
         soon = self._elapsed <= self._config.moment_s and track.missed <= 1
-        return soon and near(track.last, one.face.box) and _colour(track.thumbnail, one.thumbnail) <= _TINT
+        return (
+            soon and near(track.last, one.face.box) and thumbnails.tints_apart(track.tint, one.tint) <= thumbnails.TINT
+        )
 
     def _take(self, new: _New, track: _Open | None) -> Face:
+        number = track.track if track is not None else self._tracks
         if track is None:
-            track = _Open(
-                track=self._tracks,
-                last=new.face.box,
-                box=new.face.box,
+            self._tracks += 1
+        else:
+            self._open.remove(track)
+        face = replace(new.face, track=number)
+        self._open.append(
+            _Open(
+                track=number,
+                last=face.box,
+                box=face.box,
                 thumbnail=new.thumbnail,
                 appearance=new.appearance,
+                tint=new.tint,
             )
-            self._tracks += 1
-            self._open.append(track)
-        track.last = track.box = new.face.box
-        track.thumbnail, track.appearance, track.missed = new.thumbnail, new.appearance, 0
-        return replace(new.face, track=track.track)
+        )
+        return face
+
+
+def _look(image: Image, face: Face) -> _New:
+    thumbnail = thumbnails.thumbnail(image, face.box)
+    return _New(face=face, thumbnail=thumbnail, appearance=describe(image, face), tint=thumbnails.tint(thumbnail))
 
 
 def _certain(tracks: Sequence[_Open], new: Sequence[_New], config: TrackConfig) -> dict[int, _Open]:
@@ -195,11 +204,7 @@ def _certain(tracks: Sequence[_Open], new: Sequence[_New], config: TrackConfig) 
         for i, track in enumerate(recent):
             row, column = np.delete(overlaps[i], j), np.delete(overlaps[:, j], i)
             rival = max([0.0, *row, *column])
-            if (
-                overlaps[i, j] >= config.overlap
-                and rival <= config.rival
-                and _alike(track.thumbnail, one.thumbnail, config)
-            ):
+            if overlaps[i, j] >= config.overlap and rival <= config.rival and _alike(track, one, config):
                 links[j] = track
     return links
 
@@ -220,45 +225,21 @@ def _followed(rest: Sequence[_Open], new: dict[int, _New], config: TrackConfig) 
     return dict(alone)
 
 
+def _alike(track: _Open, one: _New, config: TrackConfig) -> bool:
+    """Whether the two faces look alike without being aligned."""
+    a, b = track.thumbnail, one.thumbnail
+    return thumbnails.colour(a, b) <= config.colour and thumbnails.correlation(a, b) >= config.alike
+
+
 def _same(track: _Open, one: _New, config: TrackConfig) -> bool:
     likeness = float(track.appearance @ one.appearance)
-    return likeness >= config.turned or _alike(track.thumbnail, one.thumbnail, config)
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
-
-
-def near(a: Box, b: Box) -> bool:
-    """Whether two boxes are of similar size and close to each other."""
-    sides = max(a[2] - a[0], a[3] - a[1]), max(b[2] - b[0], b[3] - b[1])
-    distance = math.hypot((a[0] + a[2] - b[0] - b[2]) / 2, (a[1] + a[3] - b[1] - b[3]) / 2)
-    return distance <= _CLOSE * min(sides) and max(sides) <= _GROWN * min(sides)
-
-
-def _colour(a: Image, b: Image) -> float:
-    """The distance of two thumbnails' mean colours, whatever their brightness, in units of CIE Lab."""
-    means = [np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2LAB), np.float32)[..., 1:].mean((0, 1)) for image in (a, b)]
-    return float(np.linalg.norm(means[0] - means[1]))
-
-
-def _alike(a: Image, b: Image, config: TrackConfig) -> bool:
-    colour = float(np.abs(a.astype(np.float32) - b).mean())
-    return colour <= config.colour and _correlation(_grey(a), _grey(b)) >= config.alike
-
-
-def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """The best correlation of the centre of ``a`` with ``b`` over shifts of 2 px, since MTCNN's boxes jitter."""
-    middle = np.ascontiguousarray(a[_SHIFT:-_SHIFT, _SHIFT:-_SHIFT])
-    if middle.std() == 0 or b.std() == 0:
-        return 1.0
-    return float(cv2.matchTemplate(b, middle, cv2.TM_CCOEFF_NORMED).max())
+    if track.lost:
+        return (
+            likeness >= config.nearby
+            and thumbnails.colour(track.thumbnail, one.thumbnail) <= config.colour
+            and (thumbnails.tints_apart(track.tint, one.tint) <= thumbnails.TINT)
+        )
+    return likeness >= config.turned or _alike(track, one, config)
 
 
 def _is_cut(before: NDArray[np.float32] | None, now: NDArray[np.float32], config: TrackConfig) -> bool:
@@ -273,16 +254,6 @@ def _scene(image: Image) -> NDArray[np.float32]:
     step = max(min(image.shape[:2]) // (4 * _SCENE), 1)  # a sixteenth of the pixels is enough to see a cut
     thin = np.ascontiguousarray(image[::step, ::step])
     return _grey(np.asarray(cv2.resize(thin, (_SCENE, _SCENE), interpolation=cv2.INTER_AREA), np.uint8))
-
-
-def _thumbnail(image: Image, box: Box) -> Image:
-    """The part of the face box inside the frame, (24, 24, 3); black if no part is."""
-    height, width = image.shape[:2]
-    x0, y0 = max(int(box[0]), 0), max(int(box[1]), 0)
-    x1, y1 = min(math.ceil(box[2]), width), min(math.ceil(box[3]), height)
-    if x1 <= x0 or y1 <= y0:
-        return np.zeros((_THUMB, _THUMB, 3), np.uint8)
-    return cv2.resize(image[y0:y1, x0:x1], (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 def _grey(image: Image) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ import numpy as np
 from semblance.ingest.detector import door as faces
 from semblance.ingest.detector.door import DetectConfig, Detector
 from semblance.ingest.process import video
-from semblance.ingest.steps.tracks import overlap
+from semblance.ingest.steps.boxes import overlap
 from semblance.manifests.records import Face, Image
 
 SURE, NEAR = 0.95, 0.90  # a face that one gives at SURE counts as found where the other gives it at NEAR

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from semblance.ingest.detector.door import Detector
-from semblance.ingest.process.rows import confident_tracks, face_labels
 from semblance.ingest.process.video import Job, Result, process
 from semblance.ingest.recipe import Recipe, parse
-from semblance.ingest.records import Seen
 from semblance.ingest.sources import source
 from semblance.manifests import storage
-from semblance.manifests.records import Face, Geometry, Image, Measures, Video
+from semblance.manifests.records import Image, Video
 from semblance.quality import video
 
 RECIPE = parse({"sampling": {"n": 8}}, "test")
@@ -174,21 +172,3 @@ def test_re_encoding_alone_is_not_a_change(
     again = replace(rewritten(demo, original, tmp_path, lambda images, fps: (images, fps)), label=1)
     rows = [sample.row for sample in run(tmp_path, again, detector, guide=result.guide).outcome.samples]
     assert max(row["change_peak"] for row in rows) < RECIPE.guide.change_peak
-
-
-def test_a_single_track_is_fake_and_false_detections_do_not_count() -> None:
-    def seen(track: int, confidence: float, peak: float | None) -> Seen:
-        face = Face(box=(0, 0, 9, 9), landmarks=(0.0,) * 10, confidence=confidence, track=track)
-        image = np.zeros((16, 16, 3), np.uint8)
-        square = Geometry(x0=0, y0=0, side=16)
-        return Seen(
-            frame_index=0, time_s=0.0, image=image, face=face, geometry=square, measures=Measures(change_peak=peak)
-        )
-
-    alone = [seen(0, 0.99, None), seen(1, 0.7, None)]
-    assert face_labels(1, alone, confident_tracks(alone, 0.95), 3.0) == {0: 1, 1: None}
-    assert face_labels(0, alone, confident_tracks(alone, 0.95), 3.0) == {0: 0, 1: 0}
-    two = [seen(0, 0.99, 9.0), seen(1, 0.99, 1.5)]
-    assert face_labels(1, two, confident_tracks(two, 0.95), 3.0) == {0: 1, 1: None}
-    unknown = [seen(0, 0.99, None), seen(1, 0.99, None)]
-    assert face_labels(1, unknown, confident_tracks(unknown, 0.95), 3.0) == {0: None, 1: None}

@@ -8,7 +8,7 @@ import numpy as np
 
 from semblance.ingest.demo.people import Person, make_person, render
 from semblance.ingest.detector.door import DetectConfig, Detector, weights
-from semblance.ingest.steps.tracks import TrackConfig, link
+from semblance.ingest.steps.tracks import TrackConfig, Tracker
 from semblance.manifests.records import Face, Frame, Image
 
 SIZE = (640, 360)
@@ -23,7 +23,7 @@ def scene(cast: list[tuple[Person, float]]) -> Image:
 def tracks(detector: Detector, images: list[Image], step: float = 0.1) -> list[list[Face]]:
     frames = (Frame(index=i, time_s=i * step, image=image) for i, image in enumerate(images))
     found = ((frame, [face for face in detector.find(frame.image) if face.confidence > 0.95]) for frame in frames)
-    return [faces for _, faces in link(found, TrackConfig())]
+    return [faces for _, faces in Tracker(TrackConfig()).link(found)]
 
 
 def owners(found: list[list[Face]], truth: list[dict[str, float]]) -> dict[int, set[str]]:
@@ -71,10 +71,22 @@ def test_people_who_cross_share_no_track(detector: Detector) -> None:
     assert all(len(names) == 1 for names in seen.values())
 
 
-def test_a_person_who_returns_gets_a_new_track(detector: Detector) -> None:
+def test_a_face_that_is_missed_for_a_moment_keeps_its_track(detector: Detector) -> None:
     present, empty = scene([(make_person(0), 320)]), scene([])
     found = tracks(detector, [present, present, empty, present, present])
-    assert [[face.track for face in faces] for faces in found] == [[0], [0], [], [1], [1]]
+    assert [[face.track for face in faces] for faces in found] == [[0], [0], [], [0], [0]]
+
+
+def test_a_person_who_stays_away_gets_a_new_track(detector: Detector) -> None:
+    present, empty = scene([(make_person(0), 320)]), scene([])
+    found = tracks(detector, [present, *[empty] * (TrackConfig().missed + 1), present])
+    assert [face.track for faces in found for face in faces] == [0, 1]
+
+
+def test_somebody_else_at_the_place_of_a_missed_face_gets_a_new_track(detector: Detector) -> None:
+    one, empty, other = scene([(make_person(0), 320)]), scene([]), scene([(make_person(33), 320)])
+    found = tracks(detector, [one, empty, other])
+    assert [face.track for faces in found for face in faces] == [0, 1]
 
 
 def test_a_hard_cut_begins_new_tracks(detector: Detector) -> None:
