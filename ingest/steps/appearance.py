@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.ingest.steps.crops import similarity, template
-from semblance.manifests.records import Box, Face, Image
+from semblance.manifests.records import Box, Face, Grey, Image
 
 Appearance = NDArray[np.float32]  # (576,), length 1
 
 _SIDE: Final = 64  # px of the aligned face
 _MARGIN: Final = 1.15  # of the aligned face: brows and chin inside, little of the background
 _AROUND: Final = 2.0  # box sides that are cut out before the alignment: it may turn and shift
-_FINE: Final = 160  # px: the longest side of that cut
+_FINE: Final = 128  # px: the longest side of that cut
 _CELL: Final = 8  # px
 _CELLS: Final = _SIDE // _CELL
 _BINS: Final = 9  # orientations
@@ -51,7 +51,7 @@ def describe(image_HWC: Image, face: Face) -> Appearance:
     """Histograms of oriented gradients (Dalal and Triggs 2005) of the face, aligned by its landmarks, less the mean
     of all faces.
     """
-    grey = cv2.equalizeHist(cv2.cvtColor(_aligned(image_HWC, face), cv2.COLOR_RGB2GRAY))
+    grey = cv2.equalizeHist(_aligned(image_HWC, face))
     descriptor = _histograms(grey.astype(np.float32)) - _MEAN
     return np.asarray(descriptor.ravel() / max(float(np.linalg.norm(descriptor)), 1e-6), np.float32)
 
@@ -66,29 +66,29 @@ def alike(some_ND: NDArray[np.float32], others_MD: NDArray[np.float32]) -> float
     return float(scores[-max(len(scores) // _BEST, 1) :].mean())
 
 
-def _aligned(image_HWC: Image, face: Face) -> Image:
-    """The face (64, 64, 3), aligned by its five landmarks; cut out and averaged first, against aliasing."""
+def _aligned(image_HWC: Image, face: Face) -> Grey:
+    """The face (64, 64) in grey, aligned by its five landmarks; cut out and averaged first, against aliasing."""
     cut, scale, x0, y0 = _surroundings(image_HWC, face.box)
     landmarks = (np.array(face.landmarks, np.float64).reshape(5, 2) - (x0, y0)) * scale
     matrix = similarity(landmarks, template(_SIDE, _MARGIN))
     return cv2.warpAffine(cut, matrix, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
 
 
-def _surroundings(image_HWC: Image, box: Box) -> tuple[Image, float, int, int]:
-    """The part of the frame around the box, at most 160 px, its scale, and its corner in the frame."""
+def _surroundings(image_HWC: Image, box: Box) -> tuple[Grey, float, int, int]:
+    """The part of the frame around the box in grey, at most 128 px, its scale, and its corner in the frame."""
     height, width = image_HWC.shape[:2]
     centre_x, centre_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     reach = max(box[2] - box[0], box[3] - box[1]) * _AROUND / 2
     x0, x1 = (int(np.clip(value, 0, width)) for value in (centre_x - reach, centre_x + reach + 1))
     y0, y1 = (int(np.clip(value, 0, height)) for value in (centre_y - reach, centre_y + reach + 1))
     x0, y0 = min(x0, width - 1), min(y0, height - 1)
-    part = image_HWC[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
-    scale = min(_FINE / max(part.shape[:2]), 1.0)
+    whole = image_HWC[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+    scale = min(_FINE / max(whole.shape[:2]), 1.0)
+    thin = max(int(0.67 / scale), 1)  # half as fine again as needed is enough to average
+    part = cv2.cvtColor(np.ascontiguousarray(whole[::thin, ::thin]), cv2.COLOR_RGB2GRAY)
     if scale < 1:
-        size = max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1)
-        thin = max(int(0.5 / scale), 1)  # twice as fine as needed is enough to average
-        part = part[::thin, ::thin]
-        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        size = max(round(whole.shape[1] * scale), 1), max(round(whole.shape[0] * scale), 1)
+        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
     return part, scale, x0, y0
 
 

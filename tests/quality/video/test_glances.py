@@ -69,7 +69,7 @@ def test_glances_are_upright_and_small(tmp_path: Path) -> None:
     (frame,) = read(turned, [1])
     height, width = frame.image.shape[:2]
     assert height > width
-    assert frame.glances[-1].shape == (height // 3, width // 3)
+    assert frame.glances[-1].shape == (height // 4, width // 4)
 
 
 @pytest.mark.parametrize("shift", [0, 1, 5])
