@@ -75,7 +75,7 @@ IDENTITY: Final = (
         "face_label",
         pa.int8(),
         "of this face: 0 real, 1 fake",
-        f"a fake with several faces in which this one may be untouched, or {_FRAME}",
+        f"a fake in which no rule decides whether this face was altered, or {_FRAME}",
         LABEL,
     ),
     _column(
@@ -105,7 +105,7 @@ FACE: Final = (
         "person",
         pa.int16(),
         "number of the person in the video, from 0: tracks of one person are joined over cuts, turns and absences",
-        f"{_FRAME}, or an older build",
+        f"{_FRAME}, a detection that is perhaps no face, or an older build",
         "persons",
     ),
     *(

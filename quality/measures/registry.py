@@ -27,7 +27,10 @@ def _gated() -> Iterator[tuple[Measure[Any], Gate]]:
 GATED: Final = tuple(sorted(_gated(), key=lambda both: both[1].place))  # in the order of judgement
 DRAWN: Final = tuple(measure for measure in ALL if measure.title is not None)  # distributions of the report
 COMPARED: Final = tuple(measure.name for measure in ALL if measure.role != "identity" and measure.sql is None)
-_KEYS: Final = {reason: f"gates.{gate.key}" for _, gate in GATED for reason in gate.reasons} | {PAIR: _PAIRS_KEY}
+_KEYS: Final = {reason: f"gates.{gate.key}" for _, gate in GATED for reason in gate.reasons} | {
+    PAIR: _PAIRS_KEY,
+    "doubtful": "track.sure",
+}
 
 
 def with_role(*roles: Role) -> tuple[str, ...]:

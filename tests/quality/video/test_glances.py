@@ -42,7 +42,7 @@ def test_a_cut_is_found_between_the_wanted_frames_that_it_parts(clip: Path) -> N
 def test_glances_end_with_the_frame_itself(clip: Path) -> None:
     for frame in read(clip, list(range(24))):
         assert len(frame.glances) == 1
-        grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        grey = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY).astype(np.float32)[::2, ::2]
         luma = (frame.glances[0].astype(np.float32) - 16) * 255 / 219  # limited range
         assert frame.glances[0].shape == grey.shape
         assert np.abs(luma - grey).mean() < 3
