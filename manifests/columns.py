@@ -41,6 +41,10 @@ def _measures() -> Iterator[Column]:
 _UNPUBLISHED = "not published, or not named by the user's table"
 _NOT_RUN = "the video was not decoded"
 _UNKNOWN = "not stated by the container, or the video was not opened"
+_NOT_OPENED = "the video was not opened, or an older build"
+_UNTAGGED = f"not tagged, which is read as SDR in BT.709; {_NOT_OPENED}"
+_NO_QP = "the codec does not export it (HEVC, AV1), decord decoded the video, or an older build"
+_QP = "the codec's steps, 0 to 51 for 8 bit H.264"
 _FRAME = "a frame without a face"
 _CUT = "a frame without a face, or a face that the dataset's authors cut out"
 
@@ -150,11 +154,32 @@ PLANNED: Final = (
     _column("donor_recording_id", TEXT, "recording of the donor", "a real video, or unknown"),
     *SPLITS,
 )
+_PICTURE: Final = (
+    _column("mirrored", BOOL, "whether left and right are exchanged after that turn", _NOT_OPENED),
+    _column("pixel_aspect", DOUBLE, "width / height of a stored pixel; frames are stretched to 1", _NOT_OPENED, PURE),
+    _column("pixel_format", TEXT, "of the stored frames, as FFmpeg names it, e.g. yuv420p", _NOT_OPENED),
+    _column("colour_range", TEXT, "tv (16 to 235 of 255) or pc (0 to 255), as it was read", _NOT_OPENED),
+    _column("colour_matrix", TEXT, "matrix that was undone, e.g. bt709", f"grey frames; {_NOT_OPENED}"),
+    _column("colour_transfer", TEXT, "e.g. bt709; smpte2084 (PQ) and arib-std-b67 (HLG) are HDR", _UNTAGGED),
+    _column("colour_primaries", TEXT, "e.g. bt709", _UNTAGGED),
+    _column(
+        "colour_guessed",
+        pa.list_(TEXT),
+        "what the file does not tag, of range, matrix, transfer and primaries; read as ffmpeg reads it: limited range, "
+        "BT.601, SDR",
+        _NOT_OPENED,
+    ),
+    _column("interlaced", BOOL, "whether the first frame or a sampled one is flagged as interlaced", _NOT_OPENED),
+    _column("video_streams", WHOLE, "video streams, without cover art", _NOT_OPENED, "streams"),
+    _column("audio_codec", TEXT, "of the first audio track, e.g. aac", f"no audio; {_UNKNOWN}"),
+    _column("qp_mean", REAL, "mean quantisation parameter over the blocks of the sampled frames", _NO_QP, _QP),
+    _column("qp_spread", REAL, "standard deviation of that parameter", _NO_QP, _QP),
+)
 OUTCOME: Final = (
     _column(
         "status",
         TEXT,
-        "ok, partial, no_face, empty, missing, unlabelled, decode_error, crashed, timeout or oom",
+        "ok, partial, no_face, empty, missing, unlabelled, decode_error, hdr, crashed, timeout or oom",
     ),
     _column("error", TEXT, "what went wrong and what to do", "nothing"),
     _column("guide", TEXT, "as in samples", "a real video, guides are off, or not decoded"),
@@ -168,6 +193,7 @@ OUTCOME: Final = (
     _column("width", WHOLE, "of the upright frame", _UNKNOWN, "px"),
     _column("height", WHOLE, "of the upright frame", _UNKNOWN, "px"),
     _column("rotation", WHOLE, "counter-clockwise turn that makes the frame upright", _UNKNOWN, "degrees"),
+    *_PICTURE,
     _column("fps", DOUBLE, "mean frame rate", _UNKNOWN, "frames/s"),
     _column("frames_total", WHOLE, "frames in the file, counted from packets", _UNKNOWN, "frames"),
     _column("duration_s", DOUBLE, "length", _UNKNOWN, "s"),

@@ -47,9 +47,9 @@ class ConservationError(DefectError):
 
 
 class VideoError(SemblanceError):
-    """A file that cannot be decoded at all; ``status`` is ``empty`` or ``decode_error``."""
+    """A file that cannot be decoded at all; ``status`` is ``empty``, ``decode_error`` or ``hdr``."""
 
-    def __init__(self, status: Literal["empty", "decode_error"], sentence: str) -> None:
+    def __init__(self, status: Literal["empty", "decode_error", "hdr"], sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
 

@@ -28,10 +28,10 @@ SPLIT_COLUMNS: Final = (
 )
 
 Status = Literal[
-    "ok", "partial", "no_face", "empty", "missing", "unlabelled", "decode_error", "crashed", "timeout", "oom"
+    "ok", "partial", "no_face", "empty", "missing", "unlabelled", "decode_error", "hdr", "crashed", "timeout", "oom"
 ]
 FAILURES: Final[frozenset[str]] = frozenset(
-    {"missing", "unlabelled", "partial", "empty", "decode_error", "crashed", "timeout", "oom"}
+    {"missing", "unlabelled", "partial", "empty", "decode_error", "hdr", "crashed", "timeout", "oom"}
 )
 GuideReason = Literal["original", "no_original", "size", "fps", "longer", "content"]
 
@@ -127,6 +127,19 @@ class Properties:
     width: int | None = None  # upright, pixels
     height: int | None = None
     rotation: int | None = None  # degrees counter-clockwise that make the stored frame upright
+    mirrored: bool | None = None  # whether left and right are exchanged after that turn
+    pixel_aspect: float | None = None  # width over height of a stored pixel
+    pixel_format: str | None = None
+    colour_range: str | None = None
+    colour_matrix: str | None = None
+    colour_transfer: str | None = None
+    colour_primaries: str | None = None
+    colour_guessed: tuple[str, ...] | None = None  # what is not tagged, of range, matrix, transfer and primaries
+    interlaced: bool | None = None
+    qp_mean: float | None = None
+    qp_spread: float | None = None
+    video_streams: int | None = None  # without cover art
+    audio_codec: str | None = None
     fps: float | None = None
     frames_total: int | None = None  # counted from packets
     frames_declared: int | None = None  # stated by the header; used only to detect truncation
@@ -136,17 +149,20 @@ class Properties:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frame:
-    """A decoded frame, upright: ``image`` is (H, W, 3) uint8 RGB.
+    """A decoded frame as a player shows it: ``image`` is (H, W, 3) uint8 RGB, upright.
 
     ``glances``: small grey pictures, upright, of the decoded frames after the wanted one before, up to this one itself;
     empty where there are none, or too many. ``cut``: whether the scene changes among them; None where nobody looked.
     """
 
     index: int
-    time_s: Seconds | None
+    time_s: Seconds | None  # since the first frame
     image: Image
     glances: tuple[Grey, ...] = ()
     cut: bool | None = None
+    interlaced: bool | None = None
+    qp_mean: float | None = None  # of the encoder's quantisation parameter over the frame's blocks
+    qp_spread: float | None = None  # its standard deviation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

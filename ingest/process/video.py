@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from semblance.ingest.detector.door import Detector
 from semblance.ingest.process.clock import Clock
+from semblance.ingest.process.coding import CodingNotes
 from semblance.ingest.process.masks import MaskVideo, open_mask
 from semblance.ingest.process.rows import faulty, finished, vanished
 from semblance.ingest.recipe import Recipe
@@ -65,6 +66,7 @@ class _OpenVideo:
     detector: Detector
     masks: MaskVideo
     clock: Clock
+    coding: CodingNotes
 
     @property
     def total(self) -> int:
@@ -92,7 +94,15 @@ def process(job: Job, detector: Detector) -> Result:
                 return Result(outcome=faulty(job.video, error.status, str(error)))
             clock.decode += time.perf_counter() - start
             return _process_file(
-                _OpenVideo(job=job, path=path, properties=properties, detector=detector, masks=masks, clock=clock)
+                _OpenVideo(
+                    job=job,
+                    path=path,
+                    properties=properties,
+                    detector=detector,
+                    masks=masks,
+                    clock=clock,
+                    coding=CodingNotes(),
+                )
             )
     except FileNotFoundError:
         if storage.exists(storage.join(job.root, job.video.path)):
@@ -104,10 +114,13 @@ def _process_file(opened: _OpenVideo) -> Result:
     job, properties = opened.job, opened.properties
     guide: Guide | None = None
     try:
+        _refuse_hdr(opened)
         reason, indices, seen = _see(opened)
+        properties = opened.coding.added_to(properties)
         if job.gives_guide:  # before re-encoding, which must not change how fakes are guided
             guide = _make_guide(properties, indices, seen, job.recipe)
-        seen = recompress(opened.path, seen, job.recipe.recompress, job.recipe.crop, job.decoder)
+        deinterlace = job.recipe.decode.deinterlace
+        seen = recompress(opened.path, seen, job.recipe.recompress, job.recipe.crop, job.decoder, deinterlace)
     except VideoError as error:
         return Result(outcome=faulty(job.video, error.status, str(error), properties, job.decoder), guide=guide)
     outcome = finished(
@@ -122,6 +135,12 @@ def _process_file(opened: _OpenVideo) -> Result:
         mask_note=opened.masks.note,
     )
     return Result(outcome=outcome, guide=guide)
+
+
+def _refuse_hdr(opened: _OpenVideo) -> None:
+    transfer = opened.properties.colour_transfer
+    if opened.job.recipe.decode.hdr == "refuse" and transfer in video.HDR:
+        raise VideoError("hdr", f"the video is HDR ({transfer}), which decode.hdr=refuse leaves out.")
 
 
 def _see(opened: _OpenVideo) -> tuple[GuideReason | None, list[int], list[Seen]]:
@@ -150,8 +169,15 @@ def _faces(opened: _OpenVideo, indices: Sequence[int], partners: Partners | None
     job, recipe = opened.job, opened.job.recipe
     skip = recipe.decode.skip if partners is None else "none"  # a guided frame must be exactly its partner's
     tracker = Tracker(recipe.track) if partners is None else None
-    found = video.frames(opened.path, indices, decoder=job.decoder, skip=skip, glances=tracker is not None)
-    frames = opened.clock.decoding(found)
+    decoded = video.frames(
+        opened.path,
+        indices,
+        decoder=job.decoder,
+        skip=skip,
+        deinterlace=recipe.decode.deinterlace,
+        glances=tracker is not None,
+    )
+    frames = opened.coding.noting(opened.clock.decoding(decoded))
     if tracker is not None:
         faces = tracker.link(_detect(frames, opened.detector, opened.clock))
     elif partners is not None:

@@ -11,7 +11,7 @@ from semblance.shards.layout import key_of, manifest_path, receipt_path
 from semblance.shards.write import committed, fits
 
 Again = Literal["failed", "damaged"]
-_RETRIED: Final = FAILURES - {"unlabelled"}  # unlabelled is decided by the plan
+_RETRIED: Final = FAILURES - {"unlabelled", "hdr"}  # decided by the plan and by the recipe
 
 
 def failed(plan: Plan, out: str) -> dict[str, frozenset[str]]:

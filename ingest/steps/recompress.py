@@ -31,7 +31,12 @@ class RecompressConfig(Config):
 
 
 def recompress(
-    path: str, seen: Sequence[Seen], config: RecompressConfig, crop: CropConfig, decoder: DecoderName
+    path: str,
+    seen: Sequence[Seen],
+    config: RecompressConfig,
+    crop: CropConfig,
+    decoder: DecoderName,
+    deinterlace: bool = False,
 ) -> list[Seen]:
     """``seen``, with crops taken from the video at ``path`` after encoding it at ``config.crf``.
 
@@ -51,7 +56,7 @@ def recompress(
         return list(seen)
     wanted = sorted(positions)
     replaced = list(seen)
-    frames = video.recompressed(path, wanted, crf=config.crf, decoder=decoder)
+    frames = video.recompressed(path, wanted, crf=config.crf, decoder=decoder, deinterlace=deinterlace)
     for frame, expected in zip(frames, wanted, strict=False):
         if frame.index != expected:
             break

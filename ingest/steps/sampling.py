@@ -42,17 +42,31 @@ class SamplingConfig(Config):
 
 
 class DecodeConfig(Config):
-    """Which decoder is tried first (the other one is the fallback), and which frames it may skip for speed.
+    """Which decoder is tried first (the other one is the fallback), which frames it may skip for speed, and how HDR and
+    interlaced videos become pictures.
 
     ``skip``: with ``none``, every wanted frame is decoded exactly; in H.264, frames that are neither wanted nor
     referenced are skipped. ``nonref`` also skips wanted frames that no other frame references, and ``nonkey`` decodes
     key frames only. Each wanted frame is then replaced by the nearest decoded one, so a video may yield fewer frames.
     Guided fakes still decode every wanted frame, since each needs its partner: set ``guide.use`` to false for the full
     gain in speed. decord decodes every frame.
+
+    ``hdr``: ``tonemap`` converts PQ and HLG to SDR: light up to 0.8 of diffuse white (203 nits) keeps its exact colour,
+    highlights up to 1000 nits are compressed above. ``refuse`` leaves such videos out, with the status hdr.
+    ``deinterlace``: whether the missing lines of interlaced frames are computed (ffmpeg's bwdif), so that moving faces
+    have no combs; the number of frames stays. It needs every frame, so it excludes ``skip``.
     """
 
     decoder: video.DecoderName = video.DEFAULT_DECODER
     skip: video.Skip = "none"
+    hdr: Literal["tonemap", "refuse"] = "tonemap"
+    deinterlace: bool = False
+
+    @model_validator(mode="after")
+    def _deinterlace_needs_neighbours(self) -> Self:
+        if self.deinterlace and self.skip != "none":
+            raise ValueError("decode.deinterlace=true needs decode.skip=none")
+        return self
 
 
 def wanted(total: int, fps: float | None, config: SamplingConfig, listed: Sequence[int] = ()) -> list[int]:

@@ -22,6 +22,12 @@ _WORDS: Final[Mapping[str, str]] = MappingProxyType({"even": "no shortcut", "too
 # Measures of the frame away from every face.
 OUTSIDE: Final = registry.with_role("acquisition")
 _OF_CROPS: Final = registry.with_role("face")
+# What the container and the sampled frames say of the picture's form.
+_PICTURE: Final = (
+    *("mirrored", "pixel_aspect", "pixel_format", "interlaced", "video_streams", "audio_codec"),
+    *("colour_range", "colour_matrix", "colour_transfer", "colour_primaries", "colour_guessed"),
+    *("qp_mean", "qp_spread"),
+)
 # How a video was recorded, stored and framed. If these predict the label, collection leaked it.
 ACQUISITION: Final = (
     "width",
@@ -35,6 +41,7 @@ ACQUISITION: Final = (
     "gop",
     "rotation",
     "has_audio",
+    *_PICTURE,
     "compression",
     "box_x",
     "box_y",
@@ -116,15 +123,22 @@ def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame) -> pl.DataFrame:
     rate = pl.col("bit_rate") / (pl.col("width") * pl.col("height") * pl.col("fps"))
     own = ("width", "height", "fps", "duration_s", "bit_rate", "codec", "encoder", "gop", "rotation", "has_audio")
     known = videos.filter(pl.col("label").is_not_null()).select(
-        "video_id", "dataset", "label", "family_id", "method", "compression", *own, bits_per_pixel=rate
+        "video_id", "dataset", "label", "family_id", "method", "compression", *own, *_PICTURE, bits_per_pixel=rate
     )
     return (
         known.join(crops, on="video_id")
         .with_columns(
+            pl.col("has_audio", "mirrored", "interlaced").cast(pl.Int8),
             box_x=pl.col("box_x") / pl.col("width"),
             box_y=pl.col("box_y") / pl.col("height"),
             box_share=pl.col("box_side") / pl.min_horizontal("width", "height"),
-            has_audio=pl.col("has_audio").cast(pl.Int8),
+            # That a file tags nothing, or is silent, is known of it: a value, not a gap.
+            audio_codec=pl.when(pl.col("has_audio").not_()).then(pl.lit("none")).otherwise("audio_codec"),
+            colour_guessed=pl.col("colour_guessed").list.join("+"),
+            **{
+                name: pl.when(pl.col("colour_guessed").is_not_null()).then(pl.col(name).fill_null("none"))
+                for name in ("colour_matrix", "colour_transfer", "colour_primaries")
+            },
         )
         .sort("video_id")
         .collect()

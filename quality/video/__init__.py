@@ -3,10 +3,12 @@
 from semblance.quality.video.container import DEFAULT_DECODER, DecoderName, available, versions
 from semblance.quality.video.encode import recompressed, write_h264
 from semblance.quality.video.frames import Skip, frames
+from semblance.quality.video.hdr import TRANSFERS as HDR
 from semblance.quality.video.probe import Bounds, created, probe
 
 __all__ = [
     "DEFAULT_DECODER",
+    "HDR",
     "Bounds",
     "DecoderName",
     "Skip",

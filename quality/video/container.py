@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import IO, Any, Final, Literal
 
 import av
+from av.stream import Disposition
 
 from semblance.manifests.errors import VideoError
-from semblance.manifests.records import Image
 from semblance.manifests.storage.retry import reason
 
 av.logging.set_level(None)  # what damaged files say goes into their rows, not onto the screen
@@ -60,14 +60,28 @@ def open_container(file: str | IO[bytes]) -> Any:
 
 
 def video_stream(container: Any) -> Any:
-    if not container.streams.video:
-        raise VideoError("empty", "the file has no video stream; get it again.")
-    stream = container.streams.video[0]
-    if stream.codec_context is None:
+    """The stream that a player shows, as ffmpeg chooses it: never cover art, the largest, with five million pixels'
+    start for the one marked as default. Raises VideoError where there is none.
+    """
+    if not (streams := pictures(container)):
+        still = " but a still picture" if container.streams.video else ""
+        raise VideoError("empty", f"the file has no video stream{still}; get it again.")
+    if not (readable := [stream for stream in streams if stream.codec_context is not None]):
         raise VideoError("decode_error", "no decoder here knows the codec of its video stream; encode it again.")
+    stream = max(readable, key=_rank)
     stream.codec_context.thread_count = 1
     stream.codec_context.thread_type = "NONE"
     return stream
+
+
+def pictures(container: Any) -> list[Any]:
+    """The video streams that are no cover art."""
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+
+
+def _rank(stream: Any) -> int:
+    size: int = stream.width * stream.height
+    return size + 5_000_000 * bool(stream.disposition & Disposition.default)
 
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:
@@ -85,9 +99,3 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
             yield from packet.decode()
         except av.error.FFmpegError:
             continue
-
-
-def to_rgb(frame: Any) -> Image:
-    """(H, W, 3) RGB in sensor orientation, by one thread: swscale would use one per core in each of many children."""
-    image: Image = frame.to_ndarray(format="rgb24", threads=1)
-    return image

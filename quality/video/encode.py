@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import av
 import numpy as np
@@ -14,16 +14,20 @@ import numpy as np
 from semblance.manifests.errors import VideoError
 from semblance.manifests.records import Frame, Image
 from semblance.manifests.storage.retry import reason
+from semblance.quality.video.colour import Converter
 from semblance.quality.video.container import (
     DecoderName,
     blaming_the_file,
     decoded,
     open_container,
-    to_rgb,
     video_stream,
 )
-from semblance.quality.video.frames import _frames_decord
+from semblance.quality.video.deinterlace import deinterlaced
+from semblance.quality.video.fallback import frames_decord
+from semblance.quality.video.geometry import Geometry, aspect_of, orientation_of
 from semblance.quality.video.probe import probe
+
+_TAGS: Final = ("color_range", "colorspace", "color_primaries", "color_trc")
 
 
 def write_h264(
@@ -56,11 +60,13 @@ def write_h264(
             container.mux(stream.encode(None))
 
 
-def recompressed(path: str, indices: Sequence[int], *, crf: int, decoder: DecoderName) -> Iterator[Frame]:
-    """The wanted frames, upright, after re-encoding the whole video as H.264 (yuv420p) at this ``crf``.
+def recompressed(
+    path: str, indices: Sequence[int], *, crf: int, decoder: DecoderName, deinterlace: bool = False
+) -> Iterator[Frame]:
+    """The wanted frames as ``frames`` shows them, after re-encoding the whole video as H.264 (yuv420p) at this ``crf``.
 
     The i-th frame that ``frames`` numbers is the i-th that is encoded, whatever its time: a variable rate becomes the
-    average one, and damaged packets are skipped as there. Everything is encoded in the sensor's orientation, an odd
+    average one, and damaged packets are skipped as there. Everything is encoded as it is stored, an odd
     side with its last row or column twice, which is cut off again; no sound; in one thread, so that the same file gives
     the same pixels. PyAV's frames keep their YUV values: a yuv420p video of even sides is unchanged at ``crf`` 0, which
     H.264 calls lossless. The new file has no name, so nothing is left of it however the process ends.
@@ -70,49 +76,59 @@ def recompressed(path: str, indices: Sequence[int], *, crf: int, decoder: Decode
     if not indices:
         return
     wanted, last = set(indices), max(indices)
+    converter = Converter()
     with blaming_the_file(), tempfile.TemporaryFile(prefix="semblance-") as file:
-        with closing(_sources(path, decoder)) as sources:
-            height, width, rotation = _encode(file, sources, _rate(path), crf)
+        with closing(_sources(path, decoder, deinterlace)) as sources:
+            height, width, geometry = _encode(file, sources, *_stated(path, decoder), crf, converter)
         file.seek(0)
         with open_container(file) as container:
             for index, frame in enumerate(decoded(container, video_stream(container))):
                 if index in wanted:
-                    image = np.rot90(to_rgb(frame)[:height, :width], rotation // 90)
-                    yield Frame(index=index, time_s=None, image=np.ascontiguousarray(image))
+                    image = geometry.apply(np.ascontiguousarray(converter.rgb(frame)[:height, :width]))
+                    yield Frame(index=index, time_s=None, image=image)
                 if index >= last:
                     return
 
 
-def _sources(path: str, decoder: DecoderName) -> Generator[Any, None, None]:
+def _sources(path: str, decoder: DecoderName, deinterlace: bool) -> Generator[Any, None, None]:
     """Every decoded frame, as a PyAV frame."""
     if decoder == "decord":
         total = probe(path).frames_total or 0
-        for frame in _frames_decord(path, range(total)):
+        for frame in frames_decord(path, range(total), deinterlace):
             yield av.VideoFrame.from_ndarray(frame.image, format="rgb24")
         return
     with open_container(path) as container:
-        yield from decoded(container, video_stream(container))
+        stream = video_stream(container)
+        found = decoded(container, stream)
+        yield from deinterlaced(found, stream) if deinterlace else found
 
 
-def _rate(path: str) -> Fraction:
+def _stated(path: str, decoder: DecoderName) -> tuple[Fraction, Fraction]:
+    """The mean frame rate, and the aspect of the sources' pixels."""
     with open_container(path) as container:
-        return Fraction(video_stream(container).average_rate or 25)
+        stream = video_stream(container)
+        square = decoder == "decord"  # as ``frames_decord`` has made them
+        return Fraction(stream.average_rate or 25), Fraction(1) if square else aspect_of(stream)
 
 
-def _encode(file: IO[bytes], sources: Iterable[Any], rate: Fraction, crf: int) -> tuple[int, int, int]:
-    """Encode the frames one by one; returns the height, width and rotation of the first."""
+def _encode(
+    file: IO[bytes], sources: Iterable[Any], rate: Fraction, aspect: Fraction, crf: int, converter: Converter
+) -> tuple[int, int, Geometry]:
+    """Encode the frames one by one; returns the height, width and geometry of the first."""
     stream: Any = None
-    height = width = rotation = 0
+    height = width = 0
+    geometry = Geometry()
     options = {"crf": str(crf), "preset": "medium", "threads": "1", "mbtree": "0"}  # mbtree: see write_h264
     try:
         with av.open(file, "w", format="mp4") as container:
             for index, source in enumerate(sources):
-                frame = _even(source)
+                frame = _even(source, converter)
                 if stream is None:
-                    height, width, rotation = source.height, source.width, int(source.rotation) % 360
+                    height, width = source.height, source.width
+                    geometry = Geometry(aspect=aspect, orientation=orientation_of(source))
                     stream = container.add_stream("libx264", rate=rate, options=options)
                     stream.height, stream.width, stream.pix_fmt = frame.height, frame.width, "yuv420p"
-                    for tag in ("color_range", "colorspace", "color_primaries", "color_trc"):
+                    for tag in _TAGS:
                         setattr(stream.codec_context, tag, getattr(frame, tag))
                 frame.pts, frame.time_base, frame.pict_type = index, 1 / rate, 0  # the encoder chooses its own types
                 container.mux(stream.encode(frame))
@@ -120,13 +136,16 @@ def _encode(file: IO[bytes], sources: Iterable[Any], rate: Fraction, crf: int) -
                 container.mux(stream.encode(None))
     except (av.error.FFmpegError, ValueError) as error:
         raise VideoError("decode_error", f"its frames cannot be encoded as H.264 ({reason(error)}).") from error
-    return height, width, rotation
+    return height, width, geometry
 
 
-def _even(frame: Any) -> Any:
+def _even(frame: Any, converter: Converter) -> Any:
     """The frame as yuv420p with even width and height."""
     if frame.height % 2 or frame.width % 2:
-        image = to_rgb(frame)
-        padded = np.pad(image, ((0, frame.height % 2), (0, frame.width % 2), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
-    return frame.reformat(format="yuv420p", threads=1)
+        whole = converter.yuv(frame, "yuv444p")
+        padded = np.pad(whole.to_ndarray(), ((0, 0), (0, frame.height % 2), (0, frame.width % 2)), mode="edge")
+        even = av.VideoFrame.from_ndarray(padded, format="yuv444p")
+        for tag in _TAGS:
+            setattr(even, tag, getattr(whole, tag))
+        frame = even
+    return converter.yuv(frame, "yuv420p")

@@ -7,21 +7,21 @@ from contextlib import closing
 from typing import Any, Final, Literal
 
 import av
-import numpy as np
 
-from semblance.manifests.errors import VideoError
 from semblance.manifests.records import Frame
-from semblance.manifests.storage.retry import reason
 from semblance.quality.video.container import (
     DecoderName,
     blaming_the_file,
     decoded,
     open_container,
     packets_of,
-    to_rgb,
     video_stream,
 )
+from semblance.quality.video.deinterlace import deinterlaced
+from semblance.quality.video.fallback import frames_decord
 from semblance.quality.video.glances import Glances
+from semblance.quality.video.picture import Player
+from semblance.quality.video.quantiser import EXPORT
 
 Skip = Literal["none", "nonref", "nonkey"]
 # Where more of the frames are wanted, leaving out the others gains less than it costs to know their times.
@@ -29,36 +29,45 @@ _SPARSE: Final = 0.5
 
 
 def frames(
-    path: str, indices: Sequence[int], *, decoder: DecoderName, skip: Skip = "none", glances: bool = False
+    path: str,
+    indices: Sequence[int],
+    *,
+    decoder: DecoderName,
+    skip: Skip = "none",
+    deinterlace: bool = False,
+    glances: bool = False,
 ) -> Iterator[Frame]:
-    """The wanted frames in order, upright (H, W, 3) RGB, decoded in one thread from the start without seeking.
+    """The wanted frames in order, as a player shows them (H, W, 3) RGB, decoded in one thread from the start.
 
     Index i is the i-th frame that the decoder outputs, as ``ffmpeg -fps_mode passthrough`` counts. A packet
     that cannot be decoded is skipped; missing frames are left out. Frames that are neither wanted nor needed by a
     wanted frame are not decoded if that is safe; the pixels are the same. With ``skip`` the codec leaves
     out frames that no other needs (``nonref``) or all but key frames (``nonkey``), and in place of each wanted frame
     comes the one nearest in time that is left, once; PyAV alone can do so, and where a file gives its frames no
-    times, all are decoded. With ``glances``, PyAV's frames also hold what was seen of the decoded frames between the
-    wanted ones, except with ``skip``. Raises VideoError where the file cannot be opened.
+    times, all are decoded. With ``deinterlace``, which excludes ``skip``, the missing lines of interlaced frames are
+    computed. With ``glances``, PyAV's frames also hold what was seen of the decoded frames between the wanted ones,
+    except with ``skip``. Raises VideoError where the file cannot be opened.
     """
     if not indices:
         return
     if decoder == "decord":
-        found = _frames_decord(path, indices)
+        found = frames_decord(path, indices, deinterlace)
     else:
-        found = _frames_pyav(path, indices, glances) if skip == "none" else _frames_near(path, indices, skip)
+        found = (
+            _frames_pyav(path, indices, deinterlace, glances) if skip == "none" else _frames_near(path, indices, skip)
+        )
     with blaming_the_file(), closing(found):
         yield from found
 
 
-def _frames_pyav(path: str, indices: Sequence[int], glances: bool) -> Generator[Frame, None, None]:
+def _frames_pyav(path: str, indices: Sequence[int], deinterlace: bool, glances: bool) -> Generator[Frame, None, None]:
     given = -1
     if len(set(indices)) < _SPARSE * max(indices):
         for frame in _spared(path, indices, Glances() if glances else None):
             yield frame
             given = frame.index
     if rest := [index for index in indices if index > given]:
-        yield from _counted(path, rest, Glances() if glances else None)
+        yield from _counted(path, rest, deinterlace, Glances() if glances else None)
 
 
 def _spared(path: str, indices: Sequence[int], glances: Glances | None) -> Generator[Frame, None, None]:
@@ -80,7 +89,8 @@ def _spared(path: str, indices: Sequence[int], glances: Glances | None) -> Gener
     decode = set(due)
     came = -1
     with open_container(path) as container:
-        stream = video_stream(container)
+        stream = _exporting(container)
+        player = Player(stream, times[0], glances)
         for packet in packets_of(container, stream):
             needed = packet.size == 0 or place.get(packet.pts) in decode
             stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
@@ -92,34 +102,46 @@ def _spared(path: str, indices: Sequence[int], glances: Glances | None) -> Gener
                 before, came = came, place.get(frame.pts, -1)
                 if not before < came <= due[-1] or frame.is_corrupt or frame.interlaced_frame:
                     return
-                if glances is not None:
-                    glances.see(frame)
+                player.see(frame)
                 if came == due[-1]:
                     due.pop()
                     if came in wanted:
-                        yield _upright(came, frame, glances)
+                        yield player.upright(came, frame)
                     if not due:
                         return
 
 
-def _counted(path: str, indices: Sequence[int], glances: Glances | None = None) -> Generator[Frame, None, None]:
+def _counted(
+    path: str, indices: Sequence[int], deinterlace: bool, glances: Glances | None = None
+) -> Generator[Frame, None, None]:
     """The wanted frames, by counting the output of a full decode."""
     wanted, last = set(indices), max(indices)
     with open_container(path) as container:
-        for index, frame in enumerate(decoded(container, video_stream(container))):
-            if glances is not None:
-                glances.see(frame)
+        stream = _exporting(container)
+        player = Player(stream, glances=glances)
+        found = decoded(container, stream)
+        for index, frame in enumerate(deinterlaced(found, stream) if deinterlace else found):
+            if index == 0:
+                player.start = frame.pts
+            player.see(frame)
             if index in wanted:
-                yield _upright(index, frame, glances)
+                yield player.upright(index, frame)
             if index >= last:
                 return
+
+
+def _exporting(container: Any) -> Any:
+    """The video stream, with a decoder that also says how the frames were encoded."""
+    stream = video_stream(container)
+    stream.codec_context.options = EXPORT
+    return stream
 
 
 def _frames_near(path: str, indices: Sequence[int], skip: Skip) -> Generator[Frame, None, None]:
     with open_container(path) as container:
         times = _times(container, video_stream(container))
     if not times:
-        yield from _counted(path, indices)
+        yield from _counted(path, indices, deinterlace=False)
         return
     place = {time: index for index, time in enumerate(times)}
     wanted = iter(sorted({index for index in indices if index < len(times)}))
@@ -127,7 +149,8 @@ def _frames_near(path: str, indices: Sequence[int], skip: Skip) -> Generator[Fra
     given = -1
     last: Any = None
     with open_container(path) as container:
-        stream = video_stream(container)
+        stream = _exporting(container)
+        player = Player(stream, times[0])
         stream.codec_context.skip_frame = skip.upper()
         for frame in decoded(container, stream):
             if frame.pts not in place:
@@ -137,13 +160,13 @@ def _frames_near(path: str, indices: Sequence[int], skip: Skip) -> Generator[Fra
                 nearest = last if earlier else frame
                 if place[nearest.pts] > given:
                     given = place[nearest.pts]
-                    yield _upright(given, nearest)
+                    yield player.upright(given, nearest)
                 target = next(wanted, None)
             if target is None:
                 return
             last = frame
         if target is not None and last is not None and place[last.pts] > given:
-            yield _upright(place[last.pts], last)
+            yield player.upright(place[last.pts], last)
 
 
 def _times(container: Any, stream: Any) -> list[int]:
@@ -153,33 +176,3 @@ def _times(container: Any, stream: Any) -> list[int]:
     except (av.error.FFmpegError, OSError):
         return []
     return [] if None in found or len(set(found)) < len(found) else sorted(found)
-
-
-def _upright(index: int, frame: Any, glances: Glances | None = None) -> Frame:
-    image = np.rot90(to_rgb(frame), frame.rotation // 90)
-    between, cut = glances.take() if glances is not None else ((), None)
-    return Frame(index=index, time_s=_time(frame), image=np.ascontiguousarray(image), glances=between, cut=cut)
-
-
-def _time(frame: Any) -> float | None:
-    return float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base is not None else None
-
-
-def _frames_decord(path: str, indices: Sequence[int]) -> Generator[Frame, None, None]:
-    import torch  # noqa: F401  # decord must be loaded after torch, or both crash
-    from decord import DECORDError, VideoReader, cpu, logging
-
-    logging.set_level(logging.QUIET)
-    wanted, last = set(indices), max(indices)
-    try:
-        reader = VideoReader(path, ctx=cpu(0), num_threads=1)
-    except (DECORDError, RuntimeError) as error:
-        raise VideoError("decode_error", f"decord cannot read the file ({reason(error)}).") from error
-    for index in range(min(len(reader), last + 1)):
-        try:
-            image = reader.next().asnumpy()
-        except (DECORDError, StopIteration, RuntimeError):
-            return
-        if index in wanted:
-            # decord turns frames upright by itself
-            yield Frame(index=index, time_s=float(reader.get_frame_timestamp(index)[0]), image=image)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.manifests.records import Grey
+from semblance.quality.video.geometry import Geometry, square
 
 SIDE: Final = 480  # px: the longer side of a glance at most, so that a face of 80 px in 1080p keeps 20
 MOST: Final = 64  # glances between two wanted frames; beyond, following a face costs more than it tells
@@ -33,9 +34,9 @@ class Glances:
         self._cut = False
         self._before: NDArray[np.float32] | None = None
 
-    def see(self, frame: Any) -> None:
-        """Look at a decoded frame, wanted or not."""
-        glance = _glance(frame)
+    def see(self, frame: Any, geometry: Geometry) -> None:
+        """Look at a decoded frame, wanted or not; ``geometry`` says how it is shown."""
+        glance = _glance(frame, geometry)
         now = _thumbnail(glance)
         self._cut = self._cut or (self._before is not None and is_cut(self._before, now))
         self._before = now
@@ -75,11 +76,15 @@ def _thumbnail(glance_HW: Grey) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(thin, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _glance(frame: Any) -> Grey:
-    """The frame's luma, upright, every n-th pixel."""
+def _glance(frame: Any, geometry: Geometry) -> Grey:
+    """The frame's luma as it is shown, every n-th pixel."""
     step = -(-max(frame.width, frame.height) // SIDE)
     luma = _luma(frame)
-    return np.ascontiguousarray(np.rot90(luma[::step, ::step], int(frame.rotation) // 90))
+    thin = np.ascontiguousarray(luma[::step, ::step])
+    height, width = thin.shape
+    if (size := square(width, height, geometry.aspect)) != (width, height):
+        thin = np.asarray(cv2.resize(thin, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.ascontiguousarray(geometry.orientation.apply(thin))
 
 
 def _luma(frame: Any) -> Grey:

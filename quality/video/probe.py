@@ -13,7 +13,9 @@ import numpy as np
 
 from semblance.manifests.errors import VideoError
 from semblance.manifests.records import Properties
-from semblance.quality.video.container import blaming_the_file, open_container, packets_of, video_stream
+from semblance.quality.video.colour import colour_of
+from semblance.quality.video.container import blaming_the_file, open_container, packets_of, pictures, video_stream
+from semblance.quality.video.geometry import Geometry, Orientation, aspect_of, orientation_of, square
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +42,16 @@ def probe(path: str, bounds: Bounds | None = None) -> Properties:
         shown, stored, keys, first = _pass_over(container, stream, bounds.frames if bounds else None)
         if shown == 0:
             raise VideoError("empty", "the video stream has no frames; get the file again.")
-        properties = _properties(container, stream, size, shown, stored, keys)
-    rotation = int(first.rotation) % 360 if first is not None else 0
-    turned = rotation in (90, 270)
-    return Properties(
-        **properties,
-        width=stream.height if turned else stream.width,
-        height=stream.width if turned else stream.height,
-        rotation=rotation,
-    )
+        return Properties(
+            **_properties(container, stream, size, shown, stored, keys),
+            **_picture(stream, first),
+        )
+
+
+def first_frame(container: Any, stream: Any) -> Any:
+    """The first frame that can be decoded alone; None where none can."""
+    found = (_alone(packet, stream.codec_context) for packet in packets_of(container, stream))
+    return next((frame for frame in found if frame is not None), None)
 
 
 def created(file: str | IO[bytes]) -> str | None:
@@ -69,8 +72,9 @@ def _check(container: Any, stream: Any, bounds: Bounds | None) -> None:
     """Refuse what the header claims beyond ``bounds``."""
     if bounds is None:
         return
-    if stream.width * stream.height > bounds.pixels:
-        raise _beyond(f"{stream.width}x{stream.height} pixels", f"limits.megapixels {bounds.pixels / 1e6:g}")
+    width, height = square(stream.width, stream.height, aspect_of(stream))
+    if width * height > bounds.pixels:
+        raise _beyond(f"{width}x{height} pixels", f"limits.megapixels {bounds.pixels / 1e6:g}")
     if (seconds := duration_of(container, stream)) is not None and seconds > bounds.seconds:
         raise _beyond(f"{seconds:.0f} s", f"limits.hours {bounds.seconds / 3600:g}")
 
@@ -112,6 +116,29 @@ def _alone(packet: Any, codec: Any) -> Any:
         codec.flush_buffers()
 
 
+def _picture(stream: Any, first: Any) -> dict[str, Any]:
+    """How the stored frames become what is shown; ``first`` knows better than the header."""
+    orientation = orientation_of(first) if first is not None else Orientation()
+    geometry = Geometry(aspect=aspect_of(stream), orientation=orientation)
+    width, height = geometry.size(stream.width, stream.height)
+    codec = stream.codec_context
+    colour = colour_of(first, first.format.name) if first is not None else colour_of(codec, codec.pix_fmt)
+    return {
+        "width": width,
+        "height": height,
+        "rotation": orientation.rotation,
+        "mirrored": orientation.mirrored,
+        "pixel_aspect": float(geometry.aspect),
+        "pixel_format": colour.pixel_format,
+        "colour_range": colour.range,
+        "colour_matrix": colour.matrix,
+        "colour_transfer": colour.transfer,
+        "colour_primaries": colour.primaries,
+        "colour_guessed": colour.guessed,
+        "interlaced": first.interlaced_frame if first is not None else None,
+    }
+
+
 def _properties(container: Any, stream: Any, size: int, shown: int, stored: int, keys: Sequence[int]) -> dict[str, Any]:
     metadata = {key.lower(): value for key, value in {**container.metadata, **stream.metadata}.items()}
     declared = int(stream.frames or 0)
@@ -124,12 +151,20 @@ def _properties(container: Any, stream: Any, size: int, shown: int, stored: int,
         "gop": max(np.diff([*keys, stored]).tolist(), default=None) if keys else None,
         "created": creation_time(metadata.get("creation_time")),
         "has_audio": bool(container.streams.audio),
+        "audio_codec": _audio_codec(container),
+        "video_streams": len(pictures(container)),
         "fps": float(rate) if rate else None,
         "frames_total": shown,
         "frames_declared": max(declared - (stored - shown), 0) or None,
         "duration_s": duration,
         "bytes": size,
     }
+
+
+def _audio_codec(container: Any) -> str | None:
+    """The codec of the first audio track."""
+    found = container.streams.audio
+    return found[0].codec_context.name if found and found[0].codec_context is not None else None
 
 
 def duration_of(container: Any, stream: Any) -> float | None:
