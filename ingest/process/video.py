@@ -5,7 +5,7 @@ judged; what was kept and what was not are both the outcome.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -14,6 +14,7 @@ from semblance.ingest.process.clock import Clock
 from semblance.ingest.process.coding import CodingNotes
 from semblance.ingest.process.masks import MaskVideo, open_mask
 from semblance.ingest.process.rows import faulty, finished, vanished
+from semblance.ingest.process.verdicts import FrameMeasures, confident, doubted, judge, named
 from semblance.ingest.recipe import Recipe
 from semblance.ingest.records import Seen
 from semblance.ingest.steps import crops, pairing, sampling
@@ -23,14 +24,13 @@ from semblance.ingest.steps.recompress import recompress
 from semblance.ingest.steps.tracks import Tracker
 from semblance.manifests import storage
 from semblance.manifests.errors import ContentDiffersError, VideoError
-from semblance.manifests.records import Crop, Face, Frame, GuideReason, Measures, Outcome, Properties, Verdict, Video
-from semblance.quality import gates, measures, video
+from semblance.manifests.records import Crop, Face, Frame, GuideReason, Outcome, Properties, Video
+from semblance.quality import measures, video
 from semblance.quality.video import DecoderName
 
 T = TypeVar("T")
 FrameFaces = tuple[Frame, list[Face]]
 FrameCrops = tuple[Frame, list[Crop]]
-FrameMeasures = tuple[Frame, list[tuple[Crop, Measures]]]
 _BATCH: Final = 24_000_000  # bytes of frames that wait for the detector: four of 1080p
 
 
@@ -184,11 +184,11 @@ def _faces(opened: _OpenVideo, indices: Sequence[int], partners: Partners | None
         faces = partners.follow(frames)
     cropped = _cut(faces, recipe)
     measured = _measure(cropped, partners, recipe)
-    judged = _judge(measured, partners, recipe)
+    judged = judge(measured, partners, recipe)
     seen = list(opened.masks.attach(judged, indices, opened.properties))
     if tracker is not None:
-        seen = _name(seen, persons(tracker.sightings, recipe.track))
-    return [_doubt(one, recipe) for one in seen]
+        seen = named(seen, persons(tracker.sightings, recipe.track))
+    return [doubted(one, recipe) for one in seen]
 
 
 def _detect(frames: Iterable[Frame], detector: Detector, clock: Clock) -> Iterator[FrameFaces]:
@@ -239,67 +239,6 @@ def _measure(cropped: Iterable[FrameCrops], partners: Partners | None, recipe: R
         yield frame, measured
 
 
-def _judge(measured: Iterable[FrameMeasures], partners: Partners | None, recipe: Recipe) -> Iterator[Seen]:
-    """A verdict for every face; a frame without a face is reported too."""
-    for frame, faces in measured:
-        if not faces:
-            yield Seen(frame_index=frame.index, time_s=frame.time_s)
-        largest = _largest([crop.face for crop, _ in faces], recipe)
-        for crop, of_crop in faces:
-            original = partners.of(frame.index, crop.face.track).verdict if partners else None
-            verdict = gates.judge(crop.face, of_crop, recipe.gates, original)
-            stage = "gate"
-            if largest is not None and crop.face is not largest and _confident(crop.face, recipe):
-                stage = "limit"
-                verdict = Verdict(reasons=("not_largest",), measured=_side(crop.face), limit=_side(largest))
-            yield Seen(
-                frame_index=frame.index,
-                time_s=frame.time_s,
-                image=crop.image,
-                face=crop.face,
-                geometry=crop.geometry,
-                measures=of_crop,
-                verdict=verdict,
-                stage=stage,
-            )
-
-
-def _name(seen: Iterable[Seen], of_track: Mapping[int, int | None]) -> list[Seen]:
-    """The faces with their persons."""
-    return [
-        one if one.face is None else replace(one, face=replace(one.face, person=of_track[one.face.track]))
-        for one in seen
-    ]
-
-
-def _doubt(one: Seen, recipe: Recipe) -> Seen:
-    """The face, rejected if it is perhaps none."""
-    if one.face is None or one.person is not None or one.verdict is None or not one.verdict.keep:
-        return one
-    verdict = Verdict(reasons=("doubtful",), measured=one.face.confidence, limit=recipe.track.sure)
-    return replace(one, verdict=verdict, stage="limit")
-
-
-def _largest(faces: list[Face], recipe: Recipe) -> Face | None:
-    """The largest face above the confidence limit, if the recipe keeps only that one; else None."""
-    if recipe.faces == "all":
-        return None
-    return max((face for face in faces if _confident(face, recipe)), key=_area, default=None)
-
-
-def _confident(face: Face, recipe: Recipe) -> bool:
-    limit: float | None = recipe.gates.confidence
-    return limit is None or face.confidence >= limit
-
-
-def _area(face: Face) -> float:
-    return (face.box[2] - face.box[0]) * (face.box[3] - face.box[1])
-
-
-def _side(face: Face) -> float:
-    return max(face.box[2] - face.box[0], face.box[3] - face.box[1])
-
-
 def _make_guide(properties: Properties, indices: Sequence[int], seen: Iterable[Seen], recipe: Recipe) -> Guide | None:
     """The guide for this video's fakes; None where no face is above the confidence limit."""
     faces = [
@@ -307,6 +246,6 @@ def _make_guide(properties: Properties, indices: Sequence[int], seen: Iterable[S
         for observation in seen
         if observation.face is not None and observation.verdict is not None and observation.image is not None
     ]
-    if not any(_confident(face, recipe) for _, face, _, _ in faces):
+    if not any(confident(face, recipe) for _, face, _, _ in faces):
         return None
     return pairing.pack(properties, indices, faces)

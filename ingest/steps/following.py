@@ -48,7 +48,7 @@ def _step(box: Box, before_HW: Grey, now_HW: Grey) -> Box | None:
     if right - left < 2 * _WINDOW[0] or bottom - top < 2 * _WINDOW[0]:
         return None
     parts = [np.ascontiguousarray(picture[top:bottom, left:right]) for picture in (before_HW, now_HW)]
-    start = _grid(box) - np.float32([left, top])
+    start = _grid(box) - np.array([left, top], np.float32)
     inside = ((start >= 0) & (start < (right - left, bottom - top))).all(1)
     start = np.ascontiguousarray(start[inside])
     if len(start) < _LEAST * _POINTS**2:

@@ -218,7 +218,7 @@ confidence. *False*: faces found at key frames that are none of them, and are no
 shot. *Persons*: true persons of whom any face was found. *Mixed*: tracks or persons that hold two people. The plan's
 gates for size, light and blur are off, so that all faces count.
 """
-SETTINGS: Final = (
+SETTINGS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("detect.min_face 80, the plan's", {}),
     ("detect.min_face 20", {"detect": {"min_face": 20}}),
 )

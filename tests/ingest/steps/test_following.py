@@ -20,7 +20,8 @@ def texture(seed: int, side: int = 90) -> Grey:
 
 def pictures(places: list[tuple[int, int]], side: int = 90) -> list[Grey]:
     """A patch that moves over a still background."""
-    background = cv2.GaussianBlur(np.random.default_rng(5).integers(0, 256, SIZE[::-1], np.uint8), (0, 0), 3)
+    noise = np.random.default_rng(5).integers(0, 256, SIZE[::-1], np.uint8)
+    background = np.asarray(cv2.GaussianBlur(noise, (0, 0), 3), np.uint8)
     patch = texture(1, side)
     found = []
     for x, y in places:

@@ -64,7 +64,7 @@ def test_glances_are_upright_and_small(tmp_path: Path) -> None:
     plain, turned = tmp_path / "plain.mp4", tmp_path / "turned.mp4"
     large = [cv2.resize(scene(0, 200.0), (1920, 1080))] * 2
     video.write_h264(str(plain), large, Fraction(25))  # type: ignore[arg-type]
-    command = ["ffmpeg", "-v", "error", "-i", plain, "-c", "copy", "-metadata:s:v:0", "rotate=90", turned]
+    command = ["ffmpeg", "-v", "error", "-i", str(plain), "-c", "copy", "-metadata:s:v:0", "rotate=90", str(turned)]
     subprocess.run(command, check=True)
     (frame,) = read(turned, [1])
     height, width = frame.image.shape[:2]

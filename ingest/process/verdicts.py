@@ -1,0 +1,75 @@
+"""The verdict on every face of a video: by the gates, by its place among the others, and as the face of a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from semblance.ingest.recipe import Recipe
+from semblance.ingest.records import Seen
+from semblance.ingest.steps.pairing import Partners
+from semblance.manifests.records import Crop, Face, Frame, Measures, Verdict
+from semblance.quality import gates
+
+FrameMeasures = tuple[Frame, list[tuple[Crop, Measures]]]
+
+
+def judge(measured: Iterable[FrameMeasures], partners: Partners | None, recipe: Recipe) -> Iterator[Seen]:
+    """A verdict for every face; a frame without a face is reported too."""
+    for frame, faces in measured:
+        if not faces:
+            yield Seen(frame_index=frame.index, time_s=frame.time_s)
+        largest = _largest([crop.face for crop, _ in faces], recipe)
+        for crop, of_crop in faces:
+            original = partners.of(frame.index, crop.face.track).verdict if partners else None
+            verdict = gates.judge(crop.face, of_crop, recipe.gates, original)
+            stage = "gate"
+            if largest is not None and crop.face is not largest and confident(crop.face, recipe):
+                stage = "limit"
+                verdict = Verdict(reasons=("not_largest",), measured=_side(crop.face), limit=_side(largest))
+            yield Seen(
+                frame_index=frame.index,
+                time_s=frame.time_s,
+                image=crop.image,
+                face=crop.face,
+                geometry=crop.geometry,
+                measures=of_crop,
+                verdict=verdict,
+                stage=stage,
+            )
+
+
+def named(seen: Iterable[Seen], of_track: Mapping[int, int | None]) -> list[Seen]:
+    """The faces with their persons."""
+    return [
+        one if one.face is None else replace(one, face=replace(one.face, person=of_track[one.face.track]))
+        for one in seen
+    ]
+
+
+def doubted(one: Seen, recipe: Recipe) -> Seen:
+    """The face, rejected if it is perhaps none."""
+    if one.face is None or one.person is not None or one.verdict is None or not one.verdict.keep:
+        return one
+    verdict = Verdict(reasons=("doubtful",), measured=one.face.confidence, limit=recipe.track.sure)
+    return replace(one, verdict=verdict, stage="limit")
+
+
+def confident(face: Face, recipe: Recipe) -> bool:
+    limit: float | None = recipe.gates.confidence
+    return limit is None or face.confidence >= limit
+
+
+def _largest(faces: list[Face], recipe: Recipe) -> Face | None:
+    """The largest face above the confidence limit, if the recipe keeps only that one; else None."""
+    if recipe.faces == "all":
+        return None
+    return max((face for face in faces if confident(face, recipe)), key=_area, default=None)
+
+
+def _area(face: Face) -> float:
+    return (face.box[2] - face.box[0]) * (face.box[3] - face.box[1])
+
+
+def _side(face: Face) -> float:
+    return max(face.box[2] - face.box[0], face.box[3] - face.box[1])
