@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -10,17 +11,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
+from multiprocessing import resource_tracker
 from typing import Any, Final
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 
+from semblance.ingest.run.interrupt import not_inherited
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.storage import retry
 
 _CHECK_AFTER: Final = 2.0  # seconds without a result before the cluster is checked
 _ANSWER: Final = 20.0  # seconds for a scheduler to answer
 _ATTACH: Final = 15.0  # seconds for a scheduler to answer for the first time
+_ABANDONED: Final = 0.5  # seconds that a worker has to end where the build failed or was interrupted
+_START: Final = 600.0  # seconds for the local workers to start
 
 _CONFIG = {
     "distributed.scheduler.allowed-failures": 10,  # a dying worker counts as a failure of every task queued on it
@@ -130,9 +135,21 @@ def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set(_CONFIG), contextlib.ExitStack() as stack:
         if scheduler is None:
-            spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="semblance-dask-"))
+            client = stack.enter_context(Client(stack.enter_context(_local())))
+            _start_workers(client, workers or len(os.sched_getaffinity(0)))
+        else:
+            client = stack.enter_context(_attach(scheduler))
+        yield Cluster(client)
+
+
+@contextlib.contextmanager
+def _local() -> Iterator[LocalCluster]:
+    """A scheduler in this process, without workers; all that it starts is spared Ctrl-C."""
+    with tempfile.TemporaryDirectory(prefix="semblance-dask-") as spill:
+        resource_tracker.ensure_running()  # its start would unblock the signal in the thread that starts the workers
+        with not_inherited():
             local = LocalCluster(
-                n_workers=workers or len(os.sched_getaffinity(0)),
+                n_workers=0,
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
@@ -140,10 +157,29 @@ def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
                 local_directory=spill,
                 silence_logs=logging.CRITICAL,
             )
-            client = stack.enter_context(Client(stack.enter_context(local)))
-        else:
-            client = stack.enter_context(_attach(scheduler))
-        yield Cluster(client)
+        with local:
+            try:
+                yield local
+            except BaseException:
+                local.sync(_abandon, local)
+                raise
+
+
+async def _abandon(local: LocalCluster) -> None:
+    """End the workers without waiting for what they do: nobody takes its result."""
+    nannies = list(local.workers.values())
+    await asyncio.gather(*(nanny.close(timeout=_ABANDONED) for nanny in nannies), return_exceptions=True)
+
+
+def _start_workers(client: Client, count: int) -> None:
+    client.cluster.scale(count)
+    try:
+        client.wait_for_workers(count, timeout=_START)
+    except TimeoutError as error:
+        raise SemblanceError(
+            f"The {count} local workers do not start; check whether the machine runs out of memory, or pass fewer "
+            "with --workers."
+        ) from error
 
 
 def _attach(scheduler: str) -> Client:

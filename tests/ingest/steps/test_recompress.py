@@ -185,7 +185,7 @@ def test_no_temporary_video_remains_after_its_child_is_killed(
     job = Job(root=str(demo), video=family[0], recipe=recipe, decoder="pyav")
     child = Child()
     try:
-        assert not isinstance(child.run(job, recipe.deadline), Fault)  # its detector is loaded
+        assert not isinstance(child.run(job, recipe.limits), Fault)  # its detector is loaded
         for seconds in (0.1, 0.2, 0.3):
             fault = child.run(job, recipe.limits.model_copy(update={"cpu_seconds": seconds}))
             assert isinstance(fault, Fault)
