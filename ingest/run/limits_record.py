@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Final
 
 from semblance.ingest.plan import Plan
@@ -37,5 +38,5 @@ def facts(runs: list[dict[str, Any]]) -> list[str]:
     """A sentence for the card for each change of the limits during the build."""
     return [
         f"Limits changed during the build: {', '.join(differences(before, after))}"
-        for before, after in zip(runs, runs[1:], strict=False)
+        for before, after in itertools.pairwise(runs)
     ]

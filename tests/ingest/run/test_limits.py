@@ -110,7 +110,7 @@ TRAP = ("--set", "limits.cpu_seconds=0.001")
 def test_raised_limits_retry_what_failed_in_the_same_folder(
     built: Path, demo: Path, recipe: tuple[str, ...], run: Run, tmp_path: Path
 ) -> None:
-    """The way out that the error names: the result is the build that had these limits from the start, but the record."""
+    """The way out that the error names gives the build that had these limits from the start, but for the record."""
     out, log = tmp_path / "out", tmp_path / "log.jsonl"
     first = build(run, demo, out, "--workers", 2, "--max-failures-in-a-row", 0, *recipe, *TRAP, expect=3)
     assert "limits.cpu_seconds=0.001" in first.stdout
