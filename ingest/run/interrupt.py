@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -66,9 +66,9 @@ def told(sentence: str) -> Iterator[None]:
     _restore(before)
 
 
-def _restore(before: dict[signal.Signals, object]) -> None:
+def _restore(before: Mapping[signal.Signals, Any]) -> None:
     for number, handler in before.items():
-        signal.signal(number, handler)  # type: ignore[arg-type]
+        signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -58,9 +58,11 @@ def interrupted(
 ) -> tuple[int, str, str]:
     """A build in a session of its own whose process group is sent ``by``: its exit code, stdout and stderr."""
     said, complaints, out = folder / "stdout", folder / "stderr", folder / "out"
-    words = [BIN / "ingest", "build", "--dataset", "dfdc", "--root", demo, "--out", out, "--workers", "2", *recipe]
+    options = ["--dataset", "dfdc", "--root", str(demo), "--out", str(out), "--workers", "2", *recipe]
     with said.open("w") as stdout, complaints.open("w") as stderr:
-        process = subprocess.Popen(words, stdout=stdout, stderr=stderr, start_new_session=True)
+        process = subprocess.Popen(
+            [str(BIN / "ingest"), "build", *options], stdout=stdout, stderr=stderr, start_new_session=True
+        )
     try:
         watched = psutil.Process(process.pid)
         while process.poll() is None:

@@ -194,14 +194,6 @@ def test_no_temporary_video_remains_after_its_child_is_killed(
         child.stop()
 
 
-def test_re_encoding_doubles_the_seconds() -> None:
-    plain = parse({"limits": {"cpu_seconds": 10, "wall_seconds": 20}}, "test")
-    worse = parse({"limits": {"cpu_seconds": 10, "wall_seconds": 20}, "recompress": {"crf": 40}}, "test")
-    assert plain.deadline == plain.limits
-    assert (worse.deadline.cpu_seconds, worse.deadline.wall_seconds) == (20, 40)
-    assert worse.deadline.memory_mib == worse.limits.memory_mib
-
-
 def test_packed_pictures_cannot_be_re_encoded(tmp_path: Path) -> None:
     packed = archive({f"1/real/0/{i}.png": png(face(i, 96)) for i in range(3)})
     write_tree(tmp_path, {"real_train/1.tar": packed, "real_test/1.tar": packed})
