@@ -76,7 +76,8 @@ class LimitsConfig(Config):
 
     def remedy(self, key: str) -> str:
         """The options that raise the limit ``key`` and process again what it has ended."""
-        value = max(4 * getattr(self, key), LimitsConfig.model_fields[key].default)
+        times = 2 if key == "memory_mib" else 4
+        value = max(times * getattr(self, key), LimitsConfig.model_fields[key].default)
         return f"--set limits.{key}={value:.12g} --retry failed"
 
 

@@ -153,7 +153,7 @@ class Child:
                 for key, what, unit, used in spent.now():
                     if used > (most := getattr(allowed, key)):
                         status = "oom" if key == "memory_mib" else "timeout"
-                        return Fault(status=status, sentence=_over(limits, key, f"{used:.0f} {unit} of {what}", most))
+                        return Fault(status=status, sentence=_over(limits, key, f"{used:.4g} {unit} of {what}", most))
         except psutil.Error:
             return None  # the child is gone: reading its answer will fail
         return None
