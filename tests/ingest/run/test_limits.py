@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from semblance.ingest.limits import MOST, LimitsConfig, Work
+from semblance.ingest import plan as planning
+from semblance.ingest.limits import BASE, MOST, LimitsConfig, Work
+from semblance.ingest.process.video import Job
 from semblance.ingest.process.work import video_work
 from semblance.ingest.recipe import Recipe, parse
+from semblance.ingest.run.child_process import Child, Fault
 from semblance.manifests import scan
 from semblance.manifests.records import Properties
+from semblance.quality.video import probe
 from semblance.shards import verify
 from tests.conftest import Run
 from tests.ingest.run.test_build import build, content
@@ -102,6 +109,33 @@ def test_the_command_that_is_named_raises_the_limit(limits: LimitsConfig, second
 def test_a_recipe_that_asks_for_more_work_has_more_time(settings: dict[str, Any], more: float) -> None:
     plain, worse = (video_work(HD, parse(values, "test")) for values in ({}, settings))
     assert worse.seconds > more * 0.99 * plain.seconds
+
+
+def test_a_long_video_has_the_time_that_its_length_needs(tmp_path: Path) -> None:
+    """By a real child, which says how long the video is: it uses several times the seconds of a short clip."""
+    file = tmp_path / "real" / "long.mp4"
+    file.parent.mkdir()
+    pattern = "testsrc2=size=96x96:rate=30"
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", pattern, "-frames:v", "1500", file], check=True)
+    plan = planning.make("folder", str(tmp_path), parse({"sampling": {"mode": "every", "k": 1}}, "test"))
+    job = Job(root=plan.root, video=plan.videos[0], recipe=plan.recipe, decoder="pyav")
+    times = video_work(probe(str(file)), plan.recipe).seconds / BASE
+    assert times > 4
+    child = Child()
+    with contextlib.closing(child):
+        child.run(job, LimitsConfig())  # the detector is loaded
+        assert child._process is not None
+        process = psutil.Process(child._process.pid)
+        before = process.cpu_times()
+        child.run(job, LimitsConfig())
+        after = process.cpu_times()
+        spent = after.user + after.system - before.user - before.system
+        short = LimitsConfig(cpu_seconds=spent / 2)
+        assert not isinstance(child.run(job, short), Fault)
+        fault = child.run(job, LimitsConfig(cpu_seconds=spent / times / 4))
+        assert isinstance(fault, Fault)
+        assert fault.status == "timeout"
+        assert "for a video of its size" in fault.sentence
 
 
 TRAP = ("--set", "limits.cpu_seconds=0.001")
