@@ -135,34 +135,38 @@ def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set(_CONFIG), contextlib.ExitStack() as stack:
         if scheduler is None:
-            client = stack.enter_context(Client(stack.enter_context(_local())))
-            _start_workers(client, workers or len(os.sched_getaffinity(0)))
+            count = workers or len(os.sched_getaffinity(0))
+            client = stack.enter_context(Client(stack.enter_context(_local(count))))
+            _start_workers(client, count)
         else:
             client = stack.enter_context(_attach(scheduler))
         yield Cluster(client)
 
 
 @contextlib.contextmanager
-def _local() -> Iterator[LocalCluster]:
-    """A scheduler in this process, without workers; all that it starts is spared Ctrl-C."""
-    with tempfile.TemporaryDirectory(prefix="semblance-dask-") as spill:
-        resource_tracker.ensure_running()  # its start would unblock the signal in the thread that starts the workers
+def _local(count: int) -> Iterator[LocalCluster]:
+    """A scheduler in this process, for ``count`` workers that are not started yet; what it starts is spared Ctrl-C."""
+    with contextlib.ExitStack() as stack:
+        spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="semblance-dask-"))
+        resource_tracker.ensure_running()  # its start would unblock the signals in the thread that starts the workers
         with not_inherited():
-            local = LocalCluster(
-                n_workers=0,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",  # any free port: two builds may run in parallel
-                local_directory=spill,
-                silence_logs=logging.CRITICAL,
+            local = stack.enter_context(
+                LocalCluster(
+                    n_workers=0,
+                    threads_per_worker=1,
+                    memory_limit=1.0 / count,  # of the machine's
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",  # any free port: two builds may run in parallel
+                    local_directory=spill,
+                    silence_logs=logging.CRITICAL,
+                )
             )
-        with local:
-            try:
-                yield local
-            except BaseException:
-                local.sync(_abandon, local)
-                raise
+        try:
+            yield local
+        except BaseException:
+            local.sync(_abandon, local)
+            raise
 
 
 async def _abandon(local: LocalCluster) -> None:
