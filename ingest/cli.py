@@ -143,16 +143,24 @@ def build(
     log: Annotated[str | None, typer.Option("--log", help="Append to this file, one JSON object per line.")] = None,
 ) -> None:
     """Build shards, manifests and receipts; run the same command again to resume an interrupted build."""
-    from semblance.ingest.run import describe
+    from semblance.ingest.run.interrupt import told
     from semblance.manifests.errors import UsageError
 
     if retry is not None and retry not in ("failed", "damaged"):
         raise UsageError(f"--retry takes failed or damaged, not {plain(retry)!r}.")
     out = out or f"out/{dataset}"
-    terminal = console.console()
-    planned = _plan(dataset, root, recipe, settings, limit)
-    console.show_findings(terminal, planned)
-    built = _build(planned, out, terminal, log, workers, scheduler, cast(Any, retry), max_failures_in_a_row or None)
+    with told(f"Interrupted. Sealed shards in {plain(out)} are kept; run the same command again to resume."):
+        planned = _plan(dataset, root, recipe, settings, limit)
+        terminal = console.console()
+        console.show_findings(terminal, planned)
+        built = _build(planned, out, terminal, log, workers, scheduler, cast(Any, retry), max_failures_in_a_row or None)
+        _summarise(built, out, terminal, max_failures)
+
+
+def _summarise(built: Built, out: str, terminal: Console, max_failures: float) -> None:
+    """Show what was built; exits with code 3 if more than a share of ``max_failures`` of the videos failed."""
+    from semblance.ingest.run import describe
+
     if not built.worked:
         console.show_line(f"{out} is already finished; nothing to do.", terminal)
     terminal.print(console.summary_table(out))
@@ -183,6 +191,7 @@ def _build(
     """Build with a progress display and an optional log; an unexpected error becomes one sentence."""
     import traceback
 
+    from semblance.ingest.run import limits_record
     from semblance.ingest.run.build import build as run_build
     from semblance.ingest.run.log import Journal, ObserverGroup, keep_traceback
     from semblance.ingest.run.progress import Watcher
@@ -192,18 +201,25 @@ def _build(
         if log is not None:
             build_folder.refuse_inside(out, log, flag="--log")
         journal = stack.enter_context(Journal(log))
-        journal.log("build", out=out, root=planned.root, dataset=planned.source.name, fingerprint=planned.fingerprint)
+        journal.log(
+            "build",
+            out=out,
+            root=planned.root,
+            dataset=planned.source.name,
+            fingerprint=planned.fingerprint,
+            limits=planned.recipe.limits.model_dump(mode="json"),
+        )
         observer = ObserverGroup([stack.enter_context(Watcher(terminal)), journal])
         try:
+            if changes := limits_record.changes(planned, out):
+                journal.log("limits changed", changes=changes)
+                console.show_changed_limits(changes, terminal, retried=retry == "failed")
             built = run_build(
                 planned, out, observer, workers=workers, scheduler=scheduler, again=retry, in_a_row=in_a_row
             )
         except KeyboardInterrupt:
             journal.log("interrupted", level=logging.WARNING)
-            console.show_line(
-                f"Interrupted. Sealed shards in {plain(out)} are kept; run the same command again to resume."
-            )
-            raise SystemExit(130) from None
+            raise
         except SemblanceError as error:
             journal.log("stopped", level=logging.ERROR, error=str(error))
             raise

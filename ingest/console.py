@@ -139,6 +139,14 @@ def show_failures(console: Console, out: str, most: int = 10) -> None:
         console.print(f"  ... and {failed.height - most} more")
 
 
+def show_changed_limits(changes: list[str], console: Console, *, retried: bool) -> None:
+    """Say that limits are not those of the last run, and what that means for the videos that failed in it."""
+    what = (
+        "failed videos are processed again" if retried else "failed videos stay failed; --retry failed tries them again"
+    )
+    show_line(f"limits changed since the last run ({', '.join(changes)}): {what}", console)
+
+
 def show_next_steps(console: Console, out: str) -> None:
     """Suggest the commands that inspect a finished build."""
     name = plain(out)

@@ -53,11 +53,11 @@ class Plan:
 
     @property
     def parts(self) -> dict[str, Any]:
-        """The values that the fingerprint covers."""
+        """The values that the fingerprint covers: not the limits, which decide no byte of a video that passed."""
         return {
             "dataset": self.source.name,
             "schema": schema.VERSION,
-            "recipe": self.recipe.model_dump(mode="json"),
+            "recipe": self.recipe.model_dump(mode="json", exclude={"limits"}),
             "weights": weights(),
             "inputs": digest(*((stat.path, stat.bytes, stat.version) for stat in self.inputs)),
             "tables": dict(self.discovery.tables),

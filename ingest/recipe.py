@@ -59,11 +59,6 @@ class Recipe(Config):
             raise ValueError("masks belong to exact frames: masks=true needs decode.skip=none")
         return self
 
-    @property
-    def deadline(self) -> LimitsConfig:
-        """The limits of one video: the seconds are doubled if it is also re-encoded."""
-        return self.limits if self.recompress.crf is None else self.limits.times(2)
-
 
 # The last two reproduce the geometry and frames of the named pipelines; pixels differ, since their detectors do.
 NAMED: Final[dict[str, dict[str, Any]]] = {

@@ -151,6 +151,8 @@ _INPUTS_SCHEMA: Final = pa.schema([("path", pa.string()), ("bytes", pa.int64()),
 
 def _refusal(plan: Claimant, out: str, known: Mapping[str, Any], flag: str) -> str:
     before = dict(known.get("parts", {}))
+    if "recipe" in before:  # older versions counted the limits as a part
+        before["recipe"] = {key: value for key, value in before["recipe"].items() if key != "limits"}
     now = dict(plan.parts)
     lines = []
     same_kind = ("repacked" in before) == ("repacked" in now)

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from semblance.ingest.detector.door import Detector
+from semblance.ingest.limits import Work
 from semblance.ingest.process.clock import Clock
 from semblance.ingest.process.coding import CodingNotes
 from semblance.ingest.process.masks import MaskVideo, open_mask
 from semblance.ingest.process.rows import faulty, finished, vanished
 from semblance.ingest.process.verdicts import FrameMeasures, confident, doubted, judge, named
+from semblance.ingest.process.work import video_work
 from semblance.ingest.recipe import Recipe
 from semblance.ingest.records import Seen
 from semblance.ingest.steps import crops, pairing, sampling
@@ -74,8 +76,10 @@ class _OpenVideo:
         return self.properties.frames_total or 0
 
 
-def process(job: Job, detector: Detector) -> Result:
+def process(job: Job, detector: Detector, report: Callable[[Work], None] | None = None) -> Result:
     """Take one video from its file to its outcome; a fault of the file becomes a status.
+
+    ``report`` receives the video's work once its header has been read.
 
     Raises StorageError where the whole dataset has disappeared or storage does not answer.
     """
@@ -93,6 +97,8 @@ def process(job: Job, detector: Detector) -> Result:
             except VideoError as error:
                 return Result(outcome=faulty(job.video, error.status, str(error)))
             clock.decode += time.perf_counter() - start
+            if report is not None:
+                report(video_work(properties, job.recipe, job.listed))
             return _process_file(
                 _OpenVideo(
                     job=job,

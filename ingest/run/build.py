@@ -8,7 +8,7 @@ from typing import Any
 
 from semblance.ingest.detector import door
 from semblance.ingest.plan import Plan
-from semblance.ingest.run import describe, retry, tasks
+from semblance.ingest.run import describe, limits_record, retry, tasks
 from semblance.ingest.run.dask import Cluster, connect
 from semblance.ingest.run.log import ObserverGroup
 from semblance.ingest.run.schedule import Driver, Observer
@@ -65,6 +65,7 @@ def build(
             _work(plan, out, pending, retried, observer, lease, workers, scheduler, in_a_row)
         lease.check()
         build_folder.claim(plan, out)
+        limits_record.record(plan, out)
         description = describe.describe(plan, out)
         build_folder.finish(out, description, card(description))
     return Built(out=out, resumed=resumed, worked=len(pending), description=description)
@@ -96,6 +97,7 @@ def _work(
     with connect(workers, scheduler) as cluster:
         _check_workers(plan, cluster)
         build_folder.claim(plan, out)
+        limits_record.record(plan, out)
         observer.started(len(plan.videos), len(plan.videos) - remaining, len(pending))
         driver = Driver(
             plan=plan, out=out, cluster=cluster, observer=observer, lease=lease, again=retried, in_a_row=in_a_row

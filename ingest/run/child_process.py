@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import psutil
 
-from semblance.ingest.limits import LimitsConfig
+from semblance.ingest.limits import LimitsConfig, Work
 from semblance.manifests.errors import ChildError, StorageError
 
 _TICK: Final = 0.1  # seconds between two checks of the child
@@ -57,21 +57,24 @@ class Child:
         self._connection: Connection[Any, Any] | None = None
         self._first: int | None = None  # resident bytes after the first job
 
-    def run(self, job: object, limits: LimitsConfig) -> Any:
+    def run(self, job: object, limits: LimitsConfig, work: Work | None = None) -> Any:
         """The child's result for the job, or the Fault that ended it.
 
+        ``work``: what is known of the job's size; the child may correct it when it has opened the file.
         Raises StorageError if the job's files could not be reached, ChildError for a programming error.
         """
         connection = self._given(job)
         if connection is None:
             return self._died()
-        fault = self._watch(connection, limits)
-        if fault is not None:
-            self.stop()
-            return fault
+        kind, value = "work", work or Work()
         try:
-            kind, value = connection.recv()
-        except (EOFError, OSError):
+            spent = _Spent(self._pid)
+            while kind == "work":
+                if (fault := self._watch(connection, limits, spent, value)) is not None:
+                    self.stop()
+                    return fault
+                kind, value = connection.recv()
+        except (EOFError, OSError, psutil.Error):
             return self._died()
         self._recycle(limits.growth_mib << 20)
         if kind == "storage":
@@ -79,6 +82,11 @@ class Child:
         if kind == "error":
             raise ChildError(value)
         return value
+
+    @property
+    def _pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def _given(self, job: object) -> Connection[Any, Any] | None:
         """The connection to a child that has the job; one that died before it had it is replaced.
@@ -137,19 +145,15 @@ class Child:
             raise ChildError("the child process ended while it started") from error
         return self._connection
 
-    def _watch(self, connection: Connection[Any, Any], limits: LimitsConfig) -> Fault | None:
-        """Wait for an answer; returns a Fault if a limit is exceeded first."""
-        assert self._process is not None
+    def _watch(self, connection: Connection[Any, Any], limits: LimitsConfig, spent: _Spent, work: Work) -> Fault | None:
+        """Wait for a message; returns a Fault if a limit is exceeded first."""
+        allowed = limits.allowed(work)
         try:
-            child = psutil.Process(self._process.pid)
-            cpu_before, started = _cpu(child), time.monotonic()
             while not connection.poll(_TICK):
-                if (spent := _cpu(child) - cpu_before) > limits.cpu_seconds:
-                    return Fault(status="timeout", sentence=_over("CPU time", spent, limits.cpu_seconds, "s"))
-                if (waited := time.monotonic() - started) > limits.wall_seconds:
-                    return Fault(status="timeout", sentence=_over("wall time", waited, limits.wall_seconds, "s"))
-                if (held := child.memory_info().rss / 2**20) > limits.memory_mib:
-                    return Fault(status="oom", sentence=_over("memory", held, limits.memory_mib, "MiB"))
+                for key, what, unit, used in spent.now():
+                    if used > (most := getattr(allowed, key)):
+                        status = "oom" if key == "memory_mib" else "timeout"
+                        return Fault(status=status, sentence=_over(limits, key, f"{used:.4g} {unit} of {what}", most))
         except psutil.Error:
             return None  # the child is gone: reading its answer will fail
         return None
@@ -183,16 +187,31 @@ class Child:
                 process.wait()
 
 
-def _over(what: str, value: float, limit: float, unit: str) -> str:
+class _Spent:
+    """What a child has used since it was given a job."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._cpu, self._started = self._cpu_seconds(), time.monotonic()
+
+    def now(self) -> Iterator[tuple[str, str, str, float]]:
+        """Limit, what it limits, unit, amount; raises psutil.Error if the child is gone."""
+        yield "cpu_seconds", "CPU time", "s", self._cpu_seconds() - self._cpu
+        yield "wall_seconds", "wall time", "s", time.monotonic() - self._started
+        yield "memory_mib", "memory", "MiB", self._process.memory_info().rss / 2**20
+
+    def _cpu_seconds(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+
+def _over(limits: LimitsConfig, key: str, used: str, most: float) -> str:
+    base = getattr(limits, key)
+    grown = "" if most == base else f" of the {most:.0f} for a video of its size"
     return (
-        f"{what} exceeded the limit of {limit:g} {unit} ({value:.0f} {unit}); "
-        "if the file is intact, raise the limit in the recipe."
+        f"it used {used}, beyond the limit{grown} (limits.{key}={base:g}); "
+        f"if the file is intact, run the same command with {limits.remedy(key)}."
     )
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 _idle: queue.SimpleQueue[Child] = queue.SimpleQueue()

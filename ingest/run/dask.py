@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -10,17 +11,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
+from multiprocessing import resource_tracker
 from typing import Any, Final
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster
 
+from semblance.ingest.run.interrupt import not_inherited
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.storage import retry
 
 _CHECK_AFTER: Final = 2.0  # seconds without a result before the cluster is checked
 _ANSWER: Final = 20.0  # seconds for a scheduler to answer
 _ATTACH: Final = 15.0  # seconds for a scheduler to answer for the first time
+_ABANDONED: Final = 0.5  # seconds that a worker has to end where the build failed or was interrupted
+_START: Final = 600.0  # seconds for the local workers to start
 
 _CONFIG = {
     "distributed.scheduler.allowed-failures": 10,  # a dying worker counts as a failure of every task queued on it
@@ -130,20 +135,55 @@ def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set(_CONFIG), contextlib.ExitStack() as stack:
         if scheduler is None:
-            spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="semblance-dask-"))
-            local = LocalCluster(
-                n_workers=workers or len(os.sched_getaffinity(0)),
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",  # any free port: two builds may run in parallel
-                local_directory=spill,
-                silence_logs=logging.CRITICAL,
-            )
-            client = stack.enter_context(Client(stack.enter_context(local)))
+            count = workers or len(os.sched_getaffinity(0))
+            client = stack.enter_context(Client(stack.enter_context(_local(count))))
+            _start_workers(client, count)
         else:
             client = stack.enter_context(_attach(scheduler))
         yield Cluster(client)
+
+
+@contextlib.contextmanager
+def _local(count: int) -> Iterator[LocalCluster]:
+    """A scheduler in this process, for ``count`` workers that are not started yet; what it starts is spared Ctrl-C."""
+    with contextlib.ExitStack() as stack:
+        spill = stack.enter_context(tempfile.TemporaryDirectory(prefix="semblance-dask-"))
+        resource_tracker.ensure_running()  # its start would unblock the signals in the thread that starts the workers
+        with not_inherited():
+            local = stack.enter_context(
+                LocalCluster(
+                    n_workers=0,
+                    threads_per_worker=1,
+                    memory_limit=1.0 / count,  # of the machine's
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",  # any free port: two builds may run in parallel
+                    local_directory=spill,
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+        try:
+            yield local
+        except BaseException:
+            local.sync(_abandon, local)
+            raise
+
+
+async def _abandon(local: LocalCluster) -> None:
+    """End the workers without waiting for what they do: nobody takes its result."""
+    nannies = list(local.workers.values())
+    await asyncio.gather(*(nanny.close(timeout=_ABANDONED) for nanny in nannies), return_exceptions=True)
+
+
+def _start_workers(client: Client, count: int) -> None:
+    client.cluster.scale(count)
+    try:
+        client.wait_for_workers(count, timeout=_START)
+    except TimeoutError as error:
+        raise SemblanceError(
+            f"The {count} local workers do not start; check whether the machine runs out of memory, or pass fewer "
+            "with --workers."
+        ) from error
 
 
 def _attach(scheduler: str) -> Client:

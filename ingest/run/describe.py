@@ -11,6 +11,7 @@ from typing import Any, Final
 import polars as pl
 
 from semblance.ingest.plan import Plan
+from semblance.ingest.run import limits_record
 from semblance.manifests import scan, schema
 from semblance.manifests.records import FAILURES, SPLITS
 from semblance.manifests.text import format_columns
@@ -42,18 +43,24 @@ def versions() -> dict[str, str]:
 
 def describe(plan: Plan, out: str) -> dict[str, Any]:
     """The content of dataset.json, counted from the files on disk; CARD.md is made from it."""
+    limits = limits_record.used(plan, out)
     return {
         "dataset": plan.source.name,
         "fingerprint": plan.fingerprint,
         "split": plan.protocol,
         "synthetic": plan.synthetic,
         "recipe": plan.recipe.model_dump(mode="json"),
+        "limits": limits,
         "versions": versions(),
         "complete": True,
         "counts": counts(out, masks=plan.recipe.masks),
         "datasheet": asdict(plan.source.info.datasheet),
         "identity_note": plan.source.info.identity_note,
-        "facts": [f"{sentence}: {count}" for sentence, count in plan.discovery.facts] + [*plan.dated],
+        "facts": [
+            *(f"{sentence}: {count}" for sentence, count in plan.discovery.facts),
+            *plan.dated,
+            *limits_record.facts(limits),
+        ],
         "protocols": asdict(plan.notes),
         "leaks": found_leaks(out, plan.protocol, plan.recipe.split.against),
     }

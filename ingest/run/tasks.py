@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from semblance.ingest.limits import Work
 from semblance.ingest.process.archive import DECODER, ArchiveJob
 from semblance.ingest.process.rows import faulty
 from semblance.ingest.process.video import Job, Result
+from semblance.ingest.process.work import archive_work
 from semblance.ingest.run.child_process import Fault, borrowed
 from semblance.ingest.steps.pairing import Guide
 from semblance.manifests import schema, storage, tables
@@ -127,9 +129,10 @@ def _attempt(job: Job) -> Result:
 
 def _supervised(job: Job | ArchiveJob) -> Any:
     """The child's result for the job; retried once if the child was killed, which is not the fault of a file."""
+    work = archive_work(job) if isinstance(job, ArchiveJob) else Work(bytes=job.video.bytes or 0)
     with borrowed() as child:
-        result = child.run(job, job.recipe.deadline)
-        return child.run(job, job.recipe.deadline) if isinstance(result, Fault) and result.killed else result
+        result = child.run(job, job.recipe.limits, work)
+        return child.run(job, job.recipe.limits, work) if isinstance(result, Fault) and result.killed else result
 
 
 def outcome_of(result: Result) -> Outcome:

@@ -85,10 +85,10 @@ def _surroundings(image_HWC: Image, box: Box) -> tuple[Grey, float, int, int]:
     whole = image_HWC[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
     scale = min(_FINE / max(whole.shape[:2]), 1.0)
     thin = max(int(0.67 / scale), 1)  # half as fine again as needed is enough to average
-    part: Grey = cv2.cvtColor(np.ascontiguousarray(whole[::thin, ::thin]), cv2.COLOR_RGB2GRAY)  # type: ignore[assignment]
+    part = np.asarray(cv2.cvtColor(np.ascontiguousarray(whole[::thin, ::thin]), cv2.COLOR_RGB2GRAY), np.uint8)
     if scale < 1:
         size = max(round(whole.shape[1] * scale), 1), max(round(whole.shape[0] * scale), 1)
-        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
     return part, scale, x0, y0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -74,14 +75,17 @@ def _check(container: Any, stream: Any, bounds: Bounds | None) -> None:
         return
     width, height = square(stream.width, stream.height, aspect_of(stream))
     if width * height > bounds.pixels:
-        raise _beyond(f"{width}x{height} pixels", f"limits.megapixels {bounds.pixels / 1e6:g}")
+        need = math.ceil(width * height / 1e6)
+        raise _beyond(f"{width}x{height} pixels", "limits.megapixels", bounds.pixels / 1e6, need)
     if (seconds := duration_of(container, stream)) is not None and seconds > bounds.seconds:
-        raise _beyond(f"{seconds:.0f} s", f"limits.hours {bounds.seconds / 3600:g}")
+        raise _beyond(f"{seconds:.0f} s", "limits.hours", bounds.seconds / 3600, math.ceil(seconds / 3600))
 
 
-def _beyond(what: str, limit: str) -> VideoError:
+def _beyond(what: str, key: str, limit: float, needed: int) -> VideoError:
     return VideoError(
-        "decode_error", f"the file claims {what}, beyond the recipe's {limit}; raise that if the file is sound."
+        "decode_error",
+        f"the file claims {what}, beyond the recipe's {key} {limit:g}; if the file is sound, run the same command with "
+        f"--set {key}={needed} --retry failed.",
     )
 
 
@@ -99,7 +103,7 @@ def _pass_over(container: Any, stream: Any, most: int | None) -> tuple[int, int,
             continue
         stored += 1
         if most is not None and stored > most:
-            raise _beyond(f"more than {most} frames", f"limits.frames {most}")
+            raise _beyond(f"more than {most} frames", "limits.frames", most, 4 * most)
         if packet.is_keyframe:
             keys.append(stored - 1)
         shown += not packet.is_discard

@@ -17,13 +17,16 @@ from typing import Any
 import psutil
 
 from semblance.ingest.demo import dataset
+from semblance.ingest.limits import LimitsConfig
+from semblance.ingest.run.child_process import Child
 from semblance.shards import read, verify
 from tests.conftest import BIN, HANG
 from tests.ingest.run.test_build import content
+from tests.ingest.run.test_child_process import job
 
 RECIPE = (
     *("--set", "sampling.n=2", "--set", "shards.target_bytes=1", "--set", "split.fractions=[0.5,0.25,0.25]"),
-    *("--set", "limits.cpu_seconds=3", "--set", "limits.wall_seconds=60", "--set", "limits.memory_mib=1500"),
+    *("--set", "limits.memory_mib=1500"),
 )
 QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
@@ -57,6 +60,16 @@ def collection(folder: Path, families: int = 4) -> Path:
     """A small demo; the same bytes every time."""
     dataset.write(str(folder), families=families)
     return folder
+
+
+def patience(root: Path) -> float:
+    """CPU seconds that no sound clip reaches on this machine: twice what a child needs to start, load and do one."""
+    child = Child()
+    with contextlib.closing(child):
+        child.run(job(root), LimitsConfig())
+        assert child._process is not None
+        times = psutil.Process(child._process.pid).cpu_times()
+    return 2 * (times.user + times.system)
 
 
 def command(root: Path | str, out: Path | str, *more: object) -> list[str]:

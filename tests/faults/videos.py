@@ -47,7 +47,8 @@ def decoders(root: Path, good: Path, folder: Path) -> list[rig.Line]:
         hurt["eat"]: ("eat", BOTH),
         hurt["once"]: ("segv", ("pyav",)),
     }
-    ended = rig.build(root, out, "--workers", 2, *FORGIVING, env=orders(**injected))
+    short = ("--set", f"limits.cpu_seconds={rig.patience(root):.1f}")
+    ended = rig.build(root, out, "--workers", 2, *FORGIVING, *short, env=orders(**injected))
     assert ended.code == 0, ended.said
     rows = {Path(row["path"]).stem: row for row in scan(str(out), "videos").collect().iter_rows(named=True)}
     assert len(rows) == plan.height
@@ -285,7 +286,7 @@ def _built(root: Path, out: Path, *more: str) -> dict[str, tuple[str, str | None
     """Build a user's own folder; file name without suffix -> status and error. Every planned video has its row."""
     words = rig.command(root, out, "--workers", 2, *FORGIVING)
     words[words.index("dfdc")] = "folder"
-    with rig.started([*words, "--set", "limits.cpu_seconds=60", *more]) as process:
+    with rig.started([*words, *more]) as process:
         ended = rig.finish(process)
     assert ended.code == 0, ended.said
     assert "Traceback" not in ended.said

@@ -185,21 +185,13 @@ def test_no_temporary_video_remains_after_its_child_is_killed(
     job = Job(root=str(demo), video=family[0], recipe=recipe, decoder="pyav")
     child = Child()
     try:
-        assert not isinstance(child.run(job, recipe.deadline), Fault)  # its detector is loaded
+        assert not isinstance(child.run(job, recipe.limits), Fault)  # its detector is loaded
         for seconds in (0.1, 0.2, 0.3):
             fault = child.run(job, recipe.limits.model_copy(update={"cpu_seconds": seconds}))
             assert isinstance(fault, Fault)
             assert list(tmp_path.rglob("*.mp4")) + list(tmp_path.glob("semblance*")) == []
     finally:
         child.stop()
-
-
-def test_re_encoding_doubles_the_seconds() -> None:
-    plain = parse({"limits": {"cpu_seconds": 10, "wall_seconds": 20}}, "test")
-    worse = parse({"limits": {"cpu_seconds": 10, "wall_seconds": 20}, "recompress": {"crf": 40}}, "test")
-    assert plain.deadline == plain.limits
-    assert (worse.deadline.cpu_seconds, worse.deadline.wall_seconds) == (20, 40)
-    assert worse.deadline.memory_mib == worse.limits.memory_mib
 
 
 def test_packed_pictures_cannot_be_re_encoded(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""Ctrl-C and SIGTERM: a build closes everything that it started, and its last line is the only one about it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any, Final
+
+import psutil
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE: Final = 10.0  # seconds to close in; a signal after them ends the process at once
+
+
+class _Interrupts:
+    """Handles the signals: the first one interrupts, later ones are ignored while everything closes."""
+
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
+        self._first: float | None = None  # monotonic seconds
+        self.number = signal.SIGINT
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        if self._first is None:
+            self._first, self.number = time.monotonic(), signal.Signals(number)
+            raise KeyboardInterrupt
+        if time.monotonic() - self._first > _PATIENCE:
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            self.tell()
+            os._exit(self.code)
+
+    @property
+    def code(self) -> int:
+        """130 for Ctrl-C, 143 for SIGTERM, as a shell has them."""
+        return 128 + self.number
+
+    def tell(self) -> None:
+        print(self._sentence, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def told(sentence: str) -> Iterator[None]:
+    """Say ``sentence`` on stderr if a signal interrupts the block, and exit with 130 (Ctrl-C) or 143 (SIGTERM).
+
+    Only for the main thread. After an interruption the signals stay ignored: the interpreter closes too.
+    """
+    interrupts = _Interrupts(sentence)
+    before = {number: signal.signal(number, interrupts) for number in _SIGNALS}
+    try:
+        yield
+    except KeyboardInterrupt:
+        for number in _SIGNALS:  # the interpreter, while it ends, would put the default in place of a function
+            signal.signal(number, signal.SIG_IGN)
+        interrupts.tell()
+        raise SystemExit(interrupts.code) from None
+    except BaseException:
+        _restore(before)
+        raise
+    _restore(before)
+
+
+def _restore(before: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def not_inherited() -> Iterator[None]:
+    """Threads and processes that start in the block do not see the signals; here they wait for the end of the block.
+
+    A terminal sends Ctrl-C to all processes. What a build starts ends with the build, which closes or kills it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
