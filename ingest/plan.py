@@ -10,7 +10,7 @@ from semblance.ingest import dates
 from semblance.ingest.detector.door import weights
 from semblance.ingest.recipe import Recipe
 from semblance.ingest.sources import source
-from semblance.ingest.sources.base import SYNTHETIC, Discovery, Source
+from semblance.ingest.sources.base import SYNTHETIC, Discovery, Source, with_unlisted
 from semblance.manifests import schema, splits, storage
 from semblance.manifests.config import canonical_json, fingerprint
 from semblance.manifests.errors import SemblanceError, UsageError
@@ -108,12 +108,13 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
     if recipe.split.fractions is None:
         split = recipe.split.model_copy(update={"fractions": reader.info.fractions})
         recipe = recipe.model_copy(update={"split": split})
-    files = storage.walk(root)
-    if not files and not storage.exists(root):
-        raise SemblanceError(f"{root} does not exist; pass the folder of the dataset with --root.")
+    listing = storage.survey(root)
+    files = listing.files
     if not files:
-        raise SemblanceError(f"{root} has no files; pass the folder of the dataset with --root.")
-    discovery = reader.discover(root, files, recipe.source)
+        why = f" ({listing.unlisted[0].path}: {listing.unlisted[0].reason})" if listing.unlisted else ""
+        what = f"has no files{why}" if storage.exists(root) else "does not exist"
+        raise SemblanceError(f"{root} {what}; pass the folder of the dataset with --root.")
+    discovery = _discover(reader, root, listing, recipe)
     if recipe.recompress.crf is not None and (packed := [video.path for video in discovery.videos if video.member]):
         raise UsageError(
             f"recompress.crf encodes videos, but {packed[0]} at {root} contains pictures; "
@@ -150,6 +151,24 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
         dated=dated,
         synthetic=any(stat.path == SYNTHETIC for stat in files),
     )
+
+
+def _discover(reader: Source, root: str, listing: storage.Listing, recipe: Recipe) -> Discovery:
+    """The discovery with all that was not listed; an error names it too, since the videos may be there."""
+    try:
+        return with_unlisted(reader.discover(root, listing.files, recipe.source), listing.unlisted)
+    except SemblanceError as error:
+        if not listing.unlisted:
+            raise
+        first = listing.unlisted[0]
+        raise SemblanceError(
+            f"{error} {not_listed(len(listing.unlisted))}, e.g. {first.path}: {first.reason}."
+        ) from error
+
+
+def not_listed(count: int) -> str:
+    """The count of links and folders that were not read, as a sentence without its full stop."""
+    return f"{count} {'link or folder was' if count == 1 else 'links and folders were'} not read"
 
 
 def _limited(videos: Sequence[Video], limit: int | None) -> Sequence[Video]:

@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 
 from semblance import manifests
 from semblance.ingest.sources.base import Discovery, SourceConfig
-from semblance.ingest.sources.folder import SUFFIXES, place_of, video_id
-from semblance.ingest.sources.folder_table import COLUMNS, relative
+from semblance.ingest.sources.base import VIDEO_SUFFIXES
+from semblance.ingest.sources.folder import place_of
+from semblance.ingest.sources.folder_paths import relative
+from semblance.ingest.sources.folder_table import COLUMNS
+from semblance.ingest.sources.folder_videos import video_id
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import MAX_ID
 from semblance.manifests.splits import DatasetTraits, SplitConfig, assign, plan_frame
@@ -114,7 +117,7 @@ def test_fakes_called_pristine_have_no_method() -> None:
     assert ("fake/pristine/", "bad_method") in kinds(found)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
 def test_suffixes_in_any_case(suffix: str) -> None:
     files = [f"real/a{suffix}", f"real/b{suffix.upper()}"]
     assert set(by_path(discover("folder", dict.fromkeys(files, b"")))) == set(files)
@@ -313,8 +316,10 @@ def test_identity_official_and_temporal_splits_come_from_the_table() -> None:
     [
         ({"label": "2"}, "label '2' is not 0, 1, real or fake", {"label": None, "fault": "unlabelled"}),
         ({"label": ""}, "label '' is not 0, 1, real or fake", {"label": None, "fault": "unlabelled"}),
-        ({"label": "true"}, "label 'true' is not 0, 1, real or fake", {"label": None, "fault": "unlabelled"}),
-        ({"split": "dev"}, "split 'dev' is not train, val or test", {"label": 1, "split_official": None}),
+        ({"label": "nan"}, "label 'nan' is not 0, 1, real or fake", {"label": None, "fault": "unlabelled"}),
+        ({"label": "0.97"}, "0.97' is not 0, 1, real or fake (a score is no label)", {"label": None}),
+        ({"label": "1e-3"}, "(a score is no label)", {"label": None}),
+        ({"split": "7"}, "split '7' is not train, val or test", {"label": 1, "split_official": None}),
         ({"date": "last year"}, "date 'last year' is not an ISO 8601", {"label": 1, "date": None}),
         ({"date": "2024-13-01"}, "is not an ISO 8601", {"label": 1, "date": None}),
         ({"method": "pristine"}, "its method is pristine", {"label": 1, "method": None}),
@@ -344,7 +349,7 @@ def test_what_does_not_fit_is_said(change: dict[str, str], words: str, expected:
 def test_no_path_leads_out_of_the_root(path: str) -> None:
     found = by_table([{"path": path, "label": 1}, {"path": "a.mp4", "label": 0}], ["a.mp4"])
     assert [video.path for video in found.videos] == ["a.mp4"]
-    assert any("row 1" in reason and "is not a path below the root" in reason for reason in notes(found))
+    assert any(reason.startswith("line 2: path ") and "is not a path below the root" in reason for reason in notes(found))
 
 
 def test_rows_that_stand_twice() -> None:
@@ -388,9 +393,15 @@ def test_table_may_lie_anywhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "name", "words"),
     [
-        ("", "t.csv", "no column path and no column label"),
+        ("", "t.csv", "The table t.csv is empty"),
+        (" , \n", "t.csv", "The table t.csv is empty"),
+        ("path,label\n\n", "t.csv", "has a header and no rows"),
         ("file,label\na.mp4,1\n", "t.csv", "no column path. Its columns are 'file', 'label'"),
-        ("path;label\na.mp4;1\n", "t.csv", "no column path"),
+        ("filename,target\na.mp4,1\n", "t.csv", "rename 'filename' to path and 'target' to label."),
+        ("which;state\na.mp4;1\n", "t.csv", "(read as separated by semicolons); known ones are path, label,"),
+        ("path label\na.mp4 1\n", "t.csv", "no column label. Its columns are 'path_label' (read as separated by commas)"),
+        (b"path,label,method\na.mp4,1,schw\xe4rz\n", "t.csv", "byte 0xe4 in line 2 is not UTF-8"),
+        ('path,label\na.mp4,0\n"b.mp4,1\n', "t.csv", "a quotation mark of line 3 is never closed"),
         ("path,label,label\na.mp4,1,1\n", "t.csv", "the column label twice"),
         ('path,label\n"a.mp4,1\n', "t.csv", "cannot be read"),
         (b"path,label\n\xff.mp4,1\n", "t.csv", "cannot be read"),
