@@ -17,8 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semblance import manifests
-from semblance.ingest.sources.base import Discovery, SourceConfig
-from semblance.ingest.sources.base import VIDEO_SUFFIXES
+from semblance.ingest.sources.base import VIDEO_SUFFIXES, Discovery, SourceConfig
 from semblance.ingest.sources.folder import place_of
 from semblance.ingest.sources.folder_paths import relative
 from semblance.ingest.sources.folder_table import COLUMNS
@@ -349,7 +348,9 @@ def test_what_does_not_fit_is_said(change: dict[str, str], words: str, expected:
 def test_no_path_leads_out_of_the_root(path: str) -> None:
     found = by_table([{"path": path, "label": 1}, {"path": "a.mp4", "label": 0}], ["a.mp4"])
     assert [video.path for video in found.videos] == ["a.mp4"]
-    assert any(reason.startswith("line 2: path ") and "is not a path below the root" in reason for reason in notes(found))
+    assert any(
+        reason.startswith("line 2: path ") and "is not a path below the root" in reason for reason in notes(found)
+    )
 
 
 def test_rows_that_stand_twice() -> None:
@@ -399,7 +400,11 @@ def test_table_may_lie_anywhere(tmp_path: Path) -> None:
         ("file,label\na.mp4,1\n", "t.csv", "no column path. Its columns are 'file', 'label'"),
         ("filename,target\na.mp4,1\n", "t.csv", "rename 'filename' to path and 'target' to label."),
         ("which;state\na.mp4;1\n", "t.csv", "(read as separated by semicolons); known ones are path, label,"),
-        ("path label\na.mp4 1\n", "t.csv", "no column label. Its columns are 'path_label' (read as separated by commas)"),
+        (
+            "path label\na.mp4 1\n",
+            "t.csv",
+            "no column label. Its columns are 'path_label' (read as separated by commas)",
+        ),
         (b"path,label,method\na.mp4,1,schw\xe4rz\n", "t.csv", "byte 0xe4 in line 2 is not UTF-8"),
         ('path,label\na.mp4,0\n"b.mp4,1\n', "t.csv", "a quotation mark of line 3 is never closed"),
         ("path,label,label\na.mp4,1,1\n", "t.csv", "the column label twice"),
