@@ -126,10 +126,14 @@ def is_video(path: str) -> bool:
     return path.lower().endswith(VIDEO_SUFFIXES)
 
 
+def looks_like_video(path: str) -> bool:
+    """Whether the path's suffix is that of any video, read or not."""
+    return path.lower().endswith((*VIDEO_SUFFIXES, *_RARE))
+
+
 def unread_videos(findings: Iterable[SourceFinding]) -> list[SourceFinding]:
     """The findings for files that are not read although their suffix is that of a video."""
-    suffixes = (*VIDEO_SUFFIXES, *_RARE)
-    return [finding for finding in findings if finding.kind == "other" and finding.path.lower().endswith(suffixes)]
+    return [finding for finding in findings if finding.kind == "other" and looks_like_video(finding.path)]
 
 
 def with_unlisted(found: Discovery, unlisted: Iterable[Unlisted]) -> Discovery:

@@ -25,6 +25,7 @@ _NO_REAL: Final = (
     "fakes without an original (give fake and real the same file name, or use column original of a table: --set "
     "source.table=FILE)"
 )
+_RARE: Final = "a video with such a suffix is read only if a table lists it"
 _SEVERAL: Final = "fakes whose name several reals have (none is used; detected without a guide)"
 
 
@@ -78,7 +79,9 @@ class Folder(Source):
             found, tables = [*table.findings, *more], ((table.name, table.sha256),)
             sizes.pop(table.place or "", None)
         used = {path for video in planned for path in (video.path, video.mask)}
-        unread = base.others(sizes.keys() - used, "not a video")
+        rest = sizes.keys() - used
+        rare = set(filter(base.looks_like_video, rest))
+        unread = [*base.others(rare, _RARE), *base.others(rest - rare, "not a video")]
         return base.discovery(planned, [*findings, *found, *unread], facts, tables=tables, identity_basis=basis)
 
 

@@ -41,7 +41,7 @@ def survey(url: str) -> Listing:
         return Listing(files=walk(url))
     root = os.path.normpath(url.removeprefix("file://"))
     listing = Listing()
-    seen = {os.path.realpath(root): ""}
+    seen = {os.path.realpath(root): "."}
     links = _read(root, "", seen, listing)
     while links:
         path = links.pop(min(range(len(links)), key=links.__getitem__))
@@ -54,7 +54,8 @@ def survey(url: str) -> Listing:
 def _follow(root: str, path: str, seen: dict[str, str], listing: Listing) -> list[str]:
     """Read the folder that a link leads to, unless it is read elsewhere; returns the links in it."""
     target = os.path.realpath(os.path.join(root, path))
-    if os.path.realpath(os.path.dirname(os.path.join(root, path))).startswith(f"{target.rstrip('/')}/"):
+    above = os.path.realpath(os.path.dirname(os.path.join(root, path)))
+    if f"{above.rstrip('/')}/".startswith(f"{target.rstrip('/')}/"):
         why = "a link to a folder above itself"
     elif target in seen:
         why = f"a link to the same folder as {seen[target]}/, which is read there"

@@ -110,6 +110,50 @@ def test_a_name_that_several_reals_have_pairs_by_folder_alone() -> None:
     assert found.facts == (("fakes whose name several reals have (none is used; detected without a guide)", 1),)
 
 
+def test_folders_of_splits_are_kept_as_the_published_split() -> None:
+    """As Kaggle's collections have them; a pair stays a pair, also across splits if only one real has the name."""
+    files = {
+        "train/real/a.mp4": ("train", 0, "pristine", "train/real"),
+        "Train/Fake/swap/a.mp4": ("train", 1, "swap", "train/fake/swap"),
+        "train/fake/b.mp4": ("train", 1, None, "train/fake"),
+        "valid/real/a.mp4": ("val", 0, "pristine", "val/real"),
+        "validation/fake/x/c.mp4": ("val", 1, "x", "val/fake/x"),
+        "TEST/real/b.mp4": ("test", 0, "pristine", "test/real"),
+        "test/fake/swap/a.mp4": ("test", 1, "swap", "test/fake/swap"),
+        "real/d.mp4": (None, 0, "pristine", "real"),
+        "train/e.mp4": (None, None, None, None),
+    }
+    found = discover("folder", dict.fromkeys(files, b""))
+    videos = by_path(found)
+    assert {
+        path: (video.split_official, video.label, video.method, video.part) for path, video in videos.items()
+    } == files
+    assert videos["train/real/a.mp4"].family_id == videos["train/real/a.mp4"].video_id == "folder-train-real-a"
+    assert videos["Train/Fake/swap/a.mp4"].family_id == "folder-train-real-a"
+    assert videos["train/fake/b.mp4"].family_id == "folder-test-real-b"
+    assert videos["valid/real/a.mp4"].family_id == "folder-val-real-a"
+    assert videos["test/fake/swap/a.mp4"].family_id == "folder-test-real-a"  # two reals have its name
+    assert dict(found.facts)["fakes whose name several reals have (none is used; detected without a guide)"] == 1
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_splits_below_real_and_fake_are_splits_if_all_is_in_them(nested: bool) -> None:
+    files = ["real/train/a.mp4", "real/test/b.mp4", "fake/train/swap/a.mp4", "fake/test/swap/b.mp4"]
+    files += [] if nested else ["fake/other/a.mp4"]
+    videos = by_path(discover("folder", dict.fromkeys(files, b"")))
+    fake = videos["fake/train/swap/a.mp4"]
+    assert (fake.split_official, fake.method) == (("train", "swap") if nested else (None, "train"))
+    assert videos["real/test/b.mp4"].split_official == ("test" if nested else None)
+    assert fake.family_id == videos["real/train/a.mp4"].family_id
+    assert videos["fake/test/swap/b.mp4"].family_id == videos["real/test/b.mp4"].family_id
+
+
+def test_a_root_above_the_folders_is_named() -> None:
+    for path in ("data/set/real/a.mp4", "data/set/train/fake/a.mp4"):
+        with pytest.raises(SemblanceError, match="or pass --root memory://tree/data/set"):
+            discover("folder", {path: b""})
+
+
 def test_fakes_called_pristine_have_no_method() -> None:
     found = discover("folder", {"real/a.mp4": b"", "fake/pristine/a.mp4": b""})
     assert by_path(found)["fake/pristine/a.mp4"].method is None
@@ -164,7 +208,9 @@ def test_nothing_labelled_is_refused() -> None:
             discover("folder", tree)
 
 
-PARTS = st.sampled_from(["real", "fake", "REAL", "a", "b", "m-1", "pristine", ".hid", "n\udcff", "[/x]", "é\n"])
+PARTS = st.sampled_from(
+    ["train", "TEST", "real", "fake", "REAL", "a", "b", "m-1", "pristine", ".hid", "n\udcff", "[/x]", "é\n"]
+)
 NAMES = st.sampled_from(["a.mp4", "a.AVI", "b.mov", "a-b.mp4", "b.txt", "._a.mp4", "é\x1b.mkv", "n\udcff.mp4", "mp4"])
 PATHS = st.tuples(st.lists(PARTS, max_size=3), NAMES).map(lambda parts: "/".join([*parts[0], parts[1]]))
 
@@ -176,13 +222,13 @@ def test_law_every_file_has_one_place(files: set[str], rng: random.Random) -> No
     found = discover("folder", tree)
     counts = places(found)
     assert {path: counts.pop(path) for path in map(escaped, tree)} == dict.fromkeys(map(escaped, tree), 1)
-    assert all(path.endswith("/pristine/") for path in counts)  # findings about a folder
+    assert all("/pristine/" in path for path in counts)  # findings about a folder
     assert len({video.video_id for video in found.videos}) == len(found.videos)
     shuffled = list(tree)
     rng.shuffle(shuffled)
     assert discover("folder", dict.fromkeys(shuffled, b"")) == found
     for video in found.videos:
-        place = place_of(video.path)
+        place = place_of(video.path, "real/train/" in video.path and video.split_official is not None)
         assert video.label == (None if place is None else int(place.fake))
         assert (video.label is None) == (video.fault == "unlabelled")
         assert (video.method == "pristine") == (video.label == 0)
