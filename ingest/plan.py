@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from posixpath import dirname
 from typing import Any, Final
 
 from semblance.ingest import dates
@@ -115,7 +117,9 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
         what = f"has no files{why}" if storage.exists(root) else "does not exist"
         raise SemblanceError(f"{root} {what}; pass the folder of the dataset with --root.")
     discovery = _discover(reader, root, listing, recipe)
-    if recipe.recompress.crf is not None and (packed := [video.path for video in discovery.videos if video.member]):
+    single = {stat.path for stat in files}
+    packed = [video.path for video in discovery.videos if video.member or not (video.path in single or video.fault)]
+    if recipe.recompress.crf is not None and packed:
         raise UsageError(
             f"recompress.crf encodes videos, but {packed[0]} at {root} contains pictures; "
             "do not set it for this dataset."
@@ -144,7 +148,7 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
         recipe=recipe,
         discovery=discovery,
         videos=planned,
-        inputs=tuple(stat for stat in files if stat.path in used),
+        inputs=_inputs(files, used),
         listed=_listed(recipe.sampling.table, planned),
         protocol=assigned.protocol,
         notes=assigned.notes,
@@ -164,6 +168,19 @@ def _discover(reader: Source, root: str, listing: storage.Listing, recipe: Recip
         raise SemblanceError(
             f"{error} {not_listed(len(listing.unlisted))}, e.g. {first.path}: {first.reason}."
         ) from error
+
+
+def _inputs(files: Sequence[storage.Stat], used: Collection[str]) -> tuple[storage.Stat, ...]:
+    """What the plan is based on; a folder of pictures is one input, which changes with each of its files."""
+    inputs = [stat for stat in files if stat.path in used]
+    folders: defaultdict[str, list[storage.Stat]] = defaultdict(list)
+    for stat in files:
+        if (folder := dirname(stat.path)) in used:
+            folders[folder].append(stat)
+    for folder, within in folders.items():
+        version = digest(*((stat.path, stat.bytes, stat.version) for stat in within))
+        inputs.append(storage.Stat(path=folder, bytes=sum(stat.bytes for stat in within), version=version))
+    return tuple(sorted(inputs, key=lambda stat: stat.path))
 
 
 def not_listed(count: int) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, ClassVar, Final
 
+from pydantic import Field
+
 from semblance.manifests.config import Config
 from semblance.manifests.datasets import Basis, DatasetInfo
 from semblance.manifests.errors import SemblanceError
@@ -25,11 +27,13 @@ class SourceConfig(Config):
     ``lists``: the folder or URL with the official split lists (``ffpp``: train.json, val.json, test.json and
     conversion_dict.json; ``celebdf``: List_of_testing_videos.txt). ``table``: a CSV or Parquet table of the
     user's own videos (``folder``). Both change the plan, so their content is part of the fingerprint.
-    ``archive``: limits for archives of the dataset (``wilddeepfake``).
+    ``fps``: how many pictures a second there are of videos that are folders of pictures; None: unknown, and so are the
+    times of their frames. ``archive``: limits for archives of the dataset (``wilddeepfake``).
     """
 
     lists: str | None = None
     table: str | None = None
+    fps: float | None = Field(default=None, gt=0)
     archive: ArchiveConfig = ArchiveConfig()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from posixpath import basename, splitext
 from typing import Final
 
 from semblance.ingest.sources import base
 from semblance.ingest.sources.base import IN_ROOT, Discovery, Source, SourceConfig
+from semblance.ingest.sources.folder_pictures import Pictures
 from semblance.ingest.sources.folder_table import read_table
 from semblance.ingest.sources.folder_videos import from_table, identities, no_label, video_id
 from semblance.ingest.sources.registry import register
@@ -19,6 +20,7 @@ from semblance.manifests.datasets.folder import INFO
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import PRISTINE, SourceFinding, Video
 from semblance.manifests.storage import Stat
+from semblance.manifests.text import PICTURES
 
 _HOW: Final = "put videos into real/ and fake/<method>/, or list them in a table (--set source.table=FILE)"
 _NO_REAL: Final = (
@@ -62,26 +64,30 @@ class Folder(Source):
         Raises SemblanceError if no video has a label, the table cannot be read, or two files have the same id.
         """
         sizes, findings = base.sift(files)
+        pictures = Pictures(sizes)
         basis: Basis | None = None
         tables: tuple[tuple[str, str], ...] = ()
         if config.table is None:
-            planned, facts = _from_folders(sizes)
+            planned, facts = _from_folders({**sizes, **pictures.bytes}, pictures.bytes.keys())
             found = _bad_methods(planned)
             if not any(video.label is not None for video in planned):
-                raise SemblanceError(f"No video below {root} has a label; {_HOW}{_deeper(root, planned)}.")
+                why = "".join(f"; {fact}: {count}" for fact, count in pictures.facts(()).items())
+                raise SemblanceError(f"No video below {root} has a label; {_HOW}{_deeper(root, planned)}{why}.")
         else:
             table = read_table(root, config.table)
             excluded = {finding.path for finding in findings}
-            planned, facts, more = from_table(sizes, table, root, excluded)
+            planned, facts, more = from_table(sizes, pictures.bytes, table, root, excluded)
             if not any(video.label is not None and video.fault is None for video in planned):
                 raise SemblanceError(no_label(root, table, planned, more))
             planned, basis = identities(planned)
             found, tables = [*table.findings, *more], ((table.name, table.sha256),)
             sizes.pop(table.place or "", None)
         used = {path for video in planned for path in (video.path, video.mask)}
-        rest = sizes.keys() - used
+        frames_of = {path for path in used if path in pictures.bytes}
+        facts = {**facts, **pictures.facts(frames_of)}
+        rest = {path for path in sizes.keys() - used if not path.lower().endswith(PICTURES)}
         rare = set(filter(base.looks_like_video, rest))
-        unread = [*base.others(rare, _RARE), *base.others(rest - rare, "not a video")]
+        unread = [*base.others(rare, _RARE), *base.others(rest - rare, "not a video"), *pictures.findings(frames_of)]
         return base.discovery(planned, [*findings, *found, *unread], facts, tables=tables, identity_basis=basis)
 
 
@@ -90,7 +96,7 @@ def place_of(path: str, split_within: bool = False) -> Place | None:
 
     ``split_within``: the split is the folder below real and fake.
     """
-    top, *below = splitext(path)[0].split("/")
+    top, *below = (splitext(path)[0] if base.is_video(path) else path).split("/")
     split = base.SPLIT_NAMES.get(top.lower())
     if split and below:
         top, *below = below
@@ -115,11 +121,15 @@ def _splits_within(paths: Iterable[str]) -> bool:
     return splits["real"] == splits["fake"] != set() and None not in splits["real"]
 
 
-def _from_folders(sizes: Mapping[str, int]) -> tuple[list[Video], dict[str, int]]:
-    """All videos; the original of a fake is the real with the same path, or the only one with the same name."""
-    paths = sorted(filter(base.is_video, sizes))
+def _from_folders(sizes: Mapping[str, int], frames: Collection[str]) -> tuple[list[Video], dict[str, int]]:
+    """All videos; the original of a fake is the real with the same path, or the only one with the same name.
+
+    Folders of ``frames`` elsewhere than in real/ and fake/ are none.
+    """
+    paths = sorted(path for path in sizes if base.is_video(path) or path in frames)
     within = _splits_within(paths)
     places = {path: place_of(path, within) for path in paths}
+    places = {path: place for path, place in places.items() if place or path not in frames}
     reals = {place.real for place in places.values() if place and not place.fake}
     by_name: defaultdict[str, set[str]] = defaultdict(set)
     for real in reals:

@@ -28,11 +28,14 @@ def video_id(path: str) -> str:
 
 
 def from_table(
-    sizes: Mapping[str, int], table: Table, root: str, excluded: set[str]
+    sizes: Mapping[str, int], frames: Mapping[str, int], table: Table, root: str, excluded: set[str]
 ) -> tuple[list[Video], dict[str, int], list[SourceFinding]]:
-    """All rows as videos, and all other video files unlabelled; ``excluded`` files have findings already."""
+    """All rows as videos, and all other video files unlabelled; ``excluded`` files have findings already.
+
+    ``frames``: the folders of pictures, which are videos if the table lists them, and their bytes.
+    """
     files = sizes.keys() - {table.place}
-    rows = read_rows(table, root, files, set(filter(base.is_video, files)))
+    rows = read_rows(table, root, files | frames.keys(), set(filter(base.is_video, files)) | frames.keys())
     findings = rows.findings
     videos: dict[str, Video] = {}
     for path, row in sorted(rows.by_path.items()):
@@ -44,7 +47,7 @@ def from_table(
             note = f"mask {short(mask)} is missing or is a video itself; not used"
             findings.append(bad_line(table.path, path, row.place, note))
             mask = None
-        videos[path] = _listed(row, mask, sizes.get(path))
+        videos[path] = _listed(row, mask, sizes.get(path, frames.get(path)))
     masks = {video.mask for video in videos.values()}
     for path in sorted(files - videos.keys() - masks):
         if base.is_video(path):

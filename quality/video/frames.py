@@ -12,6 +12,7 @@ import numpy as np
 from semblance.manifests.errors import VideoError
 from semblance.manifests.records import Frame
 from semblance.manifests.storage.retry import reason
+from semblance.quality.video import pictures
 from semblance.quality.video.container import (
     DecoderName,
     blaming_the_file,
@@ -35,9 +36,13 @@ def frames(path: str, indices: Sequence[int], *, decoder: DecoderName, skip: Ski
     wanted frame are not decoded if that is safe; the pixels are the same. With ``skip`` the codec leaves
     out frames that no other needs (``nonref``) or all but key frames (``nonkey``), and in place of each wanted frame
     comes the one nearest in time that is left, once; PyAV alone can do so, and where a file gives its frames no
-    times, all are decoded. Raises VideoError where the file cannot be opened.
+    times, all are decoded. A folder is a video of pictures, which come without times. Raises VideoError where the file
+    cannot be opened.
     """
     if not indices:
+        return
+    if pictures.is_folder(path):
+        yield from pictures.frames(path, indices)
         return
     if decoder == "decord":
         found = _frames_decord(path, indices)

@@ -13,6 +13,7 @@ import numpy as np
 
 from semblance.manifests.errors import VideoError
 from semblance.manifests.records import Properties
+from semblance.quality.video import pictures
 from semblance.quality.video.container import blaming_the_file, open_container, packets_of, video_stream
 
 
@@ -28,9 +29,11 @@ class Bounds:
 def probe(path: str, bounds: Bounds | None = None) -> Properties:
     """What the header says and one pass over the packets shows; nothing is decoded but the first frame.
 
-    ``frames_total`` counts the packets that a decoder puts out. Raises VideoError where there is no video, or one
-    beyond ``bounds``.
+    ``frames_total`` counts the packets that a decoder puts out. A folder is a video of pictures. Raises VideoError
+    where there is no video, or one beyond ``bounds``.
     """
+    if pictures.is_folder(path):
+        return pictures.probe(path, *((bounds.pixels, bounds.frames) if bounds else ()))
     size = Path(path).stat().st_size
     if size == 0:
         raise VideoError("empty", "the file has zero bytes; get it again.")
