@@ -83,7 +83,7 @@ class Folder(Source):
             found, tables = [*table.findings, *more], ((table.name, table.sha256),)
             sizes.pop(table.place or "", None)
         used = {path for video in planned for path in (video.path, video.mask)}
-        frames_of = {path for path in used if path in pictures.bytes}
+        frames_of = {path for path in used if path and path in pictures.bytes}
         facts = {**facts, **pictures.facts(frames_of)}
         rest = {path for path in sizes.keys() - used if not path.lower().endswith(PICTURES)}
         rare = set(filter(base.looks_like_video, rest))

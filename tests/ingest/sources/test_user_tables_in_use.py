@@ -129,12 +129,12 @@ def test_a_guess_is_the_same_plan_and_counted(
 def test_other_formats_are_the_same_plan(root: Path) -> None:
     """A data frame writes NaN, floats and booleans where it has gaps."""
     expected = plan(root, PLAIN)
-    rows = [dict(zip(("path", "label"), line.split(",")[:2], strict=True)) for line in PLAIN.strip().split("\n")[1:]]
-    more = [line.split(",")[2:] for line in PLAIN.strip().split("\n")[1:]]
-    full = [
-        row | {"method": m or None, "original": o or None, "split": s}
-        for row, (m, o, s) in zip(rows, more, strict=True)
-    ]
+    full: list[dict[str, str | None]] = []
+    for line in PLAIN.strip().split("\n")[1:]:
+        path, label, method, original, split = line.split(",")
+        full.append(
+            {"path": path, "label": label, "method": method or None, "original": original or None, "split": split}
+        )
     lines = "".join(json.dumps(row | {"label": row["label"] == "fake"}) + "\n" for row in full)
     assert plan(root, lines, "t.jsonl").videos == expected.videos
     pl.DataFrame([row | {"label": float(row["label"] == "fake")} for row in full]).write_parquet(root / "t.parquet")
