@@ -13,6 +13,7 @@ from semblance.manifests.text import PICTURES, natural
 from semblance.quality import codec
 
 DECODER: Final = "opencv"
+_BEGIN: Final = 1 << 14  # bytes of a picture that usually hold its size
 _CODECS: Final = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
 
@@ -76,11 +77,14 @@ def _files(path: str) -> list[Path]:
 
 
 def _size(file: Path) -> tuple[int, int] | None:
-    """Width and height as the header claims; None for an unreadable file."""
-    try:
-        return codec.claimed_size(file.read_bytes())
-    except (SemblanceError, OSError):
-        return None
+    """Width and height as the header claims, from the beginning of the file if possible; None for an unreadable one."""
+    for length in (_BEGIN, -1):  # what a camera writes before the size may be long
+        try:
+            with file.open("rb") as opened:
+                return codec.claimed_size(opened.read(length))
+        except (SemblanceError, OSError):
+            continue
+    return None
 
 
 def _upright(files: Sequence[Path]) -> tuple[int, int] | None:

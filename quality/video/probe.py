@@ -33,7 +33,8 @@ def probe(path: str, bounds: Bounds | None = None) -> Properties:
     where there is no video, or one beyond ``bounds``.
     """
     if pictures.is_folder(path):
-        return pictures.probe(path, *((bounds.pixels, bounds.frames) if bounds else ()))
+        with blaming_the_file():
+            return pictures.probe(path, *((bounds.pixels, bounds.frames) if bounds else ()))
     size = Path(path).stat().st_size
     if size == 0:
         raise VideoError("empty", "the file has zero bytes; get it again.")
