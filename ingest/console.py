@@ -60,18 +60,40 @@ def _splits_table(plan: Plan) -> Table:
 
 
 def show_findings(console: Console, plan: Plan, most: int = 8) -> None:
-    """Warnings about what does not fit: their number and the first ``most``."""
+    """What was found and is not read, and warnings about what does not fit: their number and the first ``most``."""
+    for line in _unread(plan):
+        show_line(shortened(plain(line), LINE), console)
     findings = [finding for finding in plan.discovery.findings if finding.kind not in ("metadata", "other")]
     faults = [video for video in plan.videos if video.fault]
     if not findings and not faults:
         return
-    console.print(f"{len(findings) + len(faults)} warnings (all in manifests/findings.parquet and plan.parquet):")
+    count = len(findings) + len(faults)
+    warnings = "1 warning" if count == 1 else f"{count} warnings"
+    console.print(f"{warnings} (all in manifests/findings.parquet and plan.parquet):")
     lines = [f"  {finding.kind}: {finding.path}: {finding.reason}" for finding in findings]
     lines += [f"  {video.fault}: {video.path}: {video.fault_note}" for video in faults]
     for line in lines[:most]:
         show_line(shortened(plain(line), LINE), console)
     if len(lines) > most:
         console.print(f"  ... and {len(lines) - most} more")
+
+
+def _unread(plan: Plan) -> list[str]:
+    """A line for files that look like videos, and one for links and folders, where some were not read."""
+    from semblance.ingest.plan import not_listed
+    from semblance.ingest.sources.base import NOT_LISTED, unread_videos
+
+    lines = []
+    if videos := unread_videos(plan.findings):
+        what = (
+            "file has the suffix of a video and is" if len(videos) == 1 else "files have the suffix of a video and are"
+        )
+        reasons = Counter(finding.reason for finding in videos).most_common(3)
+        why = "; ".join(f"{reason}: {count}" for reason, count in reasons)
+        lines.append(f"{len(videos)} {what} not read ({why}); the first is {videos[0].path}")
+    if links := [finding for finding in plan.findings if finding.kind == NOT_LISTED]:
+        lines.append(f"{not_listed(len(links))}; the first is {links[0].path}: {links[0].reason}")
+    return lines
 
 
 def summary_table(out: str) -> Table:

@@ -81,8 +81,11 @@ def _probed(videos: Sequence[Video], root: str) -> tuple[dict[str, str], str]:
 def _created(url: str) -> str | None:
     if not storage.is_remote(url):
         return media.created(url.removeprefix("file://"))
-    with storage.reading(url) as file:
-        return media.created(file)
+    try:
+        with storage.reading(url) as file:
+            return media.created(file)
+    except (FileNotFoundError, IsADirectoryError):  # a folder of pictures
+        return None
 
 
 def _released(videos: Sequence[Video]) -> tuple[list[Video], list[str]]:

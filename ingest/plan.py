@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from posixpath import dirname
 from typing import Any, Final
 
 from semblance.ingest import dates
 from semblance.ingest.detector.door import weights
 from semblance.ingest.recipe import Recipe
 from semblance.ingest.sources import source
-from semblance.ingest.sources.base import SYNTHETIC, Discovery, Source
+from semblance.ingest.sources.base import SYNTHETIC, Discovery, Source, with_unlisted
 from semblance.manifests import schema, splits, storage
 from semblance.manifests.config import canonical_json, fingerprint
 from semblance.manifests.errors import SemblanceError, UsageError
@@ -108,13 +110,16 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
     if recipe.split.fractions is None:
         split = recipe.split.model_copy(update={"fractions": reader.info.fractions})
         recipe = recipe.model_copy(update={"split": split})
-    files = storage.walk(root)
-    if not files and not storage.exists(root):
-        raise SemblanceError(f"{root} does not exist; pass the folder of the dataset with --root.")
+    listing = storage.survey(root)
+    files = listing.files
     if not files:
-        raise SemblanceError(f"{root} has no files; pass the folder of the dataset with --root.")
-    discovery = reader.discover(root, files, recipe.source)
-    if recipe.recompress.crf is not None and (packed := [video.path for video in discovery.videos if video.member]):
+        why = f" ({listing.unlisted[0].path}: {listing.unlisted[0].reason})" if listing.unlisted else ""
+        what = f"has no files{why}" if storage.exists(root) else "does not exist"
+        raise SemblanceError(f"{root} {what}; pass the folder of the dataset with --root.")
+    discovery = _discover(reader, root, listing, recipe)
+    single = {stat.path for stat in files}
+    packed = [video.path for video in discovery.videos if video.member or not (video.path in single or video.fault)]
+    if recipe.recompress.crf is not None and packed:
         raise UsageError(
             f"recompress.crf encodes videos, but {packed[0]} at {root} contains pictures; "
             "do not set it for this dataset."
@@ -143,13 +148,44 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
         recipe=recipe,
         discovery=discovery,
         videos=planned,
-        inputs=tuple(stat for stat in files if stat.path in used),
+        inputs=_inputs(files, used),
         listed=_listed(recipe.sampling.table, planned),
         protocol=assigned.protocol,
         notes=assigned.notes,
         dated=dated,
         synthetic=any(stat.path == SYNTHETIC for stat in files),
     )
+
+
+def _discover(reader: Source, root: str, listing: storage.Listing, recipe: Recipe) -> Discovery:
+    """The discovery with all that was not listed; an error names it too, since the videos may be there."""
+    try:
+        return with_unlisted(reader.discover(root, listing.files, recipe.source), listing.unlisted)
+    except SemblanceError as error:
+        if not listing.unlisted:
+            raise
+        first = listing.unlisted[0]
+        raise SemblanceError(
+            f"{error} {not_listed(len(listing.unlisted))}, e.g. {first.path}: {first.reason}."
+        ) from error
+
+
+def _inputs(files: Sequence[storage.Stat], used: Collection[str]) -> tuple[storage.Stat, ...]:
+    """What the plan is based on; a folder of pictures is one input, which changes with each of its files."""
+    inputs = [stat for stat in files if stat.path in used]
+    folders: defaultdict[str, list[storage.Stat]] = defaultdict(list)
+    for stat in files:
+        if (folder := dirname(stat.path)) in used:
+            folders[folder].append(stat)
+    for folder, within in folders.items():
+        version = digest(*((stat.path, stat.bytes, stat.version) for stat in within))
+        inputs.append(storage.Stat(path=folder, bytes=sum(stat.bytes for stat in within), version=version))
+    return tuple(sorted(inputs, key=lambda stat: stat.path))
+
+
+def not_listed(count: int) -> str:
+    """The count of links and folders that were not read, as a sentence without its full stop."""
+    return f"{count} {'link or folder was' if count == 1 else 'links and folders were'} not read"
 
 
 def _limited(videos: Sequence[Video], limit: int | None) -> Sequence[Video]:

@@ -145,7 +145,7 @@ REJECTION: Final = (
 )
 PLANNED: Final = (
     VIDEO_ID,
-    _column("path", TEXT, "file, relative to the dataset's root"),
+    _column("path", TEXT, "file, or folder of pictures, relative to the dataset's root"),
     _column("member", TEXT, "folder inside the archive path", "the video is a separate file"),
     DATASET,
     _column("part", TEXT, "part of the dataset, e.g. its folder", "the dataset has no parts"),
@@ -183,8 +183,8 @@ OUTCOME: Final = (
     ),
     _column("error", TEXT, "what went wrong and what to do", "nothing"),
     _column("guide", TEXT, "as in samples", "a real video, guides are off, or not decoded"),
-    _column("decoder", TEXT, "library that decoded the video", _NOT_RUN),
-    _column("codec", TEXT, "of the video stream, e.g. h264", _UNKNOWN),
+    _column("decoder", TEXT, "library that decoded the video or its pictures", _NOT_RUN),
+    _column("codec", TEXT, "of the video stream, e.g. h264; png or jpeg of pictures", _UNKNOWN),
     _column("encoder", TEXT, "program that encoded the file", _UNKNOWN),
     _column("bit_rate", LONG, "of the file or stream", _UNKNOWN, "bit/s"),
     _column("gop", WHOLE, "largest distance between key frames", _UNKNOWN, "frames"),
@@ -195,7 +195,7 @@ OUTCOME: Final = (
     _column("rotation", WHOLE, "counter-clockwise turn that makes the frame upright", _UNKNOWN, "degrees"),
     *_PICTURE,
     _column("fps", DOUBLE, "mean frame rate", _UNKNOWN, "frames/s"),
-    _column("frames_total", WHOLE, "frames in the file, counted from packets", _UNKNOWN, "frames"),
+    _column("frames_total", WHOLE, "frames in the file, counted from packets, or pictures", _UNKNOWN, "frames"),
     _column("duration_s", DOUBLE, "length", _UNKNOWN, "s"),
     _column("frames_sampled", WHOLE, "frames requested by the recipe's sampling", unit="frames"),
     _column("frames_failed", WHOLE, "of those, frames that could not be decoded", unit="frames"),
@@ -216,9 +216,7 @@ OUTCOME: Final = (
 )
 VIDEO_SHARD: Final = _column("shard", TEXT, "tar with its samples, relative to the build", "no sample in its shard")
 PLAN_SHARD: Final = _column("shard", TEXT, "tar that its samples will be in, relative to the build")
-BYTES: Final = _column(
-    "bytes", LONG, "size of the file, or of the sequence in its archive", "the file is missing", "bytes"
-)
+BYTES: Final = _column("bytes", LONG, "size of the file, or of its pictures together", "the file is missing", "bytes")
 PLAN_END: Final = (
     _column("mask", TEXT, "video of the manipulation mask, relative to the root", "no mask, or none requested"),
     _column("date", TEXT, "day of recording or publication, ISO 8601", "unknown"),

@@ -1,13 +1,28 @@
-"""Polars expressions for text: columns formatted into a template, and a seeded order by hash."""
+"""Text: columns formatted into a template, a seeded order by hash, and the natural order of names."""
 
 from __future__ import annotations
 
 import operator
+import re
 from functools import reduce
+from typing import Final
 
 import polars as pl
 
 from semblance.manifests.records import digest
+
+PICTURES: Final = (".jpg", ".jpeg", ".png")  # suffixes of frames that are files of their own
+_DIGITS: Final = re.compile(r"([0-9]+)")
+
+
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """A key by which ``frame_2`` is before ``frame_10``; names that differ in zeros alone have an order too.
+
+    >>> sorted(["10.png", "2.png", "a.png", "02.png"], key=natural)
+    ['02.png', '2.png', '10.png', 'a.png']
+    """
+    parts = _DIGITS.split(name)
+    return [(int(part), "") if place % 2 else (-1, part) for place, part in enumerate(parts)], name
 
 
 def format_columns(template: str, *columns: str | pl.Expr) -> pl.Expr:

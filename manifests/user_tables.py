@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -23,9 +26,31 @@ UNREADABLE: Final = (
     *(OSError, ValueError, ImportError, csv.Error),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),  # a damaged Parquet file makes Polars panic
 )
+SEPARATORS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+MISSING: Final = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"})  # empty, as programs write it
+_EXCEL: Final = re.compile(r"sep=(.)\r?\n")  # the first line of some of Excel's tables
+_HEADER: Final = re.compile(r"[^\r\n]+")
 _WHOLE: Final = r"^\s*([+-]?[0-9]+)(\.0+)?\s*$"  # 12.0: an integer in a column with empty cells
 
 Line = Sequence[str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """A table's header and rows as they are written; ``places`` names each row, as in ``line 7``.
+
+    ``separator``: what separates the cells, in words; None if the format has its own.
+    """
+
+    names: list[str]
+    lines: Sequence[Line]
+    places: Sequence[str]
+    separator: str | None = None
+
+
+def is_missing(text: str | None) -> bool:
+    """Whether a cell is empty: also NaN, None, null, NA and N/A, which data frames write for it."""
+    return text is None or text.strip().lower() in MISSING
 
 
 def read_user_table(
@@ -38,9 +63,10 @@ def read_user_table(
     """The table at ``source``, a local path or a URL, as a frame of text columns: 007 and 1e5 stay as written.
 
     The suffix determines the format: ``.parquet`` and ``.pq``, ``.tsv``, ``.jsonl`` and ``.ndjson``, and CSV for any
-    other. Empty cells are null; columns of lists or records are omitted. ``columns`` are required and must not have
-    empty cells; those of type ``int`` must be integers and become Int64. Raises ``error`` with a sentence that begins
-    with ``subject`` and names file, row (the first below the header is 1) and column.
+    other; ``read_cells`` recognises a CSV's separator. Empty cells are null; columns of lists or records are omitted.
+    ``columns`` are required and must not have empty cells; those of type ``int`` must be integers and become Int64.
+    Raises ``error`` with a sentence that begins with ``subject`` and names file, row (the first below the header is 1)
+    and column.
     """
     try:
         table = _frame(storage.read_bytes(source), source)
@@ -64,24 +90,67 @@ def read_user_table(
     return table
 
 
-def read_cells(data: bytes, name: str) -> tuple[list[str], Sequence[Line]]:
+def read_cells(data: bytes, name: str) -> Sheet:
     """Header and rows of a table's bytes; ``name`` determines the format, as above. Rows of a CSV are unchanged: they
     may be shorter or longer than the header, and an empty cell is an empty string.
 
-    Raises ValueError, csv.Error or a Polars error if the bytes are not such a table, or contain lists or records.
+    A CSV whose header has no comma may be separated by semicolons, tabs or vertical bars. Text is UTF-8, or UTF-16
+    with a byte order mark. Raises ValueError, csv.Error or a Polars error if the bytes are not such a table, or contain
+    lists or records.
     """
     if name.lower().endswith(_PARQUET):
         table = pl.read_parquet(io.BytesIO(data))
         if nested := [column for column, kind in table.schema.items() if kind.is_nested()]:
             raise ValueError(f"column {nested[0]!r} contains lists or records")
-        return table.columns, table.select(pl.all().cast(pl.String)).rows()
-    text = data.decode("utf-8-sig")
-    if name.lower().endswith(_LINES):
-        return _json_lines(text)
-    separator = "\t" if name.lower().endswith(".tsv") else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    lines = [line for line in reader if line]
-    return (lines[0], lines[1:]) if lines else ([], [])
+        rows = table.select(pl.all().cast(pl.String)).rows()
+        return Sheet(names=table.columns, lines=rows, places=[f"row {n}" for n in range(1, len(rows) + 1)])
+    text = _decoded(data)
+    return _json_lines(text) if name.lower().endswith(_LINES) else _csv(text, name)
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"byte 0x{data[error.start]:02x} in line {line} is not UTF-8") from error
+
+
+def _csv(text: str, name: str) -> Sheet:
+    excel = _EXCEL.match(text)
+    separator = excel[1] if excel else _separator(text, "\t" if name.lower().endswith(".tsv") else ",")
+    reader = csv.reader(io.StringIO(text[excel.end() if excel else 0 :], newline=""), delimiter=separator, strict=True)
+    above = int(excel is not None)
+    lines, places = [], []
+    start = above + 1  # a cell may contain line breaks
+    try:
+        for line in reader:
+            if line:
+                lines.append(line)
+                places.append(f"line {start}")
+            start = above + reader.line_num + 1
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise ValueError(f"a quotation mark of line {start} is never closed") from error
+        raise ValueError(f"line {start}: {error}") from error
+    what = SEPARATORS.get(separator, repr(separator))
+    return Sheet(names=lines[0] if lines else [], lines=lines[1:], places=places[1:], separator=what)
+
+
+def _separator(text: str, usual: str) -> str:
+    """The usual separator, or the only other one that the header has if it has not the usual one."""
+    found = _HEADER.search(text)
+    header = found[0] if found else ""
+
+    def divides(separator: str) -> bool:
+        return len(next(csv.reader([header], delimiter=separator), [])) > 1
+
+    if divides(usual):
+        return usual
+    others = [separator for separator in SEPARATORS if divides(separator)]
+    return others[0] if len(others) == 1 else usual
 
 
 def _frame(data: bytes, name: str) -> pl.DataFrame:
@@ -89,8 +158,8 @@ def _frame(data: bytes, name: str) -> pl.DataFrame:
         table = pl.read_parquet(io.BytesIO(data))
         plain = [column for column, kind in table.schema.items() if not kind.is_nested()]
         return table.select(pl.col(plain).cast(pl.String)) if plain else pl.DataFrame()
-    names, lines = read_cells(data, name)
-    names = [column.strip() for column in names]
+    sheet = read_cells(data, name)
+    names, lines = [column.strip() for column in sheet.names], sheet.lines
     if not names:
         raise ValueError("it is empty")
     if repeated := [column for column, count in Counter(names).items() if count > 1]:
@@ -102,21 +171,25 @@ def _frame(data: bytes, name: str) -> pl.DataFrame:
     return pl.DataFrame([pl.Series(column, part, pl.String) for column, part in zip(names, cells, strict=True)])
 
 
-def _json_lines(text: str) -> tuple[list[str], list[Line]]:
+def _json_lines(text: str) -> Sheet:
     """Numbers as they are written; a key that is missing in a row is null."""
     rows: list[dict[str, object]] = []
-    for number, line in enumerate(filter(str.strip, text.split("\n")), start=1):
+    places = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"row {number}: {error}") from error
+            raise ValueError(f"line {number}: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"row {number} is not a JSON object")
+            raise ValueError(f"line {number} is not a JSON object")
         if nested := [key for key, value in row.items() if isinstance(value, (list, dict))]:
-            raise ValueError(f"row {number}: column {nested[0]!r} contains lists or records")
+            raise ValueError(f"line {number}: column {nested[0]!r} contains lists or records")
         rows.append(row)
+        places.append(f"line {number}")
     names = list(dict.fromkeys(key for row in rows for key in row))
-    return names, [[_text(row.get(name)) for name in names] for row in rows]
+    return Sheet(names=names, lines=[[_text(row.get(name)) for name in names] for row in rows], places=places)
 
 
 def _text(value: object) -> str | None:

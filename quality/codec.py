@@ -14,6 +14,8 @@ from semblance.manifests.config import Config
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Image, Mask
 
+_JPEG: Final = b"\xff\xd8"
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers that begin a frame
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
@@ -81,6 +83,27 @@ def png_size(data: bytes) -> tuple[int, int]:
             size = struct.unpack_from(">II", data, place + 8)
         place = end
     return size
+
+
+def claimed_size(data: bytes) -> tuple[int, int]:
+    """Width and height that the header of a PNG or JPEG claims, as stored: what turns it upright is not looked at.
+
+    Raises SemblanceError if there is none. Sources: PNG 11.2.1, ITU-T T.81 B.2.2.
+    """
+    if data.startswith(_PNG) and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+        return width, height
+    place = 2
+    while data.startswith(_JPEG) and place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+        elif marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, place + 5)
+            return width, height
+        else:
+            place += 2 + int(struct.unpack_from(">H", data, place + 2)[0])
+    raise SemblanceError("the bytes are no PNG or JPEG picture")
 
 
 def encode_mask(mask_HW: Mask) -> bytes:

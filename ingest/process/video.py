@@ -28,7 +28,7 @@ from semblance.manifests import storage
 from semblance.manifests.errors import ContentDiffersError, VideoError
 from semblance.manifests.records import Crop, Face, Frame, GuideReason, Outcome, Properties, Video
 from semblance.quality import measures, video
-from semblance.quality.video import DecoderName
+from semblance.quality.video import DecoderName, pictures
 
 T = TypeVar("T")
 FrameFaces = tuple[Frame, list[Face]]
@@ -71,6 +71,16 @@ class _OpenVideo:
     coding: CodingNotes
 
     @property
+    def pictures(self) -> bool:
+        """Whether it is a folder of pictures."""
+        return pictures.is_folder(self.path)
+
+    @property
+    def decoder(self) -> str:
+        """What decodes the frames."""
+        return pictures.DECODER if self.pictures else self.job.decoder
+
+    @property
     def total(self) -> int:
         """The number of frames."""
         return self.properties.frames_total or 0
@@ -94,6 +104,8 @@ def process(job: Job, detector: Detector, report: Callable[[Work], None] | None 
             start = time.perf_counter()
             try:
                 properties = video.probe(path, job.recipe.limits.bounds)
+                if pictures.is_folder(path):
+                    properties = pictures.at_rate(properties, job.recipe.source.fps)
             except VideoError as error:
                 return Result(outcome=faulty(job.video, error.status, str(error)))
             clock.decode += time.perf_counter() - start
@@ -128,12 +140,12 @@ def _process_file(opened: _OpenVideo) -> Result:
         deinterlace = job.recipe.decode.deinterlace
         seen = recompress(opened.path, seen, job.recipe.recompress, job.recipe.crop, job.decoder, deinterlace)
     except VideoError as error:
-        return Result(outcome=faulty(job.video, error.status, str(error), properties, job.decoder), guide=guide)
+        return Result(outcome=faulty(job.video, error.status, str(error), properties, opened.decoder), guide=guide)
     outcome = finished(
         job.video,
         job.recipe,
         properties,
-        job.decoder,
+        opened.decoder,
         reason,
         indices,
         seen,
@@ -165,7 +177,8 @@ def _see(opened: _OpenVideo) -> tuple[GuideReason | None, list[int], list[Seen]]
         reason = "content"
     indices = sampling.wanted(opened.total, opened.properties.fps, job.recipe.sampling, job.listed)
     seen = _faces(opened, indices, None)
-    if job.recipe.decode.skip != "none" and seen:  # nearby frames were decoded in place of the wanted ones
+    if job.recipe.decode.skip != "none" and seen and not opened.pictures:
+        # nearby frames were decoded in place of the wanted ones
         indices = sorted({observation.frame_index for observation in seen})
     return reason, indices, seen
 
@@ -184,6 +197,8 @@ def _faces(opened: _OpenVideo, indices: Sequence[int], partners: Partners | None
         glances=tracker is not None,
     )
     frames = opened.coding.noting(opened.clock.decoding(decoded))
+    if opened.pictures:
+        frames = pictures.timed(frames, recipe.source.fps)
     if tracker is not None:
         faces = tracker.link(_detect(frames, opened.detector, opened.clock))
     elif partners is not None:

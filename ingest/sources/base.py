@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, ClassVar, Final
+
+from pydantic import Field
 
 from semblance.manifests.config import Config
 from semblance.manifests.datasets import Basis, DatasetInfo
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import SourceFinding, Video
-from semblance.manifests.storage import Stat
+from semblance.manifests.storage import Stat, Unlisted
 from semblance.shards.tar import ArchiveConfig
 
+_order: Final = attrgetter("path", "kind", "reason")
 Picture = tuple[int, str]  # frame index, file name in the folder of its sequence
 
 
@@ -24,14 +27,30 @@ class SourceConfig(Config):
     ``lists``: the folder or URL with the official split lists (``ffpp``: train.json, val.json, test.json and
     conversion_dict.json; ``celebdf``: List_of_testing_videos.txt). ``table``: a CSV or Parquet table of the
     user's own videos (``folder``). Both change the plan, so their content is part of the fingerprint.
-    ``archive``: limits for archives of the dataset (``wilddeepfake``).
+    ``fps``: how many pictures a second there are of videos that are folders of pictures; None: unknown, and so are the
+    times of their frames. ``archive``: limits for archives of the dataset (``wilddeepfake``).
     """
 
     lists: str | None = None
     table: str | None = None
+    fps: float | None = Field(default=None, gt=0)
     archive: ArchiveConfig = ArchiveConfig()
 
 
+VIDEO_SUFFIXES: Final = (  # containers that FFmpeg reads, as cameras, phones, televisions and the web write them
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".3gp", ".ogv", ".gif"),
+    *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
+)
+_RARE: Final = (  # of videos too; nobody has asked for them yet
+    *(".3g2", ".amv", ".asf", ".divx", ".dv", ".f4v", ".m1v", ".m2v", ".mjpeg", ".mjpg", ".mod", ".mpv", ".mxf"),
+    *(".ogm", ".qt", ".rm", ".rmvb", ".tod", ".vob", ".wtv", ".y4m", ".h264", ".264", ".h265", ".265", ".hevc"),
+)
+SPLIT_NAMES: Final[Mapping[str, str]] = {  # what users call train, val and test, in lower case
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "development"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+NOT_LISTED: Final = "not_listed"  # the kind of finding for links and folders that were not read
 SYNTHETIC: Final = ".semblance-demo.json"  # this file at the root marks invented people, made by `ingest demo`
 IN_ROOT: Final = SourceConfig()  # all side tables are below the root
 # Facts that several readers report.
@@ -95,7 +114,7 @@ def discovery(
     refuse_collisions(videos)
     return Discovery(
         videos=tuple(sorted(videos, key=lambda video: video.video_id)),
-        findings=tuple(sorted(findings, key=attrgetter("path", "kind", "reason"))),
+        findings=tuple(sorted(findings, key=_order)),
         facts=tuple((sentence, count) for sentence, count in facts.items() if count),
         **more,
     )
@@ -104,6 +123,34 @@ def discovery(
 def others(paths: Iterable[str], reason: str = "not part of the layout") -> list[SourceFinding]:
     """A finding for each file that is neither planned nor read."""
     return [SourceFinding(path=path, kind="other", reason=reason) for path in sorted(paths)]
+
+
+def is_video(path: str) -> bool:
+    """Whether the path's suffix is that of a video which is read."""
+    return path.lower().endswith(VIDEO_SUFFIXES)
+
+
+def looks_like_video(path: str) -> bool:
+    """Whether the path's suffix is that of any video, read or not."""
+    return path.lower().endswith((*VIDEO_SUFFIXES, *_RARE))
+
+
+def unread_videos(findings: Iterable[SourceFinding]) -> list[SourceFinding]:
+    """The findings for files that are not read although their suffix is that of a video."""
+    return [finding for finding in findings if finding.kind == "other" and looks_like_video(finding.path)]
+
+
+def with_unlisted(found: Discovery, unlisted: Iterable[Unlisted]) -> Discovery:
+    """The discovery with a finding for each link and folder that was not read."""
+    findings = [
+        SourceFinding(path=printable(one.path), kind=NOT_LISTED, reason=printable(one.reason)) for one in unlisted
+    ]
+    return replace(found, findings=tuple(sorted([*found.findings, *findings], key=_order)))
+
+
+def printable(text: str) -> str:
+    """A name that can be stored in a table: what is not UTF-8 is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def covered(info: DatasetInfo, found: Mapping[str, int]) -> tuple[Coverage, ...]:
@@ -143,8 +190,7 @@ def sift(files: Iterable[Stat]) -> tuple[dict[str, int], list[SourceFinding]]:
         else:
             sizes[stat.path] = stat.bytes
             continue
-        path = stat.path.encode("utf-8", "backslashreplace").decode()
-        findings.append(SourceFinding(path=path, kind=kind, reason=reason))
+        findings.append(SourceFinding(path=printable(stat.path), kind=kind, reason=reason))
     return sizes, findings
 
 

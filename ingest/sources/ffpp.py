@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from posixpath import join
+from posixpath import basename, join
 from typing import Final
 
 from semblance.ingest.sources import base, ffpp_metadata, lists
@@ -55,10 +55,12 @@ class Ffpp(Source):
         has no list.
         """
         sizes, findings = base.sift(files)
-        places = {path: place_of(path) for path in sorted(sizes) if path.lower().endswith(SUFFIX)}
+        name = basename(root.rstrip("/"))
+        places = {path: place_of(path, name) for path in sorted(sizes) if path.lower().endswith(SUFFIX)}
         if not any(places.values()):
             raise SemblanceError(
-                f"No mp4 file in {REALS} or {FAKES} below {root}; pass the folder that contains these two."
+                f"No mp4 file in {REALS}, {FAKES} or a folder of a method below {root}; pass the folder that contains "
+                "these."
             )
         bases = {"", *(place.base for place in places.values() if place)}
         folders = [join(base, folder) for base in sorted(bases) for folder in FOLDERS]

@@ -21,6 +21,8 @@ PAIRED: Final = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceSh
 COMPRESSIONS: Final = ("raw", "c23", "c40")
 _GROUPS: Final = {"youtube": "youtube", "actors": "actors"}
 _METHODS: Final = {name.lower(): name for name in (*PAIRED, ACTORS)}
+_FLAT_REALS: Final = ("original", "originals")  # of copies with one folder for each method, as on Kaggle
+_NAMED: Final = re.compile(r"(?<![a-z0-9])(raw|c0|c23|c40)(?![a-z0-9])", re.IGNORECASE)  # FaceForensics++_C23
 _COMPRESSION: Final = re.compile(r"raw|c[0-9]{1,2}")
 _SEQUENCE: Final = re.compile(r"[0-9]{3}")
 _PAIR: Final = re.compile(r"([0-9]{3})_([0-9]{3})")  # target (whose video it is), source (whose face or motion)
@@ -63,12 +65,16 @@ class Names:
 # folders and names --------------------------------------------------------------------------------------------------
 
 
-def place_of(path: str) -> Place | None:
-    """Metadata from the folders of ``path``, at any depth; None outside ``REALS`` and ``FAKES``."""
+def place_of(path: str, root: str = "") -> Place | None:
+    """Metadata from the folders of ``path``, at any depth; None outside ``REALS`` and ``FAKES``.
+
+    Copies without these two have one folder for each method and one for the originals; a folder above them, or
+    ``root``, may name the compression.
+    """
     *folders, name = path.split("/")
     top = max((place for place, folder in enumerate(folders) if folder in (REALS, FAKES)), default=None)
     if top is None:
-        return None
+        return _flat_place(root, folders, name)
     fake, inner = folders[top] == FAKES, folders[top + 1 :]
     level = next((n for n, folder in enumerate(inner) if folder.lower() == "masks" or _compression(folder)), None)
     before = [folder for folder in inner[:level] if folder.lower() != "videos"]
@@ -81,6 +87,24 @@ def place_of(path: str) -> Place | None:
         compression=_compression(inner[level]) if level is not None else None,
         mask=level is not None and inner[level].lower() == "masks",
         stem=name[: -len(SUFFIX)],
+    )
+
+
+def _flat_place(root: str, folders: list[str], name: str) -> Place | None:
+    """Metadata from ``FaceForensics++_C23/Deepfakes/000_003.mp4``."""
+    group = folders[-1].lower() if folders else ""
+    if group not in (*_METHODS, *_FLAT_REALS):
+        return None
+    stem = name[: -len(SUFFIX)]
+    real = "actors" if _SCENE.fullmatch(stem) else "youtube"
+    levels = [match[1] for folder in (root, *folders[:-1]) for match in _NAMED.finditer(folder)]
+    return Place(
+        base="/".join(folders[:-1]),
+        fake=group in _METHODS,
+        group=_METHODS.get(group, real),
+        compression=_compression(levels[-1]) if levels else None,
+        mask=False,
+        stem=stem,
     )
 
 

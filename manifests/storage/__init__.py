@@ -1,5 +1,6 @@
 """Files on local disks and object stores through fsspec, written atomically."""
 
+from semblance.manifests.storage.listing import Listing, Unlisted, survey
 from semblance.manifests.storage.objects import (
     Stat,
     appear,
@@ -25,7 +26,9 @@ from semblance.manifests.storage.objects import (
 )
 
 __all__ = [
+    "Listing",
     "Stat",
+    "Unlisted",
     "appear",
     "create",
     "exists",
@@ -41,6 +44,7 @@ __all__ = [
     "remove",
     "size",
     "spool",
+    "survey",
     "sweep",
     "unwritable",
     "walk",

@@ -118,8 +118,16 @@ def local_copy(url: str) -> Iterator[str]:
         return
     with spool() as folder:
         target = str(folder / f"copy{Path(url).suffix[:16]}")  # decoders may use the suffix
-        _do(url, lambda fs, path: fs.get_file(path, target))
+        _do(url, lambda fs, path: _fetch(fs, path, target))
         yield target
+
+
+def _fetch(fs: Any, path: str, target: str) -> None:
+    """One object, or all below a folder."""
+    with suppress(FileNotFoundError, IsADirectoryError):
+        fs.get_file(path, target)
+    if not os.path.isfile(target):
+        fs.get(f"{path}/", f"{target}/", recursive=True)
 
 
 def list_names(url: str) -> list[str]:
@@ -136,20 +144,15 @@ def list_names(url: str) -> list[str]:
 def walk(url: str) -> list[Stat]:
     """Every file below ``url``, sorted by path; links to files are followed, links to folders are not."""
     if is_remote(url):
-        fs, path = _fs(url)
+        fs, top = _fs(url)
         fs.invalidate_cache()
         files = _do(url, lambda fs, path: fs.find(path, detail=True))
-        return sorted(
-            (
-                Stat(
-                    path=name[len(path) :].lstrip("/"),
-                    bytes=int(info["size"]),
-                    version=str(info.get("ETag") or info.get("etag") or info.get("mtime") or ""),
-                )
-                for name, info in files.items()
-            ),
-            key=lambda stat: stat.path,
-        )
+        stats = [
+            Stat(path=name[len(top) :].lstrip("/"), bytes=int(info["size"]), version=str(version or ""))
+            for name, info in files.items()
+            for version in [info.get("ETag") or info.get("etag") or info.get("mtime")]
+        ]
+        return sorted(stats, key=lambda stat: stat.path)
     root = os.path.normpath(url.removeprefix("file://"))
     stats = []
     for folder, _, names in os.walk(root):

@@ -63,7 +63,7 @@ def video_stream(container: Any) -> Any:
     """The stream that a player shows, as ffmpeg chooses it: never cover art, the largest, with five million pixels'
     start for the one marked as default. Raises VideoError where there is none.
     """
-    if not (streams := pictures(container)):
+    if not (streams := moving(container)):
         still = " but a still picture" if container.streams.video else ""
         raise VideoError("empty", f"the file has no video stream{still}; get it again.")
     if not (readable := [stream for stream in streams if stream.codec_context is not None]):
@@ -74,7 +74,7 @@ def video_stream(container: Any) -> Any:
     return stream
 
 
-def pictures(container: Any) -> list[Any]:
+def moving(container: Any) -> list[Any]:
     """The video streams that are no cover art."""
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import av
 
 from semblance.manifests.records import Frame
+from semblance.quality.video import pictures
 from semblance.quality.video.container import (
     DecoderName,
     blaming_the_file,
@@ -46,9 +47,13 @@ def frames(
     comes the one nearest in time that is left, once; PyAV alone can do so, and where a file gives its frames no
     times, all are decoded. With ``deinterlace``, which excludes ``skip``, the missing lines of interlaced frames are
     computed. With ``glances``, PyAV's frames also hold what was seen of the decoded frames between the wanted ones,
-    except with ``skip``. Raises VideoError where the file cannot be opened.
+    except with ``skip``. A folder is a video of pictures, which come without times. Raises VideoError where the file
+    cannot be opened.
     """
     if not indices:
+        return
+    if pictures.is_folder(path):
+        yield from pictures.frames(path, indices)
         return
     if decoder == "decord":
         found = frames_decord(path, indices, deinterlace)

@@ -14,8 +14,9 @@ import numpy as np
 
 from semblance.manifests.errors import VideoError
 from semblance.manifests.records import Properties
+from semblance.quality.video import pictures
 from semblance.quality.video.colour import colour_of
-from semblance.quality.video.container import blaming_the_file, open_container, packets_of, pictures, video_stream
+from semblance.quality.video.container import blaming_the_file, moving, open_container, packets_of, video_stream
 from semblance.quality.video.geometry import Geometry, Orientation, aspect_of, orientation_of, square
 
 
@@ -31,9 +32,12 @@ class Bounds:
 def probe(path: str, bounds: Bounds | None = None) -> Properties:
     """What the header says and one pass over the packets shows; nothing is decoded but the first frame.
 
-    ``frames_total`` counts the packets that a decoder puts out. Raises VideoError where there is no video, or one
-    beyond ``bounds``.
+    ``frames_total`` counts the packets that a decoder puts out. A folder is a video of pictures. Raises VideoError
+    where there is no video, or one beyond ``bounds``.
     """
+    if pictures.is_folder(path):
+        with blaming_the_file():
+            return pictures.probe(path, *((bounds.pixels, bounds.frames) if bounds else ()))
     size = Path(path).stat().st_size
     if size == 0:
         raise VideoError("empty", "the file has zero bytes; get it again.")
@@ -156,7 +160,7 @@ def _properties(container: Any, stream: Any, size: int, shown: int, stored: int,
         "created": creation_time(metadata.get("creation_time")),
         "has_audio": bool(container.streams.audio),
         "audio_codec": _audio_codec(container),
-        "video_streams": len(pictures(container)),
+        "video_streams": len(moving(container)),
         "fps": float(rate) if rate else None,
         "frames_total": shown,
         "frames_declared": max(declared - (stored - shown), 0) or None,

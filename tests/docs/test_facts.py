@@ -15,9 +15,12 @@ from typer.testing import CliRunner
 
 from semblance.ingest import recipe as build_recipes
 from semblance.ingest.sources import SOURCES
+from semblance.ingest.sources.base import VIDEO_SUFFIXES
+from semblance.ingest.sources.folder_table import COLUMNS
 from semblance.manifests.errors import UsageError
 from semblance.manifests.records import Status
 from semblance.manifests.splits import SplitConfig
+from semblance.manifests.text import PICTURES
 from semblance.training import recipes as training_recipes
 from tests.conftest import REPOSITORY
 from tests.docs import cli_reference, pages
@@ -137,6 +140,7 @@ def test_every_gate_and_limit_is_described() -> None:
         ("docs/recipes.md", "## Recipes of a build", set(build_recipes.NAMED)),
         ("docs/recipes.md", "## Recipes of training", set(training_recipes.NAMED)),
         ("docs/guide.md", "## 2. Lay out the videos", set(SOURCES)),
+        ("docs/layouts.md", "## Published collections", set(SOURCES) - {"folder"}),
         ("docs/failures.md", "## Videos", set(get_args(Status))),
         (
             "docs/splits.md",
@@ -148,3 +152,10 @@ def test_every_gate_and_limit_is_described() -> None:
 def test_tables_list_all_names_there_are(page: str, heading: str, names: set[str]) -> None:
     found = {name for name in pages.first_column(page, heading) if not name.startswith("-")}  # not the table's head
     assert found == names
+
+
+def test_the_page_of_layouts_lists_all_columns_and_suffixes() -> None:
+    text = (REPOSITORY / "docs/layouts.md").read_text("utf-8")
+    assert set(re.findall(r"`(\.\w+)`", text)) == {*VIDEO_SUFFIXES, *PICTURES}
+    rows = re.findall(r"^\| (`.+?`) \| ", text.partition("## A table")[2], re.MULTILINE)
+    assert {name.strip("`") for row in rows for name in row.split(", ")} == set(COLUMNS)

@@ -135,7 +135,7 @@ def test_dates_of_a_table_are_never_mixed_with_others() -> None:
 
 def test_every_release_has_a_day_and_a_source() -> None:
     for release in (one for info in DATASETS.values() for one in info.releases.values()):
-        assert date(2018, 1, 1) < date.fromisoformat(release.date) < date(2021, 1, 1)
+        assert date(2018, 1, 1) < date.fromisoformat(release.date) < date(2026, 1, 1)
         assert len(release.source) > 20
     of = releases.release_of
     newest = max(DATASETS["ffpp"].releases.items(), key=lambda item: item[1].date)
@@ -144,6 +144,10 @@ def test_every_release_has_a_day_and_a_source() -> None:
     assert of("ffpp", "actors/c23", "pristine") == of("ffpp", "DeepFakeDetection/c23", "DeepFakeDetection")
     assert of("dfdc", "train_07", None) == of("dfdc", None, "pristine") is not None
     assert of("folder", "real", "pristine") is None
+    plain, plus = (of("celebdf", "Celeb-synthesis/FaceSwap", method) for method in ("CelebDF", "SimSwap"))
+    assert plain is not None
+    assert plus is not None
+    assert plain.date < plus.date
     assert of("ffpp", "My Method/c23", "My Method") is None
 
 

@@ -49,9 +49,9 @@ def test_every_format_gives_the_text_that_was_written(suffix: str, tmp_path: Pat
 def test_a_csv_is_read_back(rows: list[tuple[str, str]]) -> None:
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows([("id", "note"), *rows])
-    names, lines = read_cells(buffer.getvalue().encode(), "x.csv")
-    assert names == ["id", "note"]
-    assert [tuple(line) for line in lines] == rows
+    sheet = read_cells(buffer.getvalue().encode(), "x.csv")
+    assert sheet.names == ["id", "note"]
+    assert [tuple(line) for line in sheet.lines] == rows
 
 
 def test_numbers_and_booleans_are_text(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_numbers_and_booleans_are_text(tmp_path: Path) -> None:
         ("id,n\na,1\n,2\n", "The list FILE has an empty cell in row 2, column id; fill it, or remove the row."),
         ("id,n\na,1\nb,2.5\n", "The list FILE has '2.5' in row 2, column n, where an integer is required."),
         ("id,n\na,99999999999999999999\n", "has '99999999999999999999' in row 1, column n"),
-        ('id,n\n"a,1\n', "The list FILE cannot be read (unexpected end of data)"),
+        ('id,n\n"a,1\n', "The list FILE cannot be read (a quotation mark of line 2 is never closed)"),
     ],
 )
 def test_a_bad_table_is_one_sentence_with_the_place(text: str, words: str, tmp_path: Path) -> None:

@@ -57,6 +57,28 @@ def test_layout(base: str, level: str) -> None:
     assert found.facts == ()
 
 
+@pytest.mark.parametrize("level", ["", "videos/"])
+def test_the_methods_of_the_larger_set_have_ids_of_their_own(level: str) -> None:
+    """Celeb-DF++: the same name in every method, with type and method as folders and in the list."""
+    places_ = ("FaceSwap/Celeb-DF", "FaceSwap/SimSwap", "FaceReenact/LIA", "TalkingFace/SadTalker")
+    fakes = {f"Celeb-synthesis/{place}/{level}id1_id16_0003.mp4": place for place in places_}
+    listed = f"1 {REAL}\n0 Celeb-synthesis/FaceReenact/LIA/id1_id16_0003.mp4\n"
+    found = discover({REAL: b"", TUBE: b"", LIST: listed} | dict.fromkeys(fakes, b""))
+    videos = by_path(found)
+    assert videos[REAL].video_id == "celebdf-id1_0003"
+    assert {videos[path].video_id for path in fakes} == {
+        f"celebdf-{place.replace('/', '-')}-id1_id16_0003" for place in places_
+    }
+    assert [videos[path].method for path in fakes] == ["CelebDF", "SimSwap", "LIA", "SadTalker"]
+    assert [videos[path].part for path in fakes] == [f"Celeb-synthesis/{place.split('/')[0]}" for place in places_]
+    assert {video.family_id for path, video in videos.items() if path != TUBE} == {"celebdf-id1_0003"}
+    tested = {path for path, split in assigned(found).items() if split == "test"}
+    assert tested == {REAL, f"Celeb-synthesis/FaceReenact/LIA/{level}id1_id16_0003.mp4"}
+    counts = {line.what: line.found for line in found.coverage}
+    assert (counts["Celeb-synthesis"], counts["methods of Celeb-DF++"]) == (1, 4)
+    assert counts["published test videos of Celeb-DF++"] == 2
+
+
 def test_the_folder_is_believed_where_the_list_says_otherwise() -> None:
     found = discover({REAL: b"", FAKE: b"", TUBE: b"", LIST: f"0 {REAL}\n1 {FAKE}\r\n1 {TUBE}\n"})
     assert [video.label for video in found.videos] == [0, 0, 1]
@@ -134,7 +156,17 @@ def test_the_remainder_becomes_train_and_val_and_test_is_not_touched() -> None:
 
 
 BASES = st.sampled_from(["", "up/", ".hidden/"])
-FOLDERS = st.sampled_from(["Celeb-real", "YouTube-real", "Celeb-synthesis", "Celeb-real/videos", "other"])
+FOLDERS = st.sampled_from(
+    [
+        "Celeb-synthesis/FaceSwap/SimSwap",
+        "Celeb-synthesis/FaceReenact/LIA",
+        "Celeb-real",
+        "YouTube-real",
+        "Celeb-synthesis",
+        "Celeb-real/videos",
+        "other",
+    ]
+)
 STEMS = st.sampled_from(
     ["id0_0000", "id1_0000", "id0_id1_0000", "id1_id0_0000", "00000", "00001", "odd", "n\udcff", "é"]
 )

@@ -243,10 +243,48 @@ def test_what_is_no_clip_is_a_finding() -> None:
     assert [kind for _, kind in kinds(found)] == ["other", "other"]
 
 
+@pytest.mark.parametrize(
+    ("above", "root", "compression"),
+    [
+        ("FaceForensics++_C23/", "memory://kaggle", "c23"),
+        ("", "memory://up/FaceForensics++_C23", "c23"),
+        ("ff-c40/", "memory://c23", "c40"),
+        ("", "memory://up/ff", None),
+        ("abc23/", "memory://up/ff", None),
+    ],
+)
+def test_a_copy_with_one_folder_for_each_method(above: str, root: str, compression: str | None) -> None:
+    """As on Kaggle: no ``original_sequences``, no ``videos``, and the compression in the name of the whole."""
+    methods = (*PAIRED, "DeepFakeDetection")
+    tree: dict[str, object] = {f"{above}original/000.mp4": b"1", f"{above}csv/Deepfakes.csv": "index,File Path\n"}
+    tree |= {f"{above}{method}/000_003.mp4": b"22" for method in PAIRED}
+    tree |= {f"{above}DeepFakeDetection/01_02__talking__ABCD1234.mp4": b"", f"{above}original/01__talking.mp4": b""}
+    tree |= {f"{above}splits/train.json": [["003", "000"]], "elsewhere/000.mp4": b""}
+    found = discover_tree("ffpp", tree, root=root)
+    videos = by_path(found)
+    level = f"{compression}-" if compression else ""
+    assert {
+        video.compression for path, video in videos.items() if path.startswith(above) and video.label is not None
+    } == {compression}
+    assert videos[f"{above}original/000.mp4"].video_id == f"ffpp-{level}pristine-000"
+    assert videos[f"{above}original/000.mp4"].part == "/".join(filter(None, ["youtube", compression]))
+    assert videos[f"{above}original/01__talking.mp4"].part == "/".join(filter(None, ["actors", compression]))
+    for method in methods:
+        (fake,) = [video for path, video in videos.items() if path.startswith(f"{above}{method}/")]
+        assert (fake.label, fake.method) == (1, method)
+        acted = method == "DeepFakeDetection"
+        assert fake.family_id == ("ffpp-01__talking" if acted else "ffpp-000")
+        assert fake.split_official == (None if acted else "train")
+    assert videos["elsewhere/000.mp4"].fault == "unlabelled"
+    assert (f"{above}csv/Deepfakes.csv", "other") in kinds(found)
+
+
 def test_nothing_usable_is_refused() -> None:
     trees: list[dict[str, Any]] = [{"train.json": []}, {"000.mp4": b""}, {"downloaded_videos/a.mp4": b""}]
     for tree in trees:
-        with pytest.raises(SemblanceError, match="No mp4 file in original_sequences or"):
+        with pytest.raises(
+            SemblanceError, match="No mp4 file in original_sequences, manipulated_sequences or a folder of a method"
+        ):
             discover(tree)
     with pytest.raises(SemblanceError, match="would both be video ffpp-raw-pristine-000"):
         discover({"original_sequences/youtube/c0/000.mp4": b"", "original_sequences/youtube/raw/000.mp4": b""})

@@ -17,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semblance import manifests
-from semblance.ingest.sources.base import Discovery, SourceConfig
-from semblance.ingest.sources.folder import SUFFIXES, place_of, video_id
-from semblance.ingest.sources.folder_table import COLUMNS, relative
+from semblance.ingest.sources.base import VIDEO_SUFFIXES, Discovery, SourceConfig
+from semblance.ingest.sources.folder import place_of
+from semblance.ingest.sources.folder_paths import relative
+from semblance.ingest.sources.folder_table import COLUMNS
+from semblance.ingest.sources.folder_videos import video_id
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import MAX_ID
 from semblance.manifests.splits import DatasetTraits, SplitConfig, assign, plan_frame
@@ -108,13 +110,57 @@ def test_a_name_that_several_reals_have_pairs_by_folder_alone() -> None:
     assert found.facts == (("fakes whose name several reals have (none is used; detected without a guide)", 1),)
 
 
+def test_folders_of_splits_are_kept_as_the_published_split() -> None:
+    """As Kaggle's collections have them; a pair stays a pair, also across splits if only one real has the name."""
+    files = {
+        "train/real/a.mp4": ("train", 0, "pristine", "train/real"),
+        "Train/Fake/swap/a.mp4": ("train", 1, "swap", "train/fake/swap"),
+        "train/fake/b.mp4": ("train", 1, None, "train/fake"),
+        "valid/real/a.mp4": ("val", 0, "pristine", "val/real"),
+        "validation/fake/x/c.mp4": ("val", 1, "x", "val/fake/x"),
+        "TEST/real/b.mp4": ("test", 0, "pristine", "test/real"),
+        "test/fake/swap/a.mp4": ("test", 1, "swap", "test/fake/swap"),
+        "real/d.mp4": (None, 0, "pristine", "real"),
+        "train/e.mp4": (None, None, None, None),
+    }
+    found = discover("folder", dict.fromkeys(files, b""))
+    videos = by_path(found)
+    assert {
+        path: (video.split_official, video.label, video.method, video.part) for path, video in videos.items()
+    } == files
+    assert videos["train/real/a.mp4"].family_id == videos["train/real/a.mp4"].video_id == "folder-train-real-a"
+    assert videos["Train/Fake/swap/a.mp4"].family_id == "folder-train-real-a"
+    assert videos["train/fake/b.mp4"].family_id == "folder-test-real-b"
+    assert videos["valid/real/a.mp4"].family_id == "folder-val-real-a"
+    assert videos["test/fake/swap/a.mp4"].family_id == "folder-test-real-a"  # two reals have its name
+    assert dict(found.facts)["fakes whose name several reals have (none is used; detected without a guide)"] == 1
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_splits_below_real_and_fake_are_splits_if_all_is_in_them(nested: bool) -> None:
+    files = ["real/train/a.mp4", "real/test/b.mp4", "fake/train/swap/a.mp4", "fake/test/swap/b.mp4"]
+    files += [] if nested else ["fake/other/a.mp4"]
+    videos = by_path(discover("folder", dict.fromkeys(files, b"")))
+    fake = videos["fake/train/swap/a.mp4"]
+    assert (fake.split_official, fake.method) == (("train", "swap") if nested else (None, "train"))
+    assert videos["real/test/b.mp4"].split_official == ("test" if nested else None)
+    assert fake.family_id == videos["real/train/a.mp4"].family_id
+    assert videos["fake/test/swap/b.mp4"].family_id == videos["real/test/b.mp4"].family_id
+
+
+def test_a_root_above_the_folders_is_named() -> None:
+    for path in ("data/set/real/a.mp4", "data/set/train/fake/a.mp4"):
+        with pytest.raises(SemblanceError, match="or pass --root memory://tree/data/set"):
+            discover("folder", {path: b""})
+
+
 def test_fakes_called_pristine_have_no_method() -> None:
     found = discover("folder", {"real/a.mp4": b"", "fake/pristine/a.mp4": b""})
     assert by_path(found)["fake/pristine/a.mp4"].method is None
     assert ("fake/pristine/", "bad_method") in kinds(found)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
 def test_suffixes_in_any_case(suffix: str) -> None:
     files = [f"real/a{suffix}", f"real/b{suffix.upper()}"]
     assert set(by_path(discover("folder", dict.fromkeys(files, b"")))) == set(files)
@@ -162,7 +208,9 @@ def test_nothing_labelled_is_refused() -> None:
             discover("folder", tree)
 
 
-PARTS = st.sampled_from(["real", "fake", "REAL", "a", "b", "m-1", "pristine", ".hid", "n\udcff", "[/x]", "é\n"])
+PARTS = st.sampled_from(
+    ["train", "TEST", "real", "fake", "REAL", "a", "b", "m-1", "pristine", ".hid", "n\udcff", "[/x]", "é\n"]
+)
 NAMES = st.sampled_from(["a.mp4", "a.AVI", "b.mov", "a-b.mp4", "b.txt", "._a.mp4", "é\x1b.mkv", "n\udcff.mp4", "mp4"])
 PATHS = st.tuples(st.lists(PARTS, max_size=3), NAMES).map(lambda parts: "/".join([*parts[0], parts[1]]))
 
@@ -174,13 +222,13 @@ def test_law_every_file_has_one_place(files: set[str], rng: random.Random) -> No
     found = discover("folder", tree)
     counts = places(found)
     assert {path: counts.pop(path) for path in map(escaped, tree)} == dict.fromkeys(map(escaped, tree), 1)
-    assert all(path.endswith("/pristine/") for path in counts)  # findings about a folder
+    assert all("/pristine/" in path for path in counts)  # findings about a folder
     assert len({video.video_id for video in found.videos}) == len(found.videos)
     shuffled = list(tree)
     rng.shuffle(shuffled)
     assert discover("folder", dict.fromkeys(shuffled, b"")) == found
     for video in found.videos:
-        place = place_of(video.path)
+        place = place_of(video.path, "real/train/" in video.path and video.split_official is not None)
         assert video.label == (None if place is None else int(place.fake))
         assert (video.label is None) == (video.fault == "unlabelled")
         assert (video.method == "pristine") == (video.label == 0)
@@ -313,8 +361,10 @@ def test_identity_official_and_temporal_splits_come_from_the_table() -> None:
     [
         ({"label": "2"}, "label '2' is not 0, 1, real or fake", {"label": None, "fault": "unlabelled"}),
         ({"label": ""}, "label '' is not 0, 1, real or fake", {"label": None, "fault": "unlabelled"}),
-        ({"label": "true"}, "label 'true' is not 0, 1, real or fake", {"label": None, "fault": "unlabelled"}),
-        ({"split": "dev"}, "split 'dev' is not train, val or test", {"label": 1, "split_official": None}),
+        ({"label": "nan"}, "label 'nan' is not 0, 1, real or fake", {"label": None, "fault": "unlabelled"}),
+        ({"label": "0.97"}, "0.97' is not 0, 1, real or fake (a score is no label)", {"label": None}),
+        ({"label": "1e-3"}, "(a score is no label)", {"label": None}),
+        ({"split": "7"}, "split '7' is not train, val or test", {"label": 1, "split_official": None}),
         ({"date": "last year"}, "date 'last year' is not an ISO 8601", {"label": 1, "date": None}),
         ({"date": "2024-13-01"}, "is not an ISO 8601", {"label": 1, "date": None}),
         ({"method": "pristine"}, "its method is pristine", {"label": 1, "method": None}),
@@ -344,7 +394,9 @@ def test_what_does_not_fit_is_said(change: dict[str, str], words: str, expected:
 def test_no_path_leads_out_of_the_root(path: str) -> None:
     found = by_table([{"path": path, "label": 1}, {"path": "a.mp4", "label": 0}], ["a.mp4"])
     assert [video.path for video in found.videos] == ["a.mp4"]
-    assert any("row 1" in reason and "is not a path below the root" in reason for reason in notes(found))
+    assert any(
+        reason.startswith("line 2: path ") and "is not a path below the root" in reason for reason in notes(found)
+    )
 
 
 def test_rows_that_stand_twice() -> None:
@@ -388,9 +440,19 @@ def test_table_may_lie_anywhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "name", "words"),
     [
-        ("", "t.csv", "no column path and no column label"),
+        ("", "t.csv", "The table t.csv is empty"),
+        (" , \n", "t.csv", "The table t.csv is empty"),
+        ("path,label\n\n", "t.csv", "has a header and no rows"),
         ("file,label\na.mp4,1\n", "t.csv", "no column path. Its columns are 'file', 'label'"),
-        ("path;label\na.mp4;1\n", "t.csv", "no column path"),
+        ("filename,target\na.mp4,1\n", "t.csv", "rename 'filename' to path and 'target' to label."),
+        ("which;state\na.mp4;1\n", "t.csv", "(read as separated by semicolons); known ones are path, label,"),
+        (
+            "path label\na.mp4 1\n",
+            "t.csv",
+            "no column label. Its columns are 'path_label' (read as separated by commas)",
+        ),
+        (b"path,label,method\na.mp4,1,schw\xe4rz\n", "t.csv", "byte 0xe4 in line 2 is not UTF-8"),
+        ('path,label\na.mp4,0\n"b.mp4,1\n', "t.csv", "a quotation mark of line 3 is never closed"),
         ("path,label,label\na.mp4,1,1\n", "t.csv", "the column label twice"),
         ('path,label\n"a.mp4,1\n', "t.csv", "cannot be read"),
         (b"path,label\n\xff.mp4,1\n", "t.csv", "cannot be read"),

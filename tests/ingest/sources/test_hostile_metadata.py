@@ -37,10 +37,17 @@ VIDEOS: Final[Mapping[str, tuple[str, ...]]] = {
         "manipulated_sequences/Deepfakes/c23/videos/{}.mp4",
         "manipulated_sequences/Deepfakes/masks/videos/{}.mp4",
         "manipulated_sequences/{}/c23/videos/000_001.mp4",
+        "FaceForensics++_C23/Deepfakes/{}.mp4",
+        "{}/original/000.mp4",
     ),
-    "celebdf": ("Celeb-real/{}.mp4", "YouTube-real/{}.mp4", "Celeb-synthesis/{}.mp4"),
+    "celebdf": (
+        "Celeb-real/{}.mp4",
+        "YouTube-real/{}.mp4",
+        "Celeb-synthesis/{}.mp4",
+        "Celeb-synthesis/{}/LIA/id0_id1_0000.mp4",
+    ),
     "wilddeepfake": ("real_train/{}.tar.gz", "fake_test/{}.tar.gz"),
-    "folder": ("real/{}.mp4", "fake/{}/x.mp4", "fake/m/{}.mp4"),
+    "folder": ("real/{}.mp4", "fake/{}/x.mp4", "fake/m/{}.mp4", "test/fake/{}/x.ts"),
 }
 TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "dfdc": ("dfdc_train_part_0/metadata.json", "validation/labels.csv", "metadata.json"),
