@@ -1,4 +1,4 @@
-"""Progress of a build, read from its receipts."""
+"""Progress of a build, read from its receipts, and what it has lost so far."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from semblance.manifests import storage, tables
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import FAILURES
+from semblance.quality.checks import shares
+from semblance.quality.checks.shares import Shares
 from semblance.shards.layout import Receipt, key_of, read_receipt
 from semblance.shards.lock import Owner, owner
 
@@ -17,7 +19,8 @@ from semblance.shards.lock import Owner, owner
 class Status:
     """Counts of planned and completed shards and videos, with the statuses of completed videos.
 
-    ``owner`` is the process that holds the lock; None if nobody does.
+    ``owner`` is the process that holds the lock; None if nobody does. ``shares``: what is lost in the shards whose rows
+    are written.
     """
 
     out: str
@@ -29,6 +32,7 @@ class Status:
     statuses: Counter[str]
     finished: bool
     owner: Owner | None
+    shares: Shares
 
     def lines(self) -> Iterator[str]:
         """Lines for the terminal."""
@@ -40,6 +44,10 @@ class Status:
         listed = ", ".join(f"{name} {count}" for name, count in failed.items())
         yield f"failed  {sum(failed.values())} videos{f' ({listed})' if listed else ''}"
         yield f"left    {self.shards - self.shards_done} shards, {self.videos - self.videos_done} videos"
+        yield from self.shares.lines()
+        yield from (f"warning: {finding.what}" for finding in self.shares.findings())
+        if self.finished:
+            yield from self.shares.missing()
         if not self.finished and (self.owner is None or not self.owner.lives):
             yield "run the same `ingest build` again to resume"
 
@@ -64,6 +72,7 @@ def read(out: str) -> Status:
         statuses=sum((Counter(receipt.statuses) for receipt in receipts), Counter()),
         finished=storage.exists(storage.join(out, "dataset.json")),
         owner=owner(out),
+        shares=shares.measure(out),
     )
 
 
