@@ -41,7 +41,9 @@ def test_a_split_that_cannot_be_evaluated_is_not_sound(tmp_path: Path) -> None:
     judged = audit([str(out)])
     said = {found.what: (found.level, found.ids) for found in judged.findings if found.law == "coverage"}
     empty = f"test has no fake ({_fakes(out, 'test')} videos, none with a kept crop): nothing can be evaluated on it"
-    assert said[empty] == said[f"val has hardly any fake videos: 1 of {plan.height} with a kept crop"] == ("warning", ())
+    assert (
+        said[empty] == said[f"val has hardly any fake videos: 1 of {plan.height} with a kept crop"] == ("warning", ())
+    )
     assert not any(what.startswith("train") for what in said)
     page = io.StringIO()
     show(judged, Console(file=page, width=200))
