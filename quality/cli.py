@@ -193,16 +193,12 @@ def match(
 @friendly
 def thresholds(
     out: Annotated[str, typer.Argument(help="Folder of a finished build, or s3:// prefix.")],
-    keep: Annotated[
-        float, typer.Option("--keep", help="Share of each label's faces to keep, above 0 and up to 1.")
-    ] = 0.9,
+    keep: Annotated[float, typer.Option("--keep", help="Share of each label's faces, above 0 and up to 1.")] = 0.9,
     gate: Annotated[
         list[str] | None,
         typer.Option("--gate", help="A gate that may change, e.g. blur; repeatable. Default: all but confidence."),
     ] = None,
-    stricter: Annotated[
-        bool, typer.Option("--stricter", help="Also propose stricter limits than the present.")
-    ] = False,
+    stricter: Annotated[bool, typer.Option("--stricter", help="Propose stricter limits too.")] = False,
     to: Json = None,
 ) -> None:
     """Propose limits for the gates that keep a wished share of the faces seen, and show what they would keep.

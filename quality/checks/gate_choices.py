@@ -76,10 +76,8 @@ def groups(faces: Faces) -> dict[Key, NDArray[np.bool_]]:
         filter_fairness.banded("side", filter_fairness.SIZE_BANDS).alias("face size"),
         pl.when(real).then(skin).alias("skin brightness (estimate, reals)"),
     )
-    order = [
-        "real",
-        *(name for name, *_ in (*BRIGHTNESS_BANDS, *filter_fairness.SIZE_BANDS, *filter_fairness.ITA_BANDS)),
-    ]
+    bands = (*BRIGHTNESS_BANDS, *filter_fairness.SIZE_BANDS, *filter_fairness.ITA_BANDS)
+    order = ["real", *(name for name, *_ in bands)]
     found = {}
     for column in columns.get_columns():
         names = column.drop_nulls().unique().to_list()

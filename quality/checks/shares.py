@@ -1,4 +1,4 @@
-"""What is lost between plan and training: whole videos without a kept crop, kept crops of fakes without a face label."""
+"""What is lost between plan and training: videos without a kept crop, kept crops of fakes without a face label."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def propose(out: str, keep: float = KEEP, *, move: Collection[str] = (), stricte
     if not faces.table.height:
         raise SemblanceError(f"{out} has no faces that a gate could judge; look at column status of its videos.")
     moving = [end for end in ENDS if (end.key in move if move else end.key != CONFIDENCE)]
-    return _Search(faces, keep, moving, stricter).result(out, recipe)
+    return _Search(faces, keep, moving, stricter).result(recipe)
 
 
 class _Search:
@@ -98,7 +98,7 @@ class _Search:
         self.base = faces.passing(faces.now, [end for end in ENDS if end not in moving]) & ~faces.fixed
         self._sorted = self._sort()
 
-    def result(self, out: str, recipe: Mapping[str, Any]) -> Thresholds:
+    def result(self, recipe: Mapping[str, Any]) -> Thresholds:
         now, alone = self.faces.now, {end: self.alone(end, self.keep) for end in ENDS}
         together = self.together()
         changed = [end for end in self.moving if alone[end] != now[end]]
@@ -134,7 +134,7 @@ class _Search:
         return proposed
 
     def _order(self, end: End, label: int, share: float) -> float | None:
-        """The value of the last face of a label that must pass, so that ``share`` of its base do; None if all may fail."""
+        """The value of the last face of a label that must pass for ``share`` of its base to; None if all may fail."""
         known, faces = self._sorted[end, label]
         needed = math.ceil(share * faces - 1e-9) - (faces - len(known))  # faces of unknown value pass
         if needed <= 0:
@@ -192,7 +192,7 @@ class _Search:
         """What enters the counts without being a limit."""
         if self.faces.guided:
             yield (
-                f"gates.pairs=together: {self.faces.guided:,} faces of fakes are kept or rejected with the same face of "
+                f"gates.pairs=together: {self.faces.guided:,} faces of fakes are kept or rejected with the face of "
                 "their original, whatever their own measures are"
             )
         if count := int(self.faces.fixed.sum()):
@@ -202,7 +202,7 @@ class _Search:
         smallest = next((limit for end, limit in together.items() if end.column == "side"), None)
         searched = (recipe.get("detect") or {}).get("min_face")
         if smallest is not None and searched is not None and smallest < searched:
-            yield f"the detector searches faces from {searched} px (detect.min_face): it finds only some that are smaller"
+            yield f"the detector searches faces from {searched} px (detect.min_face) and finds only some smaller ones"
         if any(end.key == CONFIDENCE and limit != self.faces.now[end] for end, limit in together.items()):
             yield (
                 "another confidence lets in what is no face, and guides fakes by originals that had no confident face: "
