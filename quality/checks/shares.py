@@ -165,7 +165,7 @@ def of_tables(videos: pl.LazyFrame, samples: pl.LazyFrame, rejects: pl.LazyFrame
     unaltered = fakes.select("video_id").unique().join(altered, on="video_id", how="anti")["video_id"].sort()
     keys = sorted({*rows.select(_KEYS).iter_rows()}, key=lambda key: (9 if key[0] is None else key[0], key[1]))
     return Shares(
-        rows=tuple(_row(*key, rows, lost, crops) for key in keys),
+        rows=tuple(_row(label, name, rows, lost, crops) for label, name in keys),
         lost=lost,
         unlabelled=unlabelled,
         unaltered=tuple(unaltered),

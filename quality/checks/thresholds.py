@@ -63,8 +63,10 @@ class Thresholds:
 
 
 def propose(out: str, keep: float = KEEP, *, move: Collection[str] = (), stricter: bool = False) -> Thresholds:
-    """Limits that keep at least the share ``keep`` of the faces of each label, never stricter than the present ones
-    unless ``stricter``. ``move``: keys of the gates that may change; empty: all but confidence.
+    """Limits that keep at least the share ``keep`` of the faces of each label.
+
+    They are never stricter than the present ones unless ``stricter``, and a gate that is off stays off. ``move``: keys
+    of the gates that may change; empty: all but confidence.
 
     Raises UsageError for a share or key out of range, SemblanceError for a build that is not finished, has no faces or
     was encoded once more.
@@ -119,25 +121,28 @@ class _Search:
 
     def alone(self, end: End, share: float) -> float | None:
         """The strictest round limit at which this gate alone keeps ``share`` of the base of each label; the present one
-        if that is looser. None: no limit.
+        if that is looser. None: the gate is off, and stays so.
         """
         now = self.faces.now[end]
-        if now is None and not self.stricter:
+        if now is None:
             return None
         orders = [self._order(end, label, share) for label in self.labels]
         known = [limit for limit in orders if limit is not None]
         if not known:
             return now
         proposed = _round(min(known) if end.side == "low" else max(known), end, self._sorted[end, None][0])
-        if now is not None and not self.stricter and not end.looser(proposed, now):
-            return now
+        other = [self.faces.now[one] for one in ENDS if one.key == end.key and one != end]
+        bounds = other if self.stricter else [now]
+        for bound in bounds:  # no stricter than the present limit, or at least not beyond that of the other end
+            if bound is not None and not end.looser(proposed, bound):
+                return bound
         return proposed
 
     def _order(self, end: End, label: int, share: float) -> float | None:
-        """The value of the last face of a label that must pass for ``share`` of its base to; None if all may fail."""
+        """The value of the last face of a label that must pass for ``share`` of its base to; None if none is known."""
         known, faces = self._sorted[end, label]
-        needed = math.ceil(share * faces - 1e-9) - (faces - len(known))  # faces of unknown value pass
-        if needed <= 0:
+        needed = max(math.ceil(share * faces - 1e-9) - (faces - len(known)), 1)  # faces of unknown value pass
+        if not len(known):
             return None
         return float(known[-needed] if end.side == "low" else known[needed - 1])
 
@@ -167,6 +172,10 @@ class _Search:
         return {end: self.alone(end, share) if end in self.moving else self.faces.now[end] for end in ENDS}
 
     def enough(self, limits: Limits) -> bool:
+        """Whether all gates together keep the wished share of the base of each label, and no gate's ends cross."""
+        pairs = [[limits[end] for end in ENDS if end.key == key] for key in KEYS]
+        if any(low is not None and high is not None and low > high for low, *highs in pairs for high in highs):
+            return False
         kept = self.faces.passing(limits)
         inside = [self.base & (self.label == label) for label in self.labels]
         return all((kept & one).sum() >= math.ceil(self.keep * int(one.sum()) - 1e-9) for one in inside)
