@@ -79,8 +79,8 @@ def audit(
 
     BROKEN: a file or row is wrong; the active split (official too) shares ids that its protocol separates; equal
     pictures or near-duplicate videos are in two splits; or one build tests what another trains on. WARNING: a split
-    cannot be evaluated, known people are in two splits without breaking the protocol, videos failed, or a check of
-    `quality report` found something. SOUND: none of these.
+    cannot be evaluated, known people are in two splits without breaking the protocol, videos failed or were lost, fakes
+    lack face labels, or a check of `quality report` found something. SOUND: none of these.
     """
     from rich.console import Console
 
