@@ -47,7 +47,9 @@ video = st.fixed_dictionaries(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(video, min_size=1, max_size=12), st.booleans())
 def test_shares_are_those_of_a_plain_count(drawn: list[dict[str, Any]], persons: bool) -> None:
-    videos, samples, rejects = [], [], []
+    videos: list[dict[str, Any]] = []
+    samples: list[dict[str, Any]] = []
+    rejects: list[dict[str, Any]] = []
     lost: Counter[tuple[Any, str, str]] = Counter()
     planned: Counter[tuple[Any, str]] = Counter()
     crops: Counter[tuple[Any, str]] = Counter()
