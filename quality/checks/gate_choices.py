@@ -50,15 +50,15 @@ class Choice:
     verdict: Verdict
 
 
-def choose(faces: Faces, name: str, changed: Limits) -> Choice:
-    """What all gates keep if these limits change."""
+def choose(faces: Faces, inside: Mapping[Key, NDArray[np.bool_]], name: str, changed: Limits) -> Choice:
+    """What all gates keep if these limits change; ``inside``: the ``groups`` of the faces."""
     limits = {**faces.now, **changed}
     kept = faces.passing(limits)
     rates = tuple(_rate(faces, label, kept) for label in faces.labels)
     return Choice(
         name=name,
         settings=tuple(_settings(limits, {end.key for end in changed})),
-        kept={key: int((kept & inside).sum()) for key, inside in groups(faces).items()},
+        kept={key: int((kept & own).sum()) for key, own in inside.items()},
         rates=rates,
         verdict=_told(rates),
     )

@@ -62,8 +62,8 @@ KEYS: Final = tuple(dict.fromkeys(end.key for end in ENDS))
 
 
 def present(gates: Mapping[str, Any]) -> dict[End, float | None]:
-    """The limits of a recipe's ``gates``."""
-    bounds = {gate.key: gate.bounds(gates.get(gate.key, gate.default)) for _, gate in registry.GATED}
+    """The limits of a recipe's ``gates``; a gate that an older recipe does not have is off."""
+    bounds = {gate.key: gate.bounds(gates.get(gate.key)) for _, gate in registry.GATED}
     return {end: bounds[end.key][0 if end.side == "low" else 1] for end in ENDS}
 
 

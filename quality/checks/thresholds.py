@@ -104,16 +104,17 @@ class _Search:
         now, alone = self.faces.now, {end: self.alone(end, self.keep) for end in ENDS}
         together = self.together()
         changed = [end for end in self.moving if alone[end] != now[end]]
-        choices = [choose(self.faces, "now", {})]
-        choices += [choose(self.faces, end.name, {end: alone[end]}) for end in changed]
+        inside = groups(self.faces)
+        choices = [choose(self.faces, inside, "now", {})]
+        choices += [choose(self.faces, inside, end.name, {end: alone[end]}) for end in changed]
         moved = {end: limit for end, limit in together.items() if limit != now[end]}
         if moved:
-            choices.append(choose(self.faces, "together", moved))
+            choices.append(choose(self.faces, inside, "together", moved))
         names = [self.proposal(end, alone[end], together[end]) for end in ENDS]
         return Thresholds(
             keep=self.keep,
             base={NAMES[label]: int((self.base & (self.label == label)).sum()) for label in self.labels},
-            groups={key: int(inside.sum()) for key, inside in groups(self.faces).items()},
+            groups={key: int(own.sum()) for key, own in inside.items()},
             proposals=tuple(names),
             choices=tuple(choices) if moved else tuple(choices[:1]),
             notes=tuple(self.notes(recipe, together)),

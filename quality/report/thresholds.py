@@ -27,11 +27,13 @@ def show(found: Thresholds, out: str, console: Console) -> None:
 def _limits(found: Thresholds, out: str) -> Table:
     base = " and ".join(f"{count:,} {name}" for name, count in found.base.items())
     table = Table(title=Text(plain(f"{out}: each gate alone, on {base} faces that pass the gates that stay")))
+    if not all(one.moves for one in found.proposals):
+        table.caption = "a gate that stays is shown on all faces"
     table.add_column("gate")
     table.add_column("now", justify="right")
     for name in found.base:
         table.add_column(f"{name} kept", justify="right")
-    table.add_column(f"for {found.keep:.0%}", justify="right")
+    table.add_column(f"for {_percent(found.keep)}", justify="right")
     for name in found.base:
         table.add_column(f"{name} kept", justify="right")
     table.add_column("together", justify="right")
@@ -71,9 +73,12 @@ def lines(found: Thresholds) -> Iterator[str]:
     yield from found.notes
     if found.settings:
         words = " ".join(f"--set {shlex.quote(setting)}" for setting in found.settings)
-        yield f"to keep at least {found.keep:.0%} of each label: ingest build ... {words}"
+        yield f"to keep at least {_percent(found.keep)} of each label: ingest build ... {words}"
     else:
-        yield f"the present limits keep at least {found.keep:.0%} of each label: nothing to change"
+        yield (
+            f"the present limits keep at least {_percent(found.keep)} of each label's faces that pass the gates that "
+            "stay: nothing to change"
+        )
     yield "The defaults are the training plan's and stay the defaults; a looser gate lets in worse faces: look at them."
 
 
@@ -86,6 +91,10 @@ def _told(choice: Choice) -> str | None:
 
 def _rate(rate: Rate) -> str:
     return f"{rate.share:.1%} [{rate.low:.1%}, {rate.high:.1%}] of {NAMES[rate.label]} faces"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g}%"
 
 
 def _number(limit: float | None) -> str:

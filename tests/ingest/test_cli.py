@@ -88,6 +88,24 @@ def test_status_of_a_finished_build_and_of_no_build(built: Path, run: Run, tmp_p
     assert "is not a build" in run("ingest", "status", tmp_path, expect=1).stderr
 
 
+def test_status_of_a_build_with_a_damaged_table_and_of_one_without_any(built: Path, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(built, out)
+    before = run("ingest", "status", out).stdout.splitlines()
+    table = next(out.glob("manifests/videos/*.parquet"))
+    table.write_bytes(table.read_bytes()[:-20])
+    assert run("ingest", "status", out).stdout.splitlines() == [
+        *before[:4],
+        f"a table is damaged, so losses are not counted; `shards verify {out}` names it",
+    ]
+    shutil.rmtree(out / "manifests")
+    shutil.rmtree(out / "receipts")
+    (out / "dataset.json").unlink()
+    output = run("ingest", "status", out).stdout
+    assert "done    0 of" in output
+    assert "No crop" not in output, "nothing is lost before anything is built"
+
+
 def test_status_names_the_builder(built: Path, run: Run, tmp_path: Path) -> None:
     """From the lock: a live process on this machine, and a process on another one."""
     out = tmp_path / "out"
