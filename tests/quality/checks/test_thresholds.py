@@ -225,8 +225,8 @@ def test_a_choice_that_tells_the_label_is_named(tmp_path: Path, run: Run) -> Non
 
 @pytest.mark.parametrize(
     ("options", "keep"),
-    [(("gates.mode=mark",), 0.9), (("gates.pairs=own",), 0.95)],
-    ids=["together", "own"],
+    [(("gates.mode=mark",), 0.9), (("gates.pairs=own", "faces=largest"), 0.95)],
+    ids=["together, all marked", "own, the largest"],
 )
 def test_a_build_with_the_printed_limits_keeps_the_printed_faces(
     options: tuple[str, ...], keep: float, shared: Path, tmp_path: Path
