@@ -164,12 +164,15 @@ def _summarise(built: Built, out: str, terminal: Console, max_failures: float) -
     if not built.worked:
         console.show_line(f"{out} is already finished; nothing to do.", terminal)
     terminal.print(console.summary_table(out))
+    shares = console.show_shares(terminal, out)
     console.show_empty_shards(terminal, out)
     console.show_masks(terminal, out, built.description["counts"].get("masks"))
     failed, videos = describe.failures(built.description), built.description["counts"]["videos"]
     console.show_next_steps(terminal, out)
     if failed:
         console.show_failures(terminal, out)
+    for sentence in shares.missing():
+        console.show_line(sentence, terminal)
     if failed > max_failures * videos:
         console.show_line(
             f"{failed} of {videos} videos failed, more than --max-failures {max_failures:.1%} allows; column error of "

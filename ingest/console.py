@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from semblance.ingest.plan import Plan
+    from semblance.quality.checks.shares import Shares
 
 LINE: Final = 600  # characters of a printed line: names may have thousands
 
@@ -110,6 +111,20 @@ def summary_table(out: str) -> Table:
         numbers = (str(row[name]) for name in counts)
         table.add_row(row["split"], labels[row["label"]], _cell(row["method"] or "-"), *numbers, row["why"] or "")
     return table
+
+
+def show_shares(console: Console, out: str) -> Shares:
+    """Videos without a kept crop and crops without a face label, by label and method; warnings where they are many."""
+    from semblance.quality.audit.shares_table import table
+    from semblance.quality.checks import shares
+
+    found = shares.measure(out)
+    console.print(table(found))
+    for finding in found.findings():
+        show_line(f"warning: {finding.what}. {finding.remedy}", console)
+    for sentence in shares.harsh_gates(out):
+        show_line(f"warning: {sentence}", console)
+    return found
 
 
 def show_empty_shards(console: Console, out: str) -> None:

@@ -79,8 +79,8 @@ def audit(
 
     BROKEN: a file or row is wrong; the active split (official too) shares ids that its protocol separates; equal
     pictures or near-duplicate videos are in two splits; or one build tests what another trains on. WARNING: a split
-    cannot be evaluated, known people are in two splits without breaking the protocol, videos failed, or a check of
-    `quality report` found something. SOUND: none of these.
+    cannot be evaluated, known people are in two splits without breaking the protocol, videos failed or were lost, fakes
+    lack face labels, or a check of `quality report` found something. SOUND: none of these.
     """
     from rich.console import Console
 
@@ -191,6 +191,34 @@ def match(
 
 @app.command()
 @friendly
+def thresholds(
+    out: Annotated[str, typer.Argument(help="Folder of a finished build, or s3:// prefix.")],
+    keep: Annotated[float, typer.Option("--keep", help="Share of each label's faces, above 0 and up to 1.")] = 0.9,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option("--gate", help="A gate that may change, e.g. blur; repeatable. Default: all but confidence."),
+    ] = None,
+    stricter: Annotated[bool, typer.Option("--stricter", help="Propose stricter limits too.")] = False,
+    to: Json = None,
+) -> None:
+    """Propose limits for the gates that keep a wished share of the faces seen, and show what they would keep.
+
+    Each gate is moved alone, then all together. Nothing is changed: the lines to copy are for `ingest build`.
+    """
+    from rich.console import Console
+
+    from semblance.quality.checks import thresholds as proposals
+    from semblance.quality.report.thresholds import show
+
+    found = proposals.propose(out, keep, move=gate or (), stricter=stricter)
+    if to is not None:
+        _json(proposals.to_json(found), to)
+    if to != "-":
+        show(found, out, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+
+
+@app.command()
+@friendly
 def flag(
     out: Annotated[str, typer.Argument(help="Build folder or s3:// prefix.")],
     listed: Annotated[
@@ -200,8 +228,6 @@ def flag(
     name: Annotated[str | None, typer.Option("--flag", help="Flag to set on the videos in --list.")] = None,
 ) -> None:
     """Flag doubtful labels in manifests/flags: unchanged fakes, equal reals and fakes, or a third party's list."""
-    from collections import Counter
-
     from semblance.quality.checks import label_noise
 
     if (listed is None) != (name is None):
@@ -213,16 +239,8 @@ def flag(
         return
     judged = label_noise.judge(out)
     label_noise.write(out, judged)
-    counted = Counter(row["flag"] for row in judged.rows)
-    for flag_name in label_noise.FLAGS:
-        names = [row["video_id"] for row in judged.rows if row["flag"] == flag_name]
-        examples = f": {plain(', '.join(names[:3]))}{' and more' if len(names) > 3 else ''}" if names else ""
-        print(f"{flag_name}: {counted[flag_name]} videos{examples}")
-    print(f"{judged.fakes} fakes with crops were compared with their originals, {judged.unknown} have no original")
-    print(
-        f"`change_peak` (limit {label_noise.peak_limit(out):g}) is unreliable after strong compression: inspect the "
-        "videos before you drop them"
-    )
+    for line in label_noise.lines(judged, label_noise.peak_limit(out)):
+        print(plain(line))
 
 
 @app.command()

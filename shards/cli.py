@@ -45,6 +45,9 @@ def verify(
         more = f" and {len(leak.ids) - 3:,} more" if len(leak.ids) > 3 else ""
         print(f"{leak.level}: {plain(leak.what)}: {plain(', '.join(leak.ids[:3]))}{more}", file=sys.stderr)
     checked = f"{report.shards} shards, {report.videos} videos, {report.samples} samples, {report.rejects} rejects"
+    if report.uncounted:
+        noun = "damaged or unfinished shard is" if report.uncounted == 1 else "damaged or unfinished shards are"
+        checked += f"; {report.uncounted} {noun} not in these counts"
     how = "every byte read" if deep else "sizes and rows; --deep reads every byte"
     leaking = "; the active split leaks" if report.leaking else ""
     if report.problems:

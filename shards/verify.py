@@ -41,7 +41,8 @@ class Report:
     deep: bool
     problems: list[str] = field(default_factory=list)
     leaks: list[Finding] = field(default_factory=list)
-    shards: int = 0
+    shards: int = 0  # with a receipt
+    uncounted: int = 0  # planned shards whose rows are not in the counts below, because of damage
     videos: int = 0
     samples: int = 0
     rejects: int = 0
@@ -71,9 +72,11 @@ def verify(out: str, *, deep: bool) -> Report:
     expected |= {LOCK}  # a build is running, or was killed
     for shard, rows in planned.items():
         receipt = _receipt(out, layout.key_of(shard), dataset, report)
+        counted = False
         if receipt is not None:
             expected |= {stored.path for stored in receipt.stored()} | {layout.receipt_path(receipt.key)}
-            _verify_shard(out, shard, receipt, rows, report)
+            counted = _verify_shard(out, shard, receipt, rows, report)
+        report.uncounted += not counted
     for stat in storage.walk(out) if deep else []:
         if stat.path not in expected and not stat.path.startswith(("report/", "manifests/flags/")):
             report.add("is not listed in any receipt", stat.path, "remove it if no build is running")
@@ -107,7 +110,8 @@ def _receipt(out: str, key: str, dataset: Mapping[str, Any], report: Report) -> 
     return None
 
 
-def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str, Any]], report: Report) -> None:
+def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str, Any]], report: Report) -> bool:
+    """Check one shard; whether its rows could be read and are counted."""
     report.shards += 1
     faults = len(report.problems)
     for stored in receipt.stored():
@@ -122,7 +126,7 @@ def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str
                 retry if same_size else _AGAIN,
             )
     if len(report.problems) > faults and not report.deep:
-        return
+        return False
     try:
         tables = {
             table: store.read_rows(
@@ -132,7 +136,7 @@ def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str
         }
     except (OSError, ValueError) as error:
         report.add(f"the rows cannot be read ({str(error).splitlines()[0]})", f"manifests/*/{receipt.key}.parquet")
-        return
+        return False
     samples, rejects, videos = (tables[table] for table in layout.PARTS)
     report.videos, report.samples = report.videos + len(videos), report.samples + len(samples)
     report.rejects += len(rejects)
@@ -146,6 +150,7 @@ def _verify_shard(out: str, shard: str, receipt: Receipt, planned: list[dict[str
         _check_tar(out, shard, samples, report)
     if report.deep and any(stored.path == layout.rejects_path(receipt.key) for stored in receipt.files):
         _check_rejects_tar(out, layout.rejects_path(receipt.key), rejects, report)
+    return True
 
 
 def _check_splits(

@@ -1,4 +1,4 @@
-"""Progress of a build, read from its receipts."""
+"""Progress of a build, read from its receipts, and what it has lost so far."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import polars as pl
+
 from semblance.manifests import storage, tables
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import FAILURES
+from semblance.quality.checks import shares
+from semblance.quality.checks.shares import Shares
 from semblance.shards.layout import Receipt, key_of, read_receipt
 from semblance.shards.lock import Owner, owner
 
@@ -17,7 +21,8 @@ from semblance.shards.lock import Owner, owner
 class Status:
     """Counts of planned and completed shards and videos, with the statuses of completed videos.
 
-    ``owner`` is the process that holds the lock; None if nobody does.
+    ``owner`` is the process that holds the lock; None if nobody does. ``shares``: what is lost in the shards whose rows
+    are written; None if a table cannot be read.
     """
 
     out: str
@@ -29,6 +34,7 @@ class Status:
     statuses: Counter[str]
     finished: bool
     owner: Owner | None
+    shares: Shares | None
 
     def lines(self) -> Iterator[str]:
         """Lines for the terminal."""
@@ -40,8 +46,19 @@ class Status:
         listed = ", ".join(f"{name} {count}" for name, count in failed.items())
         yield f"failed  {sum(failed.values())} videos{f' ({listed})' if listed else ''}"
         yield f"left    {self.shards - self.shards_done} shards, {self.videos - self.videos_done} videos"
+        yield from self._lost()
         if not self.finished and (self.owner is None or not self.owner.lives):
             yield "run the same `ingest build` again to resume"
+
+    def _lost(self) -> Iterator[str]:
+        """What is lost before training."""
+        if self.shares is None:
+            yield f"a table is damaged, so losses are not counted; `shards verify {self.out}` names it"
+            return
+        yield from self.shares.lines()
+        yield from (f"warning: {finding.what}" for finding in self.shares.findings())
+        if self.finished:
+            yield from self.shares.missing()
 
 
 def read(out: str) -> Status:
@@ -64,6 +81,7 @@ def read(out: str) -> Status:
         statuses=sum((Counter(receipt.statuses) for receipt in receipts), Counter()),
         finished=storage.exists(storage.join(out, "dataset.json")),
         owner=owner(out),
+        shares=_shares(out),
     )
 
 
@@ -71,6 +89,13 @@ def _builder(owner: Owner) -> str:
     if owner.lives is None:
         return f"; {owner.who} was building it at {owner.written}"
     return f"; {owner.who} is building it" if owner.lives else f"; {owner.who} was building it and died"
+
+
+def _shares(out: str) -> Shares | None:
+    try:
+        return shares.measure(out)
+    except (OSError, pl.exceptions.PolarsError):  # the rest of a damaged build is still counted
+        return None
 
 
 def _receipt(out: str, shard: str) -> Receipt | None:

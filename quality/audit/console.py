@@ -12,6 +12,7 @@ from rich.text import Text
 
 from semblance.manifests.console import plain
 from semblance.manifests.records import TRAIN_VAL_TEST, Finding
+from semblance.quality.audit import shares_table
 from semblance.quality.audit.findings import MANY
 from semblance.quality.audit.run import Audit, BuildAudit
 from semblance.quality.audit.text import EXAMPLES, examples, named, near_sentences, same, sentences, verdict
@@ -29,6 +30,8 @@ def show(audit: Audit, console: Console) -> None:
         if len(build.problems) > _NAMED:
             _print(f"`shards verify {build.build.name}` lists all {len(build.problems):,} problems", console)
         console.print(_coverage_table(build))
+        if build.shares is not None:
+            console.print(shares_table.table(build.shares))
         console.print(_leak_table(audit, build))
         for sentence in sentences(audit, build):
             _print(sentence, console)

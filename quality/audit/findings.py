@@ -156,12 +156,10 @@ def of_coverage(build: Audited, coverage: Sequence[Mapping[str, Any]]) -> Iterat
             what = " and ".join(
                 f"no {kind}{f' ({row[kind]:,} videos, none {usable})' if row[kind] else ''}" for kind in missing
             )
-            yield Finding(
-                level="warning", law="coverage", what=f"{split} has {what}: {purpose}", remedy=_EMPTY, ids=(split,)
-            )
+            yield Finding(level="warning", law="coverage", what=f"{split} has {what}: {purpose}", remedy=_EMPTY)
         for kind in few:
             what = f"{split} has hardly any {kind} videos: {row[f'used_{kind}']:,} of {row[kind]:,} {usable}"
-            yield Finding(level="warning", law="coverage", what=what, remedy=_EMPTY, ids=(split,))
+            yield Finding(level="warning", law="coverage", what=what, remedy=_EMPTY)
 
 
 def of_videos(videos: pl.LazyFrame) -> Iterator[Finding]:

@@ -17,6 +17,8 @@ from semblance.quality.audit import findings as judge
 from semblance.quality.audit import leak_table
 from semblance.quality.audit.checks import Checks
 from semblance.quality.builds import Audited
+from semblance.quality.checks import shares
+from semblance.quality.checks.shares import Shares
 from semblance.quality.duplicates import clusters
 from semblance.quality.duplicates.search import Near, near
 from semblance.quality.duplicates.sequences import DuplicateConfig
@@ -30,7 +32,7 @@ class BuildAudit:
     """One build: its findings, worst first, coverage by split, and the figures of each protocol's column.
 
     ``problems``: broken laws of files and rows, as sentences. ``pictures``: column -> pictures in any split, those
-    of them in several; None for a plan, as are ``checks``. ``copies``: confirmed pairs of two families
+    of them in several; None for a plan, as are ``checks`` and ``shares``. ``copies``: confirmed pairs of two families
     (video, other, split, other_split, shared, share).
     """
 
@@ -42,6 +44,7 @@ class BuildAudit:
     pictures: dict[str, tuple[int, int]] | None
     copies: pl.DataFrame
     checks: Checks | None
+    shares: Shares | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,11 +165,13 @@ def _one(
     copies = _copies(duplicates, numbered, place, place)
     bare = 0 if crops is None else own.height - crops["number"].n_unique()
     checks = dataset_checks.measure(build.name, attributes if place == 0 else None) if build.shards else None
+    lost = shares.measure(build.name) if build.shards else None
     found = [
         *judge.of_files(build, problems),
         *judge.of_leaks(build, wrong),
         *judge.of_coverage(build, coverage),
         *(judge.of_videos(scan(build.name, "videos")) if build.shards else ()),
+        *(lost.findings() if lost is not None else ()),
         *(checks.findings() if checks is not None else ()),
         *judge.of_identities(build, figures.get("split")),
         *judge.of_search(bare, _unseen(duplicates, own), _inside(copies)),
@@ -180,6 +185,7 @@ def _one(
         pictures=pictures,
         copies=copies,
         checks=checks,
+        shares=lost,
     )
 
 

@@ -158,6 +158,7 @@ def to_json(audit: Audit) -> dict[str, Any]:
                 "findings": [asdict(finding) for finding in one.findings],
                 "problems": list(one.problems),
                 "coverage": one.coverage,
+                "lost": None if one.shares is None else one.shares.to_json(),
                 "figures": {column: rows.to_dicts() for column, rows in one.figures.items()},
                 "equal_pictures": one.pictures,
             }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ ITA_NOTE: Final = (
     "aggregate, and never as an attribute of a person."
 )
 SIZES: Final = (0, 80, 120, 180, 260, 400, 100_000)  # px, the longer side of the box
-_SIZE_BANDS: Final = [
+SIZE_BANDS: Final = [
     (f"under {high} px" if low == 0 else f"from {low} px" if high == SIZES[-1] else f"{low}-{high - 1} px", low, high)
     for low, high in itertools.pairwise(SIZES)
 ]
@@ -87,12 +88,7 @@ def measure(out: str, attributes: str | None = None) -> list[Group]:
 def groups(seen: pl.LazyFrame, attributes: pl.DataFrame | None = None) -> list[Group]:
     """Reject rates of ``faces``: by band of skin brightness (reals only), face size, method, dataset, attributes."""
     real = pl.col("label") == 0
-    band = pl.lit(None, pl.String)
-    for name, low, high in ITA_BANDS:
-        band = pl.when((pl.col("ita") >= low) & (pl.col("ita") < high)).then(pl.lit(name)).otherwise(band)
-    size = pl.lit(None, pl.String)
-    for name, low, high in _SIZE_BANDS:
-        size = pl.when((pl.col("side") >= low) & (pl.col("side") < high)).then(pl.lit(name)).otherwise(size)
+    band, size = banded("ita", ITA_BANDS), banded("side", SIZE_BANDS)
     method = pl.when(pl.col("label") == 1).then(pl.col("method").fill_null("not published")).otherwise("method")
     groupings: list[tuple[str, pl.LazyFrame, bool]] = [
         ("skin brightness (estimate, reals)", seen.filter(real).with_columns(group=band), True),
@@ -107,6 +103,14 @@ def groups(seen: pl.LazyFrame, attributes: pl.DataFrame | None = None) -> list[G
     found: list[Group] = []
     for by, frame, judged in groupings:
         found += _rates(by, frame.drop_nulls("group"), judged)
+    return found
+
+
+def banded(column: str, bands: Sequence[tuple[str, float, float]]) -> pl.Expr:
+    """The name of the half-open band (name, low, high) that holds a column's value; null if none does."""
+    found = pl.lit(None, pl.String)
+    for name, low, high in bands:
+        found = pl.when((pl.col(column) >= low) & (pl.col(column) < high)).then(pl.lit(name)).otherwise(found)
     return found
 
 
@@ -126,13 +130,13 @@ def _rates(by: str, frame: pl.LazyFrame, judged: bool) -> list[Group]:
         .collect()
     )
     why = dict(reasons.select("group", "reason").iter_rows())
-    order = [name for name, _, _ in (*ITA_BANDS, *_SIZE_BANDS)]
+    order = [name for name, _, _ in (*ITA_BANDS, *SIZE_BANDS)]
     names = sorted(counted["group"].unique(), key=lambda one: (order.index(one) if one in order else 99, one))
     found = []
     for name in names:
         members, others = counted.filter(group=name), counted.filter(pl.col("group") != name)
-        rate, low, high = _interval(members)
-        others_rate, _, others_high = _interval(others)
+        rate, low, high = interval(members)
+        others_rate, _, others_high = interval(others)
         enough = min(members["family_id"].n_unique(), others["family_id"].n_unique()) >= LEAST_FAMILIES
         found.append(
             Group(
@@ -151,8 +155,10 @@ def _rates(by: str, frame: pl.LazyFrame, judged: bool) -> list[Group]:
     return found
 
 
-def _interval(counted: pl.DataFrame) -> tuple[float, float, float]:
-    """Rate and Wilson bounds, the faces divided by the design effect of families (Kish 1965; ratio estimator)."""
+def interval(counted: pl.DataFrame) -> tuple[float, float, float]:
+    """Rate of ``rejected`` among ``faces`` (a row per family) and its Wilson bounds, the faces divided by the design
+    effect of families (Kish 1965; ratio estimator).
+    """
     total, clusters = int(counted["faces"].sum()), counted.height
     if not total:
         return 0.0, 0.0, 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from semblance.manifests.user_tables import read_user_table
 from semblance.quality import codec, measures
 from semblance.shards import read
 
-UNCHANGED: Final = "unchanged"  # a fake of which no track's median change_peak exceeds the recipe's limit
+UNCHANGED: Final = "unchanged"  # a fake of which no person's median change_peak exceeds the recipe's limit
 EQUALS_REAL: Final = "equals_real"  # a fake whose pictures are those of a real video
 EQUALS_FAKE: Final = "equals_fake"  # a real video of another family than the fake whose pictures it has
 FLAGS: Final = (EQUALS_REAL, EQUALS_FAKE, UNCHANGED)
@@ -35,6 +36,7 @@ class Judged:
     rows: tuple[dict[str, Any], ...]
     fakes: int  # with a known change_peak
     unknown: int  # fakes without it: not judged
+    bare: int  # fakes without a stored crop: nothing to judge
     compared: int  # pairs of pictures compared on pixels
     pairs: pl.DataFrame  # real and fake videos with the same pictures: columns real, fake, same_family, share
 
@@ -51,7 +53,24 @@ def judge(out: str) -> Judged:
     unchanged, fakes, unknown = _unchanged(scan(out), limit)
     pairs, compared = _equal(out, scan(out), limit)
     rows = unchanged + _equal_rows(pairs)
-    return Judged(rows=tuple(rows), fakes=fakes, unknown=unknown, compared=compared, pairs=pairs)
+    planned = scan(out, "videos").filter(pl.col("label") == 1).select(pl.len()).collect().item()
+    bare = planned - fakes - unknown
+    return Judged(rows=tuple(rows), fakes=fakes, unknown=unknown, bare=bare, compared=compared, pairs=pairs)
+
+
+def lines(judged: Judged, limit: float) -> Iterator[str]:
+    """What was flagged, with examples, and what was not judged; ``limit``: that of change_peak."""
+    for flag in FLAGS:
+        names = [row["video_id"] for row in judged.rows if row["flag"] == flag]
+        examples = f": {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}" if names else ""
+        yield f"{flag}: {len(names)} videos{examples}"
+    yield f"{judged.fakes} fakes with crops were compared with their originals, {judged.unknown} have no original"
+    if judged.bare:
+        yield f"{judged.bare} fakes have no stored crop, so their labels were not judged"
+    yield (
+        f"`change_peak` (limit {limit:g}) is unreliable after strong compression: inspect the videos before you drop "
+        "them"
+    )
 
 
 def write(out: str, judged: Judged) -> None:
@@ -64,14 +83,18 @@ def _row(video_id: str, flag: str, value: float | None, limit: float | None, by:
 
 
 def _unchanged(samples: pl.LazyFrame, limit: float) -> tuple[list[dict[str, Any]], int, int]:
-    """Fakes that never exceed the limit, at any compression: rows, and the counts of fakes judged and not judged."""
+    """Fakes that never exceed the limit, at any compression: rows, and the counts of fakes judged and not judged.
+
+    Medians are over a person, in older builds over a track. A face that stands clear of the untouched ones beside it is
+    altered, even below the limit: rule ``change`` has labelled it.
+    """
     fake = ["family_id", "method", "target_id", "donor_id"]
     tracks = (
         samples.filter(pl.col("label") == 1)
-        .group_by("video_id", "track", "compression", *fake)
-        .agg(pl.col("change_peak").median())
+        .group_by("video_id", pl.coalesce("person", "track"), "compression", *fake)
+        .agg(pl.col("change_peak").median(), clear=(pl.col("face_label_by") == "change").any())
         .group_by("video_id", "compression", *fake)
-        .agg(pl.col("change_peak").max())
+        .agg(pl.col("change_peak").max(), pl.col("clear").any())
         .with_columns(versions=pl.col("compression").n_unique().over(fake), videos=pl.len().over(fake))
         .with_columns(everywhere=pl.col("change_peak").max().over(fake))
         .sort("video_id")
@@ -82,7 +105,7 @@ def _unchanged(samples: pl.LazyFrame, limit: float) -> tuple[list[dict[str, Any]
         pl.col("videos") == pl.col("versions")
     )
     best = pl.when(identified).then("everywhere").otherwise("change_peak")
-    low = known.filter(best <= limit).select("video_id", "change_peak")
+    low = known.filter((best <= limit) & ~pl.col("clear").fill_null(value=False)).select("video_id", "change_peak")
     rows = [_row(name, UNCHANGED, value, limit, "quality flag") for name, value in low.iter_rows()]
     return rows, known.height, tracks.height - known.height
 

@@ -58,6 +58,8 @@ BARRED: Final = (
     "guide",
     "method",
     "face_label",
+    "face_label_by",
+    "person",
     "mask",
     "sha256",
     "path",

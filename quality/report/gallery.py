@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,6 +29,9 @@ _COLUMNS: Final = (
     "video_id",
     "split",
     "label",
+    "face_label",
+    "face_label_by",
+    "person",
     "method",
     "compression",
     "shard",
@@ -91,8 +94,18 @@ class Gallery:
             if uri is not None:
                 kind = "real" if row["label"] == 0 else "fake" if row["label"] == 1 else "unlabelled"
                 said = row["sample_id"] if value is None or row.get(value) is None else f"{value} {row[value]:.3g}"
-                pictures.append(Picture(uri=uri, alt=f"{kind} face {row['sample_id']}", caption=said))
+                words = ", ".join([said, *whose(row)])
+                pictures.append(Picture(uri=uri, alt=f"{kind} face {row['sample_id']}", caption=words))
         return Sheet(title=title, pictures=tuple(pictures))
+
+
+def whose(row: dict[str, Any]) -> Iterator[str]:
+    """Of a face: its person, where known, and of a fake, whether it was altered and what said so."""
+    if row["person"] is not None:
+        yield f"person {row['person']}"
+    if row["label"] == 1:
+        by = f" ({row['face_label_by']})" if row["face_label_by"] is not None else ""
+        yield "no face label" if row["face_label"] is None else f"{'altered' if row['face_label'] else 'untouched'}{by}"
 
 
 def _some(frame: pl.LazyFrame, keys: list[str], each: int = _EACH) -> list[tuple[str, list[dict[str, Any]]]]:

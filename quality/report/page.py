@@ -19,7 +19,7 @@ from semblance.manifests.records import Finding
 from semblance.quality.audit.findings import level, ordered
 from semblance.quality.audit.run import Audit, BuildAudit, audit
 from semblance.quality.audit.text import headline, named
-from semblance.quality.checks import drift, filter_fairness, label_noise
+from semblance.quality.checks import drift, filter_fairness, label_noise, shares
 from semblance.quality.checks.drift import Shift
 from semblance.quality.duplicates import clusters as copies
 from semblance.quality.report import charts, gallery, statistics
@@ -78,6 +78,7 @@ def to_json(judged: Audit) -> dict[str, Any]:
         "level": level(found),
         "findings": [asdict(finding) for finding in found],
         **(one.checks.to_json() if one.checks is not None else {}),
+        "lost": None if one.shares is None else one.shares.to_json(),
         "copies": one.copies.to_dicts(),
     }
 
@@ -132,6 +133,10 @@ def render(out: str, description: Mapping[str, Any], judged: Audit, *, compare: 
             level=level(found),
             alarms=[(finding, named(finding, _NAMED)) for finding in found],
             checks=one.checks,
+            shares=one.shares,
+            label_names=shares.NAMES,
+            ruled=any(row.rules for row in one.shares.rows) if one.shares is not None else False,
+            persons=any(row.persons for row in one.shares.rows) if one.shares is not None else False,
             copied=one.copies,
             crossing=_crossing(one),
             totals=statistics.totals(out),

@@ -66,11 +66,44 @@ def test_a_frame_list_is_built(built: Path, demo: Path, run: Run, tmp_path: Path
     assert "intact" in run("shards", "verify", out, "--deep").stdout
 
 
+def test_a_build_in_which_every_face_is_rejected_says_so(demo: Path, run: Run, tmp_path: Path) -> None:
+    """It ends with exit code 0 all the same: the gates did what the recipe says."""
+    out, options = tmp_path / "out", ("--set", "sampling.n=2", "--set", "gates.blur=1e6", "--workers", 1)
+    output = run("ingest", "build", "--dataset", "dfdc", "--root", demo, "--out", out, *options).stdout
+    videos = manifests.scan(str(out), "videos").collect()
+    faces = videos.filter(label=0)["faces_seen"].sum()
+    assert f"warning: gate blur rejected {faces} of {faces} faces of real videos: `quality thresholds {out}`" in output
+    ending = output.splitlines()[-2:]
+    for line, (kind, label) in zip(ending, (("real", 0), ("fake", 1)), strict=True):
+        assert line.startswith(
+            f"No crop of a {kind} video was kept ({videos.filter(label=label).height} videos: every "
+        )
+    assert all(line in run("ingest", "status", out).stdout for line in ending)
+
+
 def test_status_of_a_finished_build_and_of_no_build(built: Path, run: Run, tmp_path: Path) -> None:
     output = run("ingest", "status", built).stdout
     assert "finished" in output
     assert "left    0 shards, 0 videos" in output
     assert "is not a build" in run("ingest", "status", tmp_path, expect=1).stderr
+
+
+def test_status_of_a_build_with_a_damaged_table_and_of_one_without_any(built: Path, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(built, out)
+    before = run("ingest", "status", out).stdout.splitlines()
+    table = next(out.glob("manifests/videos/*.parquet"))
+    table.write_bytes(table.read_bytes()[:-20])
+    assert run("ingest", "status", out).stdout.splitlines() == [
+        *before[:4],
+        f"a table is damaged, so losses are not counted; `shards verify {out}` names it",
+    ]
+    shutil.rmtree(out / "manifests")
+    shutil.rmtree(out / "receipts")
+    (out / "dataset.json").unlink()
+    output = run("ingest", "status", out).stdout
+    assert "done    0 of" in output
+    assert "No crop" not in output, "nothing is lost before anything is built"
 
 
 def test_status_names_the_builder(built: Path, run: Run, tmp_path: Path) -> None:

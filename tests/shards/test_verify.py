@@ -55,6 +55,24 @@ def test_names() -> None:
     assert (key_of(tar_path(key, "train")), split_of(tar_path(key, "train"))) == (key, "train")
 
 
+def test_shards_that_are_not_counted_are_told(built: Path, run: Run, tmp_path: Path) -> None:
+    """One with a damaged table, one without a receipt: the totals are those of the others."""
+    out = tmp_path / "out"
+    shutil.copytree(built, out)
+    receipts = sorted((out / "receipts").glob("*.json"))
+    torn, unfinished = (path.stem for path in receipts[:2])
+    table = out / "manifests/videos" / f"{torn}.parquet"
+    table.write_bytes(table.read_bytes()[:-20])
+    said = run("shards", "verify", out, expect=1).stdout
+    others = [json.loads(path.read_text()) for path in receipts if path.stem != torn]
+    videos, samples = (sum(one[name] for one in others) for name in ("videos", "samples"))
+    assert f"{len(receipts)} shards, {videos} videos, {samples} samples" in said
+    assert "; 1 damaged or unfinished shard is not in these counts (" in said
+    (out / "receipts" / f"{unfinished}.json").unlink()
+    assert "; 2 damaged or unfinished shards are not in these counts (" in run("shards", "verify", out, expect=1).stdout
+    assert "not in these counts" not in run("shards", "verify", built).stdout
+
+
 def test_a_torn_receipt_is_no_receipt() -> None:
     for text in ("", "{", "{}", "[]", "null", '{"files": []}'):
         with pytest.raises(ValueError, match=r"."):

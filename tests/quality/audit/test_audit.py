@@ -58,9 +58,13 @@ def planted(demo: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> P
     return out
 
 
-def test_the_demo_is_sound(built: Path, run: Run, tmp_path: Path) -> None:
+def test_the_demo_warns_only_of_its_faceless_family_and_its_untouched_faces(
+    built: Path, run: Run, tmp_path: Path
+) -> None:
     said = run("quality", "audit", built, "--to", tmp_path / "leaks.csv", "--json", tmp_path / "audit.json").stdout
-    assert said.startswith(f"SOUND: {built} under family: all checks pass; no known family")
+    assert said.startswith(f"WARNING: {built} under family: whole videos are lost, without any kept crop: ")
+    found = json.loads((tmp_path / "audit.json").read_text())["builds"][0]["findings"]
+    assert [one["law"] for one in found if one["level"] != "note"] == ["lost", "labels"]
     assert "no shared frames were found; this does not exclude shared recordings or people" in said
     assert "no people are named, so no split of this dataset can be shown to separate people" in said
     assert pl.read_csv(tmp_path / "leaks.csv").height == 0

@@ -77,10 +77,34 @@ def test_what_one_compression_shows_clears_the_other() -> None:
         ("f40", 0, 1, "f", "Swap", "f", "g", "c40", None),
         ("r23", 0, 0, "a", "pristine", "a", None, "c23", None),
     ]
-    samples = pl.DataFrame(rows, schema=names, orient="row").lazy()
+    older = pl.DataFrame(rows, schema=names, orient="row").lazy()
+    samples = older.with_columns(person=pl.lit(None, pl.Int16), face_label_by=pl.lit(None, pl.String))
     found, known, unknown = label_noise._unchanged(samples, 3.0)
     assert [row["video_id"] for row in found] == ["b23", "b40", "c40", "e23"]
     assert (known, unknown) == (8, 1)
+
+
+def test_a_person_of_several_tracks_is_one_and_a_face_that_stands_clear_is_altered() -> None:
+    names = ("video_id", "track", "person", "face_label_by", "change_peak")
+    rows = [
+        *(("cut", track, 0, None, peak) for track, peak in enumerate((2.0, 2.0, 4.0))),  # one short track is above
+        *(("clear", 0, person, by, 2.0) for person, by in enumerate(("change", None))),
+        *(("two", person, person, by, peak) for person, by, peak in ((0, None, 2.0), (1, "change", 8.0))),
+    ]
+    fake = {"label": 1, "family_id": "f", "method": "Swap", "target_id": None, "donor_id": None, "compression": None}
+    samples = pl.DataFrame(rows, schema=names, orient="row").with_columns(
+        *(pl.lit(value).alias(name) for name, value in fake.items())
+    )
+    found, known, unknown = label_noise._unchanged(samples.lazy(), 3.0)
+    assert [row["video_id"] for row in found] == ["cut"]
+    assert (known, unknown) == (3, 0)
+
+
+def test_fakes_without_a_stored_crop_are_counted(tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "out"
+    planted.build(out, 4, Faults(failed=frozenset({"folder-fake_1_1", "folder-fake_2_2"})))
+    kept = manifests.scan(str(out)).filter(pl.col("label") == 1).collect()["video_id"].n_unique()
+    assert f"{8 - kept} fakes have no stored crop" in run("quality", "flag", out).stdout
 
 
 def test_a_faint_forgery_is_not_its_original(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from semblance.quality.audit import findings
 from semblance.quality.audit.run import audit
 from semblance.quality.audit.text import verdict
 from semblance.quality.measures import registry
+from semblance.quality.report import gallery, statistics
 from semblance.quality.report import page as report
-from semblance.quality.report import statistics
 from tests.conftest import HANG, REPOSITORY, Run
 from tests.quality import planted
 from tests.quality.browser import Seen, opened
@@ -309,3 +309,12 @@ def test_a_page_of_each_sample_collection(shared: Path, run: Run, tmp_path: Path
         assert "Shortcut," not in seen.page.locator(".alarms").inner_text()
     broken = [one for one in written.findings if one.level == "broken"]
     assert not [one for one in broken if one.law != leaks.LAW]
+
+
+def test_captions_say_whose_face_it_is_and_what_is_known_of_it() -> None:
+    known = {"person": 1, "label": 1, "face_label": 1, "face_label_by": "mask"}
+    older = {"person": None, "face_label_by": None}
+    assert list(gallery.whose(known)) == ["person 1", "altered (mask)"]
+    assert list(gallery.whose(known | older)) == ["altered"]
+    assert list(gallery.whose(known | {"face_label": None, "face_label_by": None})) == ["person 1", "no face label"]
+    assert list(gallery.whose(older | {"label": 0, "face_label": 0})) == []
