@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from semblance.ingest.recipe import Recipe
@@ -10,6 +10,7 @@ from semblance.ingest.records import Seen
 from semblance.ingest.steps.pairing import Partners
 from semblance.manifests.records import Crop, Face, Frame, Measures, Verdict
 from semblance.quality import gates
+from semblance.quality.measures import of_pair
 
 FrameMeasures = tuple[Frame, list[tuple[Crop, Measures]]]
 
@@ -43,6 +44,15 @@ def named(seen: Iterable[Seen], of_track: Mapping[int, int | None]) -> list[Seen
     """The faces with their persons."""
     return [
         one if one.face is None else replace(one, face=replace(one.face, person=of_track[one.face.track]))
+        for one in seen
+    ]
+
+
+def without_change(seen: Iterable[Seen], late: Container[int | None]) -> list[Seen]:
+    """The faces, without the measures of their difference from the original where these show another moment."""
+    unknown = dict.fromkeys(of_pair(Measures()))
+    return [
+        replace(one, measures=replace(one.measures, **unknown)) if one.measures and one.person in late else one
         for one in seen
     ]
 

@@ -15,7 +15,7 @@ from semblance.ingest.process.clock import Clock
 from semblance.ingest.process.coding import CodingNotes
 from semblance.ingest.process.masks import MaskVideo, open_mask
 from semblance.ingest.process.rows import faulty, finished, vanished
-from semblance.ingest.process.verdicts import FrameMeasures, confident, doubted, judge, named
+from semblance.ingest.process.verdicts import FrameMeasures, confident, doubted, judge, named, without_change
 from semblance.ingest.process.work import video_work
 from semblance.ingest.recipe import Recipe
 from semblance.ingest.records import Seen
@@ -23,6 +23,7 @@ from semblance.ingest.steps import crops, pairing, sampling
 from semblance.ingest.steps.pairing import Guide, Partners
 from semblance.ingest.steps.persons import persons
 from semblance.ingest.steps.recompress import recompress
+from semblance.ingest.steps.timing import Timing
 from semblance.ingest.steps.tracks import Tracker
 from semblance.manifests import storage
 from semblance.manifests.errors import ContentDiffersError, VideoError
@@ -188,13 +189,14 @@ def _faces(opened: _OpenVideo, indices: Sequence[int], partners: Partners | None
     job, recipe = opened.job, opened.job.recipe
     skip = recipe.decode.skip if partners is None else "none"  # a guided frame must be exactly its partner's
     tracker = Tracker(recipe.track) if partners is None else None
+    timing = Timing(partners, recipe.crop) if partners is not None and len(partners.persons) > 1 else None
     decoded = video.frames(
         opened.path,
         indices,
         decoder=job.decoder,
         skip=skip,
         deinterlace=recipe.decode.deinterlace,
-        glances=tracker is not None,
+        glances=tracker is not None or timing is not None,
     )
     frames = opened.coding.noting(opened.clock.decoding(decoded))
     if opened.pictures:
@@ -203,12 +205,16 @@ def _faces(opened: _OpenVideo, indices: Sequence[int], partners: Partners | None
         faces = tracker.link(_detect(frames, opened.detector, opened.clock))
     elif partners is not None:
         faces = partners.follow(frames)
+        if timing is not None:
+            faces = timing.watching(faces)
     cropped = _cut(faces, recipe)
     measured = _measure(cropped, partners, recipe)
     judged = judge(measured, partners, recipe)
     seen = list(opened.masks.attach(judged, indices, opened.properties))
     if tracker is not None:
         seen = named(seen, persons(tracker.sightings, recipe.track))
+    if timing is not None and partners is not None:
+        seen = without_change(seen, timing.late() | partners.differing)
     return [doubted(one, recipe) for one in seen]
 
 
@@ -243,7 +249,7 @@ def _cut(found: Iterable[FrameFaces], recipe: Recipe) -> Iterator[FrameCrops]:
 
 
 def _measure(cropped: Iterable[FrameCrops], partners: Partners | None, recipe: Recipe) -> Iterator[FrameMeasures]:
-    """Measure every crop; raises ContentDiffersError where a guided crop disagrees with its partner."""
+    """Measure every crop; raises ContentDiffersError where the guided crops disagree with their partners."""
     for frame, frame_crops in cropped:
         height, width = frame.image.shape[:2]
         of_frame = measures.measure_frame(frame.image, [crop.geometry for crop in frame_crops])
@@ -253,8 +259,7 @@ def _measure(cropped: Iterable[FrameCrops], partners: Partners | None, recipe: R
             if partners is not None:
                 partner = partners.of(frame.index, crop.face.track)
                 compared = measures.compare(crop, partner.image)
-                if compared.outside > recipe.guide.outside:
-                    raise ContentDiffersError
+                partners.check(crop.face, compared.outside, recipe.guide.outside)
                 of_crop = replace(of_crop, **compared.measures)
             measured.append((crop, of_crop))
         yield frame, measured

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from semblance.manifests.config import Config
+from semblance.manifests.errors import ContentDiffersError
 from semblance.manifests.records import Face, Frame, GuideReason, Image, Properties, Verdict
+
+_ELSE: Final = 3.0  # times the limit: no movement within a second explains that
 
 
 class GuideConfig(Config):
     """When a fake is guided by its original, and when a guided face counts as altered.
 
     ``outside``: a guided crop agrees with its original's if the median block difference outside the face box does not
-    exceed this (of 255). ``change_peak``: a person counts as altered above this limit, which is weak at c40, where
+    exceed this (of 255). Where that fails for all persons, the fake is not guided; where it fails for some, their
+    ``change`` is unknown. ``change_peak``: a person counts as altered above this limit, which is weak at c40, where
     re-encoding alone comes close to it. ``clear``: also a person whose ``change_peak`` is this many times that of
     another one in the same frames.
     """
@@ -69,15 +74,28 @@ class Partners:
     def __init__(self, guide: Guide) -> None:
         self._faces: dict[int, list[Face]] = {}
         self._partners: dict[tuple[int, int], Partner] = {}
+        self.differing: set[int | None] = set()  # persons who are shown at another moment, or changed all over
         for guide_face in guide.faces:
             frame_index, face = guide_face.frame_index, guide_face.face
             self._faces.setdefault(frame_index, []).append(face)
             partner = Partner(image=guide.crops[guide_face.place], verdict=guide_face.verdict)
             self._partners[frame_index, face.track] = partner
+        self.persons = {guide_face.face.person for guide_face in guide.faces} - {None}
 
     def of(self, frame_index: int, track: int) -> Partner:
         """The partner of one guided face; raises KeyError for a face that the guide does not have."""
         return self._partners[frame_index, track]
+
+    def check(self, face: Face, outside: float, limit: float) -> None:
+        """Note whose crop differs from the original's by more than ``limit`` outside the face.
+
+        Raises ContentDiffersError where that holds for every person, or where a crop shows something else altogether.
+        """
+        if outside <= limit:
+            return
+        self.differing.add(face.person)
+        if outside > _ELSE * limit or self.differing >= self.persons:
+            raise ContentDiffersError
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[Face]]]:
         """Each frame with the faces of the original in the frame of the same index."""
