@@ -93,8 +93,7 @@ def plan(
     terminal = console.console()
     for table in console.plan_tables(planned):
         terminal.print(table)
-    for sentence, count in planned.discovery.facts:
-        console.show_line(f"{sentence}: {count}", terminal)
+    console.show_facts(terminal, planned)
     for sentence in (*planned.split_facts, planned.source.info.identity_note):
         console.show_line(sentence, terminal)
     console.show_findings(terminal, planned)
@@ -152,6 +151,7 @@ def build(
     with told(f"Interrupted. Sealed shards in {plain(out)} are kept; run the same command again to resume."):
         planned = _plan(dataset, root, recipe, settings, limit)
         terminal = console.console()
+        console.show_facts(terminal, planned)
         console.show_findings(terminal, planned)
         built = _build(planned, out, terminal, log, workers, scheduler, cast(Any, retry), max_failures_in_a_row or None)
         _summarise(built, out, terminal, max_failures)

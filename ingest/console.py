@@ -60,6 +60,12 @@ def _splits_table(plan: Plan) -> Table:
     return table
 
 
+def show_facts(console: Console, plan: Plan) -> None:
+    """Counts that are worth knowing, such as what was read by a guess."""
+    for sentence, count in plan.discovery.facts:
+        show_line(f"{sentence}: {count}", console)
+
+
 def show_findings(console: Console, plan: Plan, most: int = 8) -> None:
     """What was found and is not read, and warnings about what does not fit: their number and the first ``most``."""
     for line in _unread(plan):

@@ -141,9 +141,14 @@ def unread_videos(findings: Iterable[SourceFinding]) -> list[SourceFinding]:
 
 
 def with_unlisted(found: Discovery, unlisted: Iterable[Unlisted]) -> Discovery:
-    """The discovery with a finding for each link and folder that was not read."""
+    """The discovery with a finding for each link and folder that was not read; hidden ones are no warnings."""
     findings = [
-        SourceFinding(path=printable(one.path), kind=NOT_LISTED, reason=printable(one.reason)) for one in unlisted
+        SourceFinding(
+            path=printable(one.path),
+            kind="other" if _is_hidden(one.path) else NOT_LISTED,
+            reason=printable(one.reason),
+        )
+        for one in unlisted
     ]
     return replace(found, findings=tuple(sorted([*found.findings, *findings], key=_order)))
 
@@ -183,7 +188,7 @@ def sift(files: Iterable[Stat]) -> tuple[dict[str, int], list[SourceFinding]]:
     """
     sizes, findings = {}, []
     for stat in files:
-        if any(name.startswith(".") or name == "__MACOSX" for name in stat.path.split("/")):
+        if _is_hidden(stat.path):
             kind, reason = "other", "hidden, or a by-product of macOS"
         elif not _is_utf8(stat.path):
             kind, reason = "bad_name", "its name is not UTF-8; rename it"
@@ -206,6 +211,10 @@ def family_roots(originals: Mapping[str, str]) -> dict[str, str]:
         root = min(list(chain)[chain[name] :]) if name in chain else roots.get(name, name)
         roots |= dict.fromkeys(chain, root)
     return roots
+
+
+def _is_hidden(path: str) -> bool:
+    return any(name == "__MACOSX" or (name.startswith(".") and name != ".") for name in path.split("/"))
 
 
 def _is_utf8(text: str) -> bool:

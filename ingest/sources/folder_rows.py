@@ -21,9 +21,9 @@ _WRITTEN_OUT: Final = ("true", "false")
 _WHOLE: Final = re.compile(r"([0-9]+)\.0+")  # an integer in a column with empty cells
 _SCORE: Final = re.compile(r"[0-9]*\.[0-9]+([eE]-?[0-9]+)?|[0-9]+[eE]-[0-9]+")
 _NAMED: Final = 4  # most files in a finding
-BY_NAME: Final = "videos that the table names without their full path, or in another case (one file alone fits)"
+BY_NAME: Final = "videos that the table names without their full path, or in another case (one file fits each)"
 ORIGINALS_BY_NAME: Final = (
-    "originals that the table names without their full path, or in another case (one video alone fits each)"
+    "originals that the table names without their full path, or in another case (one video fits each)"
 )
 BACK_SLASHES: Final = "paths that the table writes with \\ (read as /)"
 WRITTEN_OUT: Final = "labels that the table writes as True or False (True is read as fake)"

@@ -91,10 +91,13 @@ def test_a_part_on_another_disk_is_read(demo: Path, tmp_path: Path, run: Run) ->
     for path in demo.iterdir():
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache/gone").symlink_to("/nonexistent")  # a finding, and no warning
     expected, found = plan.make("dfdc", str(demo)), plan.make("dfdc", str(tmp_path))
     assert found.videos == expected.videos
     assert {(one.path, one.kind) for one in found.findings} - {(one.path, one.kind) for one in expected.findings} == {
-        ("loop", "not_listed")
+        (".cache/gone", "other"),
+        ("loop", "not_listed"),
     }
     assert "1 link or folder was not read; the first is loop: a link to a folder above itself" in run(
         "ingest", "plan", "--dataset", "dfdc", "--root", tmp_path
