@@ -41,9 +41,10 @@ def select_pictures(outs: Sequence[str], split: str, split_column: str) -> Selec
 
 
 def predict(predictors: Sequence[Predictor], selection: Selection, transform: Transform | None = None) -> pl.DataFrame:
-    """One row per picture and model, with ``COLUMNS``; ``person`` is as in a selection, ``score`` is the probability of fake, calibrated for ensembles.
+    """One row per picture and model, with ``COLUMNS``; ``score`` is the probability of fake, calibrated for ensembles.
 
-    A model whose recipe uses test-time augmentation also has rows under the name NAME+mirror.
+    ``person`` is as in a selection. A model whose recipe uses test-time augmentation also has rows under the name
+    NAME+mirror.
     """
     outputs = selection_outputs(distinct_members(predictors), selection, transform=transform)
     pictures = selection.pictures.join(_target_ids(selection), on="sample_id", how="left", maintain_order="left")

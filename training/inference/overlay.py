@@ -1,4 +1,4 @@
-"""The overlay: a scored video with the boxes of its persons' faces, their verdicts and probabilities drawn on every frame."""
+"""The overlay: a scored video with boxes, verdicts and probabilities of its persons drawn on every frame."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class FaceTrajectory:
     def at(self, frame: int) -> Box | None:
         """The box at any frame, or None if the face is not known to be there.
 
-        Between two consecutive sampled frames of one track, the box is interpolated. Elsewhere it is that of the nearest
-        frame, if that is at most half the median step between sampled frames away.
+        Between two consecutive sampled frames of one track, the box is interpolated. Elsewhere it is that of the
+        nearest frame, if that is at most half the median step between sampled frames away.
         """
         after = int(np.searchsorted(self.frames, frame))
         if 0 < after < len(self.frames) and self._neighbours(after - 1, after):

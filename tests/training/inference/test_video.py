@@ -63,12 +63,18 @@ def test_the_score_of_a_video_follows_from_its_crops(one: predictor.Predictor, d
     assert codec.decode(codec.encode(sheet, codec.EncodingConfig(format="png"))).shape == sheet.shape
 
 
-def test_a_person_over_cuts_is_one_score(one: predictor.Predictor, shared: Path, detector: Detector) -> None:
-    """Three shots of one singer; hands that the detector takes for a face are left out and counted."""
-    clip = shared / "clips" / "videos" / "pillarbox_cuts.mp4"
+def every_face(clip: Path, one: predictor.Predictor, detector: Detector, *settings: str) -> predict.Prediction:
+    """The prediction without gates for size, light and blur."""
     if not clip.is_file():
         pytest.skip("the sample collections have no clips/ with hand-checked faces")
-    found = predict.predict(str(clip), one, recipes.load("plan"), passes=0, detector=lambda: detector)
+    gates = (f"gates.{name}=null" for name in ("min_face", "brightness", "face_ratio", "blur"))
+    recipe = recipes.load("plan", (*gates, *settings))
+    return predict.predict(str(clip), one, recipe, passes=0, detector=lambda: detector)
+
+
+def test_a_person_over_cuts_is_one_score(one: predictor.Predictor, shared: Path, detector: Detector) -> None:
+    """Three shots of one singer: three tracks, which were three scores before."""
+    found = every_face(shared / "clips" / "videos" / "pillarbox_cuts.mp4", one, detector)
     tracks = found.pictures["track"].n_unique()
     assert len(found.persons) <= 2
     assert len(found.persons) < tracks == sum(len(person.tracks) for person in found.persons)
@@ -81,6 +87,19 @@ def test_a_person_over_cuts_is_one_score(one: predictor.Predictor, shared: Path,
     assert (singer.first_s, singer.last_s) == (theirs["time_s"].min(), theirs["time_s"].max())
     course = overlay.trajectory(found, singer.person)
     assert course.frames == tuple(theirs["frame_index"].unique().sort())
+
+
+@pytest.mark.parametrize("mode", ["drop", "mark"])
+def test_what_is_perhaps_no_face_is_no_person(
+    one: predictor.Predictor, shared: Path, detector: Detector, mode: str
+) -> None:
+    """Two clasped hands: rejected and counted, also where gates only mark."""
+    clip = shared / "clips" / "videos" / "kitchen_portrait.mp4"
+    found = every_face(clip, one, detector, f"gates.mode={mode}")
+    assert [person.person for person in found.persons] == [0]
+    assert found.pictures["person"].unique().to_list() == [0]
+    assert set(found.rejected) == {"doubtful"}
+    assert found.rejected["doubtful"] == found.row["crops_rejected"]
 
 
 def test_uncertain_predictions_are_neither_real_nor_fake() -> None:
