@@ -263,7 +263,7 @@ def predict(
         str | None, typer.Option("--overlay", help="mp4 file for the video with boxes and verdicts drawn on it.")
     ] = None,
 ) -> None:
-    """Score one video and every face in it: verdict, probability of fake, and uncertainty."""
+    """Score one video and every person in it: verdict, probability of fake, and uncertainty."""
     from semblance.manifests import storage
     from semblance.quality import codec
     from semblance.training.inference import overlay as overlays
@@ -277,13 +277,17 @@ def predict(
     predictor = predictors.load(run)
     build_recipe, source = inference.recipe_of(predictor, recipe, settings or ())
     prediction = inference.predict(video, predictor, build_recipe, passes=passes)
-    for track in prediction.tracks:
-        times = "" if track.first_s is None else f" from {track.first_s:.1f} to {track.last_s:.1f} s"
-        print(f"face {track.track}: {_describe(track.score)}; {track.pictures} pictures{times}")
-    faces = len(prediction.tracks)
-    print(f"{plain(video)}: {_describe(prediction.video)}; the highest of {faces} face{'s' if faces != 1 else ''}")
+    for one in prediction.persons:
+        tracks = f" of {len(one.tracks)} tracks" if len(one.tracks) > 1 else ""
+        times = "" if one.first_s is None else f" from {one.first_s:.1f} to {one.last_s:.1f} s"
+        print(f"person {one.person}: {_describe(one.score)}; {one.pictures} pictures{tracks}{times}")
+    persons = len(prediction.persons)
+    print(
+        f"{plain(video)}: {_describe(prediction.video)}; the highest of {persons} person{'s' if persons != 1 else ''}"
+    )
     kind = "calibrated" if predictor.calibrated else "not calibrated (an ensemble, even of one run, calibrates them)"
-    print(f"probabilities are {kind}; faces cut by the recipe of {plain(source)}, {prediction.rejected} rejected")
+    rejected = ", ".join(f"{count} {reason}" for reason, count in prediction.rejected.items()) or "none"
+    print(f"probabilities are {kind}; faces cut by the recipe of {plain(source)}; rejected: {rejected}")
     if prediction.note:
         print(f"warning: {plain(prediction.note)}")
     if to is not None:

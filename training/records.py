@@ -23,7 +23,8 @@ class Batch:
     lam_B: Tensor | None = None  # float32, the weight of the sample itself; 1.0: not mixed
     sample_ids: tuple[str, ...]
     video_ids: tuple[str, ...]
-    tracks: tuple[int, ...]
+    tracks: tuple[int, ...]  # stretches of one face, of which clips are made
+    persons: tuple[int, ...]  # whose mean logit is a score, the highest that of the video; -1 - track if unknown
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch on another device; Lightning calls this method."""

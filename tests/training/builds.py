@@ -29,6 +29,8 @@ class Plan:
     compressions: Sequence[str | None] = ("c23",)
     frames: int = 4
     two_faces: int = 1  # families whose fakes show a second face, with an unknown face label
+    cut: int | None = None  # the frame from which every face has another track, as after a cut
+    persons: bool = True  # False: not known, as in builds before schema 5.1
     per_shard: int = 2  # families
     splits: Sequence[str] = ("train", "val", "test")
 
@@ -85,11 +87,12 @@ def _family(plan: Plan, split: str, number: int, face: Face, encoding: codec.Enc
                 "split_family": split,
             }
             samples = []
-            tracks = 2 if number < plan.two_faces else 1
+            faces = 2 if number < plan.two_faces else 1
             for frame in range(0, plan.frames * 5, 5):
-                for track in range(tracks):
-                    face_label = None if label and track else label
-                    image = face(f"{family}{track}", frame, label)
+                for person in range(faces):
+                    track = person + (faces if plan.cut is not None and frame >= plan.cut else 0)
+                    face_label = None if label and person else label
+                    image = face(f"{family}{person}", frame, label)
                     row = identity | {
                         "sample_id": make_sample_id(name, frame, track),
                         "face_label": face_label,
@@ -97,9 +100,10 @@ def _family(plan: Plan, split: str, number: int, face: Face, encoding: codec.Enc
                         "frame_index": frame,
                         "time_s": frame / 25,
                         "track": track,
+                        "person": person if plan.persons else None,
                         "landmarks": [float(20 + i) for i in range(10)],
                         "confidence": 0.99,
-                        "crop_x0": 10 + track,
+                        "crop_x0": 10 + person,
                         "crop_y0": 10,
                         "crop_side": SIDE * 2,
                         "verdict": "keep",

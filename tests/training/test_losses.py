@@ -50,6 +50,7 @@ def batch_of(target: list[int], lam: list[float] | None = None, other: list[int]
         sample_ids=names,
         video_ids=names,
         tracks=(0,) * len(target),
+        persons=(0,) * len(target),
     )
 
 

@@ -30,12 +30,15 @@ _COLUMNS: Final = (
     "tar_bytes",
     "frame_index",
     "track",
+    "person",
     "crop_x0",
     "crop_y0",
     "crop_side",
     "guide",
 )
 _ONLY_FOR_PAIRS: Final = ("tar_bytes", "crop_x0", "crop_y0", "crop_side", "guide")
+# The only place that knows what a missing person means: the track stands for it, as a number that no person has.
+_PERSON: Final = pl.coalesce("person", -1 - pl.col("track").fill_null(0)).alias("person")
 _PROTOCOLS: Final = tuple(name for name in SPLIT_COLUMNS if name != "split_note")
 
 
@@ -89,7 +92,8 @@ class Counts:
 class Selection:
     """The result of a query: units, their pictures, and the shards that hold these.
 
-    ``pictures``: one row per picture of a unit, sorted by ``unit`` and the position in it, ``member``. ``units``: one
+    ``pictures``: one row per picture of a unit, sorted by ``unit`` and the position in it, ``member``. ``person`` is
+    never null: where the build does not know the person, it is -1 - track. ``units``: one
     row per unit, with dataset, method, target, weight, shard (an index of ``shards``) and place (the tar offset at
     which its last picture starts). The order of both depends on ids only.
     """
@@ -105,6 +109,17 @@ class Selection:
     def members(self) -> int:
         """Pictures per unit."""
         return self.pictures.height // max(self.units.height, 1)
+
+    @property
+    def note(self) -> str | None:
+        """That tracks are scored instead of persons, and for how many pictures; None if every person is known."""
+        unknown = int((self.pictures["person"] < 0).sum())
+        if not unknown:
+            return None
+        return (
+            f"{self.split} of {', '.join(self.outs)}: {unknown} of {self.pictures.height} pictures have no person (the "
+            "build is older than schema 5.1, or they are perhaps no face); each of their tracks counts as a person."
+        )
 
 
 def select(
@@ -207,7 +222,8 @@ def _rows(
         outside=clean.height - inside.height,
         unlabelled=inside.height - rows.height,
     )
-    return rows.select(*_COLUMNS, "weight").with_columns(target=pl.col("face_label").cast(pl.Float32)), counts
+    rows = rows.select(*_COLUMNS, "weight").with_columns(_PERSON, target=pl.col("face_label").cast(pl.Float32))
+    return rows, counts
 
 
 def _expression(text: str, purpose: str) -> pl.Expr:

@@ -49,6 +49,7 @@ class SampleTable:
         self.sample_P = _strings(pictures["sample_id"])
         self.video_P = _strings(pictures["video_id"])
         self.track_P = pictures["track"].fill_null(0).to_numpy().astype(np.int32)
+        self.person_P = pictures["person"].to_numpy().astype(np.int32)
         self.target_P = pictures["target"].fill_null(float("nan")).to_numpy().astype(np.float32)
         self.shard_U = units["shard"].to_numpy().astype(np.int32)
         self.place_U = units["place"].to_numpy().astype(np.int64)
@@ -151,6 +152,7 @@ class RankEpoch(IterableDataset[Batch | Failure]):
             sample_ids=tuple(names),
             video_ids=tuple(table.video_P.take(pa.array(rows)).to_pylist()),
             tracks=tuple(table.track_P[rows].tolist()),
+            persons=tuple(table.person_P[rows].tolist()),
         )
 
 

@@ -90,6 +90,8 @@ def combine(
     pictures, families = selection.pictures, selection.pictures["family_id"].unique().to_list()
     reserved = reserve(families, seed)
     say(f"val: {selection.counts}")
+    if selection.note:
+        say(selection.note)
     outputs = selection_outputs(distinct_members(predictors), selection)
     members = tuple(predictor.members[0] for predictor in predictors)
     tables = [

@@ -82,6 +82,8 @@ def evaluate(
     shards.check(selection.shards)
     found = _leaks(predictors, outs, options, column, say)
     say(f"{options.split}: {selection.counts}; {videos.height} videos")
+    if selection.note:
+        say(selection.note)
     by_model = predictions.by_model(predictions.predict(predictors, selection))
     thresholds, notes = _thresholds(predictors, outs, column)
     owners = {name: _owner(predictors, name) for name in by_model}
@@ -103,7 +105,7 @@ def evaluate(
         thresholds=thresholds,
         rows=tuple(rows),
         leaks=found,
-        notes=notes,
+        notes=tuple(dict.fromkeys([selection.note, *notes] if selection.note else notes)),
     )
 
 
@@ -148,9 +150,9 @@ def _thresholds(
     notes = [note for _, _, note in sources if note]
     for source in dict.fromkeys((val_outs, val_column) for val_outs, val_column, _ in sources):
         users = [predictor for predictor, val in zip(predictors, sources, strict=True) if val[:2] == source]
-        for name, limits, note in _thresholds_on(users, *source):
+        for name, limits, found in _thresholds_on(users, *source):
             thresholds[name] = limits
-            notes += [note] if note else []
+            notes += found
     return thresholds, tuple(dict.fromkeys(notes))
 
 
@@ -169,8 +171,8 @@ def _val_source(predictor: Predictor, outs: tuple[str, ...], column: str) -> tup
 
 def _thresholds_on(
     predictors: Sequence[Predictor], outs: Sequence[str], column: str
-) -> list[tuple[str, dict[Level, float], str | None]]:
-    """For each model and level, the score with the best balanced accuracy on val."""
+) -> list[tuple[str, dict[Level, float], list[str]]]:
+    """For each model and level, the score with the best balanced accuracy on val; and notes."""
     try:
         selection = predictions.select_pictures(outs, "val", column)
     except UsageError:
@@ -179,7 +181,11 @@ def _thresholds_on(
         raise SemblanceError(f"No threshold can be chosen: {error}") from error
     videos = predictions.listed_videos(outs, "val", column)
     by_model = predictions.by_model(predictions.predict(predictors, selection))
-    return [(name, *threshold(_owner(predictors, name), rows, videos)) for name, rows in by_model.items()]
+    found = []
+    for name, rows in by_model.items():
+        limits, note = threshold(_owner(predictors, name), rows, videos)
+        found.append((name, limits, [text for text in (selection.note, note) if text]))
+    return found
 
 
 def threshold(

@@ -19,7 +19,7 @@ from semblance.training.metrics import aggregate
 from semblance.training.metrics.classification import Judged
 
 COLUMNS: Final = (
-    *("sample_id", "video_id", "dataset", "method", "compression", "family_id", "target_id", "track"),
+    *("sample_id", "video_id", "dataset", "method", "compression", "family_id", "target_id", "track", "person"),
     *("label", "face_label", "model", "logit", "score"),
 )
 _VIDEO: Final = ("video_id", "dataset", "method", "compression", "family_id", "target_id", "label")
@@ -43,7 +43,8 @@ def select_pictures(outs: Sequence[str], split: str, split_column: str) -> Selec
 def predict(predictors: Sequence[Predictor], selection: Selection, transform: Transform | None = None) -> pl.DataFrame:
     """One row per picture and model, with ``COLUMNS``; ``score`` is the probability of fake, calibrated for ensembles.
 
-    A model whose recipe uses test-time augmentation also has rows under the name NAME+mirror.
+    ``person`` is as in a selection. A model whose recipe uses test-time augmentation also has rows under the name
+    NAME+mirror.
     """
     outputs = selection_outputs(distinct_members(predictors), selection, transform=transform)
     pictures = selection.pictures.join(_target_ids(selection), on="sample_id", how="left", maintain_order="left")

@@ -104,7 +104,8 @@ def _compare(result: Evaluation, rows: pl.DataFrame, kind: str, name: str, stren
     for model, after in predictions.by_model(rows).items():
         predictor = result.predictors[model]
         before = result.predictions[model].join(after.select("sample_id"), on="sample_id", maintain_order="left")
-        after = after.join(before.select("sample_id"), on="sample_id", maintain_order="left")
+        persons = before.select("sample_id", "person")  # of both: an older build does not know them
+        after = after.drop("person").join(persons, on="sample_id", maintain_order="left")
         tables = [predictions.of_videos(result.videos, part, predictor).drop_nulls("logit") for part in (before, after)]
         arrays = [predictions.as_arrays(table) for table in tables]
         threshold = result.thresholds[model]["video"]

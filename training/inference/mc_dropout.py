@@ -89,15 +89,15 @@ def of_pictures(predictor: Predictor, logits_MNP: Sequence[Floats]) -> Floats:
 
 
 def of_videos(predictor: Predictor, pictures: pl.DataFrame, logits_MNP: Sequence[Floats]) -> pl.DataFrame:
-    """The same for each video, whose logit in each pass is the maximum over its tracks of the mean logit.
+    """The same for each video, whose logit in each pass is the maximum over its persons of the mean logit.
 
-    ``pictures``: video_id and track of the N pictures. Returns video_id and ``uncertainty``.
+    ``pictures``: video_id and person of the N pictures. Returns video_id and ``uncertainty``.
     """
     combined_NP = predictor.combine(logits_MNP)
     names = [f"{_PREFIX}{i:03d}" for i in range(combined_NP.shape[1])]
-    rows = pictures.select("video_id", "track").hstack(pl.DataFrame(combined_NP, schema=names))
-    by_track = rows.group_by("video_id", "track").agg(pl.col(names).mean())
-    by_video = by_track.group_by("video_id").agg(pl.col(names).max()).sort("video_id")
+    rows = pictures.select("video_id", "person").hstack(pl.DataFrame(combined_NP, schema=names))
+    by_person = rows.group_by("video_id", "person").agg(pl.col(names).mean())
+    by_video = by_person.group_by("video_id").agg(pl.col(names).max()).sort("video_id")
     spread_V = 2 * predictor.probability(by_video.select(names).to_numpy(), "video").std(1)
     return by_video.select("video_id").with_columns(uncertainty=pl.Series(spread_V))
 

@@ -1,4 +1,4 @@
-"""The overlay: a scored video with the boxes of its faces, their verdicts and probabilities drawn on every frame."""
+"""The overlay: a scored video with boxes, verdicts and probabilities of its persons drawn on every frame."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ _DARK, _LIGHT = (0, 0, 0), (255, 255, 255)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceTrajectory:
-    """The positions of one face over time.
+    """The positions of one person's face over time.
 
-    ``boxes``: its box at each of ``frames``, where it was scored. ``sampled``: all frames that were searched. Frame
-    indices ascend.
+    ``boxes``: its box at each of ``frames``, where it was scored, and ``tracks``, of which each is a stretch without a
+    cut. ``sampled``: all frames that were searched. Frame indices ascend.
     """
 
     frames: tuple[int, ...]
     boxes: tuple[Box, ...]
+    tracks: tuple[int, ...]
     sampled: tuple[int, ...]
 
     def at(self, frame: int) -> Box | None:
         """The box at any frame, or None if the face is not known to be there.
 
-        Between two consecutive sampled frames that show the face, the box is interpolated. Elsewhere it is that of the
+        Between two consecutive sampled frames of one track, the box is interpolated. Elsewhere it is that of the
         nearest frame, if that is at most half the median step between sampled frames away.
         """
         after = int(np.searchsorted(self.frames, frame))
-        if 0 < after < len(self.frames) and self._neighbours(self.frames[after - 1], self.frames[after]):
+        if 0 < after < len(self.frames) and self._neighbours(after - 1, after):
             start, end = self.frames[after - 1], self.frames[after]
             part = (frame - start) / (end - start)
             x0, y0, x1, y1 = (
@@ -54,7 +55,9 @@ class FaceTrajectory:
         return self.boxes[nearest] if abs(self.frames[nearest] - frame) <= self._step() / 2 else None
 
     def _neighbours(self, a: int, b: int) -> bool:
-        return self.sampled.index(b) == self.sampled.index(a) + 1
+        """Whether nothing, not even a cut, is known to lie between two places."""
+        next_to = self.sampled.index(self.frames[b]) == self.sampled.index(self.frames[a]) + 1
+        return next_to and self.tracks[a] == self.tracks[b]
 
     def _step(self) -> float:
         gaps = [b - a for a, b in pairwise(self.sampled)]
@@ -94,23 +97,29 @@ def write(prediction: Prediction, to: str) -> int:
 
 
 def drawn(prediction: Prediction, total: int) -> Iterator[Image]:
-    """Every frame that can be decoded, (H, W, 3) RGB, with its faces and the verdict for the video drawn on it."""
-    trajectories = {track.track: trajectory(prediction, track.track) for track in prediction.tracks}
+    """Every frame that can be decoded, (H, W, 3) RGB, with its persons and the verdict for the video drawn on it."""
+    trajectories = {one.person: trajectory(prediction, one.person) for one in prediction.persons}
     for frame in video.frames(prediction.path, range(total), decoder=prediction.row["decoder"]):
         image = frame.image.copy()
         scale = max(image.shape[0] / 720, 0.5)
-        for track in prediction.tracks:
-            if (box := trajectories[track.track].at(frame.index)) is not None:
-                _box(image, box, f"face {track.track}: {_caption(track.score)}", track.score, scale)
+        for one in prediction.persons:
+            if (box := trajectories[one.person].at(frame.index)) is not None:
+                _box(image, box, f"person {one.person}: {_caption(one.score)}", one.score, scale)
         _label(image, f"video: {_caption(prediction.video)}", prediction.video, (0, 0), scale)
         yield image
 
 
-def trajectory(prediction: Prediction, track: int) -> FaceTrajectory:
-    """The positions of one track of a prediction."""
-    rows = prediction.pictures.filter(pl.col("track") == track).sort("frame_index")
+def trajectory(prediction: Prediction, person: int) -> FaceTrajectory:
+    """The positions of one person of a prediction; a face that was found twice in a frame has one box there."""
+    rows = prediction.pictures.filter(pl.col("person") == person).sort("frame_index", "track")
+    rows = rows.unique("frame_index", keep="first", maintain_order=True)
     boxes = rows.select("box_x0", "box_y0", "box_x1", "box_y1").rows()
-    return FaceTrajectory(frames=tuple(rows["frame_index"]), boxes=tuple(boxes), sampled=prediction.sampled)
+    return FaceTrajectory(
+        frames=tuple(rows["frame_index"]),
+        boxes=tuple(boxes),
+        tracks=tuple(rows["track"]),
+        sampled=prediction.sampled,
+    )
 
 
 def _caption(score: Scored) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,8 @@ CELL: Final = 112  # px
 _CAPTION: Final = 28  # px under each cell
 _BANNER: Final = 22  # px above the grid
 _COLUMNS: Final[Mapping[str, Any]] = MappingProxyType(
-    {"sample_id": pl.String, "video_id": pl.String, "track": pl.Int32, "frame_index": pl.Int64, "time_s": pl.Float64}
+    {"sample_id": pl.String, "video_id": pl.String, "track": pl.Int32, "person": pl.Int32}
+    | {"frame_index": pl.Int64, "time_s": pl.Float64}
     | dict.fromkeys(("box_x0", "box_y0", "box_x1", "box_y1"), pl.Float64)
 )
 
@@ -57,10 +59,11 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Track:
-    """One face over time, and its score."""
+class Person:
+    """One person of the video with all their tracks, and the score."""
 
-    track: int
+    person: int
+    tracks: tuple[int, ...]
     pictures: int
     first_s: float | None
     last_s: float | None
@@ -71,16 +74,17 @@ class Track:
 class Prediction:
     """The prediction of a run for a video.
 
-    ``pictures``: sample_id, video_id, track, frame_index, time_s, the box, logit, score, uncertainty. ``row``: the
+    ``pictures``: sample_id, video_id, track, person, frame_index, time_s, the box, logit, score, uncertainty.
+    ``rejected``: the number of rejected faces by reason; ``doubtful`` are those that are perhaps no face. ``row``: the
     video's row, as in a build's ``videos``. ``sampled``: indices of the frames that were searched for faces.
     """
 
     path: str
     video: Scored
-    tracks: tuple[Track, ...]
+    persons: tuple[Person, ...]
     pictures: pl.DataFrame
     images: tuple[Image, ...]
-    rejected: int
+    rejected: Mapping[str, int]
     row: Mapping[str, Any]
     sampled: tuple[int, ...]
 
@@ -143,11 +147,16 @@ def _why_no_face(path: str, outcome: Outcome) -> str:
         return f"{path} cannot be scored: {row['error']}"
     if not row["faces_seen"]:
         return f"{path} shows no face in the {row['frames_sampled']} sampled frames; pass another video."
-    reasons = sorted({str(reject.row["reason"]) for reject in outcome.rejections if reject.row.get("unit") == "face"})
     return (
-        f"{path} shows {row['faces_seen']} faces, but none passes the gates ({', '.join(reasons)}); use a better "
-        "recording, or loosen the gates with --set."
+        f"{path} shows {row['faces_seen']} faces, but none passes the gates ({', '.join(sorted(_rejected(outcome)))}); "
+        "use a better recording, or loosen the gates with --set."
     )
+
+
+def _rejected(outcome: Outcome) -> dict[str, int]:
+    """The number of rejected faces by reason, the most frequent first."""
+    faces = (str(reject.row["reason"]) for reject in outcome.rejections if reject.row["unit"] == "face")
+    return dict(Counter(faces).most_common())
 
 
 def _scored(
@@ -161,17 +170,18 @@ def _scored(
         score=pl.Series(predictor.probability(logit_N, "frame")),
         uncertainty=pl.Series(spread_N) if spread_N is not None else pl.lit(None, pl.Float64),
     )
-    tracks = []
-    for track, logit, count in aggregate.tracks(rows).select("track", "logit", "pictures").iter_rows():
-        inside = rows["track"] == track
-        times = rows.filter(inside)["time_s"]
-        tracks.append(
-            Track(
-                track=track,
+    persons = []
+    for person, logit, count in aggregate.persons(rows).select("person", "logit", "pictures").iter_rows():
+        inside = rows["person"] == person
+        theirs = rows.filter(inside)
+        persons.append(
+            Person(
+                person=person,
+                tracks=tuple(theirs["track"].unique().sort()),
                 pictures=count,
-                first_s=times.min(),  # type: ignore[arg-type]
-                last_s=times.max(),  # type: ignore[arg-type]
-                score=_score(predictor, logit, rows.filter(inside), [part[inside.to_numpy()] for part in logits_MNP]),
+                first_s=theirs["time_s"].min(),  # type: ignore[arg-type]
+                last_s=theirs["time_s"].max(),  # type: ignore[arg-type]
+                score=_score(predictor, logit, theirs, [part[inside.to_numpy()] for part in logits_MNP]),
             )
         )
     rows_seen = [sample.row for sample in outcome.samples] + [reject.row for reject in outcome.rejections]
@@ -179,10 +189,10 @@ def _scored(
     return Prediction(
         path=path,
         video=_score(predictor, video_logit, rows, logits_MNP),
-        tracks=tuple(tracks),
+        persons=tuple(persons),
         pictures=rows,
         images=tuple(images),
-        rejected=len(outcome.rejections),
+        rejected=_rejected(outcome),
         row=outcome.video,
         sampled=tuple(sorted({int(row["frame_index"]) for row in rows_seen})),
     )
@@ -202,8 +212,8 @@ def _passes(predictor: Predictor, images: Sequence[Image], count: int) -> list[F
 
 
 def sheet(prediction: Prediction, columns: int = 8, most: int = 64) -> Image:
-    """The scored faces in a grid, track by track, each with its probability of fake: (H, W, 3) RGB."""
-    rows = prediction.pictures.with_row_index("place").sort("track", "sample_id")
+    """The scored faces in a grid, person by person, each with its probability of fake: (H, W, 3) RGB."""
+    rows = prediction.pictures.with_row_index("place").sort("person", "frame_index", "track")
     if rows.height > most:
         rows = rows.gather([(2 * i + 1) * rows.height // (2 * most) for i in range(most)])
     grid_rows = -(-rows.height // columns)
@@ -215,7 +225,7 @@ def sheet(prediction: Prediction, columns: int = 8, most: int = 64) -> Image:
         y, x = _BANNER + cell // columns * (CELL + _CAPTION), cell % columns * CELL
         canvas[y : y + CELL, x : x + CELL] = to_square(prediction.images[row["place"]], CELL)
         time = "" if row["time_s"] is None else f" {row['time_s']:.1f} s"
-        _write(canvas, f"face {row['track']}{time}", x + 2, y + CELL + 11)
+        _write(canvas, f"person {row['person']}{time}", x + 2, y + CELL + 11)
         _write(canvas, f"p {row['score']:.3f}", x + 2, y + CELL + 23)
     return canvas
 

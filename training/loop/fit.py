@@ -127,6 +127,8 @@ def _announce(data: TrainingData, recipe: TrainingRecipe, say: Callable[[str], N
     say(f"an epoch of {sampling.describe(data.train.units, recipe.data)}")
     for name, selection in (*data.val.items(), *data.others.items()):
         say(f"val of {name}: {selection.counts}")
+        if selection.note:
+            say(selection.note)
 
 
 def _run(trainer: Trainer, module: DetectorModule, tracker: Tracker | None) -> None:

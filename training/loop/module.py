@@ -205,6 +205,7 @@ class DetectorModule(LightningModule):
                 sample_ids=(),
                 video_ids=(),
                 tracks=(),
+                persons=(),
             )
             self._val_losses.append((float(self.loss(labelled, labels)["loss"]), int(known_B.sum())))
 
@@ -219,7 +220,7 @@ class DetectorModule(LightningModule):
         loss = sum(value * count for value, count in weighted) / max(sum(count for _, count in weighted), 1)
         logits = {name: pl.concat([tables[name] for tables, _ in by_rank]) for name in selections}
         frames = {
-            name: selection.pictures.select("sample_id", "video_id", "track", "target", "label").join(
+            name: selection.pictures.select("sample_id", "video_id", "person", "target", "label").join(
                 logits[name], on="sample_id", validate="1:1"
             )
             for name, selection in selections.items()

@@ -1,4 +1,4 @@
-"""Classification metrics, and aggregation of scores to tracks and videos.
+"""Classification metrics, and aggregation of scores to persons and videos.
 
 Modules of this folder that register a metric are found and imported.
 """

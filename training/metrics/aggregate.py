@@ -1,4 +1,4 @@
-"""Aggregation: from the logits of pictures to scores of tracks and videos, and their AUC."""
+"""Aggregation: from the logits of pictures to scores of persons and videos, and their AUC."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from semblance.manifests.text import format_columns
 from semblance.quality.statistics import roc
 
 
-def tracks(pictures: pl.DataFrame) -> pl.DataFrame:
-    """The score of each track: the mean logit of its pictures.
+def persons(pictures: pl.DataFrame) -> pl.DataFrame:
+    """The score of each person of a video: the mean logit of all pictures of that person, whatever their tracks.
 
-    ``pictures`` has video_id, track and logit. So has the result, one row per track, with ``pictures``, their number.
+    ``pictures`` has video_id, person and logit. So has the result, one row per person, with ``pictures``, their number.
     """
     return (
-        pictures.group_by("video_id", "track")
+        pictures.group_by("video_id", "person")
         .agg(pl.col("logit").mean(), pl.len().alias("pictures"))
-        .sort("video_id", "track")
+        .sort("video_id", "person")
     )
 
 
 def videos(pictures: pl.DataFrame, how: Literal["max", "mean"] = "max") -> pl.DataFrame:
-    """The score of each video: the maximum over its tracks, as one altered face makes a video fake, or their mean.
+    """The score of each video: the maximum over its persons, as one altered face makes a video fake, or their mean.
 
-    Columns video_id, logit and ``tracks``, their number. A video without a picture has no row.
+    Columns video_id, logit and ``persons``, their number. A video without a picture has no row.
     """
     logit = pl.col("logit").max() if how == "max" else pl.col("logit").mean()
-    return tracks(pictures).group_by("video_id").agg(logit, pl.len().alias("tracks")).sort("video_id")
+    return persons(pictures).group_by("video_id").agg(logit, pl.len().alias("persons")).sort("video_id")
 
 
 def auc(labels: pl.Series, scores: pl.Series) -> float | None:
@@ -50,7 +50,7 @@ def auc(labels: pl.Series, scores: pl.Series) -> float | None:
 def figures(selections: Mapping[str, pl.DataFrame]) -> dict[str, float | None]:
     """AUC by frame and by video of each selection, named kind/dataset, and of all of kind ``val`` together.
 
-    Pictures have video_id, track, target (the face's label, null if unknown), label (the video's) and logit. Models
+    Pictures have video_id, person, target (the face's label, null if unknown), label (the video's) and logit. Models
     are selected by ``val/auc_video``.
     """
     val = [

@@ -28,6 +28,7 @@ def batch_of(count: int = COUNT, side: int = 20) -> Batch:
         sample_ids=names,
         video_ids=names,
         tracks=(0,) * count,
+        persons=(0,) * count,
     )
 
 

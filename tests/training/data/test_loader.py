@@ -54,7 +54,8 @@ def names(batches: list[Batch]) -> list[tuple[str, ...]]:
 
 
 def same(a: Batch, b: Batch) -> bool:
-    return (a.sample_ids, a.tracks) == (b.sample_ids, b.tracks) and torch.equal(a.image_BCHW, b.image_BCHW)
+    ids, others = ((one.sample_ids, one.tracks, one.persons) for one in (a, b))
+    return ids == others and torch.equal(a.image_BCHW, b.image_BCHW)
 
 
 @pytest.mark.parametrize(("ranks", "workers"), [(1, 0), (1, 3), (2, 0), (3, 2)])
@@ -153,7 +154,8 @@ def test_pictures_equal_those_read_by_webdataset(both: Selection) -> None:
             pixels = (batch.image_BCHW[i] * 255).round().byte().permute(1, 2, 0).numpy()
             assert np.array_equal(pixels, theirs[name])
             row = rows.pop(name)
-            assert (batch.video_ids[i], batch.tracks[i]) == (row["video_id"], row["track"])
+            ids = (batch.video_ids[i], batch.tracks[i], batch.persons[i])
+            assert ids == (row["video_id"], row["track"], row["person"])
             assert batch.target_B[i] == row["target"]
     assert not rows
 

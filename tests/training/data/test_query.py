@@ -66,6 +66,28 @@ def test_flags_and_verdicts_are_honoured(tmp_path: Path) -> None:
     assert set(marked.pictures["sample_id"]) == everything
 
 
+def test_a_missing_person_is_its_track_and_nobody_else(tmp_path: Path) -> None:
+    """As a person it has a number that no known person has."""
+    known = builds.make(tmp_path / "known", builds.Plan(families=2, cut=10))
+    older = builds.make(tmp_path / "older", builds.Plan(families=2, cut=10, persons=False))
+    rows = query.select([str(known)], "train")
+    listed = manifests.scan(str(known)).select("sample_id", "person").collect()
+    expected = rows.pictures.select("sample_id").join(listed, on="sample_id", maintain_order="left")
+    assert rows.pictures["person"].equals(expected["person"])
+    assert rows.pictures["person"].n_unique() == 2 < rows.pictures["track"].n_unique()
+    assert rows.note is None
+    rows = query.select([str(older)], "train")
+    assert rows.pictures["person"].to_list() == (-1 - rows.pictures["track"]).to_list()
+    assert rows.note is not None
+    assert f"{rows.pictures.height} of {rows.pictures.height} pictures have no person" in rows.note
+    part = next((older / "manifests" / "samples").glob("*train*.parquet"))
+    table = pl.read_parquet(part)
+    some = pl.when(pl.col("track") == 0).then(pl.lit(1, pl.Int16)).alias("person")
+    table.with_columns(some).write_parquet(part)
+    mixed = query.select([str(older)], "train").pictures
+    assert set(mixed.select("track", "person").unique().rows()) == {(0, 1), (1, -2), (2, -3), (3, -4)}
+
+
 def test_the_order_of_builds_does_not_matter(ffpp: Path, dfdc: Path) -> None:
     a = query.select([str(ffpp), str(dfdc)], "train")
     b = query.select([str(dfdc), str(ffpp)], "train")

@@ -163,11 +163,11 @@ def test_only_dropout_is_active(runs: list[Path]) -> None:
 def test_uncertainty_is_two_standard_deviations_of_the_calibrated_probability(whole: Path) -> None:
     one = predictor.load(whole)
     logits_MNP = np.random.default_rng(0).normal(0, 2, (3, 6, 50))
-    pictures = pl.DataFrame({"video_id": ["a", "a", "a", "b", "b", "b"], "track": [0, 0, 1, 0, 0, 0]})
+    pictures = pl.DataFrame({"video_id": ["a", "a", "a", "b", "b", "b"], "person": [0, 0, 1, 0, 0, 0]})
     combined = np.tensordot(one.weights, logits_MNP, 1)
     expected = 2 * sigmoid(combined / one.frame_temperature).std(1)
     np.testing.assert_allclose(mc_dropout.of_pictures(one, list(logits_MNP)), expected)
-    tracks = np.stack([combined[:2].mean(0), combined[2]]).max(0), combined[3:].mean(0)
+    persons = np.stack([combined[:2].mean(0), combined[2]]).max(0), combined[3:].mean(0)
     by_video = mc_dropout.of_videos(one, pictures, list(logits_MNP))
-    expected = [2 * sigmoid(values / one.video_temperature).std() for values in tracks]
+    expected = [2 * sigmoid(values / one.video_temperature).std() for values in persons]
     np.testing.assert_allclose(by_video["uncertainty"], expected)

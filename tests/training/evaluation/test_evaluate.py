@@ -62,7 +62,7 @@ def test_figures_follow_from_the_table(result: Evaluation, tmp_path: Path) -> No
     table = f"(SELECT * FROM '{tmp_path}/predictions.parquet' WHERE model = 'alone' AND dataset = 'ffpp')"
     videos = duckdb.sql(
         f"""SELECT any_value(label), max(logit) FROM (SELECT video_id, any_value(label) AS label, avg(logit) AS logit
-            FROM {table} GROUP BY video_id, track) GROUP BY video_id"""
+            FROM {table} GROUP BY video_id, person) GROUP BY video_id"""
     ).fetchall()
     label, logit = np.array(videos).T
     video = row(result, "video", "ffpp", None, None)
@@ -93,7 +93,9 @@ def test_a_method_is_compared_with_reals_of_its_compression(result: Evaluation) 
 
 def test_the_threshold_is_chosen_on_val(ffpp: Path, run: Path, result: Evaluation) -> None:
     val = evaluate.evaluate([str(ffpp)], [str(run)], Options(split="val", draws=0), say=lambda _: None)
-    videos = val.predictions["alone"].group_by("video_id", "track").agg(pl.col("logit").mean(), pl.col("label").first())
+    videos = (
+        val.predictions["alone"].group_by("video_id", "person").agg(pl.col("logit").mean(), pl.col("label").first())
+    )
     videos = videos.group_by("video_id").agg(pl.col("logit").max(), pl.col("label").first())
     best = max(
         sk.balanced_accuracy_score(videos["label"], videos["logit"] >= limit) for limit in (*videos["logit"], np.inf)

@@ -52,15 +52,54 @@ def test_the_score_of_a_video_follows_from_its_crops(one: predictor.Predictor, d
         for image, logit in zip(found.images, found.pictures["logit"], strict=True):
             picture = torch.from_numpy(to_square(image, 32).transpose(2, 0, 1).copy())[None].float() / 255
             assert logit == pytest.approx(float(model(picture).logit_B), abs=1e-4)
-    by_track = found.pictures.group_by("track").agg(pl.col("logit").mean()).sort("track")["logit"].to_list()
-    assert [track.score.logit for track in found.tracks] == pytest.approx(by_track)
-    assert found.video.logit == pytest.approx(max(by_track))
-    assert found.video.probability == pytest.approx(1 / (1 + np.exp(-max(by_track))))
+    by_person = found.pictures.group_by("person").agg(pl.col("logit").mean()).sort("person")["logit"].to_list()
+    assert [one.score.logit for one in found.persons] == pytest.approx(by_person)
+    assert found.video.logit == pytest.approx(max(by_person))
+    assert found.video.probability == pytest.approx(1 / (1 + np.exp(-max(by_person))))
     assert found.video.uncertainty is not None
     assert found.video.uncertainty > 0
     sheet = predict.sheet(found)
     assert sheet.shape[1] == 8 * predict.CELL
     assert codec.decode(codec.encode(sheet, codec.EncodingConfig(format="png"))).shape == sheet.shape
+
+
+def every_face(clip: Path, one: predictor.Predictor, detector: Detector, *settings: str) -> predict.Prediction:
+    """The prediction without gates for size, light and blur."""
+    if not clip.is_file():
+        pytest.skip("the sample collections have no clips/ with hand-checked faces")
+    gates = (f"gates.{name}=null" for name in ("min_face", "brightness", "face_ratio", "blur"))
+    recipe = recipes.load("plan", (*gates, *settings))
+    return predict.predict(str(clip), one, recipe, passes=0, detector=lambda: detector)
+
+
+def test_a_person_over_cuts_is_one_score(one: predictor.Predictor, shared: Path, detector: Detector) -> None:
+    """Three shots of one singer: three tracks, which were three scores before."""
+    found = every_face(shared / "clips" / "videos" / "pillarbox_cuts.mp4", one, detector)
+    tracks = found.pictures["track"].n_unique()
+    assert len(found.persons) <= 2
+    assert len(found.persons) < tracks == sum(len(person.tracks) for person in found.persons)
+    assert found.pictures["person"].null_count() == 0
+    assert sum(person.pictures for person in found.persons) == found.pictures.height == found.row["crops_kept"]
+    assert sum(found.rejected.values()) == found.row["crops_rejected"]
+    singer = max(found.persons, key=lambda person: person.pictures)
+    theirs = found.pictures.filter(pl.col("person") == singer.person)
+    assert singer.score.logit == pytest.approx(theirs["logit"].mean())
+    assert (singer.first_s, singer.last_s) == (theirs["time_s"].min(), theirs["time_s"].max())
+    course = overlay.trajectory(found, singer.person)
+    assert course.frames == tuple(theirs["frame_index"].unique().sort())
+
+
+@pytest.mark.parametrize("mode", ["drop", "mark"])
+def test_what_is_perhaps_no_face_is_no_person(
+    one: predictor.Predictor, shared: Path, detector: Detector, mode: str
+) -> None:
+    """Two clasped hands: rejected and counted, also where gates only mark."""
+    clip = shared / "clips" / "videos" / "kitchen_portrait.mp4"
+    found = every_face(clip, one, detector, f"gates.mode={mode}")
+    assert [person.person for person in found.persons] == [0]
+    assert found.pictures["person"].unique().to_list() == [0]
+    assert set(found.rejected) == {"doubtful"}
+    assert found.rejected["doubtful"] == found.row["crops_rejected"]
 
 
 def test_uncertain_predictions_are_neither_real_nor_fake() -> None:
@@ -124,12 +163,12 @@ def test_the_overlay_is_the_video_with_boxes(
         assert getattr(written, name) == getattr(known, name)
     frames = list(video.frames(str(to), range(known.frames_total or 0), decoder="pyav"))
     before = list(video.frames(str(source), range(known.frames_total or 0), decoder="pyav"))
-    verdicts = {track.track: track.score.verdict for track in found.tracks}
+    verdicts = {one.person: one.score.verdict for one in found.persons}
     for row in found.pictures.iter_rows(named=True):
         x0, y0, x1, y1 = (round(row[name]) for name in ("box_x0", "box_y0", "box_x1", "box_y1"))
         image, clean = (np.asarray(part[row["frame_index"]].image, np.int16) for part in (frames, before))
         height = image.shape[0]
-        colour = np.array(overlay.COLOURS[verdicts[row["track"]]])
+        colour = np.array(overlay.COLOURS[verdicts[row["person"]]])
         edge = image[max(y0 + 10, 0) : min(y1 - 10, height), x0 - 1 : x0 + 1].mean(axis=(0, 1))
         assert np.abs(edge - colour).max() < 60  # chroma has half the resolution
         centre = np.s_[(y0 + y1) // 2 - 8 : (y0 + y1) // 2 + 8, (x0 + x1) // 2 - 8 : (x0 + x1) // 2 + 8]
@@ -147,6 +186,9 @@ def test_the_command(one: predictor.Predictor, demo: Path, tmp_path: Path) -> No
     assert done.exit_code == 0, done.output
     total = video.probe(source).frames_total
     assert f"overlay of {total} frames: {seen}" in done.output
+    persons = done.output.count("\nperson ") + done.output.startswith("person 0: ")
+    assert f"the highest of {persons} person" in done.output
+    assert "; rejected: " in done.output
     assert video.probe(str(seen)).frames_total == total
     assert faces.exists()
     for wrong in (str(tmp_path / "seen.gif"), source):
@@ -162,15 +204,17 @@ boxes = st.tuples(*[st.floats(0, 500)] * 4)
     seen=st.dictionaries(st.integers(0, 9), boxes, min_size=1),
     step=st.integers(1, 30),
     frame=st.integers(0, 300),
+    cut=st.integers(0, 10),
 )
 def test_a_box_is_interpolated_or_held_but_never_invented(
-    seen: dict[int, tuple[float, float, float, float]], step: int, frame: int
+    seen: dict[int, tuple[float, float, float, float]], step: int, frame: int, cut: int
 ) -> None:
-    """Ten frames are sampled ``step`` frames apart; the face is in some of them."""
+    """Ten frames are sampled ``step`` frames apart; the face is in some of them, and a scene ends before one."""
     frames = sorted(seen)
     course = overlay.FaceTrajectory(
         frames=tuple(place * step for place in frames),
         boxes=tuple(seen[place] for place in frames),
+        tracks=tuple(int(place >= cut) for place in frames),
         sampled=tuple(place * step for place in range(10)),
     )
     found = course.at(frame)
@@ -179,9 +223,10 @@ def test_a_box_is_interpolated_or_held_but_never_invented(
         assert found == seen[frame // step]
     elif not near:
         assert found is None
-    elif len(near) == 2:
+    elif len(near) == 2 and near[1] != cut:
         assert found == pytest.approx(
             [np.interp(frame, [place * step for place in near], [seen[place][i] for place in near]) for i in range(4)]
         )
     else:
-        assert found == (seen[near[0]] if abs(near[0] * step - frame) <= step / 2 else None)
+        place = min(near, key=lambda place: abs(place * step - frame))
+        assert found == (seen[place] if abs(place * step - frame) <= step / 2 else None)

@@ -217,7 +217,7 @@ def test_the_files_of_a_run(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
     known = table.filter(pl.col("target").is_not_null())
     assert kept["figures"]["val/auc_frame"] == pytest.approx(roc_auc_score(known["target"], known["logit"]))
     by_video: dict[str, tuple[int, float]] = {}
-    for (video, _), part in table.group_by("video_id", "track"):
+    for (video, _), part in table.group_by("video_id", "person"):
         label, value = int(part["label"][0]), float(np.mean(part["logit"].to_numpy()))
         by_video[str(video)] = label, max(value, by_video.get(str(video), (0, -np.inf))[1])
     labels, values = zip(*by_video.values(), strict=True)
@@ -388,18 +388,18 @@ def test_a_failed_write_keeps_the_previous_checkpoint(tmp_path: Path) -> None:
 
 @given(rows=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.floats(-9, 9)), min_size=1, max_size=50))
 @settings(max_examples=30)
-def test_scores_of_tracks_and_videos(rows: list[tuple[int, int, float]]) -> None:
+def test_scores_of_persons_and_videos(rows: list[tuple[int, int, float]]) -> None:
     table = pl.DataFrame(
-        [(f"v{video}", track, logit) for video, track, logit in rows],
-        schema={"video_id": pl.String, "track": pl.Int16, "logit": pl.Float64},
+        [(f"v{video}", person, logit) for video, person, logit in rows],
+        schema={"video_id": pl.String, "person": pl.Int16, "logit": pl.Float64},
         orient="row",
     )
     groups: dict[str, dict[int, list[float]]] = {}
-    for video, track, logit in rows:
-        groups.setdefault(f"v{video}", {}).setdefault(track, []).append(logit)
+    for video, person, logit in rows:
+        groups.setdefault(f"v{video}", {}).setdefault(person, []).append(logit)
     expected = {video: max(float(np.mean(part)) for part in parts.values()) for video, parts in groups.items()}
     assert dict(aggregate.videos(table).select("video_id", "logit").iter_rows()) == pytest.approx(expected)
-    assert aggregate.tracks(table)["pictures"].sum() == len(rows)
+    assert aggregate.persons(table)["pictures"].sum() == len(rows)
 
 
 def test_auc_equals_sklearn_and_is_none_with_one_class() -> None:

@@ -33,7 +33,7 @@ def test_a_small_run_learns_faceforensics(shared: Path, tmp_path: Path) -> None:
     call("training", "evaluate", "--data", out, "--run", run, "--to", page)
     rows = pl.read_parquet(page / "predictions.parquet").filter(compression="c23")
     videos = (
-        rows.group_by("video_id", "track")
+        rows.group_by("video_id", "person")
         .agg(pl.col("label").first(), pl.col("logit").mean())
         .group_by("video_id")
         .agg(pl.col("label").first(), pl.col("logit").max())

@@ -142,6 +142,7 @@ def test_a_batch_moves_as_lightning_moves_it() -> None:
         sample_ids=("a", "b"),
         video_ids=("a", "b"),
         tracks=(0, 0),
+        persons=(0, 0),
     )
     moved = move_data_to_device(batch, torch.device("meta"))
     assert moved.image_BCHW.device.type == moved.target_B.device.type == moved.mixed_with_B.device.type == "meta"

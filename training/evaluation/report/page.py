@@ -255,10 +255,11 @@ def _marked(text: str) -> Any:
 def _legend(draws: int) -> str:
     notes = " ".join(f"{metric.title}: {metric.note}." for metric in METRICS.values() if metric.note)
     return (
-        "The score of a track is the mean logit of its pictures. The score of a video is the maximum over its tracks, "
-        "or their mean at level *video (mean)*. *mark*: whether the model was trained on the dataset and on one of the "
-        "methods. *videos*: those with a kept face, of all that the split lists; the last column scores the others at "
-        "probability 0.5. Frame figures use the label of the face, and exclude faces whose label is unknown. "
+        "The score of a person in a video is the mean logit of all pictures of that person. The score of a video is "
+        "the maximum over its persons, or their mean at level *video (mean)*. *mark*: whether the model was trained on"
+        " the dataset and on one of the methods. *videos*: those with a kept face, of all that the split lists; the "
+        "last column scores the others at probability 0.5. Frame figures use the label of the face, and exclude faces "
+        "whose label is unknown. "
         f"{notes} Intervals: the middle 95 % of {draws} bootstrap draws of whole groups. A group is the person seen, "
         "if the dataset names one for every video, else the family."
     )
