@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from semblance.ingest.steps.crops import CropConfig, square
 from semblance.ingest.steps.pairing import Partners
 from semblance.manifests.records import Face, Frame, Grey
+from semblance.quality.measures import grey
 
 _SIDE: Final = 32  # px of the square in which a face is compared
 _NEAR: Final = 6  # decoded frames before and after that are compared
@@ -52,7 +53,7 @@ class Timing:
         for face in faces:
             if face.person is None:
                 continue
-            original = _normal(cv2.cvtColor(self._partners.of(frame.index, face.track).image, cv2.COLOR_RGB2GRAY))
+            original = _normal(grey(self._partners.of(frame.index, face.track).image))
             *earlier, own = [self._difference(original, glance, face, frame) for glance in frame.glances[-_NEAR - 1 :]]
             self._waiting.append((face, original, min(earlier, default=np.inf)))
             self._own.append(own)
@@ -85,11 +86,11 @@ class Timing:
         )
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         cut = cv2.warpAffine(glance_HW, matrix, (_SIDE, _SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        return float(np.abs(_normal(cut) - original).mean())
+        return float(np.abs(_normal(np.asarray(cut, np.uint8)) - original).mean())
 
 
 def _normal(grey_HW: Grey) -> Picture:
     """(32, 32), the mean taken off: a glance holds luma, whose range may be another one."""
     small = np.asarray(cv2.resize(grey_HW, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.float32)
-    small = cv2.GaussianBlur(small, (3, 3), 0)  # type: ignore[assignment]
-    return small - small.mean()
+    smooth = np.asarray(cv2.GaussianBlur(small, (3, 3), 0), np.float32)
+    return np.asarray(smooth - smooth.mean(), np.float32)
