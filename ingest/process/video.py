@@ -11,7 +11,6 @@ from typing import Final, TypeVar
 
 from semblance.ingest.detector.door import Detector
 from semblance.ingest.process.clock import Clock
-from semblance.ingest.process.coding import CodingNotes
 from semblance.ingest.process.masks import MaskVideo, open_mask
 from semblance.ingest.process.rows import faulty, finished, vanished
 from semblance.ingest.recipe import Recipe
@@ -65,7 +64,6 @@ class _OpenVideo:
     detector: Detector
     masks: MaskVideo
     clock: Clock
-    coding: CodingNotes
 
     @property
     def total(self) -> int:
@@ -100,7 +98,6 @@ def process(job: Job, detector: Detector) -> Result:
                     detector=detector,
                     masks=masks,
                     clock=clock,
-                    coding=CodingNotes(),
                 )
             )
     except FileNotFoundError:
@@ -115,7 +112,6 @@ def _process_file(opened: _OpenVideo) -> Result:
     try:
         _refuse_hdr(opened)
         reason, indices, seen = _see(opened)
-        properties = opened.coding.added_to(properties)
         if job.gives_guide:  # before re-encoding, which must not change how fakes are guided
             guide = _make_guide(properties, indices, seen, job.recipe)
         deinterlace = job.recipe.decode.deinterlace
@@ -168,7 +164,7 @@ def _faces(opened: _OpenVideo, indices: Sequence[int], partners: Partners | None
     job, recipe = opened.job, opened.job.recipe
     skip = recipe.decode.skip if partners is None else "none"  # a guided frame must be exactly its partner's
     decoded = video.frames(opened.path, indices, decoder=job.decoder, skip=skip, deinterlace=recipe.decode.deinterlace)
-    frames = opened.coding.noting(opened.clock.decoding(decoded))
+    frames = opened.clock.decoding(decoded)
     if partners is None:
         faces = link(_detect(frames, opened.detector, opened.clock), recipe.track)
     else:

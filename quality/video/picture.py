@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from semblance.manifests.records import Frame, Image
+from semblance.manifests.records import Frame
 from semblance.quality.video.colour import Converter
 from semblance.quality.video.geometry import Geometry, aspect_of, orientation_of
-from semblance.quality.video.quantiser import quantiser
 
 
 class Player:
@@ -20,22 +19,8 @@ class Player:
 
     def upright(self, index: int, frame: Any) -> Frame:
         """The frame with index ``index``; raises VideoError where its colours cannot be converted."""
-        mean, spread = quantiser(frame)
-        return Frame(
-            index=index,
-            time_s=self._time(frame),
-            image=self.geometry(frame).apply(self.rgb(frame)),
-            interlaced=frame.interlaced_frame,
-            qp_mean=mean,
-            qp_spread=spread,
-        )
-
-    def rgb(self, frame: Any) -> Image:
-        """(H, W, 3) RGB as it is stored."""
-        return self._converter.rgb(frame)
-
-    def geometry(self, frame: Any) -> Geometry:
-        return Geometry(aspect=self._aspect, orientation=orientation_of(frame))
+        geometry = Geometry(aspect=self._aspect, orientation=orientation_of(frame))
+        return Frame(index=index, time_s=self._time(frame), image=geometry.apply(self._converter.rgb(frame)))
 
     def _time(self, frame: Any) -> float | None:
         if frame.pts is None or frame.time_base is None:
