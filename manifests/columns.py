@@ -43,7 +43,7 @@ _NOT_RUN = "the video was not decoded"
 _UNKNOWN = "not stated by the container, or the video was not opened"
 _NOT_OPENED = "the video was not opened, or an older build"
 _UNTAGGED = f"not tagged, which is read as SDR in BT.709; {_NOT_OPENED}"
-_NO_QP = "the codec does not export it (HEVC, AV1), decord decoded the video, or an older build"
+_NO_QP = "the codec does not export it (HEVC, AV1), or an older build"
 _QP = "the codec's steps, 0 to 51 for 8 bit H.264"
 _FRAME = "a frame without a face"
 _CUT = "a frame without a face, or a face that the dataset's authors cut out"
@@ -169,10 +169,10 @@ _PICTURE: Final = (
         "BT.601, SDR",
         _NOT_OPENED,
     ),
-    _column("interlaced", BOOL, "whether the first frame or a sampled one is flagged as interlaced", _NOT_OPENED),
+    _column("interlaced", BOOL, "whether the first key frame is flagged as interlaced", _NOT_OPENED),
     _column("video_streams", WHOLE, "video streams, without cover art", _NOT_OPENED, "streams"),
     _column("audio_codec", TEXT, "of the first audio track, e.g. aac", f"no audio; {_UNKNOWN}"),
-    _column("qp_mean", REAL, "mean quantisation parameter over the blocks of the sampled frames", _NO_QP, _QP),
+    _column("qp_mean", REAL, "mean quantisation parameter over the blocks of the first key frame", _NO_QP, _QP),
     _column("qp_spread", REAL, "standard deviation of that parameter", _NO_QP, _QP),
 )
 OUTCOME: Final = (

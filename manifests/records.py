@@ -136,8 +136,8 @@ class Properties:
     colour_primaries: str | None = None
     colour_guessed: tuple[str, ...] | None = None  # what is not tagged, of range, matrix, transfer and primaries
     interlaced: bool | None = None
-    qp_mean: float | None = None
-    qp_spread: float | None = None
+    qp_mean: float | None = None  # of the encoder's quantisation parameter over the blocks of the first key frame
+    qp_spread: float | None = None  # its standard deviation
     video_streams: int | None = None  # without cover art
     audio_codec: str | None = None
     fps: float | None = None
@@ -160,9 +160,6 @@ class Frame:
     image: Image
     glances: tuple[Grey, ...] = ()
     cut: bool | None = None
-    interlaced: bool | None = None
-    qp_mean: float | None = None  # of the encoder's quantisation parameter over the frame's blocks
-    qp_spread: float | None = None  # its standard deviation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

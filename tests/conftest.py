@@ -16,11 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
+import hypothesis
 import pytest
 from typer.testing import CliRunner
 
 from semblance.ingest.demo import dataset as demo_maker
 from semblance.ingest.detector.door import DetectConfig, Detector
+
+# No test depends on the machine's speed.
+hypothesis.settings.register_profile("semblance", deadline=None)
+hypothesis.settings.load_profile("semblance")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("ingest", "manifests", "quality", "shards", "training")  # folders of the repository

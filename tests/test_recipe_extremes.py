@@ -109,7 +109,7 @@ def every_command(out: Path, to: Path) -> None:
     survives(quality, "report", out, codes=(0,))  # with flags now
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, suppress_health_check=list(HealthCheck))
 @given(RECIPES)
 @example(KNOWN[0])
 @example(KNOWN[1])
@@ -123,7 +123,7 @@ def test_every_command_survives_every_recipe(collection: Path, drawn: list[str])
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(RECIPES)
 def test_every_command_survives_many_recipes(collection: Path, drawn: list[str]) -> None:
     survives_recipe(collection, drawn)

@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 from semblance.ingest.detector.door import Detector
 from semblance.ingest.limits import Work
 from semblance.ingest.process.clock import Clock
-from semblance.ingest.process.coding import CodingNotes
 from semblance.ingest.process.masks import MaskVideo, open_mask
 from semblance.ingest.process.rows import faulty, finished, vanished
 from semblance.ingest.process.verdicts import FrameMeasures, confident, doubted, judge, named, without_change
@@ -69,7 +68,6 @@ class _OpenVideo:
     detector: Detector
     masks: MaskVideo
     clock: Clock
-    coding: CodingNotes
 
     @property
     def pictures(self) -> bool:
@@ -120,7 +118,6 @@ def process(job: Job, detector: Detector, report: Callable[[Work], None] | None 
                     detector=detector,
                     masks=masks,
                     clock=clock,
-                    coding=CodingNotes(),
                 )
             )
     except FileNotFoundError:
@@ -135,7 +132,6 @@ def _process_file(opened: _OpenVideo) -> Result:
     try:
         _refuse_hdr(opened)
         reason, indices, seen = _see(opened)
-        properties = opened.coding.added_to(properties)
         if job.gives_guide:  # before re-encoding, which must not change how fakes are guided
             guide = _make_guide(properties, indices, seen, job.recipe)
         deinterlace = job.recipe.decode.deinterlace
@@ -198,7 +194,7 @@ def _faces(opened: _OpenVideo, indices: Sequence[int], partners: Partners | None
         deinterlace=recipe.decode.deinterlace,
         glances=tracker is not None or timing is not None,
     )
-    frames = opened.coding.noting(opened.clock.decoding(decoded))
+    frames = opened.clock.decoding(decoded)
     if opened.pictures:
         frames = pictures.timed(frames, recipe.source.fps)
     if tracker is not None:

@@ -12,6 +12,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from semblance.manifests.errors import VideoError
 from semblance.manifests.records import Image
 from semblance.quality.video import hdr
+from semblance.quality.video.planar import FORMATS, Planar, Siting, siting_of
 
 # FFmpeg's names of the code points of ITU-T H.273.
 _RANGES: Final = {1: "tv", 2: "pc"}
@@ -84,9 +85,11 @@ class Converter:
 
     def __init__(self) -> None:
         self._swscale = VideoReformatter()
+        self._planar = Planar()
+        self._siting: dict[str, Siting | None] = {}  # by pixel format
 
     def rgb(self, frame: Any) -> Image:
-        """(H, W, 3) SDR RGB in the stored orientation, each value the nearest to the exact one; HDR is tone-mapped.
+        """(H, W, 3) SDR RGB in the stored orientation, rounded and not cut off; HDR is tone-mapped.
 
         In one thread: swscale would use one per core in each of many children. Raises VideoError for a matrix that
         nothing here can undo.
@@ -96,10 +99,26 @@ class Converter:
             stored = self._converted(frame, colour, "yuv444p16le")
             luma = _LUMA.get(colour.matrix or "", _LUMA[_WIDE])
             return hdr.tone_mapped(stored, luma, colour.range == "pc", colour.transfer, colour.primaries)
+        if (siting := self._quick(frame, colour)) is not None:
+            return self._planar.rgb(frame, siting, _LUMA[colour.matrix or _UNTAGGED], colour.range == "pc")
         image: Image = self._converted(frame, colour, "rgb24").to_ndarray()
         if colour.matrix is None and colour.range == "tv":  # swscale reads every grey as full range
-            return _FROM_LIMITED[image]
+            image = _FROM_LIMITED[image]
         return image
+
+    def _quick(self, frame: Any, colour: Colour) -> Siting | None:
+        """Where chroma lies in a frame that the quick way can convert, else None.
+
+        swscale knows every form, and converts the two fields of an interlaced frame one by one.
+        """
+        name = colour.pixel_format or ""
+        if name not in FORMATS or frame.interlaced_frame or colour.matrix not in _LUMA:
+            return None
+        if frame.width % 2 or frame.height % 2 or min(frame.width, frame.height) < 16:
+            return None
+        if name not in self._siting:
+            self._siting[name] = siting_of(frame, self._swscale)
+        return self._siting[name]
 
     def yuv(self, frame: Any, pixel_format: str) -> Any:
         """The frame in another YUV format, with its matrix, range and transfer, and tagged with them."""

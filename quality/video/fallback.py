@@ -14,7 +14,7 @@ from semblance.manifests.records import Frame, Image
 from semblance.manifests.storage.retry import reason
 from semblance.quality.video import hdr
 from semblance.quality.video.colour import Colour, colour_of
-from semblance.quality.video.container import open_container, video_stream
+from semblance.quality.video.container import open_container, pictures, video_stream
 from semblance.quality.video.geometry import Geometry, Orientation, aspect_of, orientation_of
 from semblance.quality.video.probe import first_frame
 
@@ -42,7 +42,7 @@ def frames_decord(path: str, indices: Sequence[int], deinterlace: bool) -> Gener
         if index == 0:
             first = time
         if index in wanted:
-            yield Frame(index=index, time_s=time - first, image=_shown(image, known), interlaced=known.interlaced)
+            yield Frame(index=index, time_s=time - first, image=_shown(image, known))
 
 
 def stored_decord(path: str, last: int) -> Generator[tuple[int, float, Image], None, None]:
@@ -69,8 +69,8 @@ def _known(path: str) -> _Known:
     try:
         with open_container(path) as container:
             stream = video_stream(container)
-            if container.streams.best("video") is not stream:  # decord's choice
-                why = "decord would read another of the file's video streams; use decode.decoder pyav."
+            if len(pictures(container)) > 1:
+                why = "decord cannot be told which of the file's video streams to read; use decode.decoder pyav."
                 raise VideoError("decode_error", why)
             frame = first_frame(container, stream)
             if frame is None:

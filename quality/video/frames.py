@@ -22,7 +22,6 @@ from semblance.quality.video.deinterlace import deinterlaced
 from semblance.quality.video.fallback import frames_decord
 from semblance.quality.video.glances import Glances
 from semblance.quality.video.picture import Player
-from semblance.quality.video.quantiser import EXPORT
 
 Skip = Literal["none", "nonref", "nonkey"]
 # Where more of the frames are wanted, leaving out the others gains less than it costs to know their times.
@@ -94,7 +93,7 @@ def _spared(path: str, indices: Sequence[int], glances: Glances | None) -> Gener
     decode = set(due)
     came = -1
     with open_container(path) as container:
-        stream = _exporting(container)
+        stream = video_stream(container)
         player = Player(stream, times[0], glances)
         for packet in packets_of(container, stream):
             needed = packet.size == 0 or place.get(packet.pts) in decode
@@ -122,7 +121,7 @@ def _counted(
     """The wanted frames, by counting the output of a full decode."""
     wanted, last = set(indices), max(indices)
     with open_container(path) as container:
-        stream = _exporting(container)
+        stream = video_stream(container)
         player = Player(stream, glances=glances)
         found = decoded(container, stream)
         for index, frame in enumerate(deinterlaced(found, stream) if deinterlace else found):
@@ -133,13 +132,6 @@ def _counted(
                 yield player.upright(index, frame)
             if index >= last:
                 return
-
-
-def _exporting(container: Any) -> Any:
-    """The video stream, with a decoder that also says how the frames were encoded."""
-    stream = video_stream(container)
-    stream.codec_context.options = EXPORT
-    return stream
 
 
 def _frames_near(path: str, indices: Sequence[int], skip: Skip) -> Generator[Frame, None, None]:
@@ -154,7 +146,7 @@ def _frames_near(path: str, indices: Sequence[int], skip: Skip) -> Generator[Fra
     given = -1
     last: Any = None
     with open_container(path) as container:
-        stream = _exporting(container)
+        stream = video_stream(container)
         player = Player(stream, times[0])
         stream.codec_context.skip_frame = skip.upper()
         for frame in decoded(container, stream):

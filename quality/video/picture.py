@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from semblance.manifests.records import Frame, Image
+from semblance.manifests.records import Frame
 from semblance.quality.video.colour import Converter
 from semblance.quality.video.geometry import Geometry, aspect_of, orientation_of
 from semblance.quality.video.glances import Glances
-from semblance.quality.video.quantiser import quantiser
 
 
 class Player:
@@ -27,29 +26,16 @@ class Player:
         """Look at a decoded frame, wanted or not, before it is shown."""
         if self._glances is not None:
             if self._laid is None:
-                self._laid = self.geometry(frame)
+                self._laid = self._geometry(frame)
             self._glances.see(frame, self._laid)
 
     def upright(self, index: int, frame: Any) -> Frame:
         """The frame with index ``index``; raises VideoError where its colours cannot be converted."""
-        mean, spread = quantiser(frame)
         glances, cut = self._glances.take() if self._glances is not None else ((), None)
-        return Frame(
-            index=index,
-            time_s=self._time(frame),
-            image=self.geometry(frame).apply(self.rgb(frame)),
-            interlaced=frame.interlaced_frame,
-            qp_mean=mean,
-            qp_spread=spread,
-            glances=glances,
-            cut=cut,
-        )
+        image = self._geometry(frame).apply(self._converter.rgb(frame))
+        return Frame(index=index, time_s=self._time(frame), image=image, glances=glances, cut=cut)
 
-    def rgb(self, frame: Any) -> Image:
-        """(H, W, 3) RGB as it is stored."""
-        return self._converter.rgb(frame)
-
-    def geometry(self, frame: Any) -> Geometry:
+    def _geometry(self, frame: Any) -> Geometry:
         return Geometry(aspect=self._aspect, orientation=orientation_of(frame))
 
     def _time(self, frame: Any) -> float | None:

@@ -18,6 +18,7 @@ from semblance.quality.video import pictures
 from semblance.quality.video.colour import colour_of
 from semblance.quality.video.container import blaming_the_file, moving, open_container, packets_of, video_stream
 from semblance.quality.video.geometry import Geometry, Orientation, aspect_of, orientation_of, square
+from semblance.quality.video.quantiser import EXPORT, quantiser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ def probe(path: str, bounds: Bounds | None = None) -> Properties:
     with blaming_the_file(), open_container(path) as container:
         stream = video_stream(container)
         _check(container, stream, bounds)
+        stream.codec_context.options = EXPORT
         shown, stored, keys, first = _pass_over(container, stream, bounds.frames if bounds else None)
         if shown == 0:
             raise VideoError("empty", "the video stream has no frames; get the file again.")
@@ -130,6 +132,7 @@ def _picture(stream: Any, first: Any) -> dict[str, Any]:
     geometry = Geometry(aspect=aspect_of(stream), orientation=orientation)
     width, height = geometry.size(stream.width, stream.height)
     codec = stream.codec_context
+    mean, spread = quantiser(first) if first is not None else (None, None)
     colour = colour_of(first, first.format.name) if first is not None else colour_of(codec, codec.pix_fmt)
     return {
         "width": width,
@@ -143,6 +146,8 @@ def _picture(stream: Any, first: Any) -> dict[str, Any]:
         "colour_transfer": colour.transfer,
         "colour_primaries": colour.primaries,
         "colour_guessed": colour.guessed,
+        "qp_mean": mean,
+        "qp_spread": spread,
         "interlaced": first.interlaced_frame if first is not None else None,
     }
 

@@ -45,7 +45,7 @@ def read(data: bytes, config: ArchiveConfig | None = None) -> tuple[Found, str |
     st.sampled_from((lambda data: data, lambda data: gzip.compress(data, 1, mtime=0), bz2.compress)),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_in_it_comes_out_as_with_pythons_own_reader(members, pack, dotted) -> None:  # type: ignore[no-untyped-def]
     plain = archive([(f"./{name}" if dotted else name, data) for name, data in members.items()])
     found, fault = read(pack(plain))

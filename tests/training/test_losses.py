@@ -59,7 +59,6 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 @given(smoothing=st.sampled_from([0.0, 0.1, 0.3]))
-@settings(deadline=None)
 def test_bce_moves_its_targets_by_half_the_smoothing(smoothing: float) -> None:
     output, batch = output_of(6), batch_of([0, 1, 1, 0, 1, 0])
     found = loss_of({"bce": {"smoothing": smoothing}})(output, batch)["bce"]
@@ -127,7 +126,7 @@ def test_single_centre_loss_ignores_distant_fakes() -> None:
 
 
 @given(lam=st.floats(0, 1), own=st.integers(0, 1), other=st.integers(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_mixed_is_the_weighted_sum_of_both_hard_labels(lam: float, own: int, other: int) -> None:
     loss, output = loss_of({"bce": {"smoothing": 0.1}, "focal": {"weight": 1.0}}), output_of(3)
     mixed = loss(output, batch_of([own] * 3, [lam] * 3, [other] * 3))

@@ -101,7 +101,7 @@ def mixed() -> list[Image]:
     return [two, np.full((360, 640, 3), 90, np.uint8), one, noise, np.ascontiguousarray(two[:, :401]), one[:79]]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.permutations(range(6)), st.integers(1, 6))
 def test_a_batch_gives_what_each_frame_gives(detector: Detector, order: list[int], size: int) -> None:
     images = [mixed()[place] for place in order]
@@ -153,7 +153,7 @@ def test_candidates_outside_the_frame_are_dropped() -> None:
     assert np.array_equal(kept, boxes[1:2])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.sampled_from([0.5, 0.7]))
 def test_suppression_equals_torchvision(seed: int, count: int, limit: float) -> None:
     rng = np.random.default_rng(seed)

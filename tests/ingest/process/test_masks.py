@@ -140,7 +140,7 @@ def test_a_smaller_mask_is_scaled_to_the_video(collection: Path, detector: Detec
     st.sampled_from((48, 224)),
     st.integers(0, 9),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mask_and_picture_are_cut_alike(
     width: int, height: int, place: tuple[float, float, float], angle: float, kind: Any, size: int, seed: int
 ) -> None:

@@ -111,7 +111,7 @@ def test_a_folder_without_pictures_is_an_empty_sequence() -> None:
 
 
 @given(st.lists(st.integers(0, 3000), unique=True, max_size=30), st.randoms())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_pictures_stand_in_the_order_of_their_numbers(numbers: list[int], draw: random.Random) -> None:
     names = [f"{number}.png" for number in numbers]
     draw.shuffle(names)
@@ -215,7 +215,7 @@ def test_without_archives_or_sequences_it_refuses_in_one_sentence() -> None:
 
 
 @given(st.randoms())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_order_of_files_changes_nothing_and_every_file_has_its_place(draw: random.Random) -> None:
     tree = {
         "real_train/1.tar.gz": ONE,

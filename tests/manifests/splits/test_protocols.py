@@ -94,7 +94,7 @@ def splits_of(rows: Sequence[dict[str, object]], column: str, *ids: str) -> dict
     return found
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(collections(), SHARES, st.integers(0, 3), st.randoms(use_true_random=False))
 def test_the_laws_of_isolation(
     videos: list[Video], shares: tuple[float, float, float], seed: int, rng: random.Random
@@ -138,7 +138,7 @@ def graphs(draw: st.DrawFn) -> list[Video]:
     ]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(graphs(), SHARES_OF_ANY_SIZE, st.integers(0, 9), st.randoms(use_true_random=False))
 def test_any_graph_and_any_fractions(
     videos: list[Video], parts: tuple[int, int, int], seed: int, rng: random.Random
@@ -171,7 +171,7 @@ def test_any_graph_and_any_fractions(
     assert (again.facts, again.protocol) == (done.facts, done.protocol)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(collections())
 def test_the_published_test_set_is_never_touched(videos: list[Video]) -> None:
     published = {video.video_id: video.split_official for video in videos if video.label is not None}
@@ -199,7 +199,7 @@ def test_the_published_test_set_is_never_touched(videos: list[Video]) -> None:
                 assert all(name in row["split_note"] for name in shared)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(collections(), st.integers(0, 5))
 def test_a_held_out_method_is_only_in_test(videos: list[Video], rotate: int) -> None:
     done = assign(videos, rotate=rotate).table
@@ -271,7 +271,7 @@ GRAPHS = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=30, derandomize=True)  # the search has no guarantee: the same graphs every time
+@settings(max_examples=30, derandomize=True)  # the search has no guarantee: the same graphs every time
 @given(GRAPHS)
 def test_the_search_finds_the_best_and_the_bound_is_below(
     graph: tuple[list[int], list[int], tuple[float, float, float]],

@@ -96,7 +96,7 @@ def kind_of(one: Finding) -> str:
     return f"{one.level} {kind}"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 10**6),
     protocol=st.sampled_from(PROTOCOLS),

@@ -168,7 +168,7 @@ def test_copies_are_found_and_families_are_not(few: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)).filter(lambda pair: pair[0] < pair[1]), max_size=20))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_clusters_are_what_pairs_join(pairs: list[tuple[int, int]]) -> None:
     groups: list[set[int]] = []
     for pair in pairs:
@@ -182,7 +182,7 @@ def test_clusters_are_what_pairs_join(pairs: list[tuple[int, int]]) -> None:
 
 
 @given(st.floats(0, 1), st.integers(1, 10_000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_wilsons_interval_holds_its_equation(rate: float, count: int) -> None:
     """Its ends are where the score test just fails: |rate - p| = z sqrt(p (1 - p) / n)."""
     low, high = filter_fairness.wilson(rate, count)
@@ -257,7 +257,7 @@ def test_attributes_are_groups_of_their_own(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=2, max_size=8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_stability_index_is_symmetric_positive_and_nil_for_equals(pairs: list[tuple[int, int]]) -> None:
     before, after = ([one[side] + 1 for one in pairs] for side in (0, 1))
     assert drift.stability(before, before) == pytest.approx(0)
@@ -294,7 +294,7 @@ def test_drift_tells_what_moved_from_what_did_not() -> None:
     assert (gone.verdict, gone.statistic) == ("large", None)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), sizes=st.tuples(st.integers(100, 400), st.integers(100, 400)))
 def test_the_bound_of_chance_is_kept_19_times_of_20(seed: int, sizes: tuple[int, int]) -> None:
     """Of one population, in bins filled alike: 100 draws stay below the 95 % bound but for a few."""

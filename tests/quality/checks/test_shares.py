@@ -44,7 +44,7 @@ video = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(video, min_size=1, max_size=12), st.booleans())
 def test_shares_are_those_of_a_plain_count(drawn: list[dict[str, Any]], persons: bool) -> None:
     videos: list[dict[str, Any]] = []

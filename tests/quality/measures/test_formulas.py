@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import skimage.color
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pil
 
@@ -154,7 +154,6 @@ def test_measures_are_blind_to_the_recipes_size() -> None:
     assert found[0] == found[1] == found[2]
 
 
-@settings(deadline=None)
 @given(
     x=st.floats(-60, 560),
     y=st.floats(-60, 360),

@@ -27,7 +27,7 @@ def rows(draw: st.DrawFn) -> Rows:
 
 
 @given(rows())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_area_is_scikit_learns(given_rows: Rows) -> None:
     labels, scores, weights = given_rows
     assert roc.auc(labels, scores)[0] == pytest.approx(roc_auc_score(labels, scores))

@@ -67,7 +67,7 @@ def test_equal_keys_give_equal_pictures_in_any_order_and_process() -> None:
 
 
 @given(side=st.integers(20, 90), width=st.integers(20, 90), key=st.text(max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_results_have_the_size_and_the_source_is_unchanged(side: int, width: int, key: str) -> None:
     image = picture(90)[:side, :width]
     before = image.copy()
@@ -147,7 +147,7 @@ def test_crop_takes_its_share_of_the_area() -> None:
 
 
 @given(cells=st.integers(1, 6), ratio=st.floats(0.2, 0.8), shift=st.tuples(st.floats(0, 1), st.floats(0, 1)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_gridmask_blanks_its_share_and_nothing_else(cells: int, ratio: float, shift: tuple[float, float]) -> None:
     image = np.full((120, 120, 3), 9, np.uint8)
     masked = operations.gridmask(image, cells, ratio, shift)
@@ -158,7 +158,6 @@ def test_gridmask_blanks_its_share_and_nothing_else(cells: int, ratio: float, sh
 
 
 @given(start=st.sampled_from([0.0, 0.25, 0.5]), seed=st.integers(0, 5))
-@settings(deadline=None)
 def test_spectral_noise_keeps_the_mean_and_what_lies_below_its_start(start: float, seed: int) -> None:
     image = (picture(40, seed) // 3 + 85).astype(np.uint8)  # far from black and white, which would cut
     normal = np.random.default_rng(seed).standard_normal((40, 40)).astype(np.float32)
@@ -184,7 +183,7 @@ def test_jpeg_has_the_qualities_of_its_range() -> None:
 
 
 @given(first=st.integers(30, 95), second=st.integers(30, 95), down=st.integers(0, 7), right=st.integers(0, 7))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_compression_leaves_a_picture_of_the_same_scene(first: int, second: int, down: int, right: int) -> None:
     image = picture()
     for answer in (operations.encode_twice(image, first, second, (down, right)), shrink(image, 0.5, "area")):
@@ -211,7 +210,7 @@ def test_the_policy_uses_all_operations() -> None:
 
 
 @given(angle=st.floats(-180, 180), scale=st.floats(0.5, 2), mirrored=st.booleans(), seed=st.integers(0, 20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_hull_contains_the_landmarks_of_any_face(angle: float, scale: float, mirrored: bool, seed: int) -> None:
     turn = math.radians(angle)
     points = (LANDMARKS - LANDMARKS.mean(0)) * scale * ([-1, 1] if mirrored else [1, 1])

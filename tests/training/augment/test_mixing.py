@@ -41,7 +41,7 @@ def mixed(config: AugmentConfig, seed: int) -> Batch:
 
 
 @given(seed=st.integers(0, 10**6), cutmix=st.floats(0, 0.5), mixup=st.floats(0, 0.5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_lambda_and_labels_are_those_of_the_pixels(seed: int, cutmix: float, mixup: float) -> None:
     batch = mixed(config_of(cutmix, mixup), seed)
     if batch.lam_B is None:

@@ -24,7 +24,7 @@ def rows(seed: int, count: int = 200, *, ties: bool = True) -> Judged:
     return Judged(label_N=label_N, score_N=score_N, probability_N=sigmoid(score_N))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), count=st.integers(3, 120), ties=st.booleans(), weighted=st.booleans())
 def test_figures_equal_those_of_scikit_learn(seed: int, count: int, ties: bool, weighted: bool) -> None:
     judged = rows(seed, count, ties=ties)

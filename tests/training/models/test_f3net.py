@@ -42,7 +42,7 @@ def build(mode: Mode = "mix", **values: object) -> F3Net:
 
 
 @given(rows=SIZES, columns=SIZES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_transform_is_scipys(rows: int, columns: int) -> None:
     image = torch.rand(1, 2, rows, columns)
     spectrum = dct.forward(image, dct.matrix(rows), dct.matrix(columns))
@@ -51,7 +51,7 @@ def test_transform_is_scipys(rows: int, columns: int) -> None:
 
 
 @given(rows=SIZES, columns=SIZES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_coefficient_is_in_one_band(rows: int, columns: int) -> None:
     for edges in (frequency.FAD_EDGES, tuple(i / 6 for i in range(7))):
         masks = dct.bands(rows, columns, edges)
