@@ -14,7 +14,7 @@ from semblance.manifests.records import Frame, Image
 from semblance.manifests.storage.retry import reason
 from semblance.quality.video import hdr
 from semblance.quality.video.colour import Colour, colour_of
-from semblance.quality.video.container import open_container, pictures, video_stream
+from semblance.quality.video.container import moving, open_container, video_stream
 from semblance.quality.video.geometry import Geometry, Orientation, aspect_of, orientation_of
 from semblance.quality.video.probe import first_frame
 
@@ -69,7 +69,7 @@ def _known(path: str) -> _Known:
     try:
         with open_container(path) as container:
             stream = video_stream(container)
-            if len(pictures(container)) > 1:
+            if len(moving(container)) > 1:
                 why = "decord cannot be told which of the file's video streams to read; use decode.decoder pyav."
                 raise VideoError("decode_error", why)
             frame = first_frame(container, stream)

@@ -55,8 +55,8 @@ def _batch(generator: torch.Generator) -> Batch:
     share = (0.3 + 0.4 * target_B).view(-1, 1, 1, 1)
     image_BCHW = share * torch.nn.functional.interpolate(coarse, SIDE) + (1 - share) * fine
     names = tuple(f"noise-{i}" for i in range(BATCH))
-    none = (0,) * BATCH
-    return Batch(image_BCHW=image_BCHW, target_B=target_B, sample_ids=names, video_ids=names, tracks=none, persons=none)
+    one = (0,) * BATCH
+    return Batch(image_BCHW=image_BCHW, target_B=target_B, sample_ids=names, video_ids=names, tracks=one, persons=one)
 
 
 if __name__ == "__main__":
