@@ -94,7 +94,8 @@ def siting_of(frame: Any, swscale: VideoReformatter) -> Siting | None:
         padded[:, :8] = values
         plane.update(padded.tobytes())
     exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-    _, u, v = swscale.reformat(small, format="yuv444p", interpolation=exact, threads=1).planes
+    large: Any = swscale.reformat(small, format="yuv444p", interpolation=exact, threads=1)
+    _, u, v = large.planes
     across, down = (int(np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[8, 8]) for plane in (u, v))
     known: dict[tuple[int, int], Siting] = {(128, 120): "left", (120, 120): "centre"}
     return known.get((across, down))

@@ -177,7 +177,7 @@ def _hdr(path: Path, transfer: str) -> Image:
     curve = f"t={transfer}:p=bt2020:m=bt2020nc:r=limited:npl=203,format=yuv420p10le"
     tags = f"-colorspace bt2020nc -color_primaries bt2020 -color_trc {transfer} -color_range tv -tag:v hvc1"
     still = ("-loop", 1, "-i", path.with_suffix(".png"), "-frames:v", 3)
-    convert = f"format=gbrp,zscale=tin=iec61966-2-1:pin=bt709:min=gbr:rin=full:{curve}"
+    convert = f"format=gbrp,zscale=transferin=iec61966-2-1:primariesin=bt709:matrixin=gbr:rangein=full:{curve}"
     codec = "-c:v libx265 -preset veryfast -crf 4 -x265-params log-level=error:pools=none"
     ffmpeg(*still, "-vf", convert, *codec.split(), *tags.split(), path)
     return image
