@@ -281,10 +281,8 @@ def predict(
         tracks = f" of {len(one.tracks)} tracks" if len(one.tracks) > 1 else ""
         times = "" if one.first_s is None else f" from {one.first_s:.1f} to {one.last_s:.1f} s"
         print(f"person {one.person}: {_describe(one.score)}; {one.pictures} pictures{tracks}{times}")
-    persons = len(prediction.persons)
-    print(
-        f"{plain(video)}: {_describe(prediction.video)}; the highest of {persons} person{'s' if persons != 1 else ''}"
-    )
+    persons = f"{len(prediction.persons)} person{'s' if len(prediction.persons) != 1 else ''}"
+    print(f"{plain(video)}: {_describe(prediction.video)}; the highest of {persons}")
     kind = "calibrated" if predictor.calibrated else "not calibrated (an ensemble, even of one run, calibrates them)"
     rejected = ", ".join(f"{count} {reason}" for reason, count in prediction.rejected.items()) or "none"
     print(f"probabilities are {kind}; faces cut by the recipe of {plain(source)}; rejected: {rejected}")

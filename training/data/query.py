@@ -117,8 +117,8 @@ class Selection:
         if not unknown:
             return None
         return (
-            f"{self.split} of {', '.join(self.outs)}: {unknown} of {self.pictures.height} pictures have no person (the "
-            "build is older than schema 5.1, or they are perhaps no face); each of their tracks counts as a person."
+            f"{self.split} of {', '.join(self.outs)}: {unknown} of {self.pictures.height} pictures have no person (cut "
+            "before schema 5.1, or perhaps no face); each of their tracks counts as a person."
         )
 
 

@@ -224,7 +224,7 @@ def sheet(prediction: Prediction, columns: int = 8, most: int = 64) -> Image:
     for cell, row in enumerate(rows.iter_rows(named=True)):
         y, x = _BANNER + cell // columns * (CELL + _CAPTION), cell % columns * CELL
         canvas[y : y + CELL, x : x + CELL] = to_square(prediction.images[row["place"]], CELL)
-        time = "" if row["time_s"] is None else f" {row['time_s']:.1f} s"
+        time = "" if row["time_s"] is None else f", {row['time_s']:.1f} s"
         _write(canvas, f"person {row['person']}{time}", x + 2, y + CELL + 11)
         _write(canvas, f"p {row['score']:.3f}", x + 2, y + CELL + 23)
     return canvas
