@@ -16,7 +16,8 @@ from semblance.ingest.sources.base import SYNTHETIC, Discovery, Source, with_unl
 from semblance.manifests import schema, splits, storage
 from semblance.manifests.config import canonical_json, fingerprint
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import SourceFinding, Video, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import SourceFinding, Video
 from semblance.manifests.user_tables import read_user_table
 from semblance.shards import plan as shard_plan
 

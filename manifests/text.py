@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from semblance.manifests.records import digest
+from semblance.manifests.ids import digest
 
 PICTURES: Final = (".jpg", ".jpeg", ".png")  # suffixes of frames that are files of their own
 _DIGITS: Final = re.compile(r"([0-9]+)")

@@ -9,7 +9,8 @@ import polars as pl
 from pydantic import Field
 
 from semblance.manifests.config import Config
-from semblance.manifests.records import SPLITS, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import SPLITS
 from semblance.shards.layout import shard_key, tar_path
 
 _PLACE: Final = {split: place for place, split in enumerate(SPLITS)}

@@ -13,7 +13,8 @@ from typing import Any, Final
 from semblance.manifests import storage, tables
 from semblance.manifests.config import canonical_json
 from semblance.manifests.errors import ConservationError, StorageError
-from semblance.manifests.records import Outcome, Rejection, Sample, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import Outcome, Rejection, Sample
 from semblance.shards import layout, tar
 from semblance.shards.layout import Receipt, Stored
 

@@ -15,7 +15,8 @@ from semblance.ingest.demo.people import Person, background, forge, make_person,
 from semblance.ingest.sources.base import SYNTHETIC
 from semblance.manifests import storage
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import Image, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import Image
 from semblance.quality import video
 
 VERSION: Final = 2

@@ -11,6 +11,7 @@ from semblance.ingest.recipe import Recipe
 from semblance.ingest.records import Seen
 from semblance.manifests import storage
 from semblance.manifests.errors import StorageError
+from semblance.manifests.ids import make_sample_id
 from semblance.manifests.records import (
     SPLIT_COLUMNS,
     GuideReason,
@@ -22,7 +23,6 @@ from semblance.manifests.records import (
     Sample,
     Verdict,
     Video,
-    make_sample_id,
 )
 from semblance.quality import codec
 

@@ -15,7 +15,8 @@ from semblance.ingest.sources.lists import SideTable
 from semblance.ingest.sources.registry import register
 from semblance.manifests.datasets.celebdf import INFO, METHODS
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
+from semblance.manifests.ids import make_video_id
+from semblance.manifests.records import PRISTINE, SourceFinding, Video
 from semblance.manifests.storage import Stat
 
 SUFFIX: Final = ".mp4"

@@ -15,7 +15,8 @@ from semblance.ingest.sources.dfdc_metadata import ADVICE, METADATA, SUFFIX, Par
 from semblance.ingest.sources.registry import register
 from semblance.manifests.datasets.dfdc import INFO
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
+from semblance.manifests.ids import make_video_id
+from semblance.manifests.records import PRISTINE, SourceFinding, Video
 from semblance.manifests.storage import Stat
 
 _TRAIN_PART: Final = re.compile(r"dfdc_train_part_0*([0-9]+)")

@@ -15,7 +15,8 @@ from semblance.ingest.sources.entries import Repeated, bad_row, read_or_note, sh
 from semblance.ingest.sources.registry import register
 from semblance.manifests.datasets.dfdc_preview import INFO
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
+from semblance.manifests.ids import make_video_id
+from semblance.manifests.records import PRISTINE, SourceFinding, Video
 from semblance.manifests.storage import Stat
 
 METADATA: Final = "dataset.json"

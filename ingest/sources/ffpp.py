@@ -33,7 +33,8 @@ from semblance.ingest.sources.registry import register
 from semblance.manifests.datasets import Basis
 from semblance.manifests.datasets.ffpp import INFO
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
+from semblance.manifests.ids import make_video_id
+from semblance.manifests.records import PRISTINE, SourceFinding, Video
 from semblance.manifests.storage import Stat
 
 _FULL: Final = INFO.full

@@ -14,7 +14,8 @@ from semblance.ingest.sources.folder_rows import Row, bad_line, read_rows
 from semblance.ingest.sources.folder_table import Table
 from semblance.manifests.datasets import Basis
 from semblance.manifests.datasets.folder import INFO
-from semblance.manifests.records import SourceFinding, Video, make_video_id
+from semblance.manifests.ids import make_video_id
+from semblance.manifests.records import SourceFinding, Video
 
 _REASONS: Final = 3  # most rows in the error if no video has a label
 

@@ -16,7 +16,8 @@ from semblance.ingest.sources.registry import register
 from semblance.manifests import errors, storage
 from semblance.manifests.datasets.wilddeepfake import INFO
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import PRISTINE, SourceFinding, Video, make_video_id
+from semblance.manifests.ids import make_video_id
+from semblance.manifests.records import PRISTINE, SourceFinding, Video
 from semblance.manifests.storage import Stat
 from semblance.shards import tar
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from semblance.manifests.records import TRAIN_VAL_TEST, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.manifests.splits.balance import divide, outside_and_far
 from semblance.manifests.splits.partition import partition
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from semblance.manifests.errors import UsageError
-from semblance.manifests.records import PRISTINE, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import PRISTINE
 from semblance.manifests.splits.balance import divide
 from semblance.manifests.splits.identity_graph import Row, place
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import digest
+from semblance.manifests.ids import digest
 from semblance.quality.checks import separability, shortcuts
 from semblance.quality.checks.separability import Separability
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from semblance.manifests.records import digest
+from semblance.manifests.ids import digest
 from semblance.quality.statistics import bootstrap, roc
 
 Numbers = NDArray[np.float64]

@@ -10,7 +10,8 @@ import polars as pl
 
 from semblance.manifests import build_files, scan
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import Image, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import Image
 from semblance.quality import codec
 from semblance.shards import read
 

@@ -13,7 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from semblance.manifests import scan
-from semblance.manifests.records import FAILURES, SPLITS, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import FAILURES, SPLITS
 from semblance.quality.measures import registry
 from semblance.quality.measures.measure import Measure
 

@@ -14,7 +14,8 @@ import json
 from typing import Final
 
 from semblance.manifests.datasets import DATASETS, Labels
-from semblance.manifests.records import TRAIN_VAL_TEST, make_video_id
+from semblance.manifests.ids import make_video_id
+from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.manifests.storage.staging import NewFolder
 from semblance.shards.card import title
 from semblance.shards.export.registry import Build, Format, Picture, register

@@ -7,7 +7,7 @@ import json
 from typing import Final
 
 from semblance.manifests import schema
-from semblance.manifests.records import make_video_id
+from semblance.manifests.ids import make_video_id
 from semblance.manifests.storage.staging import NewFolder
 from semblance.shards.card import title
 from semblance.shards.export.registry import MASK, Build, Format, Picture, register

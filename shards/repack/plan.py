@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from semblance.manifests import schema, splits, storage, tables
 from semblance.manifests.config import fingerprint
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import SourceFinding, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import SourceFinding
 from semblance.manifests.splits import Assigned, ProtocolNotes, SplitConfig
 from semblance.manifests.splits.protocols import Against
 from semblance.shards import build_folder, layout

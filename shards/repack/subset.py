@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from semblance.manifests import schema
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import Rejection, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import Rejection
 from semblance.manifests.user_tables import read_user_table
 
 REASON: Final = "not_kept"

@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 
 from semblance.manifests import splits
-from semblance.manifests.records import Video, make_video_id
+from semblance.manifests.ids import make_video_id
+from semblance.manifests.records import Video
 
 FAKES = ("Deepfakes", "Face2Face", "FaceShifter", "FaceSwap", "NeuralTextures")
 

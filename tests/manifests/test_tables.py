@@ -19,7 +19,7 @@ from semblance.manifests import schema, storage, tables
 from semblance.manifests.config import canonical_json, differences, fingerprint
 from semblance.manifests.console import plain
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import MAX_ID, make_sample_id, make_video_id
+from semblance.manifests.ids import MAX_ID, make_sample_id, make_video_id
 from tests.conftest import Run
 
 JSON = st.recursive(

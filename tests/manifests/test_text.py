@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from semblance.manifests.records import digest
+from semblance.manifests.ids import digest
 from semblance.manifests.text import format_columns, seeded_order
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from semblance.manifests import schema
-from semblance.manifests.records import make_sample_id
+from semblance.manifests.ids import make_sample_id
 from semblance.quality import codec
 from semblance.shards import layout
 from semblance.shards.layout import Receipt, Stored

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from semblance.manifests import schema
-from semblance.manifests.records import Image, Outcome, Rejection, Sample, Video, digest, make_sample_id
+from semblance.manifests.ids import digest, make_sample_id
+from semblance.manifests.records import Image, Outcome, Rejection, Sample, Video
 from semblance.quality import codec, measures
 from tests.shards import synthetic
 

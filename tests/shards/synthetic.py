@@ -15,7 +15,8 @@ from semblance.ingest.run import describe
 from semblance.manifests import schema, splits
 from semblance.manifests.config import fingerprint
 from semblance.manifests.datasets import Datasheet
-from semblance.manifests.records import Outcome, Rejection, Sample, SourceFinding, Video, make_sample_id
+from semblance.manifests.ids import make_sample_id
+from semblance.manifests.records import Outcome, Rejection, Sample, SourceFinding, Video
 from semblance.manifests.storage import Stat
 from semblance.shards import build_folder, write
 from semblance.shards.card import card, counts, found_leaks

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semblance.manifests import splits
-from semblance.manifests.records import SPLITS, Video, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import SPLITS, Video
 from semblance.shards.layout import shard_key, tar_path
 from semblance.shards.plan import ShardConfig, assign_shards
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from semblance.manifests import tables
-from semblance.manifests.records import Image, Outcome, Sample, make_sample_id
+from semblance.manifests.ids import make_sample_id
+from semblance.manifests.records import Image, Outcome, Sample
 from semblance.quality import codec
 from semblance.shards import layout, write
 

@@ -7,7 +7,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from semblance.manifests.records import Image, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import Image
 from semblance.quality.resize import shrink
 from semblance.training.augment import operations
 from semblance.training.augment.config import AugmentConfig

@@ -12,7 +12,8 @@ import albumentations as A  # noqa: N812
 import cv2
 import numpy as np
 
-from semblance.manifests.records import Image, digest
+from semblance.manifests.ids import digest
+from semblance.manifests.records import Image
 from semblance.quality import codec
 from semblance.quality.resize import shrink, to_square
 from semblance.training.augment import operations, policy

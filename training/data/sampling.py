@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from semblance.manifests.config import Config
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import digest
+from semblance.manifests.ids import digest
 from semblance.manifests.text import format_columns
 
 Counts_U = NDArray[np.int32]  # how often each of U units is drawn

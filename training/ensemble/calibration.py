@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from semblance.manifests.records import digest
+from semblance.manifests.ids import digest
 from semblance.training.metrics.classification import Floats
 
 FOLDS: Final = 5

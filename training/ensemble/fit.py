@@ -24,7 +24,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from semblance.manifests import storage
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import digest
+from semblance.manifests.ids import digest
 from semblance.training.data import shards
 from semblance.training.ensemble import calibration
 from semblance.training.ensemble.calibration import Temperature

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from semblance.manifests.records import digest
+from semblance.manifests.ids import digest
 from semblance.training.inference.predictor import Forward, Member, Predictor
 from semblance.training.metrics.classification import Floats
 from semblance.training.models import Model

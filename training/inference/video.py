@@ -21,7 +21,8 @@ from semblance.ingest.recipe import Recipe
 from semblance.ingest.steps.recompress import RecompressConfig
 from semblance.manifests.config import apply_settings
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import Image, Outcome, Video, make_video_id
+from semblance.manifests.ids import make_video_id
+from semblance.manifests.records import Image, Outcome, Video
 from semblance.quality import codec
 from semblance.quality.resize import to_square
 from semblance.training.inference import mc_dropout

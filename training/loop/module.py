@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
 
 from semblance.manifests.errors import NotANumberError
-from semblance.manifests.records import digest
+from semblance.manifests.ids import digest
 from semblance.training import augment, losses, optim
 from semblance.training.data.loader import EpochConfig, Loader, Transfer, World, as_floats
 from semblance.training.data.query import Selection

@@ -23,7 +23,7 @@ from semblance.ingest.sources.folder_paths import relative
 from semblance.ingest.sources.folder_table import COLUMNS
 from semblance.ingest.sources.folder_videos import video_id
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import MAX_ID
+from semblance.manifests.ids import MAX_ID
 from semblance.manifests.splits import DatasetTraits, SplitConfig, assign, plan_frame
 from tests.conftest import Run
 from tests.ingest.trees import by_path, discover, escaped, kinds, places

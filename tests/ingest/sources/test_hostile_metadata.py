@@ -21,7 +21,7 @@ from semblance.ingest.sources.base import Discovery, SourceConfig
 from semblance.ingest.sources.folder_table import COLUMNS
 from semblance.manifests.console import plain
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import MAX_ID
+from semblance.manifests.ids import MAX_ID
 from semblance.manifests.splits import DatasetTraits, SplitConfig, assign, plan_frame
 from tests.conftest import BIN, HANG
 from tests.ingest.trees import discover, escaped, places

@@ -20,7 +20,8 @@ from semblance.ingest.sources.base import IN_ROOT, Discovery, Source, SourceConf
 from semblance.manifests import scan, splits, storage
 from semblance.manifests.datasets import DATASETS, DEFAULT, DatasetInfo, Datasheet, Labels, Release
 from semblance.manifests.errors import UsageError
-from semblance.manifests.records import PRISTINE, Video, make_video_id
+from semblance.manifests.ids import make_video_id
+from semblance.manifests.records import PRISTINE, Video
 from semblance.manifests.storage import Stat
 from semblance.shards.export import export
 

@@ -18,17 +18,8 @@ from semblance import manifests
 from semblance.ingest.plan import make as make_plan
 from semblance.ingest.recipe import load
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import (
-    SPLIT_COLUMNS,
-    Face,
-    Measures,
-    Outcome,
-    Rejection,
-    Sample,
-    Verdict,
-    Video,
-    make_sample_id,
-)
+from semblance.manifests.ids import make_sample_id
+from semblance.manifests.records import SPLIT_COLUMNS, Face, Measures, Outcome, Rejection, Sample, Verdict, Video
 from semblance.quality.checks.thresholds import propose
 from semblance.quality.gates import GatesConfig, judge
 from tests.conftest import Run
