@@ -23,7 +23,7 @@ class _Group:
 
     def __init__(self, sightings: Sequence[Sighting]) -> None:
         self.sightings = list(sightings)
-        self.appearances = np.stack([one.appearance for one in sightings])
+        self.appearances = np.stack([one.appearance for one in sightings if one.appearance is not None])
         self.boxes: dict[int, list[Box]] = {}
         for one in sightings:
             self.boxes.setdefault(one.place, []).append(one.face.box)

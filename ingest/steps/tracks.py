@@ -18,6 +18,7 @@ from semblance.ingest.steps.following import follow
 from semblance.manifests.config import Config
 from semblance.manifests.records import Box, Face, Frame, Grey, Image
 
+_SELDOM: Final = 3  # faces of a track that is alone, after one whose appearance is known, that need none
 _SCENE: Final = 32  # px
 
 
@@ -59,13 +60,17 @@ class TrackConfig(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sighting:
-    """One face of one sampled frame: ``place`` counts the sampled frames, ``shot`` the cuts before it."""
+    """One face of one sampled frame: ``place`` counts the sampled frames, ``shot`` the cuts before it.
+
+    Of a face that is alone and linked with certainty, ``appearance`` is known every fourth time; a track's first is
+    always known.
+    """
 
     place: int
     shot: int
     frame_index: int
     face: Face
-    appearance: Appearance
+    appearance: Appearance | None
     tint: thumbnails.Tint
 
 
@@ -77,20 +82,28 @@ class _Open:
     last: Box
     box: Box
     thumbnail: Image  # (24, 24, 3)
-    appearance: Appearance
+    appearance: Appearance  # of the last face that has one
+    since: int  # faces since that one
     tint: thumbnails.Tint
     missed: int = 0
     lost: bool = False  # not followed: ``box`` is where the face was last
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _New:
-    """A face of the present frame."""
+    """A face of the present frame; ``known`` is its appearance once somebody asked for it."""
 
+    image: Image  # the frame
     face: Face
     thumbnail: Image
-    appearance: Appearance
     tint: thumbnails.Tint
+    known: Appearance | None = None
+
+    def appearance(self) -> Appearance:
+        """What it looks like: costs as much as the rest of its tracking."""
+        if self.known is None:
+            self.known = describe(self.image, self.face)
+        return self.known
 
 
 class Tracker:
@@ -115,6 +128,9 @@ class Tracker:
             new = [_look(frame.image, face) for face in faces]
             self._continue(frame)
             links = self._links(frame, new)
+            if len(new) > 1 or len(self._open) > 1:
+                for one in new:
+                    one.appearance()
             tracked = [self._take(one, links.get(position)) for position, one in enumerate(new)]
             for face, one in zip(tracked, new, strict=True):
                 self.sightings.append(
@@ -123,7 +139,7 @@ class Tracker:
                         shot=self._shot,
                         frame_index=frame.index,
                         face=face,
-                        appearance=one.appearance,
+                        appearance=one.known,
                         tint=one.tint,
                     )
                 )
@@ -177,13 +193,18 @@ class Tracker:
         else:
             self._open.remove(track)
         face = replace(new.face, track=number)
+        if track is None or track.since >= _SELDOM:
+            new.appearance()
+        appearance = new.known if new.known is not None or track is None else track.appearance
+        assert appearance is not None
         self._open.append(
             _Open(
                 track=number,
                 last=face.box,
                 box=face.box,
                 thumbnail=new.thumbnail,
-                appearance=new.appearance,
+                appearance=appearance,
+                since=0 if new.known is not None or track is None else track.since + 1,
                 tint=new.tint,
             )
         )
@@ -192,7 +213,7 @@ class Tracker:
 
 def _look(image: Image, face: Face) -> _New:
     thumbnail = thumbnails.thumbnail(image, face.box)
-    return _New(face=face, thumbnail=thumbnail, appearance=describe(image, face), tint=thumbnails.tint(thumbnail))
+    return _New(image=image, face=face, thumbnail=thumbnail, tint=thumbnails.tint(thumbnail))
 
 
 def _certain(tracks: Sequence[_Open], new: Sequence[_New], config: TrackConfig) -> dict[int, _Open]:
@@ -232,7 +253,7 @@ def _alike(track: _Open, one: _New, config: TrackConfig) -> bool:
 
 
 def _same(track: _Open, one: _New, config: TrackConfig) -> bool:
-    likeness = float(track.appearance @ one.appearance)
+    likeness = float(track.appearance @ one.appearance())
     if track.lost:
         return (
             likeness >= config.nearby
