@@ -175,7 +175,7 @@ def show_failures(console: Console, out: str, most: int = 10) -> None:
         .sort("status", "path")
         .collect()
     )
-    console.print(f"{failed.height} videos failed:")
+    console.print("1 video failed:" if failed.height == 1 else f"{failed.height} videos failed:")
     for status, path, error in failed.head(most).iter_rows():
         show_line(shortened(plain(f"  {status}: {path}: {error}"), LINE), console)
     if failed.height > most:

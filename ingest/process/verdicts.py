@@ -58,11 +58,14 @@ def without_change(seen: Iterable[Seen], late: Container[int | None]) -> list[Se
 
 
 def doubted(one: Seen, recipe: Recipe) -> Seen:
-    """The face, rejected if it is perhaps none."""
-    if one.face is None or one.person is not None or one.verdict is None or not one.verdict.keep:
+    """The face, rejected if it is perhaps none, whatever else it is rejected for."""
+    if one.face is None or one.person is not None or one.verdict is None:
         return one
-    verdict = Verdict(reasons=("doubtful",), measured=one.face.confidence, limit=recipe.track.sure)
-    return replace(one, verdict=verdict, stage="limit")
+    own = one.verdict
+    measured, limit = (one.face.confidence, recipe.track.sure) if own.keep else (own.measured, own.limit)
+    return replace(
+        one, verdict=Verdict(reasons=(*own.reasons, "doubtful"), measured=measured, limit=limit), stage="limit"
+    )
 
 
 def confident(face: Face, recipe: Recipe) -> bool:

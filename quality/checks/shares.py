@@ -100,7 +100,11 @@ class Shares:
         for label in (0, 1):
             row = totals.get(label)
             if row is None or not row.crops:
-                why = "none is planned" if row is None else f"{row.videos:,} videos: {listed(row.causes)}"
+                why = (
+                    "none is planned"
+                    if row is None
+                    else f"{row.videos:,} video{'s' if row.videos != 1 else ''}: {listed(row.causes)}"
+                )
                 yield f"No crop of a {NAMES[label]} video was kept ({why}): a detector cannot learn from this build."
 
     def lines(self) -> Iterator[str]:

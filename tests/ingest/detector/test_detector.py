@@ -54,9 +54,9 @@ def test_the_same_faces_on_invented_people(detector: Detector, reference: Find) 
 
 @pytest.mark.shared
 def test_the_same_faces_at_1080p(shared: Path, detector: Detector, reference: Find) -> None:
-    images = frames_of(shared / "data/bench/fhd_30fps_300.mp4", 100)
+    images = frames_of(shared / "data/bench/fhd_30fps_300.mp4", 50)
     for path in sorted((shared / "data/dfdc").glob("*/*.mp4"))[::2]:
-        images += frames_of(path, 50)
+        images += frames_of(path, 25)
     check(images, detector, reference, least=20)
 
 

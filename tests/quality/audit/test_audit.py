@@ -50,7 +50,7 @@ def planted(demo: Path, run: Run, tmp_path_factory: pytest.TempPathFactory) -> P
     for name, source in clips.items():
         shutil.copy(source, root / f"{name}.mp4")
     frames = [frame.image for frame in video.frames(str(reals[0]), range(36), decoder="pyav")]
-    video.write_h264(str(root / "again.mp4"), frames, 30, crf=33)
+    video.write_h264(str(root / "again.mp4"), frames, 30, crf=28)
     (root / "table.csv").write_text(TABLE)
     options = ("source.table=table.csv", "split.protocol=official", "sampling.n=8")
     settings = [word for option in options for word in ("--set", option)]

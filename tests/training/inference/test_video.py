@@ -98,8 +98,8 @@ def test_what_is_perhaps_no_face_is_no_person(
     found = every_face(clip, one, detector, f"gates.mode={mode}")
     assert [person.person for person in found.persons] == [0]
     assert found.pictures["person"].unique().to_list() == [0]
-    assert set(found.rejected) == {"doubtful"}
-    assert found.rejected["doubtful"] == found.row["crops_rejected"]
+    assert set(found.rejected) <= {"doubtful", "confidence"}  # the first reason
+    assert sum(found.rejected.values()) == found.row["crops_rejected"] > 0
 
 
 def test_uncertain_predictions_are_neither_real_nor_fake() -> None:
