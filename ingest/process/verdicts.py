@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from semblance.ingest.recipe import Recipe
@@ -20,14 +20,8 @@ def judge(measured: Iterable[FrameMeasures], partners: Partners | None, recipe: 
     for frame, faces in measured:
         if not faces:
             yield Seen(frame_index=frame.index, time_s=frame.time_s)
-        largest = _largest([crop.face for crop, _ in faces], recipe)
         for crop, of_crop in faces:
             original = partners.of(frame.index, crop.face.track).verdict if partners else None
-            verdict = gates.judge(crop.face, of_crop, recipe.gates, original)
-            stage = "gate"
-            if largest is not None and crop.face is not largest and confident(crop.face, recipe):
-                stage = "limit"
-                verdict = Verdict(reasons=("not_largest",), measured=_side(crop.face), limit=_side(largest))
             yield Seen(
                 frame_index=frame.index,
                 time_s=frame.time_s,
@@ -35,8 +29,8 @@ def judge(measured: Iterable[FrameMeasures], partners: Partners | None, recipe: 
                 face=crop.face,
                 geometry=crop.geometry,
                 measures=of_crop,
-                verdict=verdict,
-                stage=stage,
+                verdict=gates.judge(crop.face, of_crop, recipe.gates, original),
+                stage="gate",
             )
 
 
@@ -73,11 +67,22 @@ def confident(face: Face, recipe: Recipe) -> bool:
     return limit is None or face.confidence >= limit
 
 
-def _largest(faces: list[Face], recipe: Recipe) -> Face | None:
-    """The largest face above the confidence limit, if the recipe keeps only that one; else None."""
+def largest(seen: Sequence[Seen], recipe: Recipe) -> list[Seen]:
+    """The faces; if the recipe keeps only the largest of each frame, the other confident ones are rejected."""
     if recipe.faces == "all":
-        return None
-    return max((face for face in faces if confident(face, recipe)), key=_area, default=None)
+        return list(seen)
+    first: dict[int, Face] = {}  # by frame index
+    for face, index in ((one.face, one.frame_index) for one in seen if one.person is not None):
+        if face is not None and confident(face, recipe) and (index not in first or _area(face) > _area(first[index])):
+            first[index] = face
+    return [_behind(one, first.get(one.frame_index), recipe) for one in seen]
+
+
+def _behind(one: Seen, first: Face | None, recipe: Recipe) -> Seen:
+    if one.face is None or first is None or one.face is first or not confident(one.face, recipe):
+        return one
+    verdict = Verdict(reasons=("not_largest",), measured=_side(one.face), limit=_side(first))
+    return replace(one, verdict=verdict, stage="limit")
 
 
 def _area(face: Face) -> float:

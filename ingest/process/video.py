@@ -1,5 +1,5 @@
-"""One video, start to end: frames are decoded, faces found, linked into tracks, cut into crops, measured and
-judged; what was kept and what was not are both the outcome.
+"""One video, start to end: frames are decoded, faces found, linked into tracks and persons, cut into
+crops, measured and judged; what was kept and what was not are both the outcome.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from semblance.ingest.limits import Work
 from semblance.ingest.process.clock import Clock
 from semblance.ingest.process.masks import MaskVideo, open_mask
 from semblance.ingest.process.rows import faulty, finished, vanished
-from semblance.ingest.process.verdicts import FrameMeasures, confident, doubted, judge, named, without_change
+from semblance.ingest.process.verdicts import FrameMeasures, confident, doubted, judge, largest, named, without_change
 from semblance.ingest.process.work import video_work
 from semblance.ingest.recipe import Recipe
 from semblance.ingest.records import Seen
@@ -211,7 +211,7 @@ def _faces(opened: _OpenVideo, indices: Sequence[int], partners: Partners | None
         seen = named(seen, persons(tracker.sightings, recipe.track))
     if timing is not None and partners is not None:
         seen = without_change(seen, timing.late() | partners.differing)
-    return [doubted(one, recipe) for one in seen]
+    return [doubted(one, recipe) for one in largest(seen, recipe)]
 
 
 def _detect(frames: Iterable[Frame], detector: Detector, clock: Clock) -> Iterator[FrameFaces]:
