@@ -37,7 +37,9 @@ PURE: Final = "1"  # the unit of a pure number
 _FRAME_ROW: Final = "a frame without a face"
 _NO_BOX: Final = f"{_FRAME_ROW}, or a face that the dataset's authors cut out"
 _NO_TILES: Final = "fewer than four tiles of the frame are free of crops, the frame is unknown, or an older build"
-_NO_PARTNER: Final = "a real video, a fake without a guide, or one of several persons who is shown at another moment"
+_NO_PARTNER: Final = (
+    "a real video, a fake without a guide, or one of several persons who is shown at another moment or changed all over"
+)
 _NO_CHEEKS: Final = "patches too small, too dark, overexposed or blue, cheeks that differ, or no landmarks"
 
 PRISTINE: Final = "pristine"  # the method of every real video

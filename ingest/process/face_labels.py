@@ -17,6 +17,7 @@ Rule = Literal["real", "only_face", "mask", "change"]
 
 _INSIDE: Final = 0.5  # of the smaller box: two boxes of a frame that share more show one face
 _MASKED: Final = 0.05  # of the face box that a mask covers where the face is altered
+_SAME: Final = 0.05  # grey levels in the mean: equal pictures; mere re-encoding changes some 0.8
 _FEW: Final = 4  # frames with both persons, below which a comparison says nothing
 _OFTEN: Final = 0.9  # of these frames: how often the altered face must have changed more
 _FAR: Final = 3.0  # times: a person that changed so much less than another one is not called altered
@@ -37,11 +38,12 @@ def face_labels(
 ) -> dict[int | None, FaceLabel]:
     """The label of each person of a video; None stands for faces that are perhaps none.
 
-    In a real video all are 0. In a fake the first rule that decides gives 1: ``only_face``: no sampled frame shows two
-    faces of at least this ``confidence``; ``mask``: the dataset's mask covers the person's face; ``change``: the
-    person's median ``change_peak`` exceeds ``config.change_peak``, or is ``config.clear`` times that of the person
-    who changed least, in nearly all frames that show both. Everybody else is unknown: in a fake, a face that no rule
-    calls altered may still be.
+    In a real video all are 0. In a fake the first rule that decides gives 1. ``only_face``: no sampled frame shows two
+    faces of at least this ``confidence``, and the person is neither shown exactly as in the original nor left as she
+    was while another one, before or after her, was changed. ``mask``: the dataset's mask covers the person's face.
+    ``change``: the person's median ``change_peak`` exceeds ``config.change_peak``, or is ``config.clear`` times that of
+    the person who changed least, in nearly all frames that show both. Everybody else is unknown: in a fake, a face that
+    no rule calls altered may still be.
     """
     persons = list(dict.fromkeys(one.person for one in seen if one.image is not None))
     if label != 1:
@@ -49,7 +51,7 @@ def face_labels(
     known = [person for person in persons if person is not None]
     changed = _changes(seen)
     if not several(seen, confidence):
-        untouched = _left_behind(known, changed, config)
+        untouched = _left_behind(known, changed, config) | _identical(seen)
         return {person: UNKNOWN if person in untouched else FaceLabel(1, "only_face") for person in persons}
     masked = {person: FaceLabel(1, "mask") for person in known if _covered(person, seen)}
     altered = {person: FaceLabel(1, "change") for person in _altered(changed, config)}
@@ -107,6 +109,15 @@ def _left_behind(persons: Sequence[int], changes: Changes, config: GuideConfig) 
     medians = {person: statistics.median(changes[person].values()) for person in persons}
     most = max(medians.values())
     return {person for person, value in medians.items() if value <= config.change_peak and value * config.clear <= most}
+
+
+def _identical(seen: Iterable[Seen]) -> set[int]:
+    """Persons none of whose crops differs from the original's: the fake is a copy of it, or has another sound alone."""
+    change: dict[int, float] = {}
+    for one in seen:
+        if one.person is not None and one.measures is not None and one.measures.change is not None:
+            change[one.person] = max(change.get(one.person, 0.0), one.measures.change)
+    return {person for person, most in change.items() if most < _SAME}
 
 
 def _covered(person: int, seen: Iterable[Seen]) -> bool:

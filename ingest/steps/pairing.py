@@ -53,7 +53,7 @@ class Guide:
 
     width: int
     height: int
-    fps: float
+    fps: float | None  # None: pictures, or a container that does not say
     frames_total: int
     indices: tuple[int, ...]
     faces: tuple[GuideFace, ...]
@@ -106,8 +106,8 @@ class Partners:
 def pack(
     properties: Properties, indices: Sequence[int], seen: Sequence[tuple[int, Face, Verdict, Image]]
 ) -> Guide | None:
-    """The guide made of every (frame index, face, verdict, crop); None without faces, or if a property is unknown."""
-    if not seen or None in (properties.width, properties.height, properties.fps, properties.frames_total):
+    """The guide made of every (frame index, face, verdict, crop); None without faces, or if the size is unknown."""
+    if not seen or None in (properties.width, properties.height, properties.frames_total):
         return None
     faces = (
         GuideFace(frame_index=index, face=face, verdict=verdict, place=place)
@@ -116,7 +116,7 @@ def pack(
     return Guide(
         width=properties.width or 0,
         height=properties.height or 0,
-        fps=properties.fps or 0.0,
+        fps=properties.fps,
         frames_total=properties.frames_total or 0,
         indices=tuple(indices),
         faces=tuple(faces),
@@ -127,13 +127,14 @@ def pack(
 def choose(guide: Guide | None, properties: Properties) -> GuideReason:
     """``original`` if the guide fits a video with these properties, else the reason; content is compared later.
 
-    A video that is shorter than its original is guided for its whole length.
+    A video that is shorter than its original is guided for its whole length. An unknown rate, as that of pictures, fits
+    every other one.
     """
     if guide is None:
         return "no_original"
     if (guide.width, guide.height) != (properties.width, properties.height):
         return "size"
-    if guide.fps != properties.fps:
+    if None not in (guide.fps, properties.fps) and guide.fps != properties.fps:
         return "fps"
     if (properties.frames_total or 0) > guide.frames_total:
         return "longer"
