@@ -19,11 +19,9 @@ from typing import Any, Final
 import cv2
 
 from semblance.ingest import plan as planning
-from semblance.ingest.detector.door import Detector
-from semblance.ingest.process.video import Job, process
 from semblance.ingest.recipe import Recipe
-from semblance.ingest.steps.pairing import Guide
 from semblance.manifests.records import Box, Outcome, Video
+from tests.ingest import in_process
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = Path(__file__).with_name("CLIPS.md")
@@ -111,26 +109,6 @@ def truths(folder: Path) -> dict[str, Truth]:
             )
             for row in csv.DictReader(file)
         }
-
-
-def outcomes(folder: Path, recipe: Recipe) -> Iterator[tuple[Video, Outcome]]:
-    """Each clip of the folder, processed with this recipe, originals before their fakes."""
-    plan = planning.make("folder", str(folder), recipe)
-    detector, originals = Detector(plan.recipe.detect), plan.original_of()
-    guides: dict[str, Guide | None] = {}
-    for video in sorted(plan.videos, key=lambda video: (video.label == 1, video.path)):
-        original = originals.get(video.video_id)
-        job = Job(
-            root=plan.root,
-            video=video,
-            recipe=plan.recipe,
-            decoder=plan.recipe.decode.decoder,
-            guide=guides.get(original.video_id) if original else None,
-            gives_guide=True,
-        )
-        result = process(job, detector)
-        guides[video.video_id] = result.guide
-        yield video, result.outcome
 
 
 def score(video: Video, outcome: Outcome, truth: Truth) -> Score:
@@ -229,7 +207,7 @@ def scores(folder: Path, **changes: Any) -> dict[str, Score]:
     marked = truths(folder)
     return {
         video.path.rpartition("/")[2]: score(video, outcome, marked[video.path.rpartition("/")[2]])
-        for video, outcome in outcomes(folder, recipe(**changes))
+        for video, outcome in in_process.outcomes(planning.make("folder", str(folder), recipe(**changes)))
     }
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from semblance.ingest.detector.door import Detector
 from semblance.ingest.plan import Plan
 from semblance.ingest.process.video import Job, process
 from semblance.ingest.run import describe
 from semblance.ingest.steps.pairing import Guide
-from semblance.manifests.records import Outcome
+from semblance.manifests.records import Outcome, Video
 from semblance.shards import build_folder, write
 from semblance.shards.card import card
 
 
-def build(plan: Plan, out: str) -> None:
-    """Process, seal and describe ``plan`` at ``out``; originals come first, so that their fakes find their guides."""
+def outcomes(plan: Plan) -> Iterator[tuple[Video, Outcome]]:
+    """Every video of ``plan``, processed; originals come first, so that their fakes find their guides."""
     detector = Detector(plan.recipe.detect)
     originals = plan.original_of()
     guides: dict[str, Guide | None] = {}
-    outcomes: dict[str, Outcome] = {}
     for video in sorted(plan.videos, key=lambda video: video.label == 1):
         original = originals.get(video.video_id)
         job = Job(
@@ -30,13 +31,19 @@ def build(plan: Plan, out: str) -> None:
             gives_guide=True,
         )
         result = process(job, detector)
-        guides[video.video_id], outcomes[video.video_id] = result.guide, result.outcome
+        guides[video.video_id] = result.guide
+        yield video, result.outcome
+
+
+def build(plan: Plan, out: str) -> None:
+    """Process, seal and describe ``plan`` at ``out``."""
+    found = {video.video_id: outcome for video, outcome in outcomes(plan)}
     build_folder.claim(plan, out)
     for shard, videos in plan.by_shard().items():
         write.seal(
             out,
             shard,
-            [outcomes[video.video_id] for video in videos],
+            [found[video.video_id] for video in videos],
             fingerprint=plan.fingerprint,
             seed=plan.recipe.seed,
             picture_extension=plan.recipe.encoding.extension,
