@@ -95,6 +95,7 @@ def scenes(draw: st.DrawFn) -> list[Sighting]:
 
 
 def owner(row: Sighting) -> int:
+    assert row.appearance is not None
     return int(np.argmax(np.maximum(row.appearance[:FACES], row.appearance[100 : 100 + FACES])))
 
 
