@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
@@ -154,8 +155,8 @@ def _picture(stream: Any, first: Any) -> dict[str, Any]:
 
 def _properties(container: Any, stream: Any, size: int, shown: int, stored: int, keys: Sequence[int]) -> dict[str, Any]:
     metadata = {key.lower(): value for key, value in {**container.metadata, **stream.metadata}.items()}
-    declared = int(stream.frames or 0)
-    rate = stream.average_rate
+    rate, slots = _rate(stream)
+    declared = int(stream.frames or 0) // slots
     duration = duration_of(container, stream)
     return {
         "codec": stream.codec_context.name,
@@ -172,6 +173,16 @@ def _properties(container: Any, stream: Any, size: int, shown: int, stored: int,
         "duration_s": duration,
         "bytes": size,
     }
+
+
+def _rate(stream: Any) -> tuple[Fraction | None, int]:
+    """The mean frame rate, and how many slots of the container a frame takes: H.264 with B-frames takes two in AVI, and
+    the header then counts these.
+    """
+    mean, likely = stream.average_rate, stream.guessed_rate
+    if mean and likely and mean == 2 * likely and int(stream.frames or 0) % 2 == 0:
+        return likely, 2
+    return mean, 1
 
 
 def _audio_codec(container: Any) -> str | None:

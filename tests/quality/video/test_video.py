@@ -391,3 +391,13 @@ def test_skipping_gives_the_nearest_of_the_frames_that_are_left(
     for frame in found:
         assert np.array_equal(frame.image, every[frame.index].image)
         assert frame.time_s == every[frame.index].time_s
+
+
+def test_avi_counts_two_slots_for_a_frame_of_h264_with_b_frames(tmp_path: Path) -> None:
+    """Its header then says twice the frames and twice the rate; a player shows neither."""
+    images = [np.full((96, 128, 3), 10 * i, np.uint8) for i in range(16)]
+    video.write_h264(str(tmp_path / "a.mp4"), images, 25)
+    command = ["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.mp4"), "-c", "copy", str(tmp_path / "a.avi")]
+    subprocess.run(command, check=True)
+    found = video.probe(str(tmp_path / "a.avi"))
+    assert (found.frames_total, found.frames_declared, found.fps) == (16, 16, 25.0)
