@@ -32,7 +32,8 @@ class TrackConfig(Config):
     ``turned`` is the minimum likeness of its descriptor. ``moment_s``: seconds in which nobody takes the place of a
     face that is alone in one shot. ``missed``: sampled frames without it after which a track ends. ``scene`` and
     ``gap_s`` are for frames between which nobody looked: maximum mean grey difference of the frames (of 255), above
-    which a cut is assumed, and maximum time between them, in seconds.
+    which a cut is assumed, and maximum time between them, in seconds. Beyond ``gap_s`` a face at the same place must
+    also be alike by ``nearby``.
 
     Of tracks: ``again``: minimum likeness of the descriptors of one person at another place or after a cut;
     ``nearby``: the same where a face comes soon after, and close to, where a lost one was. ``sure``: the
@@ -165,7 +166,7 @@ class Tracker:
         """Position in ``new`` -> the track that it continues."""
         glances = (self._glance, *frame.glances) if self._glance is not None and frame.glances else ()
         self._glance = frame.glances[-1] if frame.glances else None
-        links = _certain(self._open, new, self._config)
+        links = _certain(self._open, new, self._config, apart=self._elapsed > self._config.gap_s)
         linked = {id(track) for track in links.values()}
         rest = [track for track in self._open if id(track) not in linked]
         for track in rest:
@@ -216,8 +217,10 @@ def _look(image: Image, face: Face) -> _New:
     return _New(image=image, face=face, thumbnail=thumbnail, tint=thumbnails.tint(thumbnail))
 
 
-def _certain(tracks: Sequence[_Open], new: Sequence[_New], config: TrackConfig) -> dict[int, _Open]:
-    """Links of faces that look alike at the same place and have no rival."""
+def _certain(tracks: Sequence[_Open], new: Sequence[_New], config: TrackConfig, *, apart: bool) -> dict[int, _Open]:
+    """Links of faces that look alike at the same place and have no rival; far ``apart`` in time, their descriptors must
+    be alike too, since somebody else may have taken the place.
+    """
     recent = [track for track in tracks if track.missed == 0]
     overlaps = np.array([[overlap(track.box, one.face.box) for one in new] for track in recent])
     links = {}
@@ -225,7 +228,9 @@ def _certain(tracks: Sequence[_Open], new: Sequence[_New], config: TrackConfig) 
         for i, track in enumerate(recent):
             row, column = np.delete(overlaps[i], j), np.delete(overlaps[:, j], i)
             rival = max([0.0, *row, *column])
-            if overlaps[i, j] >= config.overlap and rival <= config.rival and _alike(track, one, config):
+            if overlaps[i, j] < config.overlap or rival > config.rival or not _alike(track, one, config):
+                continue
+            if not apart or float(track.appearance @ one.appearance()) >= config.nearby:
                 links[j] = track
     return links
 

@@ -107,3 +107,12 @@ def test_a_long_gap_begins_new_tracks(detector: Detector) -> None:
 
 def test_the_default_smallest_face_is_80_px() -> None:
     assert DetectConfig().min_face == 80
+
+
+def test_somebody_else_in_the_same_chair_after_a_long_time_gets_a_new_track(detector: Detector) -> None:
+    """All frames between were looked at, and none was a cut."""
+    images = [scene([(make_person(number), 320)]) for number in (0, 0, 55, 55)]
+    frames = (Frame(index=i, time_s=60.0 * i, image=image, cut=False) for i, image in enumerate(images))
+    found = ((frame, [face for face in detector.find(frame.image) if face.confidence > 0.95]) for frame in frames)
+    linked = [[face.track for face in faces] for _, faces in Tracker(TrackConfig()).link(found)]
+    assert linked == [[0], [0], [1], [1]]
