@@ -75,10 +75,10 @@ def _of_unlabelled(reasons: list[str], *, masks: bool) -> Iterator[str]:
 
 
 def why_unlabelled(reasons: Iterable[tuple[str, int]]) -> str:
-    """``compared with the original and not clearly changed: 40; not compared: fps 14, size 10``."""
+    """``compared with the original and not clearly changed 40, not compared: fps 14, size 10``."""
     counts = dict(reasons)
     compared = counts.pop(COMPARED, 0)
-    parts = [f"compared with the original and not clearly changed: {compared:,}"] if compared else []
+    parts = [f"compared with the original and not clearly changed {compared:,}"] if compared else []
     if counts:
         parts.append(f"not compared: {', '.join(f'{name} {count:,}' for name, count in counts.items())}")
-    return "; ".join(parts)
+    return ", ".join(parts)

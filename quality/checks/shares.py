@@ -82,13 +82,11 @@ class Shares:
             remedy = remedies.of_lost(dict(_added(row.causes for row in named)))
             yield Finding(level="warning", law="lost", what=what, remedy=remedy, ids=tuple(ids))
         if named := self._above(lambda row: row.unlabelled_share):
-            parts = [_unlabelled(row) for row in named]
+            parts = [_unlabelled(row, why=True) for row in named]
             keys = {(row.label, row.method) for row in named}
             ids = [name for name, method in self.unlabelled.iter_rows() if _named((1, method), keys)]
-            whole = [row for row in named if not row.method]  # the methods are among these
-            reasons = _added(row.reasons for row in whole or named)
-            what = f"kept crops of fakes have no face label: {'; '.join(parts)}; {remedies.why_unlabelled(reasons)}"
-            remedy = remedies.of_unlabelled(dict(reasons), masks=self.masks)
+            what = f"kept crops of fakes have no face label: {'; '.join(parts)}"
+            remedy = remedies.of_unlabelled(dict(_added(row.reasons for row in named)), masks=self.masks)
             yield Finding(level="warning", law="labels", what=what, remedy=remedy, ids=tuple(ids))
         if count := len(self.unaltered):
             noun = "fake" if count == 1 else "fakes"
@@ -123,8 +121,9 @@ class Shares:
             yield f"no crop kept: {'; '.join(map(_lost, lost))}"
         fakes = [row for row in self.rows if row.label == 1 and row.crops]
         if fakes:
-            why = remedies.why_unlabelled(_added(row.reasons for row in fakes))
-            yield f"kept crops of fakes without a face label: {', '.join(map(_unlabelled, fakes))}{why and f'; {why}'}"
+            yield f"kept crops of fakes without a face label: {', '.join(map(_unlabelled, fakes))}"
+            if why := remedies.why_unlabelled(_added(row.reasons for row in fakes)):
+                yield f"of these: {why}"
 
     def to_json(self) -> list[dict[str, Any]]:
         """The rows as JSON, with their shares."""
@@ -266,10 +265,11 @@ def _lost(row: Row) -> str:
     return f"{row.lost:,} of {row.videos:,} {what} ({row.lost_share:.1%}: {listed(row.causes)})"
 
 
-def _unlabelled(row: Row) -> str:
-    """``FaceSwap 64 of 98 (65.3%)``; ``64 of 98 in all (65.3%)`` without a method."""
+def _unlabelled(row: Row, *, why: bool = False) -> str:
+    """``FaceSwap 64 of 98 (65.3%)``; ``64 of 98 in all (65.3%)`` without a method; with the reasons if ``why``."""
     method, everything = (f"{row.method} ", "") if row.method else ("", " in all")
-    return f"{method}{row.unlabelled:,} of {row.crops:,}{everything} ({row.unlabelled_share:.1%})"
+    reasons = f": {remedies.why_unlabelled(row.reasons)}" if why else ""
+    return f"{method}{row.unlabelled:,} of {row.crops:,}{everything} ({row.unlabelled_share:.1%}{reasons})"
 
 
 def _named(key: Any, keys: set[tuple[int | None, str]]) -> bool:

@@ -123,7 +123,7 @@ def test_more_than_one_video_in_twenty_is_a_warning(lost: int, warned: bool) -> 
         return
     assert [one.what for one in found] == [
         "whole videos are lost, without any kept crop: 2 of 20 fakes (10.0%: no_face 2)",
-        "kept crops of fakes have no face label: 2 of 20 in all (10.0%); not compared: guides off 2",
+        "kept crops of fakes have no face label: 2 of 20 in all (10.0%: not compared: guides off 2)",
         "the kept crops of 2 fakes show no face that is known to be altered",
     ]
     assert [one.ids for one in found] == [("v0", "v1"), ("w0", "w1"), ("w0", "w1")]
@@ -188,12 +188,12 @@ def test_fakes_without_a_face_label_are_told_apart_by_what_is_known() -> None:
     assert dict(found.rows[0].reasons) == {"not clearly changed": 3, "fps": 2, "another moment": 1, "no_original": 1}
     told = next(found.findings())
     assert told.what.endswith(
-        "; compared with the original and not clearly changed: 3; not compared: fps 2, another moment 1, no_original 1"
+        "%: compared with the original and not clearly changed 3, not compared: fps 2, another moment 1, no_original 1)"
     )
     assert "Originals in the same collection" in told.remedy
     assert "content:" not in told.remedy
     told = next(tables(videos[:3], faces[:3], []).findings())
-    assert told.what.endswith("; compared with the original and not clearly changed: 3")
+    assert told.what.endswith("%: compared with the original and not clearly changed 3)")
     assert "riginals" not in told.remedy
     assert "masks=true" in told.remedy
     asked = [row | {"masks": 0} for row in videos[:3]]
