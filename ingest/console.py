@@ -126,9 +126,7 @@ def show_shares(console: Console, out: str) -> Shares:
 
     found = shares.measure(out)
     console.print(table(found))
-    for finding in found.findings():
-        show_line(f"warning: {finding.what}. {finding.remedy}", console)
-    for sentence in shares.harsh_gates(out):
+    for sentence in (*found.warnings(out), *shares.harsh_gates(out)):
         show_line(f"warning: {sentence}", console)
     return found
 

@@ -193,7 +193,9 @@ def match(
 @friendly
 def thresholds(
     out: Annotated[str, typer.Argument(help="Folder of a finished build, or s3:// prefix.")],
-    keep: Annotated[float, typer.Option("--keep", help="Share of each label's faces, above 0 and up to 1.")] = 0.9,
+    keep: Annotated[
+        float, typer.Option("--keep", help="Share of each label's faces that pass the gates that stay.")
+    ] = 0.9,
     gate: Annotated[
         list[str] | None,
         typer.Option("--gate", help="A gate that may change, e.g. blur; repeatable. Default: all but confidence."),
@@ -201,9 +203,10 @@ def thresholds(
     stricter: Annotated[bool, typer.Option("--stricter", help="Propose stricter limits too.")] = False,
     to: Json = None,
 ) -> None:
-    """Propose limits for the gates that keep a wished share of the faces seen, and show what they would keep.
+    """Propose limits for the gates that keep a wished share of each label's faces, and show what they would keep.
 
-    Each gate is moved alone, then all together. Nothing is changed: the lines to copy are for `ingest build`.
+    The share is of the faces that pass the gates that stay: confidence, or all that --gate does not name. Each gate is
+    moved alone, then all together. Nothing is changed: the lines to copy are for `ingest build` to a new --out.
     """
     from rich.console import Console
 

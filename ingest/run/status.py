@@ -56,7 +56,7 @@ class Status:
             yield f"a table is damaged, so losses are not counted; `shards verify {self.out}` names it"
             return
         yield from self.shares.lines()
-        yield from (f"warning: {finding.what}" for finding in self.shares.findings())
+        yield from (f"warning: {sentence}" for sentence in self.shares.warnings(self.out))
         if self.finished:
             yield from self.shares.missing()
 

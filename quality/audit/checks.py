@@ -58,7 +58,7 @@ def measure(out: str, attributes: str | None = None) -> Checks:
     try:
         noise = label_noise.judge(out)
     except (OSError, SemblanceError) as error:  # the rest of a damaged build is still checked
-        noise = label_noise.Judged(rows=(), fakes=0, unknown=0, bare=0, compared=0, pairs=pl.DataFrame(schema=_EQUAL))
+        noise = label_noise.Judged(rows=(), fakes=0, refused={}, bare=0, compared=0, pairs=pl.DataFrame(schema=_EQUAL))
         unreadable = str(error)
     return Checks(
         comparisons=shortcuts.audit(out),
@@ -95,7 +95,7 @@ def _labels(noise: label_noise.Judged, flagged: frozenset[tuple[str, str]]) -> I
         (
             "note",
             [name for name in by_flag[label_noise.UNCHANGED] if name not in equal],
-            "{} fake{} without an altered face (no person's median change_peak exceeds the limit)",
+            "{} fake{} without an altered face (of all faces seen, no person's median change_peak exceeds the limit)",
             "too faint after compression, a forgery of sound only, or none at all",
         ),
     )

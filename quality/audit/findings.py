@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -42,7 +42,6 @@ _COPIES: Final = (
     "Put both in one family in the source's table, or drop the copies of test videos: `quality audit OUT --keep "
     "keep.parquet`, then `shards repack OUT --split PROTOCOL --keep keep.parquet --to OUT2`."
 )
-_EMPTY: Final = "Change split.fractions, loosen the gates, or build more videos."
 _UNPROMISED: Final = ("person", "recording", "shared_recording")  # reported whether promised or not
 _LISTED: Final = 6  # items in one finding
 
@@ -142,8 +141,24 @@ def of_identities(build: Audited, figures: pl.DataFrame | None) -> Iterator[Find
         yield Finding(level="note", law=leaks.LAW, what=what)
 
 
-def of_coverage(build: Audited, coverage: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """Splits that cannot be trained or evaluated on: no reals or no fakes, or hardly any with a kept crop."""
+def _fuller(protocol: str, *, gated: bool) -> str:
+    """How a split of this protocol gets more videos with crops; ``gated``: a gate rejected faces in it."""
+    gates = ", loosen the gates" if gated else ""
+    if protocol.startswith("official"):
+        return (
+            f"This split is as published, or your table's: add videos to it{gates}, or choose another split.protocol."
+        )
+    change = "split.held_out or split.fractions" if protocol == "method" else "split.fractions"
+    return f"Change {change}{gates}, or build more videos."
+
+
+def of_coverage(
+    build: Audited, coverage: Sequence[Mapping[str, Any]], gated: Set[tuple[str, int]]
+) -> Iterator[Finding]:
+    """Splits that cannot be trained or evaluated on: no reals or no fakes, or hardly any with a kept crop.
+
+    ``gated``: the splits and labels of which a gate rejected a face.
+    """
     rows = {row["split"]: row for row in coverage}
     empty = {"split": None, "real": 0, "fake": 0, "used_real": 0, "used_fake": 0}
     for split in TRAIN_VAL_TEST:
@@ -156,14 +171,20 @@ def of_coverage(build: Audited, coverage: Sequence[Mapping[str, Any]]) -> Iterat
             what = " and ".join(
                 f"no {kind}{f' ({row[kind]:,} videos, none {usable})' if row[kind] else ''}" for kind in missing
             )
-            yield Finding(level="warning", law="coverage", what=f"{split} has {what}: {purpose}", remedy=_EMPTY)
+            rejected = any((split, label) in gated for label, kind in enumerate(("real", "fake")) if kind in missing)
+            remedy = _fuller(build.protocol, gated=rejected)
+            yield Finding(level="warning", law="coverage", what=f"{split} has {what}: {purpose}", remedy=remedy)
         for kind in few:
             what = f"{split} has hardly any {kind} videos: {row[f'used_{kind}']:,} of {row[kind]:,} {usable}"
-            yield Finding(level="warning", law="coverage", what=what, remedy=_EMPTY)
+            remedy = _fuller(build.protocol, gated=(split, int(kind == "fake")) in gated)
+            yield Finding(level="warning", law="coverage", what=what, remedy=remedy)
 
 
-def of_videos(videos: pl.LazyFrame) -> Iterator[Finding]:
-    """Failed videos, and compressions and methods that lost all their crops in a split."""
+def of_videos(videos: pl.LazyFrame, protocol: str, gated: Set[tuple[str, int]]) -> Iterator[Finding]:
+    """Failed videos, and compressions and methods that lost all their crops in a split.
+
+    ``gated``: the splits and labels of which a gate rejected a face.
+    """
     counts = videos.group_by("split", "label", "method", "compression").agg(
         videos=pl.len(), used=(pl.col("crops_kept") > 0).sum(), failed=pl.col("status").is_in(list(FAILURES)).sum()
     )
@@ -179,18 +200,23 @@ def of_videos(videos: pl.LazyFrame) -> Iterator[Finding]:
             if over
             else "",
         )
-    emptied = []
+    emptied, where = [], set()
     for split in TRAIN_VAL_TEST:
         own = rows.filter(split=split)
         if own.filter(pl.col("used") > 0)["label"].n_unique() < 2:
             continue  # reported by of_coverage
         for column in ("compression", "method"):
             lost = own.group_by(column).agg(pl.col("videos", "used").sum()).filter(pl.col("used") == 0).sort(column)
-            emptied += [f"{split} has no crop of {name} ({count:,} videos)" for name, count, _ in lost.iter_rows()]
+            emptied += [
+                f"{split} has no crop of {name} ({count:,} {'video' if count == 1 else 'videos'})"
+                for name, count, _ in lost.iter_rows()
+            ]
+            where |= {split} if lost.height else set()
     if emptied:
         more = f", and {len(emptied) - _LISTED} more" if len(emptied) > _LISTED else ""
-        what = f"the gates emptied part of a split: {', '.join(emptied[:_LISTED])}{more}"
-        yield Finding(level="warning", law="coverage", what=what, remedy=_EMPTY)
+        what = f"part of a split has no crop: {', '.join(emptied[:_LISTED])}{more}"
+        remedy = _fuller(protocol, gated=any(split in where for split, _ in gated))
+        yield Finding(level="warning", law="coverage", what=what, remedy=remedy)
 
 
 def of_search(bare: int, unseen: int, inside: pl.DataFrame) -> Iterator[Finding]:

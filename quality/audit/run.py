@@ -17,7 +17,7 @@ from semblance.quality.audit import findings as judge
 from semblance.quality.audit import leak_table
 from semblance.quality.audit.checks import Checks
 from semblance.quality.builds import Audited
-from semblance.quality.checks import shares
+from semblance.quality.checks import gated_faces, shares
 from semblance.quality.checks.shares import Shares
 from semblance.quality.duplicates import clusters
 from semblance.quality.duplicates.search import Near, near
@@ -166,11 +166,12 @@ def _one(
     bare = 0 if crops is None else own.height - crops["number"].n_unique()
     checks = dataset_checks.measure(build.name, attributes if place == 0 else None) if build.shards else None
     lost = shares.measure(build.name) if build.shards else None
+    gated = gated_faces.rejected(build.name) if build.shards else frozenset()
     found = [
         *judge.of_files(build, problems),
         *judge.of_leaks(build, wrong),
-        *judge.of_coverage(build, coverage),
-        *(judge.of_videos(scan(build.name, "videos")) if build.shards else ()),
+        *judge.of_coverage(build, coverage, gated),
+        *(judge.of_videos(scan(build.name, "videos"), build.protocol, gated) if build.shards else ()),
         *(lost.findings() if lost is not None else ()),
         *(checks.findings() if checks is not None else ()),
         *judge.of_identities(build, figures.get("split")),

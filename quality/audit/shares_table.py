@@ -10,11 +10,13 @@ from semblance.quality.checks.shares import NAMES, Row, Shares, listed
 
 
 def table(shares: Shares) -> Table:
-    """One row per label and method: videos without a kept crop and why, kept crops without a face label.
+    """One row per label and method: videos without a kept crop and why, kept crops without a face label and why.
 
     What labelled the faces, and how many persons there are, is shown where the build has these columns.
     """
-    ruled, followed = (any(getattr(row, name) for row in shares.rows) for name in ("rules", "persons"))
+    ruled, followed, explained = (
+        any(getattr(row, name) for row in shares.rows) for name in ("rules", "persons", "reasons")
+    )
     found = Table(title="lost before training")
     for head in ("label", "method"):
         found.add_column(head)
@@ -23,12 +25,16 @@ def table(shares: Shares) -> Table:
     found.add_column("why")
     for head in ("crops", *(["persons"] if followed else []), "no face label", "%"):
         found.add_column(head, justify="right")
+    if explained:
+        found.add_column("why not")
     if ruled:
         found.add_column("labelled by")
     for row in shares.rows:
         persons = [f"{row.persons or 0:,}"] if followed else []
         rules = [listed(row.rules)] if ruled else []
-        found.add_row(NAMES[row.label], Text(plain(row.method)[:60]), *_lost(row), *_crops(row, persons), *rules)
+        reasons = [listed(row.reasons)] if explained else []
+        name = Text(plain(row.method)[:60])
+        found.add_row(NAMES[row.label], name, *_lost(row), *_crops(row, persons), *reasons, *rules)
     return found
 
 

@@ -128,6 +128,13 @@ def read(out: str, gates: Mapping[str, Any]) -> Faces:
     )
 
 
+def rejected(out: str) -> frozenset[tuple[str, int]]:
+    """The splits and labels of the build ``out`` of which a gate rejected a face."""
+    reasons = [end.reason for end in ENDS]
+    gone = scan(out, "rejects").filter((pl.col("unit") == "face") & pl.col("reason").is_in(reasons))
+    return frozenset(gone.select("split", "label").drop_nulls().unique().collect().iter_rows())
+
+
 def _judged(out: str) -> pl.DataFrame:
     """Every face seen, once: kept ones from samples, all others from rejects."""
     measures = dict.fromkeys((*(end.column for end in ENDS), "brightness"))

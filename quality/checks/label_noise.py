@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Box
 from semblance.manifests.user_tables import read_user_table
 from semblance.quality import codec, measures
+from semblance.quality.checks import remedies
 from semblance.shards import read
 
 UNCHANGED: Final = "unchanged"  # a fake of which no person's median change_peak exceeds the recipe's limit
@@ -25,6 +26,10 @@ SAME: Final = 0.5  # share of the shorter video's compared pictures that must be
 LEAST: Final = 2  # pictures that two videos must share
 _ALIKE: Final = 2.0  # of 255, mean difference of two pictures that are one, encoded twice (mere c40 gives 3-5)
 _BOX: Final = ("crop_x0", "crop_y0", "crop_side", "box_x0", "box_y0", "box_x1", "box_y1")
+_FACE: Final = (
+    *("video_id", "label", "family_id", "method", "target_id", "donor_id", "compression"),
+    *("track", "person", "face_label_by", "guide", "change_peak"),
+)
 _MOST: Final = 4000  # pairs of pictures compared on pixels
 _DEFAULT_PEAK: Final = 3.0
 
@@ -35,7 +40,7 @@ class Judged:
 
     rows: tuple[dict[str, Any], ...]
     fakes: int  # with a known change_peak
-    unknown: int  # fakes without it: not judged
+    refused: Mapping[str, int]  # fakes without it, not judged, by reason
     bare: int  # fakes without a stored crop: nothing to judge
     compared: int  # pairs of pictures compared on pixels
     pairs: pl.DataFrame  # real and fake videos with the same pictures: columns real, fake, same_family, share
@@ -50,12 +55,12 @@ def peak_limit(out: str) -> float:
 def judge(out: str) -> Judged:
     """Find label noise in the build ``out``; ``write`` stores the flags."""
     limit = peak_limit(out)
-    unchanged, fakes, unknown = _unchanged(scan(out), limit)
+    unchanged, fakes, refused = _unchanged(_seen(out), limit)
     pairs, compared = _equal(out, scan(out), limit)
     rows = unchanged + _equal_rows(pairs)
     planned = scan(out, "videos").filter(pl.col("label") == 1).select(pl.len()).collect().item()
-    bare = planned - fakes - unknown
-    return Judged(rows=tuple(rows), fakes=fakes, unknown=unknown, bare=bare, compared=compared, pairs=pairs)
+    bare = planned - fakes - sum(refused.values())
+    return Judged(rows=tuple(rows), fakes=fakes, refused=refused, bare=bare, compared=compared, pairs=pairs)
 
 
 def lines(judged: Judged, limit: float) -> Iterator[str]:
@@ -63,10 +68,15 @@ def lines(judged: Judged, limit: float) -> Iterator[str]:
     for flag in FLAGS:
         names = [row["video_id"] for row in judged.rows if row["flag"] == flag]
         examples = f": {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}" if names else ""
-        yield f"{flag}: {len(names)} videos{examples}"
-    yield f"{judged.fakes} fakes with crops were compared with their originals, {judged.unknown} have no original"
+        yield f"{flag}: {_counted(len(names), 'video')}{examples}"
+    were = "was" if judged.fakes == 1 else "were"
+    line = f"{_counted(judged.fakes, 'fake')} with crops {were} compared with the original"
+    if judged.refused:
+        why = ", ".join(f"{name} {count} ({remedies.REFUSED[name]})" for name, count in judged.refused.items())
+        line += f", {sum(judged.refused.values())} not: {why}"
+    yield line
     if judged.bare:
-        yield f"{judged.bare} fakes have no stored crop, so their labels were not judged"
+        yield f"{_counted(judged.bare, 'fake')} {'has' if judged.bare == 1 else 'have'} no stored crop: not judged"
     yield (
         f"`change_peak` (limit {limit:g}) is unreliable after strong compression: inspect the videos before you drop "
         "them"
@@ -82,19 +92,35 @@ def _row(video_id: str, flag: str, value: float | None, limit: float | None, by:
     return {"sample_id": None, "video_id": video_id, "flag": flag, "value": value, "limit": limit, "by": by}
 
 
-def _unchanged(samples: pl.LazyFrame, limit: float) -> tuple[list[dict[str, Any]], int, int]:
-    """Fakes that never exceed the limit, at any compression: rows, and the counts of fakes judged and not judged.
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _seen(out: str) -> pl.LazyFrame:
+    """All faces seen of the fakes that have a stored crop: a rejected one may be the altered one."""
+    fakes = scan(out, flags=False).filter(pl.col("label") == 1)
+    gone = scan(out, "rejects").filter((pl.col("unit") == "face") & ~pl.col("reasons").list.contains("doubtful"))
+    seen = pl.concat([fakes.filter(pl.col("verdict") == "keep").select(_FACE), gone.select(_FACE)])
+    return seen.join(fakes.select("video_id").unique(), on="video_id", how="semi").filter(pl.col("label") == 1)
+
+
+def _unchanged(faces: pl.LazyFrame, limit: float) -> tuple[list[dict[str, Any]], int, dict[str, int]]:
+    """Fakes that never exceed the limit, at any compression: rows, the number of fakes judged, and why others were not.
 
     Medians are over a person, in older builds over a track. A face that stands clear of the untouched ones beside it is
-    altered, even below the limit: rule ``change`` has labelled it.
+    altered, even below the limit, and so is one under the dataset's mask: rules ``change`` and ``mask`` label them.
     """
     fake = ["family_id", "method", "target_id", "donor_id"]
     tracks = (
-        samples.filter(pl.col("label") == 1)
+        faces.filter(pl.col("label") == 1)
         .group_by("video_id", pl.coalesce("person", "track"), "compression", *fake)
-        .agg(pl.col("change_peak").median(), clear=(pl.col("face_label_by") == "change").any())
+        .agg(
+            pl.col("change_peak").median(),
+            clear=pl.col("face_label_by").is_in(["change", "mask"]).any(),
+            guide=pl.col("guide").drop_nulls().first(),
+        )
         .group_by("video_id", "compression", *fake)
-        .agg(pl.col("change_peak").max(), pl.col("clear").any())
+        .agg(pl.col("change_peak").max(), pl.col("clear").any(), pl.col("guide").drop_nulls().sort().first())
         .with_columns(versions=pl.col("compression").n_unique().over(fake), videos=pl.len().over(fake))
         .with_columns(everywhere=pl.col("change_peak").max().over(fake))
         .sort("video_id")
@@ -107,7 +133,9 @@ def _unchanged(samples: pl.LazyFrame, limit: float) -> tuple[list[dict[str, Any]
     best = pl.when(identified).then("everywhere").otherwise("change_peak")
     low = known.filter((best <= limit) & ~pl.col("clear").fill_null(value=False)).select("video_id", "change_peak")
     rows = [_row(name, UNCHANGED, value, limit, "quality flag") for name, value in low.iter_rows()]
-    return rows, known.height, tracks.height - known.height
+    why = pl.col("guide").fill_null(remedies.UNGUIDED).replace({"original": remedies.MOMENT})
+    refused = tracks.filter(pl.col("change_peak").is_null()).select(why)["guide"].value_counts().sort("guide")
+    return rows, known.height, dict(refused.iter_rows())
 
 
 def _equal(out: str, samples: pl.LazyFrame, limit: float) -> tuple[pl.DataFrame, int]:

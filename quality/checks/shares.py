@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -10,31 +11,25 @@ import polars as pl
 
 from semblance.manifests import scan
 from semblance.manifests.records import FAILURES, Finding
+from semblance.quality.checks import remedies
 from semblance.quality.measures import registry
 from semblance.shards.repack.subset import REASON as NOT_KEPT
 
 LIMIT: Final = 0.05  # of a label's or method's videos or crops; a larger share is a warning
 HARSH: Final = 1 / 3  # of a label's faces; a gate that rejects a larger share is named at the end of a build
-REJECTED: Final = "every face rejected"  # why a video has no kept crop, beside its status
-CHOSEN: Final = ("not in the frame list", "not in the keep list")  # the same, but no loss
+CHOSEN: Final = ("not in the frame list", "not in the keep list")  # why a video has no kept crop, but no loss
 UNPUBLISHED: Final = "not published"
 NAMES: Final[dict[int | None, str]] = {0: "real", 1: "fake", None: "unlabelled"}
 _KEYS: Final = ("label", "method")
-_LOST_REMEDY: Final = (
-    "Look at `quality sheet OUT --rejects` and the columns status and error of videos; `quality thresholds OUT` shows "
-    "what other limits would keep."
-)
-_LABEL_REMEDY: Final = (
-    "Training leaves these crops out. Originals in the same collection (they guide their fakes) and the dataset's "
-    "masks (`--set masks=true`) let more faces be labelled."
-)
+_NAMED: Final = 3  # ids in a sentence
 Counts = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One label and method. ``causes``: why videos have no kept crop; ``rules``: what labelled the kept faces of fakes,
-    and ``persons``: how many are in the kept crops, one video at a time; None in builds without these columns.
+    """One label and method. ``causes``: why videos have no kept crop; ``reasons``: why crops have no face label;
+    ``rules``: what labelled the kept faces of fakes, and ``persons``: how many are in the kept crops, one video at a
+    time; None in builds without these columns.
     """
 
     label: int | None
@@ -44,6 +39,7 @@ class Row:
     causes: Counts
     crops: int  # kept
     unlabelled: int  # of them, fakes without a face label
+    reasons: Counts
     rules: Counts
     persons: int | None
 
@@ -62,12 +58,14 @@ class Shares:
 
     ``lost``: videos without a kept crop (video_id, label, method, cause); ``unlabelled``: fakes with kept crops that
     have no face label (video_id, method); ``unaltered``: fakes with kept crops of which none is labelled 1.
+    ``masks``: the build asked for the dataset's masks.
     """
 
     rows: tuple[Row, ...]
     lost: pl.DataFrame
     unlabelled: pl.DataFrame
     unaltered: tuple[str, ...]
+    masks: bool
 
     @property
     def totals(self) -> tuple[Row, ...]:
@@ -81,18 +79,27 @@ class Shares:
             keys = {(row.label, row.method) for row in named}
             ids = [name for name, *key in self.lost.select("video_id", *_KEYS).iter_rows() if _named(key, keys)]
             what = f"whole videos are lost, without any kept crop: {'; '.join(parts)}"
-            yield Finding(level="warning", law="lost", what=what, remedy=_LOST_REMEDY, ids=tuple(ids))
+            remedy = remedies.of_lost(dict(_added(row.causes for row in named)))
+            yield Finding(level="warning", law="lost", what=what, remedy=remedy, ids=tuple(ids))
         if named := self._above(lambda row: row.unlabelled_share):
-            parts = [_unlabelled(row) for row in named]
+            parts = [_unlabelled(row, why=True) for row in named]
             keys = {(row.label, row.method) for row in named}
             ids = [name for name, method in self.unlabelled.iter_rows() if _named((1, method), keys)]
             what = f"kept crops of fakes have no face label: {'; '.join(parts)}"
-            yield Finding(level="warning", law="labels", what=what, remedy=_LABEL_REMEDY, ids=tuple(ids))
+            remedy = remedies.of_unlabelled(dict(_added(row.reasons for row in named)), masks=self.masks)
+            yield Finding(level="warning", law="labels", what=what, remedy=remedy, ids=tuple(ids))
         if count := len(self.unaltered):
             noun = "fake" if count == 1 else "fakes"
             what = f"the kept crops of {count:,} {noun} show no face that is known to be altered"
             remedy = "Only untouched or unknown faces of them are kept: video metrics count them as fakes all the same."
             yield Finding(level="warning", law="labels", what=what, remedy=remedy, ids=self.unaltered)
+
+    def warnings(self, out: str) -> Iterator[str]:
+        """The findings as sentences for the build ``out``, with some ids and the remedy."""
+        for finding in self.findings():
+            more = f" and {len(finding.ids) - _NAMED:,} more" if len(finding.ids) > _NAMED else ""
+            names = f" ({', '.join(finding.ids[:_NAMED])}{more})" if finding.ids else ""
+            yield f"{finding.what}{names}. {finding.remedy.replace(' OUT', f' {out}')}".rstrip()
 
     def missing(self) -> Iterator[str]:
         """A sentence for each label of which no crop at all was kept."""
@@ -115,12 +122,14 @@ class Shares:
         fakes = [row for row in self.rows if row.label == 1 and row.crops]
         if fakes:
             yield f"kept crops of fakes without a face label: {', '.join(map(_unlabelled, fakes))}"
+            if why := remedies.why_unlabelled(_added(row.reasons for row in fakes)):
+                yield f"of these: {why}"
 
     def to_json(self) -> list[dict[str, Any]]:
         """The rows as JSON, with their shares."""
         return [
             asdict(row)
-            | {"causes": dict(row.causes), "rules": dict(row.rules)}
+            | {"causes": dict(row.causes), "reasons": dict(row.reasons), "rules": dict(row.rules)}
             | {"lost_share": row.lost_share, "unlabelled_share": row.unlabelled_share}
             for row in self.rows
         ]
@@ -144,10 +153,10 @@ def measure(out: str) -> Shares:
 def of_tables(videos: pl.LazyFrame, samples: pl.LazyFrame, rejects: pl.LazyFrame) -> Shares:
     """The shares of three tables of a build, of any minor version of the schema."""
     method = pl.col("method").fill_null(UNPUBLISHED)
-    rows = videos.select("video_id", "label", method, "status", "frames_sampled", "faces_seen", "crops_kept").collect()
+    rows = videos.select("video_id", "label", method, "status", "frames_sampled", "crops_kept", "masks").collect()
     crops = (
         samples.filter(pl.col("verdict") == "keep")
-        .group_by("video_id", "label", method, "face_label", "face_label_by")
+        .group_by("video_id", "label", method, "face_label", "face_label_by", reason=_why())
         .agg(crops=pl.len(), persons=pl.col("person").unique())
         .collect()
     )
@@ -159,7 +168,7 @@ def of_tables(videos: pl.LazyFrame, samples: pl.LazyFrame, rejects: pl.LazyFrame
         .when(pl.col("video_id").is_in(left_out))
         .then(pl.lit(CHOSEN[1]))
         .when(pl.col("status") == "ok")
-        .then(pl.lit(REJECTED))
+        .then(pl.lit(remedies.REJECTED))
         .otherwise("status")
     )
     lost = rows.filter(pl.col("crops_kept").fill_null(0) == 0).select("video_id", *_KEYS, cause=cause).sort("video_id")
@@ -173,6 +182,18 @@ def of_tables(videos: pl.LazyFrame, samples: pl.LazyFrame, rejects: pl.LazyFrame
         lost=lost,
         unlabelled=unlabelled,
         unaltered=tuple(unaltered),
+        masks=bool(rows["masks"].is_not_null().any()),
+    )
+
+
+def _why() -> pl.Expr:
+    """Why a kept face of a fake may have no label: it was compared with the original, or why not."""
+    return (
+        pl.when(pl.col("change_peak").is_not_null())
+        .then(pl.lit(remedies.COMPARED))
+        .when(pl.col("guide") == "original")
+        .then(pl.lit(remedies.MOMENT))
+        .otherwise(pl.col("guide").fill_null(remedies.UNGUIDED))
     )
 
 
@@ -182,6 +203,7 @@ def _row(label: int | None, method: str, videos: pl.DataFrame, lost: pl.DataFram
     skipped = sum(count for name, count in causes if name in CHOSEN)
     rules = own.drop_nulls("face_label_by").group_by("face_label_by").agg(pl.col("crops").sum()).sort("face_label_by")
     persons = own.explode("persons").drop_nulls("persons").select("video_id", "persons").n_unique()
+    unlabelled = own.filter((pl.col("label") == 1) & pl.col("face_label").is_null())
     return Row(
         label=label,
         method=method,
@@ -189,7 +211,8 @@ def _row(label: int | None, method: str, videos: pl.DataFrame, lost: pl.DataFram
         lost=sum(count for _, count in causes) - skipped,
         causes=causes,
         crops=int(own["crops"].sum()),
-        unlabelled=int(own.filter((pl.col("label") == 1) & pl.col("face_label").is_null())["crops"].sum()),
+        unlabelled=int(unlabelled["crops"].sum()),
+        reasons=_added([unlabelled.select("reason", "crops").iter_rows()]),
         rules=tuple(rules.iter_rows()),
         persons=persons or None,
     )
@@ -201,27 +224,31 @@ def _counts(values: pl.Series) -> Counts:
     return tuple(counted.iter_rows())
 
 
+def _added(groups: Iterable[Iterable[tuple[str, int]]]) -> Counts:
+    """The numbers of each name added up, the most frequent first."""
+    total: Counter[str] = Counter()
+    for counts in groups:
+        for name, count in counts:
+            total[name] += count
+    return tuple(sorted(total.items(), key=lambda one: (-one[1], one[0])))
+
+
 def _labels(rows: tuple[Row, ...]) -> list[int | None]:
     return list(dict.fromkeys(row.label for row in rows))
 
 
 def _sum(rows: list[Row]) -> Row:
-    causes: dict[str, int] = {}
-    rules: dict[str, int] = {}
-    for row in rows:
-        for total, counts in ((causes, row.causes), (rules, row.rules)):
-            for name, count in counts:
-                total[name] = total.get(name, 0) + count
     known = [row.persons for row in rows if row.persons is not None]
     return Row(
         label=rows[0].label,
         method="",
         videos=sum(row.videos for row in rows),
         lost=sum(row.lost for row in rows),
-        causes=tuple(sorted(causes.items(), key=lambda one: (-one[1], one[0]))),
+        causes=_added(row.causes for row in rows),
         crops=sum(row.crops for row in rows),
         unlabelled=sum(row.unlabelled for row in rows),
-        rules=tuple(sorted(rules.items())),
+        reasons=_added(row.reasons for row in rows),
+        rules=tuple(sorted(_added(row.rules for row in rows))),
         persons=sum(known) if known else None,
     )
 
@@ -238,10 +265,11 @@ def _lost(row: Row) -> str:
     return f"{row.lost:,} of {row.videos:,} {what} ({row.lost_share:.1%}: {listed(row.causes)})"
 
 
-def _unlabelled(row: Row) -> str:
-    """``FaceSwap 64 of 98 (65.3%)``; ``64 of 98 in all (65.3%)`` without a method."""
+def _unlabelled(row: Row, *, why: bool = False) -> str:
+    """``FaceSwap 64 of 98 (65.3%)``; ``64 of 98 in all (65.3%)`` without a method; with the reasons if ``why``."""
     method, everything = (f"{row.method} ", "") if row.method else ("", " in all")
-    return f"{method}{row.unlabelled:,} of {row.crops:,}{everything} ({row.unlabelled_share:.1%})"
+    reasons = f": {remedies.why_unlabelled(row.reasons)}" if why else ""
+    return f"{method}{row.unlabelled:,} of {row.crops:,}{everything} ({row.unlabelled_share:.1%}{reasons})"
 
 
 def _named(key: Any, keys: set[tuple[int | None, str]]) -> bool:

@@ -20,6 +20,7 @@ from semblance.quality.checks.shares import NAMES
 
 KEEP: Final = 0.9
 CONFIDENCE: Final = "confidence"  # a looser one lets in what is no face, so it moves only where it is asked to
+_LEAST_SEARCH: Final = 12  # px, the least that detect.min_face takes
 _DIGITS: Final = 3  # significant ones of a proposed limit
 _TRIES: Final = 20
 _STEPS: Final = 1000  # of the share that each gate alone keeps, in search of the limits that together keep enough
@@ -46,7 +47,8 @@ class Proposal:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
     """What is proposed for one build. ``base``: label -> faces that pass the gates that do not move; the shares are of
-    these. ``groups``: (by, group) -> faces that any limit decides.
+    these. ``groups``: (by, group) -> faces that any limit decides. ``searched``: the smallest face, in px, that the
+    detector looked for; ``search``: the one that a lower limit of face size asks for; both None where it asks for none.
     """
 
     keep: float
@@ -55,6 +57,8 @@ class Thresholds:
     proposals: tuple[Proposal, ...]
     choices: tuple[Choice, ...]
     notes: tuple[str, ...]
+    searched: int | None
+    search: int | None
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -110,6 +114,7 @@ class _Search:
         moved = {end: limit for end, limit in together.items() if limit != now[end]}
         if moved:
             choices.append(choose(self.faces, inside, "together", moved))
+        searched, search = _searched(recipe, moved)
         names = [self.proposal(end, alone[end], together[end]) for end in ENDS]
         return Thresholds(
             keep=self.keep,
@@ -117,7 +122,9 @@ class _Search:
             groups={key: int(own.sum()) for key, own in inside.items()},
             proposals=tuple(names),
             choices=tuple(choices) if moved else tuple(choices[:1]),
-            notes=tuple(self.notes(recipe, together)),
+            notes=tuple(self.notes(together)),
+            searched=searched,
+            search=search,
         )
 
     def alone(self, end: End, share: float) -> float | None:
@@ -198,7 +205,7 @@ class _Search:
             keeps_alone=shares[1],
         )
 
-    def notes(self, recipe: Mapping[str, Any], together: Limits) -> Iterator[str]:
+    def notes(self, together: Limits) -> Iterator[str]:
         """What enters the counts without being a limit."""
         if self.faces.guided:
             yield (
@@ -209,15 +216,20 @@ class _Search:
             yield f"{count:,} faces of fakes keep their verdict: their original's faces are not in this build"
         if self.faces.aside:
             yield f"{self.faces.aside:,} faces are not counted: no limit decides them, but a larger face or a list does"
-        smallest = next((limit for end, limit in together.items() if end.column == "side"), None)
-        searched = (recipe.get("detect") or {}).get("min_face")
-        if smallest is not None and searched is not None and smallest < searched:
-            yield f"the detector searches faces from {searched} px (detect.min_face) and finds only some smaller ones"
         if any(end.key == CONFIDENCE and limit != self.faces.now[end] for end, limit in together.items()):
             yield (
                 "another confidence lets in what is no face, and guides fakes by originals that had no confident face: "
                 "counts of such fakes may differ"
             )
+
+
+def _searched(recipe: Mapping[str, Any], moved: Limits) -> tuple[int | None, int | None]:
+    """``detect.min_face`` as it is and as the moved limit of face size asks for it; None where that is no smaller."""
+    smallest = next((limit for end, limit in moved.items() if end.column == "side"), None)
+    searched = (recipe.get("detect") or {}).get("min_face")
+    if smallest is None or searched is None or smallest >= searched:
+        return None, None
+    return searched, max(math.floor(smallest), _LEAST_SEARCH)
 
 
 def _round(value: float, end: End, known: NDArray[np.float64]) -> float:

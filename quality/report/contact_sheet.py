@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import cv2
@@ -13,10 +14,12 @@ from semblance.manifests.errors import SemblanceError
 from semblance.manifests.ids import digest
 from semblance.manifests.records import Image
 from semblance.quality import codec
+from semblance.quality.report.gallery import whose
 from semblance.shards import read
 
 CELL: Final = 112  # px
-_CAPTION: Final = 26  # px under each cell
+_LINE: Final = 11  # px of a line of a caption
+_SIZE: Final = 0.6  # of its letters
 _BANNER: Final = 20  # px above a synthetic collection
 
 
@@ -40,24 +43,45 @@ def rows(out: str, *, table: str, where: str | None, most: int) -> list[dict[str
 
 
 def draw(out: str, found: list[dict[str, Any]], columns: int = 10) -> Image:
-    """The rows' pictures in a grid, each with its label and video under it: (H, W, 3) RGB."""
+    """The rows' pictures in a grid, each with its label, face label and id under it: (H, W, 3) RGB."""
     if not found:
         raise SemblanceError(f"{out} has no pictures that match; change the condition.")
+    captions, pitch = [caption(row) for row in found], pitch_of(found)
     lines = -(-len(found) // columns)
     synthetic = bool(build_files.description(out).get("synthetic"))
     top = _BANNER if synthetic else 0
-    sheet = np.full((top + lines * (CELL + _CAPTION), columns * CELL, 3), 255, np.uint8)
+    sheet = np.full((top + lines * pitch, columns * CELL, 3), 255, np.uint8)
     if synthetic:
         _write(sheet, "SYNTHETIC: nobody here exists", (2, top - 5), 1.0)
     for place, row in enumerate(found):
-        y, x = top + place // columns * (CELL + _CAPTION), place % columns * CELL
+        y, x = top + place // columns * pitch, place % columns * CELL
         picture = codec.decode(read.fetch(out, row))
         sheet[y : y + CELL, x : x + CELL] = cv2.resize(picture, (CELL, CELL), interpolation=cv2.INTER_AREA)
-        name = row["sample_id"]
-        kind = row.get("reason") or ("fake" if row["label"] else "real")
-        for text, line in ((f"{kind} {row['split']}", 11), (name[-18:], 22)):
-            _write(sheet, text, (x + 2, y + CELL + line), 0.6)
+        for line, text in enumerate(captions[place], start=1):
+            _write(sheet, text, (x + 2, y + CELL + _LINE * line), _SIZE)
     return sheet
+
+
+def pitch_of(found: Sequence[dict[str, Any]]) -> int:
+    """Height of a cell with its caption, px: the same for all of a sheet."""
+    return CELL + 4 + _LINE * max(len(caption(row)) for row in found)
+
+
+def caption(row: dict[str, Any]) -> list[str]:
+    """Lines that fit under a cell: label or reason and split, what is known of the face, and the whole id."""
+    kind = row.get("reason") or {0: "real", 1: "fake"}.get(row["label"], "unlabelled")
+    texts = [f"{kind} {row['split']}", *whose(row), str(row["sample_id"])]
+    return [line for text in texts for line in _wrapped(text)]
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    """The text in pieces that are no wider than a cell."""
+    while text:
+        fit = len(text)
+        while fit > 1 and cv2.getTextSize(text[:fit], cv2.FONT_HERSHEY_PLAIN, _SIZE, 1)[0][0] > CELL - 4:
+            fit -= 1
+        yield text[:fit]
+        text = text[fit:]
 
 
 def _write(sheet: Image, text: str, place_xy: tuple[int, int], size: float) -> None:

@@ -73,12 +73,14 @@ def lines(found: Thresholds) -> Iterator[str]:
     yield from found.notes
     if found.settings:
         words = " ".join(f"--set {shlex.quote(setting)}" for setting in found.settings)
-        yield f"to keep at least {_percent(found.keep)} of each label: ingest build ... {words}"
+        yield f"to keep at least {_share(found)}: ingest build ... {words} --out NEW (a new recipe needs a new folder)"
+        if found.searched is not None:
+            yield (
+                f"the detector looks only for faces from {found.searched} px: with smaller ones, also --set "
+                f"detect.min_face={found.search}; it then finds further faces, which these counts cannot contain"
+            )
     else:
-        yield (
-            f"the present limits keep at least {_percent(found.keep)} of each label's faces that pass the gates that "
-            "stay: nothing to change"
-        )
+        yield f"the present limits keep at least {_share(found)}: nothing to change"
     yield "The defaults are the training plan's and stay the defaults; a looser gate lets in worse faces: look at them."
 
 
@@ -87,6 +89,12 @@ def _told(choice: Choice) -> str | None:
         return None
     rates = " and ".join(map(_rate, choice.rates))
     return f"warning: {choice.name} tells the label: it keeps {rates} (95 % intervals over families)"
+
+
+def _share(found: Thresholds) -> str:
+    """The wished share and what it is of: of the faces seen, those that the gates that stay let pass."""
+    parts = [f"{count:,} of {found.groups['label', name]:,} {name}" for name, count in found.base.items()]
+    return f"{_percent(found.keep)} of each label's faces that pass the gates that stay ({', '.join(parts)})"
 
 
 def _rate(rate: Rate) -> str:

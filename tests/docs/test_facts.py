@@ -21,6 +21,8 @@ from semblance.manifests.errors import UsageError
 from semblance.manifests.records import Status
 from semblance.manifests.splits import SplitConfig
 from semblance.manifests.text import PICTURES
+from semblance.quality.measures import registry
+from semblance.shards.repack import subset
 from semblance.training import recipes as training_recipes
 from tests.conftest import REPOSITORY
 from tests.docs import cli_reference, pages
@@ -125,6 +127,15 @@ def test_recipe_keys_have_the_defaults_that_are_named() -> None:
             for part in key.split("."):
                 value = value[part]
             assert yaml.safe_load(cell.strip("`")) == value, key
+
+
+def test_every_reject_reason_is_described_with_its_key() -> None:
+    section = (REPOSITORY / "docs/failures.md").read_text("utf-8").split("## Faces and frames\n")[1].split("\n## ")[0]
+    rows = {line.split("`")[1]: line for line in section.splitlines() if line.startswith("| `")}
+    gates = [reason for _, gate in registry.GATED for reason in gate.reasons]
+    for reason in (*gates, registry.PAIR, "doubtful"):
+        assert rows[reason].endswith(f"| `{registry.recipe_key(reason)}` |")
+    assert {"not_largest", "no_face", "decode_error", subset.REASON} <= rows.keys()
 
 
 def test_every_gate_and_limit_is_described() -> None:

@@ -14,9 +14,11 @@ import pytest
 from rich.console import Console
 
 from semblance.manifests.records import Outcome
+from semblance.quality.audit import findings
 from semblance.quality.audit.console import show
 from semblance.quality.audit.run import audit
 from semblance.quality.audit.text import verdict
+from semblance.quality.builds import Audited
 from tests.quality import planted
 from tests.quality.planted import Faults
 from tests.shards import synthetic
@@ -52,6 +54,23 @@ def test_a_split_that_cannot_be_evaluated_is_not_sound(tmp_path: Path) -> None:
 
 def _fakes(out: Path, split: str) -> int:
     return pl.read_parquet(out / "plan.parquet").filter((pl.col("split") == split) & (pl.col("label") == 1)).height
+
+
+@pytest.mark.parametrize("protocol", ["family", "official"])
+@pytest.mark.parametrize("gated", [frozenset(), frozenset({("val", 0)}), frozenset({("val", 1)})])
+def test_the_advice_on_an_empty_split_fits_its_protocol_and_what_emptied_it(
+    protocol: str, gated: frozenset[tuple[str, int]]
+) -> None:
+    """Fractions change nothing of a published split, and gates nothing where they rejected none of the label."""
+    build = Audited(name="out", plan=pl.DataFrame(), description={}, protocol=protocol, against="", shards=True)
+    rows = [
+        {"split": split, "real": 9, "fake": 9, "used_real": 9, "used_fake": 9} for split in ("train", "val", "test")
+    ]
+    rows[1]["used_fake"] = 0
+    (found,) = findings.of_coverage(build, rows, gated)
+    assert ("split.fractions" in found.remedy) == (protocol == "family")
+    assert ("split.protocol" in found.remedy) == (protocol == "official")
+    assert ("gates" in found.remedy) == (("val", 1) in gated)
 
 
 def test_known_people_in_two_splits_of_a_family_split_open_the_verdict(tmp_path: Path) -> None:

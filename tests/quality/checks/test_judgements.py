@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -37,7 +38,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_label_noise_is_found_written_and_joined(few: Path, run: Run) -> None:
     said = run("quality", "flag", few).stdout
-    assert "unchanged: 1 videos" in said
+    assert "unchanged: 1 video:" in said
     rows = manifests.scan(str(few), "flags").collect()
     assert set(rows.filter(flag="equals_real")["video_id"]) == {"folder-fake_7_1"}
     assert set(rows.filter(flag="unchanged")["video_id"]) == {"folder-fake_7_1"}
@@ -78,33 +79,61 @@ def test_what_one_compression_shows_clears_the_other() -> None:
         ("r23", 0, 0, "a", "pristine", "a", None, "c23", None),
     ]
     older = pl.DataFrame(rows, schema=names, orient="row").lazy()
-    samples = older.with_columns(person=pl.lit(None, pl.Int16), face_label_by=pl.lit(None, pl.String))
-    found, known, unknown = label_noise._unchanged(samples, 3.0)
+    none = {name: pl.lit(None, pl.String) for name in ("face_label_by", "guide")}
+    samples = older.with_columns(person=pl.lit(None, pl.Int16), **none)
+    found, known, refused = label_noise._unchanged(samples, 3.0)
     assert [row["video_id"] for row in found] == ["b23", "b40", "c40", "e23"]
-    assert (known, unknown) == (8, 1)
+    assert (known, refused) == (8, {"guides off": 1})
 
 
 def test_a_person_of_several_tracks_is_one_and_a_face_that_stands_clear_is_altered() -> None:
-    names = ("video_id", "track", "person", "face_label_by", "change_peak")
+    names = ("video_id", "track", "person", "face_label_by", "change_peak", "guide")
     rows = [
-        *(("cut", track, 0, None, peak) for track, peak in enumerate((2.0, 2.0, 4.0))),  # one short track is above
-        *(("clear", 0, person, by, 2.0) for person, by in enumerate(("change", None))),
-        *(("two", person, person, by, peak) for person, by, peak in ((0, None, 2.0), (1, "change", 8.0))),
+        # one short track is above
+        *(("cut", track, 0, None, peak, "original") for track, peak in enumerate((2.0, 2.0, 4.0))),
+        *(("clear", 0, person, by, 2.0, "original") for person, by in enumerate(("change", None))),
+        *(("two", person, person, by, peak, "original") for person, by, peak in ((0, None, 2.0), (1, "change", 8.0))),
+        ("masked", 0, 0, "mask", 2.0, "original"),
+        *((name, 0, 0, None, None, "fps") for name in ("fast", "slow")),
+        ("alone", 0, 0, "only_face", None, "no_original"),
+        ("late", 0, 0, None, None, "original"),
     ]
     fake = {"label": 1, "family_id": "f", "method": "Swap", "target_id": None, "donor_id": None, "compression": None}
     samples = pl.DataFrame(rows, schema=names, orient="row").with_columns(
         *(pl.lit(value).alias(name) for name, value in fake.items())
     )
-    found, known, unknown = label_noise._unchanged(samples.lazy(), 3.0)
+    found, known, refused = label_noise._unchanged(samples.lazy(), 3.0)
     assert [row["video_id"] for row in found] == ["cut"]
-    assert (known, unknown) == (3, 0)
+    assert known == 4
+    assert refused == {"another moment": 1, "fps": 2, "no_original": 1}
+
+
+def test_a_fake_whose_altered_face_was_rejected_is_not_unchanged(few: Path, tmp_path: Path) -> None:
+    """What was kept of it shows the untouched person only; a doubtful face is nobody and decides nothing."""
+    out = tmp_path / "out"
+    shutil.copytree(few, out)
+    assert {row["flag"] for row in label_noise.judge(str(out)).rows} == {"unchanged", "equals_real"}
+    kept = manifests.scan(str(out), flags=False).filter(pl.col("video_id") == "folder-fake_7_1").head(3).collect()
+    (part, *_) = sorted((out / "manifests/rejects").glob("*.parquet"))
+    rejects = pl.read_parquet(part)
+    face = {"person": 7, "face_label": 1, "face_label_by": "change", "change_peak": 5.6, "unit": "face"}
+    for reason, unchanged in (("doubtful", True), ("small", False)):
+        rows = kept.select(name for name in rejects.columns if name in kept.columns)
+        new = rows.with_columns(
+            reason=pl.lit(reason), reasons=pl.lit([reason]), **{k: pl.lit(v) for k, v in face.items()}
+        )
+        new = new.select(pl.col(name).cast(kind) for name, kind in rejects.schema.items() if name in new.columns)
+        pl.concat([rejects, new], how="diagonal").write_parquet(part)
+        flags = {row["flag"] for row in label_noise.judge(str(out)).rows}
+        assert ("unchanged" in flags) == unchanged
 
 
 def test_fakes_without_a_stored_crop_are_counted(tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
     planted.build(out, 4, Faults(failed=frozenset({"folder-fake_1_1", "folder-fake_2_2"})))
     kept = manifests.scan(str(out)).filter(pl.col("label") == 1).collect()["video_id"].n_unique()
-    assert f"{8 - kept} fakes have no stored crop" in run("quality", "flag", out).stdout
+    fakes = f"{8 - kept} fakes have" if kept < 7 else "1 fake has"
+    assert f"{fakes} no stored crop" in run("quality", "flag", out).stdout
 
 
 def test_a_faint_forgery_is_not_its_original(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 import pytest
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from semblance.manifests import schema
 from semblance.manifests import tables as store
-from semblance.manifests.records import Video
-from semblance.quality.checks import shares
+from semblance.manifests.records import FAILURES, GuideReason, Video
+from semblance.quality.checks import remedies, shares
 from semblance.shards.repack.subset import REASON
 from tests.conftest import Run
 from tests.shards import synthetic
@@ -123,7 +123,7 @@ def test_more_than_one_video_in_twenty_is_a_warning(lost: int, warned: bool) -> 
         return
     assert [one.what for one in found] == [
         "whole videos are lost, without any kept crop: 2 of 20 fakes (10.0%: no_face 2)",
-        "kept crops of fakes have no face label: 2 of 20 in all (10.0%)",
+        "kept crops of fakes have no face label: 2 of 20 in all (10.0%: not compared: guides off 2)",
         "the kept crops of 2 fakes show no face that is known to be altered",
     ]
     assert [one.ids for one in found] == [("v0", "v1"), ("w0", "w1"), ("w0", "w1")]
@@ -173,6 +173,46 @@ def test_every_page_prints_the_same_shares_and_older_builds_too(tmp_path: Path, 
         rows = pl.read_parquet(part)
         rows.drop("person", "face_label_by", strict=False).write_parquet(part)
     assert shares.measure(str(out)).to_json() == found.to_json()
+
+
+def test_fakes_without_a_face_label_are_told_apart_by_what_is_known() -> None:
+    """What was compared with its original is never told to look for one."""
+    seen = [(2.0, "original")] * 3 + [(None, "original")] + [(None, "fps")] * 2 + [(None, "no_original")]
+    faces = [
+        SWAP | {"video_id": f"v{place}", "verdict": "keep", "change_peak": peak, "guide": guide}
+        for place, (peak, guide) in enumerate(seen)
+    ]
+    video = SWAP | {"status": "ok", "frames_sampled": 1, "faces_seen": 1, "crops_kept": 1}
+    videos = [video | {"video_id": row["video_id"]} for row in faces]
+    found = tables(videos, faces, [])
+    assert dict(found.rows[0].reasons) == {"not clearly changed": 3, "fps": 2, "another moment": 1, "no_original": 1}
+    told = next(found.findings())
+    assert told.what.endswith(
+        "%: compared with the original and not clearly changed 3, not compared: fps 2, another moment 1, no_original 1)"
+    )
+    assert "Originals in the same collection" in told.remedy
+    assert "content:" not in told.remedy
+    told = next(tables(videos[:3], faces[:3], []).findings())
+    assert told.what.endswith("%: compared with the original and not clearly changed 3)")
+    assert "riginals" not in told.remedy
+    assert "masks=true" in told.remedy
+    asked = [row | {"masks": 0} for row in videos[:3]]
+    assert "masks=true" not in next(tables(asked, faces[:3], []).findings()).remedy
+    assert set(get_args(GuideReason)) == {*remedies.REFUSED, "original"} - {remedies.MOMENT, remedies.UNGUIDED}
+
+
+def test_the_remedy_of_a_lost_video_is_that_of_its_cause() -> None:
+    counts = {"frames_sampled": 4, "faces_seen": 0, "crops_kept": 0}
+    video = {"label": 0, "method": "pristine"} | counts
+    for status in (*FAILURES, "no_face", "ok"):
+        found = tables([video | {"video_id": name, "status": status} for name in "abcd"], [], [])
+        (told,) = found.findings()
+        assert told.remedy
+        assert ("quality thresholds OUT" in told.remedy) == (status == "ok")
+        (sentence,) = found.warnings("/data/out")
+        assert "a, b, c and 1 more" in sentence
+        assert " OUT" not in sentence
+        assert ("quality thresholds /data/out" in sentence) == (status == "ok")
 
 
 def test_rules_and_persons_are_counted_where_the_build_has_them() -> None:

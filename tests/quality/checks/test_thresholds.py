@@ -179,7 +179,14 @@ def test_the_command_prints_what_its_json_says(tmp_path: Path, run: Run) -> None
     found = json.loads(to.read_text())
     assert json.loads(run("quality", "thresholds", out, "--keep", 0.8, "--json", "-").stdout) == found
     settings = " ".join(f"--set '{one}'" if "[" in one else f"--set {one}" for one in found["settings"])
-    assert f"to keep at least 80% of each label: ingest build ... {settings}\n" in said
+    seen = {one["group"]: one["faces"] for one in found["groups"] if one["by"] == "label"}
+    base = ", ".join(f"{count:,} of {seen[name]:,} {name}" for name, count in found["base"].items())
+    share = f"80% of each label's faces that pass the gates that stay ({base})"
+    assert f"to keep at least {share}: ingest build ... {settings} --out NEW (" in said
+    (smallest,) = (one["together"] for one in found["proposals"] if one["name"] == "min_face")
+    assert found["searched"] > smallest, "the detector looked for smaller faces: choose another seed"
+    assert f"--set detect.min_face={int(smallest)};" in said
+    assert load("plan", [f"detect.min_face={found['search']}"])
     assert load("plan", found["settings"])
     for choice in found["choices"]:
         for one in choice["kept"]:

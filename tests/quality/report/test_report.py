@@ -199,7 +199,7 @@ def test_what_the_gates_emptied_is_reported(tmp_path: Path) -> None:
     """A compression, and a method, without one crop in a split that has others; an empty split."""
     out = tmp_path / "out"
     planted.build(out, 12)
-    assert list(findings.of_videos(manifests.scan(str(out), "videos"))) == []
+    assert list(findings.of_videos(manifests.scan(str(out), "videos"), "family", set())) == []
     for part in (out / "manifests/videos").rglob("*.parquet"):
         frame = pl.read_parquet(part)
         gone = (pl.col("split") == "test") & (pl.col("method") == "Puppet") | (pl.col("split") == "val")
