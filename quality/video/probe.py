@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import av
 import numpy as np
@@ -19,6 +19,8 @@ from semblance.quality.video.colour import colour_of
 from semblance.quality.video.container import blaming_the_file, moving, open_container, packets_of, video_stream
 from semblance.quality.video.geometry import Geometry, Orientation, aspect_of, orientation_of, square
 from semblance.quality.video.quantiser import EXPORT, quantiser
+
+_MOST_FPS: Final = 1000.0  # a higher declared rate is the clock of the container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +158,8 @@ def _properties(container: Any, stream: Any, size: int, shown: int, stored: int,
     metadata = {key.lower(): value for key, value in {**container.metadata, **stream.metadata}.items()}
     declared = int(stream.frames or 0)
     rate = stream.average_rate
+    if rate is not None and rate > _MOST_FPS:  # as DV declares
+        rate = stream.guessed_rate
     duration = duration_of(container, stream)
     return {
         "codec": stream.codec_context.name,
