@@ -194,7 +194,7 @@ def _build(
     """Build with a progress display and an optional log; an unexpected error becomes one sentence."""
     import traceback
 
-    from semblance.ingest.run import limits_record
+    from semblance.ingest.run import limits_record, replaced
     from semblance.ingest.run.build import build as run_build
     from semblance.ingest.run.log import Journal, ObserverGroup, keep_traceback
     from semblance.ingest.run.progress import Watcher
@@ -214,6 +214,11 @@ def _build(
         )
         observer = ObserverGroup([stack.enter_context(Watcher(terminal)), journal])
         try:
+            planned = replaced.reconciled(planned, out, retry)
+            if new := replaced.changes(planned, out):
+                journal.log("files replaced", changes=new)
+                for line in new:
+                    console.show_line(f"{line}; its video failed and is processed again", terminal)
             if changes := limits_record.changes(planned, out):
                 journal.log("limits changed", changes=changes)
                 console.show_changed_limits(changes, terminal, retried=retry == "failed")
