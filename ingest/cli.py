@@ -198,6 +198,7 @@ def _build(
     from semblance.ingest.run.build import build as run_build
     from semblance.ingest.run.log import Journal, ObserverGroup, keep_traceback
     from semblance.ingest.run.progress import Watcher
+    from semblance.ingest.run.retry import failures
     from semblance.shards import build_folder
 
     with contextlib.ExitStack() as stack:
@@ -221,7 +222,8 @@ def _build(
                     console.show_line(f"{line}; its video failed and is processed again", terminal)
             if changes := limits_record.changes(planned, out):
                 journal.log("limits changed", changes=changes)
-                console.show_changed_limits(changes, terminal, retried=retry == "failed")
+                failed = any(failures(planned, out).values())
+                console.show_changed_limits(changes, terminal, failed=failed, retried=retry == "failed")
             built = run_build(
                 planned, out, observer, workers=workers, scheduler=scheduler, again=retry, in_a_row=in_a_row
             )

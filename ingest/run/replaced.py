@@ -1,4 +1,4 @@
-"""Inputs of failed videos that were replaced since the build began: --retry failed accepts them, build.json lists them.
+"""Inputs of failed videos that were replaced since the build began, which --retry failed accepts and records.
 
 The fingerprint stays that of the inputs with which the build began. Any other input that changes is refused.
 """
@@ -22,8 +22,8 @@ _MOST: Final = 6  # paths in an error
 def reconciled(plan: Plan, out: str, again: retry.Again | None) -> Plan:
     """The plan with the inputs with which the build at ``out`` began, and what has taken their place as ``replaced``.
 
-    That is what earlier runs have accepted and, if failed videos are tried ``again``, the files of failed videos. A plan
-    that differs in anything else comes back so that ``out`` refuses it. Raises SemblanceError if files of failed videos
+    That is what earlier runs have accepted and, if failed videos are tried ``again``, the files of failed videos. A
+    plan that differs in anything else comes back so that ``out`` refuses it. Raises SemblanceError if files of failed videos
     are new and ``again`` does not say so, and if a file changed again whose video has not failed.
     """
     claim = build_files.read(out, build_files.CLAIM)
