@@ -71,9 +71,11 @@ def show_facts(console: Console, plan: Plan) -> None:
 
 def show_findings(console: Console, plan: Plan, most: int = 8) -> None:
     """What was found and is not read, and warnings about what does not fit: their number and the first ``most``."""
+    from semblance.ingest.sources.base import NOT_LISTED
+
     for line in _unread(plan):
         show_line(shortened(plain(line), LINE), console)
-    findings = [finding for finding in plan.discovery.findings if finding.kind not in ("metadata", "other")]
+    findings = [finding for finding in plan.discovery.findings if finding.kind not in ("metadata", "other", NOT_LISTED)]
     faults = [video for video in plan.videos if video.fault]
     if not findings and not faults:
         return
@@ -86,6 +88,14 @@ def show_findings(console: Console, plan: Plan, most: int = 8) -> None:
         show_line(shortened(plain(line), LINE), console)
     if len(lines) > most:
         console.print(f"  ... and {len(lines) - most} more")
+
+
+def show_lopsided(console: Console, plan: Plan) -> None:
+    """Warn of a val or test with which nothing can be validated or tested."""
+    from semblance.ingest.advice import lopsided
+
+    if sentence := lopsided(plan):
+        show_line(f"warning: {sentence}", console)
 
 
 def _unread(plan: Plan) -> list[str]:

@@ -23,8 +23,8 @@ def reconciled(plan: Plan, out: str, again: retry.Again | None) -> Plan:
     """The plan with the inputs with which the build at ``out`` began, and what has taken their place as ``replaced``.
 
     That is what earlier runs have accepted and, if failed videos are tried ``again``, the files of failed videos. A
-    plan that differs in anything else comes back so that ``out`` refuses it. Raises SemblanceError if files of failed videos
-    are new and ``again`` does not say so, and if a file changed again whose video has not failed.
+    plan that differs in anything else comes back so that ``out`` refuses it. Raises SemblanceError if files of failed
+    videos are new and ``again`` does not say so, and if a file changed again whose video has not failed.
     """
     claim = build_files.read(out, build_files.CLAIM)
     url = storage.join(out, build_folder.INPUTS)
