@@ -72,8 +72,8 @@ class Sealed:
         sealed = "a shard" if not self._sealed else _shards(self._sealed)
         when = "after" if self._sealed else "before"
         return (
-            f"Interrupted {when} this run sealed {sealed} of {self._planned} in {self._out}; run the same command again: "
-            "sealed shards are kept, unfinished videos are processed again."
+            f"Interrupted {when} this run sealed {sealed} of {self._planned} in {self._out}; run the same command "
+            "again: sealed shards are kept, unfinished videos are processed again."
         )
 
 
