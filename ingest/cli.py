@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from semblance.ingest.plan import Plan
     from semblance.ingest.run.build import Built
+    from semblance.ingest.run.interrupt import Sealed
 
 app = typer.Typer(
     help="From collections of real and manipulated face videos to training-ready shards.",
@@ -109,6 +110,7 @@ def plan(
     terminal.print(
         f"{len(planned.videos)} videos, {len(shards)} shards, fingerprint {planned.fingerprint[:16]}", highlight=False
     )
+    console.show_lopsided(terminal, planned)
 
 
 @app.command()
@@ -142,22 +144,24 @@ def build(
     log: Annotated[str | None, typer.Option("--log", help="Append to this file, one JSON object per line.")] = None,
 ) -> None:
     """Build shards, manifests and receipts; run the same command again to resume an interrupted build."""
-    from semblance.ingest.run.interrupt import told
+    from semblance.ingest.run.interrupt import Sealed, told
     from semblance.manifests.errors import UsageError
 
     if retry is not None and retry not in ("failed", "damaged"):
         raise UsageError(f"--retry takes failed or damaged, not {plain(retry)!r}.")
     out = out or f"out/{dataset}"
-    with told(f"Interrupted. Sealed shards in {plain(out)} are kept; run the same command again to resume."):
+    sealed = Sealed(plain(out))
+    with told(sealed.sentence):
         planned = _plan(dataset, root, recipe, settings, limit)
         terminal = console.console()
         console.show_facts(terminal, planned)
         console.show_findings(terminal, planned)
-        built = _build(planned, out, terminal, log, workers, scheduler, cast(Any, retry), max_failures_in_a_row or None)
-        _summarise(built, out, terminal, max_failures)
+        in_a_row = max_failures_in_a_row or None
+        built = _build(planned, out, terminal, sealed, log, workers, scheduler, cast(Any, retry), in_a_row)
+        _summarise(built, planned, out, terminal, max_failures)
 
 
-def _summarise(built: Built, out: str, terminal: Console, max_failures: float) -> None:
+def _summarise(built: Built, planned: Plan, out: str, terminal: Console, max_failures: float) -> None:
     """Show what was built; exits with code 3 if more than a share of ``max_failures`` of the videos failed."""
     from semblance.ingest.run import describe
 
@@ -173,6 +177,7 @@ def _summarise(built: Built, out: str, terminal: Console, max_failures: float) -
         console.show_failures(terminal, out)
     for sentence in shares.missing():
         console.show_line(sentence, terminal)
+    console.show_lopsided(terminal, planned)
     if failed > max_failures * videos:
         console.show_line(
             f"{failed} of {videos} videos failed, more than --max-failures {max_failures:.1%} allows; column error of "
@@ -185,6 +190,7 @@ def _build(
     planned: Plan,
     out: str,
     terminal: Console,
+    sealed: Sealed,
     log: str | None,
     workers: int | None,
     scheduler: str | None,
@@ -194,10 +200,11 @@ def _build(
     """Build with a progress display and an optional log; an unexpected error becomes one sentence."""
     import traceback
 
-    from semblance.ingest.run import limits_record
+    from semblance.ingest.run import limits_record, replaced
     from semblance.ingest.run.build import build as run_build
     from semblance.ingest.run.log import Journal, ObserverGroup, keep_traceback
     from semblance.ingest.run.progress import Watcher
+    from semblance.ingest.run.retry import failures
     from semblance.shards import build_folder
 
     with contextlib.ExitStack() as stack:
@@ -212,11 +219,17 @@ def _build(
             fingerprint=planned.fingerprint,
             limits=planned.recipe.limits.model_dump(mode="json"),
         )
-        observer = ObserverGroup([stack.enter_context(Watcher(terminal)), journal])
+        observer = ObserverGroup([sealed, stack.enter_context(Watcher(terminal)), journal])
         try:
+            planned = replaced.reconciled(planned, out, retry)
+            if new := replaced.changes(planned, out):
+                journal.log("files replaced", changes=new)
+                for line in new:
+                    console.show_line(f"{line}; its video failed and is processed again", terminal)
             if changes := limits_record.changes(planned, out):
                 journal.log("limits changed", changes=changes)
-                console.show_changed_limits(changes, terminal, retried=retry == "failed")
+                failed = any(failures(planned, out).values())
+                console.show_changed_limits(changes, terminal, failed=failed, retried=retry == "failed")
             built = run_build(
                 planned, out, observer, workers=workers, scheduler=scheduler, again=retry, in_a_row=in_a_row
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 from collections import Counter
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from semblance.quality.checks.shares import Shares
 
 LINE: Final = 600  # characters of a printed line: names may have thousands
+_PATHS: Final = 5  # of videos that failed for the same reason
+_OVER: Final = re.compile(r"\((limits\.\w+=\S+)\); if the file is intact, (run the same command with .*)")
 
 
 def plan_tables(plan: Plan) -> list[Table]:
@@ -68,9 +71,11 @@ def show_facts(console: Console, plan: Plan) -> None:
 
 def show_findings(console: Console, plan: Plan, most: int = 8) -> None:
     """What was found and is not read, and warnings about what does not fit: their number and the first ``most``."""
+    from semblance.ingest.sources.base import NOT_LISTED
+
     for line in _unread(plan):
         show_line(shortened(plain(line), LINE), console)
-    findings = [finding for finding in plan.discovery.findings if finding.kind not in ("metadata", "other")]
+    findings = [finding for finding in plan.discovery.findings if finding.kind not in ("metadata", "other", NOT_LISTED)]
     faults = [video for video in plan.videos if video.fault]
     if not findings and not faults:
         return
@@ -83,6 +88,14 @@ def show_findings(console: Console, plan: Plan, most: int = 8) -> None:
         show_line(shortened(plain(line), LINE), console)
     if len(lines) > most:
         console.print(f"  ... and {len(lines) - most} more")
+
+
+def show_lopsided(console: Console, plan: Plan) -> None:
+    """Warn of a val or test with which nothing can be validated or tested."""
+    from semblance.ingest.advice import lopsided
+
+    if sentence := lopsided(plan):
+        show_line(f"warning: {sentence}", console)
 
 
 def _unread(plan: Plan) -> list[str]:
@@ -160,7 +173,7 @@ def show_masks(console: Console, out: str, counts: dict[str, int] | None, most: 
 
 
 def show_failures(console: Console, out: str, most: int = 10) -> None:
-    """The number of failed videos, and the first ``most`` with their errors."""
+    """The number of failed videos, and the first ``most`` errors; what many videos have in common is one of them."""
     import polars as pl
 
     from semblance.manifests import scan
@@ -174,17 +187,38 @@ def show_failures(console: Console, out: str, most: int = 10) -> None:
         .collect()
     )
     console.print("1 video failed:" if failed.height == 1 else f"{failed.height} videos failed:")
-    for status, path, error in failed.head(most).iter_rows():
-        show_line(shortened(plain(f"  {status}: {path}: {error}"), LINE), console)
-    if failed.height > most:
-        console.print(f"  ... and {failed.height - most} more")
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for status, path, error in failed.iter_rows():
+        limit = _OVER.search(error or "")
+        groups.setdefault((status, limit[0] if limit else error), []).append((path, error))
+    for (status, shared), videos in list(groups.items())[:most]:
+        if len(videos) == 1:
+            show_line(shortened(f"  {status}: {videos[0][0]}: {videos[0][1]}", LINE), console)
+            continue
+        show_line(shortened(f"  {status}: {len(videos)} videos: {_of_many(shared)}", LINE), console)
+        for path, _ in videos[:_PATHS]:
+            show_line(shortened(f"    {path}", LINE), console)
+        if len(videos) > _PATHS:
+            show_line(f"    ... and {len(videos) - _PATHS} more", console)
+    if len(groups) > most:
+        console.print(f"  ... and {sum(map(len, list(groups.values())[most:]))} more")
 
 
-def show_changed_limits(changes: list[str], console: Console, *, retried: bool) -> None:
-    """Say that limits are not those of the last run, and what that means for the videos that failed in it."""
-    what = (
-        "failed videos are processed again" if retried else "failed videos stay failed; --retry failed tries them again"
-    )
+def _of_many(error: str) -> str:
+    """The common part of the errors of videos that exceeded the same limit; any other error as it is."""
+    if not (limit := _OVER.fullmatch(error)):
+        return error
+    return f"beyond {limit[1]}; if the files are intact, {limit[2]}"
+
+
+def show_changed_limits(changes: list[str], console: Console, *, failed: bool, retried: bool) -> None:
+    """Say that limits are not those of the last run, and what that means for the videos that ``failed`` in it."""
+    if not failed:
+        what = "no video has failed"
+    elif retried:
+        what = "failed videos are processed again"
+    else:
+        what = "failed videos stay failed; --retry failed tries them again"
     show_line(f"limits changed since the last run ({', '.join(changes)}): {what}", console)
 
 

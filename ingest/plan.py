@@ -39,6 +39,7 @@ class Plan:
     notes: splits.ProtocolNotes  # what the protocols guarantee, lose and cannot do
     dated: tuple[str, ...]  # where the videos' dates come from
     synthetic: bool  # made by `ingest demo`, and labelled so wherever the collection appears
+    replaced: tuple[storage.Stat, ...] = ()  # inputs as they are now, whose failed videos are processed again
 
     @property
     def split_facts(self) -> tuple[str, ...]:

@@ -84,10 +84,12 @@ def finished(
     seconds: Callable[[], Mapping[str, float]],
     failures: Mapping[int, Verdict] | None = None,
     mask_note: str | None = None,
+    names: Sequence[str] = (),
 ) -> Outcome:
     """Rows and encoded pictures of every face seen, and a row for every wanted frame that could not be decoded.
 
-    ``indices`` are the wanted frames; ``failures`` gives a more precise verdict for some of the missing ones.
+    ``indices`` are the wanted frames; ``failures`` gives a more precise verdict for some of the missing ones. ``names``
+    are those of the pictures, if the video is a folder of them.
     ``seconds`` returns the ``seconds_*`` columns; ``mask_note`` says why masks are missing.
     """
     decoded = {one.frame_index for one in seen}
@@ -113,7 +115,7 @@ def finished(
         row = _row(video, guide, Seen(frame_index=index, time_s=None))
         rejections.append(Rejection(row=row | _reject("frame", "decode", why)))
     faces = [one.verdict for one in seen if one.verdict is not None]
-    status, error = _status(properties, indices, failed, _any_face(seen, recipe.gates.confidence))
+    status, error = _status(properties, indices, failed, names, _any_face(seen, recipe.gates.confidence))
     row = _video_row(video, properties) | {
         "status": status,
         "error": error,
@@ -142,15 +144,18 @@ def _any_face(seen: Sequence[Seen], confidence: float | None) -> bool:
 
 
 def _status(
-    properties: Properties, indices: Sequence[int], failed: Sequence[int], any_face: bool
+    properties: Properties, indices: Sequence[int], failed: Sequence[int], names: Sequence[str], any_face: bool
 ) -> tuple[str, str | None]:
+    """Status and error; ``names`` are those of the pictures, if the video is a folder of them."""
+    again = "get its pictures again" if names else "download the file again"
     total, declared = properties.frames_total or 0, properties.frames_declared
     if indices and len(failed) == len(indices):
-        return "decode_error", f"none of the {len(indices)} wanted frames can be decoded; download the file again."
+        return "decode_error", f"none of the {len(indices)} wanted frames can be decoded; {again}."
     if failed:
+        first = names[failed[0]] if failed[0] < len(names) else f"frame {failed[0]}"
         return "partial", (
-            f"{len(failed)} of {len(indices)} wanted frames cannot be decoded (first: frame {failed[0]}); "
-            "the others are kept; download the file again."
+            f"{len(failed)} of {len(indices)} wanted frames cannot be decoded (first: {first}); "
+            f"the others are kept; {again}."
         )
     if declared is not None and declared > total:
         return "partial", (

@@ -148,6 +148,7 @@ def _process_file(opened: _OpenVideo) -> Result:
         seen,
         opened.clock.row,
         mask_note=opened.masks.note,
+        names=pictures.names(opened.path) if opened.pictures else (),
     )
     return Result(outcome=outcome, guide=guide)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from semblance.ingest.detector import door
 from semblance.ingest.plan import Plan
-from semblance.ingest.run import describe, limits_record, retry, tasks
+from semblance.ingest.run import describe, limits_record, replaced, retry, tasks
 from semblance.ingest.run.dask import Cluster, connect
 from semblance.ingest.run.log import ObserverGroup
 from semblance.ingest.run.schedule import Driver, Observer
@@ -44,17 +44,19 @@ def build(
 
     ``observer`` is notified of every video and shard. ``workers``: the number of local processes (default: one per
     core); ``scheduler``: the address of a running Dask cluster to use instead. ``again``: ``failed`` processes failed
-    videos again and seals their shards again where the result differs; ``damaged`` rebuilds shards whose bytes have
-    changed. ``in_a_row``: stop the build after this many failures in a row.
+    videos again, whose files may be new, and seals their shards again where the result differs; ``damaged`` rebuilds
+    shards whose bytes have changed. ``in_a_row``: stop the build after this many failures in a row.
 
     Raises SemblanceError for everything that the user can fix; committed shards stay committed.
     """
     observer = observer or ObserverGroup(())
+    plan = replaced.reconciled(plan, out, again)
     resumed = build_folder.belongs(plan, out)
     description = build_files.read(out)
     if again is None and description is not None and not _pending(plan, out, {}):
         return Built(out=out, resumed=resumed, worked=0, description=description)
     with lock.held(out) as lease:
+        plan = replaced.reconciled(plan, out, again)  # another run may have ended meanwhile
         if again == "damaged":
             retry.drop_damaged(plan, out)
         retried = retry.failed(plan, out) if again == "failed" else {}
@@ -66,6 +68,7 @@ def build(
         lease.check()
         build_folder.claim(plan, out)
         limits_record.record(plan, out)
+        replaced.record(plan, out)
         description = describe.describe(plan, out)
         build_folder.finish(out, description, card(description))
     return Built(out=out, resumed=resumed, worked=len(pending), description=description)
@@ -98,6 +101,7 @@ def _work(
         _check_workers(plan, cluster)
         build_folder.claim(plan, out)
         limits_record.record(plan, out)
+        replaced.record(plan, out)
         observer.started(len(plan.videos), len(plan.videos) - remaining, len(pending))
         driver = Driver(
             plan=plan, out=out, cluster=cluster, observer=observer, lease=lease, again=retried, in_a_row=in_a_row

@@ -11,7 +11,7 @@ from typing import Any, Final
 import polars as pl
 
 from semblance.ingest.plan import Plan
-from semblance.ingest.run import limits_record
+from semblance.ingest.run import limits_record, replaced
 from semblance.manifests import scan, schema
 from semblance.manifests.records import FAILURES, SPLITS
 from semblance.manifests.text import format_columns
@@ -44,6 +44,7 @@ def versions() -> dict[str, str]:
 def describe(plan: Plan, out: str) -> dict[str, Any]:
     """The content of dataset.json, counted from the files on disk; CARD.md is made from it."""
     limits = limits_record.used(plan, out)
+    new_files = replaced.listed(out)
     return {
         "dataset": plan.source.name,
         "fingerprint": plan.fingerprint,
@@ -51,6 +52,7 @@ def describe(plan: Plan, out: str) -> dict[str, Any]:
         "synthetic": plan.synthetic,
         "recipe": plan.recipe.model_dump(mode="json"),
         "limits": limits,
+        "replaced": new_files,
         "versions": versions(),
         "complete": True,
         "counts": counts(out, masks=plan.recipe.masks),
@@ -60,6 +62,7 @@ def describe(plan: Plan, out: str) -> dict[str, Any]:
             *(f"{sentence}: {count}" for sentence, count in plan.discovery.facts),
             *plan.dated,
             *limits_record.facts(limits),
+            *replaced.facts(new_files),
         ],
         "protocols": asdict(plan.notes),
         "leaks": found_leaks(out, plan.protocol, plan.recipe.split.against),

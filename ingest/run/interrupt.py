@@ -7,11 +7,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, Final
 
 import psutil
+
+from semblance.ingest.run.tasks import VideoDone
+from semblance.shards.layout import Receipt
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE: Final = 10.0  # seconds to close in; a signal after them ends the process at once
@@ -20,7 +23,7 @@ _PATIENCE: Final = 10.0  # seconds to close in; a signal after them ends the pro
 class _Interrupts:
     """Handles the signals: the first one interrupts, later ones are ignored while everything closes."""
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, sentence: Callable[[], str]) -> None:
         self._sentence = sentence
         self._first: float | None = None  # monotonic seconds
         self.number = signal.SIGINT
@@ -42,12 +45,45 @@ class _Interrupts:
         return 128 + self.number
 
     def tell(self) -> None:
-        print(self._sentence, file=sys.stderr, flush=True)
+        print(self._sentence(), file=sys.stderr, flush=True)
+
+
+class Sealed:
+    """An ``Observer`` that counts what this run seals at ``out``, for the last line of an interrupted run."""
+
+    def __init__(self, out: str) -> None:
+        self._out = out
+        self._planned: int | None = None
+        self._sealed = 0
+
+    def started(self, videos: int, done: int, shards: int) -> None:  # noqa: ARG002 - the protocol's
+        self._planned = shards
+
+    def video(self, done: VideoDone) -> None:
+        pass
+
+    def sealed(self, receipt: Receipt) -> None:  # noqa: ARG002 - the protocol's
+        self._sealed += 1
+
+    def sentence(self) -> str:
+        """What an interrupted run leaves; reads nothing, since the storage may be why it was interrupted."""
+        if self._planned is None:
+            return f"Interrupted before the first video: this run wrote no shard to {self._out}; run it again to begin."
+        sealed = "a shard" if not self._sealed else _shards(self._sealed)
+        when = "after" if self._sealed else "before"
+        return (
+            f"Interrupted {when} this run sealed {sealed} of {self._planned} in {self._out}; run the same command "
+            "again: sealed shards are kept, unfinished videos are processed again."
+        )
+
+
+def _shards(count: int) -> str:
+    return "1 shard" if count == 1 else f"{count} shards"
 
 
 @contextlib.contextmanager
-def told(sentence: str) -> Iterator[None]:
-    """Say ``sentence`` on stderr if a signal interrupts the block, and exit with 130 (Ctrl-C) or 143 (SIGTERM).
+def told(sentence: Callable[[], str]) -> Iterator[None]:
+    """Say ``sentence()`` on stderr if a signal interrupts the block, and exit with 130 (Ctrl-C) or 143 (SIGTERM).
 
     Only for the main thread. After an interruption the signals stay ignored: the interpreter closes too.
     """

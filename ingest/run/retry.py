@@ -20,28 +20,32 @@ def failed(plan: Plan, out: str) -> dict[str, frozenset[str]]:
     Only completed shards are included, without the videos that the plan already marks as unusable.
     """
     shards = plan.by_shard()
-    retried: dict[str, set[str]] = {}
-    done = []
-    for shard in shards:
-        receipt = committed(out, key_of(shard), plan.fingerprint, thorough=False)
-        if receipt is None:
-            continue
-        done.append(shard)
-        if not _RETRIED & receipt.statuses.keys():
-            continue
-        rows = tables.read_rows(storage.join(out, manifest_path("videos", receipt.key)), ["video_id", "status"])
-        failures = {row["video_id"] for row in rows if row["status"] in _RETRIED}
-        retried[shard] = failures & {video.video_id for video in shards[shard] if video.fault is None}
+    retried = failures(plan, out)
     originals = plan.original_of()
     failed_ids = {name for names in retried.values() for name in names}
-    for shard in done:
+    for shard in retried:
         guided = {
             video.video_id
             for video in shards[shard]
             if video.video_id in originals and originals[video.video_id].video_id in failed_ids
         }
-        retried[shard] = retried.get(shard, set()) | guided
+        retried[shard] |= guided
     return {shard: frozenset(names) for shard, names in retried.items() if names}
+
+
+def failures(plan: Plan, out: str) -> dict[str, set[str]]:
+    """Completed shard -> its videos that failed, without those that the plan already marks as unusable."""
+    failed: dict[str, set[str]] = {}
+    for shard, videos in plan.by_shard().items():
+        receipt = committed(out, key_of(shard), plan.fingerprint, thorough=False)
+        if receipt is None:
+            continue
+        failed[shard] = set()
+        if _RETRIED & receipt.statuses.keys():
+            rows = tables.read_rows(storage.join(out, manifest_path("videos", receipt.key)), ["video_id", "status"])
+            names = {row["video_id"] for row in rows if row["status"] in _RETRIED}
+            failed[shard] = names & {video.video_id for video in videos if video.fault is None}
+    return failed
 
 
 def drop_damaged(plan: Plan, out: str) -> int:

@@ -37,14 +37,36 @@ class SourceConfig(Config):
     archive: ArchiveConfig = ArchiveConfig()
 
 
-VIDEO_SUFFIXES: Final = (  # containers that FFmpeg reads, as cameras, phones, televisions and the web write them
+VIDEO_SUFFIXES: Final = (  # containers and raw streams that FFmpeg reads, by cameras, televisions and the web
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".3gp", ".ogv", ".gif"),
-    *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
+    *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".m2t", ".tp", ".trp", ".tod", ".mod", ".vob", ".vro", ".m2p", ".mpe"),
+    *(".mpeg1", ".mpeg2", ".mpeg4", ".mpg2", ".mpg4", ".mp4v", ".qt", ".f4v", ".3g2", ".lrv", ".insv", ".ismv"),
+    *(".mk3d", ".asf", ".divx", ".xvid", ".ogm", ".ogx", ".dv", ".mxf", ".nut", ".wtv", ".rm", ".rmvb"),
+    *(".m1v", ".m2v", ".mpv", ".mjpeg", ".mjpg", ".y4m", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf"),
 )
-_RARE: Final = (  # of videos too; nobody has asked for them yet
-    *(".3g2", ".amv", ".asf", ".divx", ".dv", ".f4v", ".m1v", ".m2v", ".mjpeg", ".mjpg", ".mod", ".mpv", ".mxf"),
-    *(".ogm", ".qt", ".rm", ".rmvb", ".tod", ".vob", ".wtv", ".y4m", ".h264", ".264", ".h265", ".265", ".hevc"),
+_RARE: Final = (  # of videos too: FFmpeg does not read them, or nobody has asked for them yet
+    *(".360", ".amv", ".apng", ".av1", ".avc", ".avchd", ".avs", ".avs2", ".avs3", ".bik", ".bk2", ".braw", ".camrec"),
+    *(".cavs", ".cpk", ".dav", ".dnxhd", ".dnxhr", ".drc", ".dvd", ".dvr", ".dvr-ms", ".evo", ".flc", ".fli", ".flic"),
+    *(
+        ".flm",
+        ".gxf",
+        ".h261",
+        ".h263",
+        ".h266",
+        ".ifv",
+        ".kux",
+        ".m4s",
+        ".mj2",
+        ".mjp2",
+        ".mlv",
+        ".movie",
+        ".mp2v",
+        ".mpa",
+    ),
+    *(".mpegts", ".mpgv", ".mpv2", ".mqv", ".nsv", ".nuv", ".obu", ".psp", ".pva", ".r3d", ".rcv", ".roq", ".rv"),
+    *(".smk", ".svi", ".swf", ".tivo", ".vc1", ".vc2", ".viv", ".vivo", ".vvc", ".wm", ".xmv", ".yuv"),
 )
+_UNFINISHED: Final = (".part", ".partial", ".crdownload", ".download", ".tmp")  # after the suffix, by browsers
 SPLIT_NAMES: Final[Mapping[str, str]] = {  # what users call train, val and test, in lower case
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "development"), "val"),
@@ -131,8 +153,11 @@ def is_video(path: str) -> bool:
 
 
 def looks_like_video(path: str) -> bool:
-    """Whether the path's suffix is that of any video, read or not."""
-    return path.lower().endswith((*VIDEO_SUFFIXES, *_RARE))
+    """Whether the path's suffix is that of any video, read or not; so is that of a download which has not ended."""
+    name = path.lower()
+    for ending in _UNFINISHED:
+        name = name.removesuffix(ending)
+    return name.endswith((*VIDEO_SUFFIXES, *_RARE))
 
 
 def unread_videos(findings: Iterable[SourceFinding]) -> list[SourceFinding]:

@@ -59,6 +59,11 @@ def frames(path: str, indices: Sequence[int]) -> Iterator[Frame]:
             continue
 
 
+def names(path: str) -> list[str]:
+    """The file names of the pictures in order: that of frame i is names(path)[i]; what is not UTF-8 is escaped."""
+    return [file.name.encode("utf-8", "backslashreplace").decode() for file in _files(path)]
+
+
 def at_rate(properties: Properties, fps: float | None) -> Properties:
     """The properties of pictures that were taken ``fps`` times a second; None: unknown."""
     if fps is None:

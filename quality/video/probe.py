@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import av
 import numpy as np
@@ -20,6 +20,8 @@ from semblance.quality.video.colour import colour_of
 from semblance.quality.video.container import blaming_the_file, moving, open_container, packets_of, video_stream
 from semblance.quality.video.geometry import Geometry, Orientation, aspect_of, orientation_of, square
 from semblance.quality.video.quantiser import EXPORT, quantiser
+
+_MOST_FPS: Final = 1000.0  # a higher declared rate is the clock of the container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +184,7 @@ def _rate(stream: Any) -> tuple[Fraction | None, int]:
     mean, likely = stream.average_rate, stream.guessed_rate
     if mean and likely and mean == 2 * likely and int(stream.frames or 0) % 2 == 0:
         return likely, 2
-    return mean, 1
+    return (likely if mean is not None and mean > _MOST_FPS else mean), 1  # DV declares such a mean
 
 
 def _audio_codec(container: Any) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -105,7 +106,14 @@ def test_an_interrupted_build_says_one_line_and_leaves_nobody(
 ) -> None:
     code, said, complaints = interrupted(demo, recipe, tmp_path, moment, by, times)
     out = tmp_path / "out"
-    assert complaints == f"Interrupted. Sealed shards in {out} are kept; run the same command again to resume.\n"
+    before = (
+        f"Interrupted before the first video: this run wrote no shard to {re.escape(str(out))}; run it again to begin"
+    )
+    none = rf"Interrupted before this run sealed a shard of \d+ in {re.escape(str(out))}"
+    some = rf"Interrupted after this run sealed [1-9]\d* shards? of \d+ in {re.escape(str(out))}"
+    again = "; run the same command again: sealed shards are kept, unfinished videos are processed again"
+    expected = {planning: before, starting: before, sealing: some + again}.get(moment, f"(?:{none}|{some}){again}")
+    assert re.fullmatch(expected + r"\.\n", complaints), complaints
     assert "Traceback" not in said
     assert code == 128 + by
     assert not (out / "build.lock").exists()

@@ -148,7 +148,7 @@ def test_raised_limits_retry_what_failed_in_the_same_folder(
     out, log = tmp_path / "out", tmp_path / "log.jsonl"
     first = build(run, demo, out, "--workers", 2, "--max-failures-in-a-row", 0, *recipe, *TRAP, expect=3)
     assert "limits.cpu_seconds=0.001" in first.stdout
-    assert "--set limits.cpu_seconds=300 --retry failed" in first.stdout
+    assert first.stdout.count("--set limits.cpu_seconds=300 --retry failed") == 1  # for all videos
     videos = scan(str(out), "videos").collect()
     assert set(videos["status"]) == {"timeout"}
 
@@ -177,5 +177,8 @@ def test_raised_limits_retry_what_failed_in_the_same_folder(
     assert events["build"]["limits"]["cpu_seconds"] == 300.0
 
     assert "nothing to do" in build(run, demo, out, *recipe).stdout  # the limits' default: no flag is needed any more
+    less = build(run, demo, out, *recipe, "--set", "limits.cpu_seconds=200").stdout
+    assert "limits.cpu_seconds: 300.0 -> 200.0): no video has failed" in less
+    assert "--retry failed" not in less
     run("quality", "audit", out)
     assert content(out) == after

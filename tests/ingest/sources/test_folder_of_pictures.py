@@ -172,7 +172,7 @@ def test_unreadable_pictures_are_rows_and_limits_hold(root: Path, tmp_path: Path
     (copy / "real/v/3.png").write_bytes(b"no picture")
     row = outcome(copy, detector)
     assert (row["status"], row["frames_failed"], row["frames_total"]) == ("partial", 1, FRAMES)
-    assert "(first: frame 3)" in str(row["error"])
+    assert "(first: 3.png); the others are kept; get its pictures again." in str(row["error"])
     assert "480x360" in str(outcome(copy, detector, limits={"megapixels": 0.1})["error"])
     row = outcome(copy, detector, limits={"frames": 5})
     assert row["status"] == "decode_error"
