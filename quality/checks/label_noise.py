@@ -45,6 +45,11 @@ class Judged:
     compared: int  # pairs of pictures compared on pixels
     pairs: pl.DataFrame  # real and fake videos with the same pictures: columns real, fake, same_family, share
 
+    @property
+    def why_refused(self) -> str:
+        """``fps 2 (another frame rate than the original)``; empty if all were compared."""
+        return ", ".join(f"{name} {count} ({remedies.REFUSED[name]})" for name, count in self.refused.items())
+
 
 def peak_limit(out: str) -> float:
     """The recipe's ``guide.change_peak``."""
@@ -72,8 +77,7 @@ def lines(judged: Judged, limit: float) -> Iterator[str]:
     were = "was" if judged.fakes == 1 else "were"
     line = f"{_counted(judged.fakes, 'fake')} with crops {were} compared with the original"
     if judged.refused:
-        why = ", ".join(f"{name} {count} ({remedies.REFUSED[name]})" for name, count in judged.refused.items())
-        line += f", {sum(judged.refused.values())} not: {why}"
+        line += f", {sum(judged.refused.values())} not: {judged.why_refused}"
     yield line
     if judged.bare:
         yield f"{_counted(judged.bare, 'fake')} {'has' if judged.bare == 1 else 'have'} no stored crop: not judged"
