@@ -175,9 +175,9 @@ def _summarise(built: Built, planned: Plan, out: str, terminal: Console, max_fai
     console.show_next_steps(terminal, out)
     if failed:
         console.show_failures(terminal, out)
+    console.show_lopsided(terminal, planned)
     for sentence in shares.missing():
         console.show_line(sentence, terminal)
-    console.show_lopsided(terminal, planned)
     if failed > max_failures * videos:
         console.show_line(
             f"{failed} of {videos} videos failed, more than --max-failures {max_failures:.1%} allows; column error of "

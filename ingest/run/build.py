@@ -60,6 +60,8 @@ def build(
         if again == "damaged":
             retry.drop_damaged(plan, out)
         retried = retry.failed(plan, out) if again == "failed" else {}
+        for shard, names in retry.unfinished(plan, out).items():
+            retried[shard] = retried.get(shard, frozenset()) | names
         pending = _pending(plan, out, retried)
         if not pending and description is not None:
             return Built(out=out, resumed=resumed, worked=0, description=description)
@@ -102,11 +104,13 @@ def _work(
         build_folder.claim(plan, out)
         limits_record.record(plan, out)
         replaced.record(plan, out)
+        retry.begin(out, retried)
         observer.started(len(plan.videos), len(plan.videos) - remaining, len(pending))
         driver = Driver(
             plan=plan, out=out, cluster=cluster, observer=observer, lease=lease, again=retried, in_a_row=in_a_row
         )
         driver.run(pending)
+        retry.begin(out, {})
     if lost := _pending(plan, out, {}):
         raise SemblanceError(f"{lost[0]} in {out} disappeared after it was written; run the same command again.")
 

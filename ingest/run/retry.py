@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from semblance.ingest.plan import Plan
-from semblance.manifests import storage, tables
+from semblance.manifests import build_files, storage, tables
 from semblance.manifests.records import FAILURES
 from semblance.shards.layout import key_of, manifest_path, receipt_path
 from semblance.shards.write import committed, fits
 
 Again = Literal["failed", "damaged"]
+_BEGUN: Final = "retrying"  # in build.json: shard -> ids of videos
 _RETRIED: Final = FAILURES - {"unlabelled", "hdr"}  # decided by the plan and by the recipe
 
 
@@ -31,6 +33,28 @@ def failed(plan: Plan, out: str) -> dict[str, frozenset[str]]:
         }
         retried[shard] |= guided
     return {shard: frozenset(names) for shard, names in retried.items() if names}
+
+
+def unfinished(plan: Plan, out: str) -> dict[str, frozenset[str]]:
+    """What a retry that was interrupted had selected, of the shards that are complete.
+
+    Some of its originals may have passed since, while their fakes still have the results without a guide.
+    """
+    begun = (build_files.read(out, build_files.CLAIM) or {}).get(_BEGUN) or {}
+    return {
+        shard: frozenset(begun[shard])
+        for shard in plan.by_shard()
+        if shard in begun and committed(out, key_of(shard), plan.fingerprint, thorough=False) is not None
+    }
+
+
+def begin(out: str, retried: Mapping[str, frozenset[str]]) -> None:
+    """Note in build.json what is processed again, until all of it is; nothing: that it has ended."""
+    known = build_files.read(out, build_files.CLAIM) or {}
+    rest = {key: value for key, value in known.items() if key != _BEGUN}
+    noted = {_BEGUN: {shard: sorted(names) for shard, names in retried.items()}} if retried else {}
+    if known != (now := rest | noted):
+        build_files.write(out, build_files.CLAIM, now)
 
 
 def failures(plan: Plan, out: str) -> dict[str, set[str]]:

@@ -92,6 +92,21 @@ def test_any_other_change_is_refused(root: Path, tmp_path: Path, what: str) -> N
         build_folder.belongs(replaced.reconciled(planned(root), out, "failed"), out)
 
 
+def test_a_retry_that_was_interrupted_is_finished(root: Path, tmp_path: Path) -> None:
+    """What it had selected is selected again, though nothing else says so any more."""
+    out = str(tmp_path / "out")
+    plan = planned(root)
+    in_process.build(plan, out)
+    selected = retry.failed(plan, out)
+    assert selected
+    assert not retry.unfinished(plan, out)
+    retry.begin(out, selected)
+    assert retry.unfinished(plan, out) == selected
+    retry.begin(out, {})
+    assert not retry.unfinished(plan, out)
+    assert build_folder.belongs(plan, out)
+
+
 def test_the_file_that_failed_may_come_back(root: Path, tmp_path: Path) -> None:
     """As long as its video fails; each change is a record, and a run without --retry accepts the last one alone."""
     out = str(tmp_path / "out")
