@@ -94,7 +94,9 @@ def run_video(job: Job, guide: Guide | None) -> Result:
     first: Result | None = None
     for decoder in decoders[:2]:
         result = _attempt(replace(job, decoder=decoder))
-        if result.outcome.video["status"] not in (*_ENDED, "decode_error"):
+        row = result.outcome.video
+        damaged = row["frames_sampled"] > 0  # it was read, but no frame is sound: decord would give its smeared ones
+        if row["status"] not in (*_ENDED, "decode_error") or damaged:
             return result
         first = first or result
     assert first is not None

@@ -14,6 +14,7 @@ from av.stream import Disposition
 
 from semblance.manifests.errors import VideoError
 from semblance.manifests.storage.retry import reason
+from semblance.quality.video.damage import Decoder
 
 av.logging.set_level(None)  # what damaged files say goes into their rows, not onto the screen
 
@@ -93,9 +94,7 @@ def packets_of(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """Frames in output order; damaged packets are skipped, as in ffmpeg."""
+    """Frames in output order, ``damaged`` or not; packets that cannot be decoded are skipped, as in ffmpeg."""
+    decoder = Decoder(stream)
     for packet in packets_of(container, stream):
-        try:
-            yield from packet.decode()
-        except av.error.FFmpegError:
-            continue
+        yield from decoder.decode(packet)

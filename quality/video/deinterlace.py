@@ -7,17 +7,24 @@ from typing import Any
 
 import av
 
+from semblance.quality.video.damage import damaged
+
 
 def deinterlaced(frames: Iterable[Any], stream: Any) -> Iterator[Any]:
     """As many frames in the same order and with the same times; those that are not flagged as interlaced unchanged.
 
     Every second line is computed anew from the frame and its neighbours (``bwdif=send_frame``), so all frames of the
-    stream must come, in order.
+    stream must come, in order. Damaged frames stay as they are, and their neighbours are computed without them.
     """
     graph: Any = None
     shape = None
     waiting: list[tuple[int | None, Any]] = []  # times of the frames inside the graph
     for frame in frames:
+        if damaged(frame):
+            yield from _emptied(graph, waiting)
+            graph, shape = None, None
+            yield frame
+            continue
         if shape != (now := (frame.width, frame.height, frame.format.name)):  # a stream may change its size
             yield from _emptied(graph, waiting)
             graph, shape = _graph(frame, stream), now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import IO, Any, Final
 
@@ -22,12 +23,23 @@ from semblance.quality.video.container import (
     open_container,
     video_stream,
 )
+from semblance.quality.video.damage import damaged
 from semblance.quality.video.deinterlace import deinterlaced
 from semblance.quality.video.fallback import frames_decord
 from semblance.quality.video.geometry import Geometry, aspect_of, orientation_of
 from semblance.quality.video.probe import probe
 
 _TAGS: Final = ("color_range", "colorspace", "color_primaries", "color_trc")
+
+
+@dataclass(slots=True)
+class _Laid:
+    """What was encoded: the number of each frame, and the size in pixels and the geometry of the first."""
+
+    indices: list[int] = field(default_factory=list)
+    height: int = 0
+    width: int = 0
+    geometry: Geometry = field(default_factory=Geometry)
 
 
 def write_h264(
@@ -65,8 +77,8 @@ def recompressed(
 ) -> Iterator[Frame]:
     """The wanted frames as ``frames`` shows them, after re-encoding the whole video as H.264 (yuv420p) at this ``crf``.
 
-    The i-th frame that ``frames`` numbers is the i-th that is encoded, whatever its time: a variable rate becomes the
-    average one, and damaged packets are skipped as there. Everything is encoded as it is stored, an odd
+    Frames are encoded one after the other, whatever their times: a variable rate becomes the average one. What damage
+    has reached is left out, as there. Everything is encoded as it is stored, an odd
     side with its last row or column twice, which is cut off again; no sound; in one thread, so that the same file gives
     the same pixels. PyAV's frames keep their YUV values: a yuv420p video of even sides is unchanged at ``crf`` 0, which
     H.264 calls lossless. The new file has no name, so nothing is left of it however the process ends.
@@ -79,12 +91,14 @@ def recompressed(
     converter = Converter()
     with blaming_the_file(), tempfile.TemporaryFile(prefix="semblance-") as file:
         with closing(_sources(path, decoder, deinterlace)) as sources:
-            height, width, geometry = _encode(file, sources, *_stated(path, decoder), crf, converter)
+            laid = _encode(file, sources, *_stated(path, decoder), crf, converter)
+        if not laid.indices:
+            return
         file.seek(0)
         with open_container(file) as container:
-            for index, frame in enumerate(decoded(container, video_stream(container))):
+            for index, frame in zip(laid.indices, decoded(container, video_stream(container)), strict=False):
                 if index in wanted:
-                    image = geometry.apply(np.ascontiguousarray(converter.rgb(frame)[:height, :width]))
+                    image = laid.geometry.apply(np.ascontiguousarray(converter.rgb(frame)[: laid.height, : laid.width]))
                     yield Frame(index=index, time_s=None, image=image)
                 if index >= last:
                     return
@@ -113,30 +127,36 @@ def _stated(path: str, decoder: DecoderName) -> tuple[Fraction, Fraction]:
 
 def _encode(
     file: IO[bytes], sources: Iterable[Any], rate: Fraction, aspect: Fraction, crf: int, converter: Converter
-) -> tuple[int, int, Geometry]:
-    """Encode the frames one by one; returns the height, width and geometry of the first."""
+) -> _Laid:
+    """Encode the sound frames one by one."""
     stream: Any = None
-    height = width = 0
-    geometry = Geometry()
+    laid = _Laid()
     options = {"crf": str(crf), "preset": "medium", "threads": "1", "mbtree": "0"}  # mbtree: see write_h264
     try:
         with av.open(file, "w", format="mp4") as container:
             for index, source in enumerate(sources):
+                if damaged(source):
+                    continue
                 frame = _even(source, converter)
                 if stream is None:
-                    height, width = source.height, source.width
-                    geometry = Geometry(aspect=aspect, orientation=orientation_of(source))
+                    laid.height, laid.width = source.height, source.width
+                    laid.geometry = Geometry(aspect=aspect, orientation=orientation_of(source))
                     stream = container.add_stream("libx264", rate=rate, options=options)
                     stream.height, stream.width, stream.pix_fmt = frame.height, frame.width, "yuv420p"
                     for tag in _TAGS:
                         setattr(stream.codec_context, tag, getattr(frame, tag))
-                frame.pts, frame.time_base, frame.pict_type = index, 1 / rate, 0  # the encoder chooses its own types
+                frame.pts, frame.time_base, frame.pict_type = (
+                    len(laid.indices),
+                    1 / rate,
+                    0,
+                )  # the encoder chooses types
+                laid.indices.append(index)
                 container.mux(stream.encode(frame))
             if stream is not None:
                 container.mux(stream.encode(None))
     except (av.error.FFmpegError, ValueError) as error:
         raise VideoError("decode_error", f"its frames cannot be encoded as H.264 ({reason(error)}).") from error
-    return height, width, geometry
+    return laid
 
 
 def _even(frame: Any, converter: Converter) -> Any:

@@ -18,6 +18,7 @@ from semblance.quality.video.container import (
     packets_of,
     video_stream,
 )
+from semblance.quality.video.damage import Decoder, damaged
 from semblance.quality.video.deinterlace import deinterlaced
 from semblance.quality.video.fallback import frames_decord
 from semblance.quality.video.glances import Glances
@@ -39,9 +40,9 @@ def frames(
 ) -> Iterator[Frame]:
     """The wanted frames in order, as a player shows them (H, W, 3) RGB, decoded in one thread from the start.
 
-    Index i is the i-th frame that the decoder outputs, as ``ffmpeg -fps_mode passthrough`` counts. A packet
-    that cannot be decoded is skipped; missing frames are left out. Frames that are neither wanted nor needed by a
-    wanted frame are not decoded if that is safe; the pixels are the same. With ``skip`` the codec leaves
+    Index i is the i-th frame that the decoder outputs, as ``ffmpeg -fps_mode passthrough`` counts. A packet that
+    cannot be decoded is skipped; missing and damaged frames are left out. Frames that are neither wanted nor needed by
+    a wanted frame are not decoded if that is safe; the pixels are the same. With ``skip`` the codec leaves
     out frames that no other needs (``nonref``) or all but key frames (``nonkey``), and in place of each wanted frame
     comes the one nearest in time that is left, once; PyAV alone can do so, and where a file gives its frames no
     times, all are decoded. With ``deinterlace``, which excludes ``skip``, the missing lines of interlaced frames are
@@ -94,17 +95,15 @@ def _spared(path: str, indices: Sequence[int], glances: Glances | None) -> Gener
     came = -1
     with open_container(path) as container:
         stream = video_stream(container)
-        player = Player(stream, times[0], glances)
+        player, decoder = Player(stream, times[0], glances), Decoder(stream)
         for packet in packets_of(container, stream):
             needed = packet.size == 0 or place.get(packet.pts) in decode
             stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
-            try:
-                decoded = packet.decode()
-            except av.error.FFmpegError:
-                return
-            for frame in decoded:
+            for frame in decoder.decode(packet):
+                if damaged(frame):
+                    return
                 before, came = came, place.get(frame.pts, -1)
-                if not before < came <= due[-1] or frame.is_corrupt or frame.interlaced_frame:
+                if not before < came <= due[-1] or frame.interlaced_frame:
                     return
                 player.see(frame)
                 if came == due[-1]:
@@ -127,9 +126,10 @@ def _counted(
         for index, frame in enumerate(deinterlaced(found, stream) if deinterlace else found):
             if index == 0:
                 player.start = frame.pts
-            player.see(frame)
-            if index in wanted:
-                yield player.upright(index, frame)
+            if not damaged(frame):
+                player.see(frame)
+                if index in wanted:
+                    yield player.upright(index, frame)
             if index >= last:
                 return
 
@@ -150,7 +150,7 @@ def _frames_near(path: str, indices: Sequence[int], skip: Skip) -> Generator[Fra
         player = Player(stream, times[0])
         stream.codec_context.skip_frame = skip.upper()
         for frame in decoded(container, stream):
-            if frame.pts not in place:
+            if damaged(frame) or frame.pts not in place:
                 continue
             while target is not None and times[target] <= frame.pts:
                 earlier = last is not None and times[target] - last.pts <= frame.pts - times[target]

@@ -319,10 +319,11 @@ def test_encoding_again_keeps_every_frame_at_its_index(plain: Path, tmp_path: Pa
         others = np.stack([frame.image for frame in before]).astype(np.int16)
         for frame in after:
             distances = np.abs(others - frame.image).mean(axis=(1, 2, 3))
-            assert distances[frame.index] == distances.min()
+            own = distances[[other.index for other in before].index(frame.index)]
+            assert own == distances.min()
             if crf == 0:
-                assert distances[frame.index] <= (1.5 if name in ("odd", "odd_yuv444", "ten_bits") else 0)
-    some = list(video.recompressed(str(path), [0, len(before) - 1], crf=30, decoder="pyav"))
+                assert own <= (1.5 if name in ("odd", "odd_yuv444", "ten_bits") else 0)
+    some = list(video.recompressed(str(path), [before[0].index, before[-1].index], crf=30, decoder="pyav"))
     assert np.array_equal(some[-1].image, after[-1].image)  # encoded is the whole video, whatever is wanted of it
     assert list(video.recompressed(str(path), [], crf=30, decoder="pyav")) == []
 
