@@ -42,11 +42,19 @@ def load(weights: dict[str, str]) -> dict[Name, Network]:
     ``weights`` is the SHA-256 of each network's weight file. If the networks are cached, neither torch nor
     facenet-pytorch is loaded. Raises SemblanceError if the conversion fails.
     """
+    _without_telemetry()
     import openvino
 
     folder = prepare(weights)
     core = openvino.Core()
     return {name: _runner(core.compile_model(str(folder / f"{name}.xml"), "CPU", _CPU)) for name in NAMES}
+
+
+def _without_telemetry() -> None:
+    """Keep OpenVINO from sending usage statistics when it is imported: it forks a process for that, which may hang, and
+    outlive this one with its output open.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
 def prepare(weights: dict[str, str]) -> Path:
@@ -67,7 +75,7 @@ def cache() -> Path:
 
 def convert(folder: Path) -> None:
     """Write the three networks to ``folder``, which appears complete or not at all."""
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # the converter sends usage statistics
+    _without_telemetry()
     import openvino
     import torch
     from facenet_pytorch.models.mtcnn import ONet, PNet, RNet

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +164,13 @@ def test_suppression_equals_torchvision(seed: int, count: int, limit: float) -> 
     boxes = boxes.astype(np.float32)
     wanted = nms(torch.from_numpy(boxes[:, :4]), torch.from_numpy(boxes[:, 4]), limit)
     assert mtcnn.suppressed(boxes, limit).tolist() == wanted.tolist()
+
+
+def test_openvino_sends_no_usage_statistics() -> None:
+    """It would fork a process for them at its import, in every worker; a fresh process, since this one has imported it."""
+    code = (
+        "import sys; from semblance.ingest.detector.door import DetectConfig, Detector; Detector(DetectConfig()); "
+        "import openvino; print(sys.modules['openvino_telemetry'], 'multiprocessing.popen_fork' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "False"]
