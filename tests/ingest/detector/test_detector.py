@@ -167,7 +167,7 @@ def test_suppression_equals_torchvision(seed: int, count: int, limit: float) -> 
 
 
 def test_openvino_sends_no_usage_statistics() -> None:
-    """It would fork a process for them at its import, in every worker; a fresh process, since this one has imported it."""
+    """It would fork a process for them at each import; in a fresh process, since this one has imported it."""
     code = (
         "import sys; from semblance.ingest.detector.door import DetectConfig, Detector; Detector(DetectConfig()); "
         "import openvino; print(sys.modules['openvino_telemetry'], 'multiprocessing.popen_fork' in sys.modules)"
