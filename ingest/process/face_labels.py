@@ -9,13 +9,12 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from semblance.ingest.records import Seen
-from semblance.ingest.steps.boxes import shared
+from semblance.ingest.steps.boxes import one_face
 from semblance.ingest.steps.pairing import GuideConfig
 from semblance.manifests.records import Box
 
 Rule = Literal["real", "only_face", "mask", "change"]
 
-_INSIDE: Final = 0.5  # of the smaller box: two boxes of a frame that share more show one face
 _MASKED: Final = 0.05  # of the face box that a mask covers where the face is altered
 _SAME: Final = 0.05  # grey levels in the mean: equal pictures; mere re-encoding changes some 0.8
 _FEW: Final = 4  # frames with both persons, below which a comparison says nothing
@@ -65,7 +64,7 @@ def several(seen: Iterable[Seen], confidence: float | None) -> bool:
         if one.face is None or one.person is None or one.face.confidence < (confidence or 0.0):
             continue
         boxes = by_frame.setdefault(one.frame_index, [])
-        if any(shared(box, one.face.box) < _INSIDE for box in boxes):
+        if not all(one_face(box, one.face.box) for box in boxes):
             return True
         boxes.append(one.face.box)
     return False

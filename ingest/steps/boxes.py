@@ -7,6 +7,7 @@ from typing import Final
 
 from semblance.manifests.records import Box
 
+_INSIDE: Final = 0.5  # of the smaller box: two boxes of a frame that share as much show one face
 _CLOSE: Final = 1.2  # of the longer side of the box: how far a face may move in a moment
 _GROWN: Final = 1.6  # how much larger or smaller it may become
 
@@ -21,7 +22,12 @@ def overlap(a: Box, b: Box) -> float:
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-def shared(a: Box, b: Box) -> float:
+def one_face(a: Box, b: Box) -> bool:
+    """Whether two boxes of one frame show one face, found twice."""
+    return _shared(a, b) >= _INSIDE
+
+
+def _shared(a: Box, b: Box) -> float:
     """The intersection of two boxes, as a part of the smaller one."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:

@@ -8,14 +8,13 @@ from typing import Final
 import numpy as np
 
 from semblance.ingest.steps.appearance import alike
-from semblance.ingest.steps.boxes import near, shared
+from semblance.ingest.steps.boxes import near, one_face
 from semblance.ingest.steps.thumbnails import TINT, Tint, tints_apart
 from semblance.ingest.steps.tracks import Sighting, TrackConfig
 from semblance.manifests.records import Box
 
 _SOON: Final = 8  # sampled frames: how long after the end of a track its person may come back nearby
 _OTHER_LIGHT: Final = 24.0  # of Lab's a and b: how far the mean colour of a face moves in another light
-_INSIDE: Final = 0.5  # of the smaller box: two boxes of a frame that share more show one face
 
 
 class _Group:
@@ -49,7 +48,7 @@ class _Group:
     def beside(self, other: _Group) -> bool:
         """Whether a frame shows both, at two places: then they are two people."""
         return any(
-            shared(mine, yours) < _INSIDE
+            not one_face(mine, yours)
             for place in self.boxes.keys() & other.boxes.keys()
             for mine in self.boxes[place]
             for yours in other.boxes[place]

@@ -69,7 +69,6 @@ class Sighting:
 
     place: int
     shot: int
-    frame_index: int
     face: Face
     appearance: Appearance | None
     tint: thumbnails.Tint
@@ -138,7 +137,6 @@ class Tracker:
                     Sighting(
                         place=self._place,
                         shot=self._shot,
-                        frame_index=frame.index,
                         face=face,
                         appearance=one.known,
                         tint=one.tint,
@@ -149,11 +147,11 @@ class Tracker:
 
     def _continue(self, frame: Frame) -> None:
         """End the tracks that cannot reach this frame."""
-        scene = _scene(frame.image)
-        looked = frame.cut is not None
-        if looked:
-            broken = bool(frame.cut)
+        scene = None
+        if frame.cut is not None:
+            broken = frame.cut
         else:
+            scene = _scene(frame.image)
             broken = _is_cut(self._scene, scene, self._config) or _gap(self._time, frame.time_s) > self._config.gap_s
         if broken:
             self._open.clear()

@@ -37,7 +37,7 @@ def sighting(
 ) -> Sighting:
     face = Face(box=(x, 0, x + 100, 120), landmarks=(0.0,) * 10, confidence=confidence, track=track)
     appearance = look(person, turned)
-    return Sighting(place=place, shot=shot, frame_index=place, face=face, appearance=appearance, tint=(140.0, 140.0))
+    return Sighting(place=place, shot=shot, face=face, appearance=appearance, tint=(140.0, 140.0))
 
 
 def test_one_person_before_and_after_a_cut_is_one() -> None:
