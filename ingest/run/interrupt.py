@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
@@ -18,6 +19,7 @@ from semblance.shards.layout import Receipt
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE: Final = 10.0  # seconds to close in; a signal after them ends the process at once
+_AGAIN: Final = 0.01  # seconds from a finaliser that swallowed the interruption to the next attempt
 
 
 class _Interrupts:
@@ -38,6 +40,17 @@ class _Interrupts:
                     process.kill()
             self.tell()
             os._exit(self.code)
+
+    def lost(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """A ``sys.unraisablehook``: Python drops what is raised in a finaliser, so the signal is sent once more."""
+        if unraisable.exc_type is not KeyboardInterrupt or self._first is None:
+            sys.__unraisablehook__(unraisable)
+            return
+        self._first = None
+        again = threading.Timer(_AGAIN, signal.pthread_kill, (threading.main_thread().ident, self.number))
+        again.daemon = True
+        with not_inherited():
+            again.start()
 
     @property
     def code(self) -> int:
@@ -89,6 +102,7 @@ def told(sentence: Callable[[], str]) -> Iterator[None]:
     """
     interrupts = _Interrupts(sentence)
     before = {number: signal.signal(number, interrupts) for number in _SIGNALS}
+    hook, sys.unraisablehook = sys.unraisablehook, interrupts.lost
     try:
         yield
     except KeyboardInterrupt:
@@ -99,7 +113,10 @@ def told(sentence: Callable[[], str]) -> Iterator[None]:
     except BaseException:
         _restore(before)
         raise
-    _restore(before)
+    else:
+        _restore(before)
+    finally:
+        sys.unraisablehook = hook
 
 
 def _restore(before: Mapping[signal.Signals, Any]) -> None:

@@ -118,3 +118,27 @@ def test_an_interrupted_build_says_one_line_and_leaves_nobody(
     assert code == 128 + by
     assert not (out / "build.lock").exists()
     assert not (out / "dataset.json").exists()
+
+
+_FINALISER = """
+import os, signal, sys, time
+from semblance.ingest.run.interrupt import told
+
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), signal.Signals[sys.argv[1]])
+        sum(range(10))  # the handler runs before this ends
+
+with told(lambda: "Interrupted."):
+    Held()
+    while True:
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_meets_a_finaliser_still_interrupts(by: signal.Signals) -> None:
+    done = subprocess.run(
+        [str(BIN / "python"), "-c", _FINALISER, by.name], capture_output=True, text=True, timeout=HANG, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (128 + by, "", "Interrupted.\n")
