@@ -1,0 +1,1 @@
+"""The commands of ``quality``, one module each; ``semblance.quality.cli`` registers them."""
