@@ -13,7 +13,7 @@ from semblance.ingest.detector.door import weights
 from semblance.ingest.recipe import Recipe
 from semblance.ingest.sources import source
 from semblance.ingest.sources.base import SYNTHETIC, Discovery, Source, with_unlisted
-from semblance.manifests import schema, splits, storage
+from semblance.manifests import persons, schema, splits, storage
 from semblance.manifests.config import canonical_json, fingerprint
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.ids import digest
@@ -39,6 +39,7 @@ class Plan:
     notes: splits.ProtocolNotes  # what the protocols guarantee, lose and cannot do
     dated: tuple[str, ...]  # where the videos' dates come from
     synthetic: bool  # made by `ingest demo`, and labelled so wherever the collection appears
+    estimates: splits.Estimates | None = None  # those of split.persons
     replaced: tuple[storage.Stat, ...] = ()  # inputs as they are now, whose failed videos are processed again
 
     @property
@@ -66,6 +67,7 @@ class Plan:
             "inputs": digest(*((stat.path, stat.bytes, stat.version) for stat in self.inputs)),
             "tables": dict(self.discovery.tables),
             "listed": digest(canonical_json(self.listed)) if self.listed else None,
+            **({"persons": self.estimates.digest} if self.estimates is not None else {}),
         }
 
     @property
@@ -132,16 +134,18 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
         paired=reader.info.paired,
         val_from_train=reader.info.val_from_train,
     )
-    assigned = splits.assign(splits.plan_frame(videos), recipe.split, recipe.seed, traits)
+    table = recipe.split.persons
+    estimates = None if table is None else persons.estimates(persons.read(table))
+    assigned = splits.assign(splits.plan_frame(videos), recipe.split, recipe.seed, traits, estimates)
     crops = recipe.sampling.expected()
-    table = shard_plan.assign_shards(
+    placed = shard_plan.assign_shards(
         assigned.table,
         recipe.shards,
         dataset=dataset,
         bytes_per_video=crops * recipe.shards.bytes_per_crop * recipe.crop.size**2 // _REFERENCE_SIDE**2,
         seed=recipe.seed,
     )
-    planned = tuple(splits.to_videos(table.sort("order")))
+    planned = tuple(splits.to_videos(placed.sort("order")))
     used = {path for video in planned for path in (video.path, video.mask) if path}
     used |= {finding.path for finding in discovery.findings if finding.kind == "metadata"}
     return Plan(
@@ -155,6 +159,7 @@ def make(dataset: str, root: str, recipe: Recipe | None = None) -> Plan:
         protocol=assigned.protocol,
         notes=assigned.notes,
         dated=dated,
+        estimates=estimates,
         synthetic=any(stat.path == SYNTHETIC for stat in files),
     )
 

@@ -55,6 +55,10 @@ _SPLIT_MEANINGS: Final = {
     "split_identity": ("part under protocol identity: known people stay together", "people unknown, or no label"),
     "split_method": ("part under protocol method: held-out methods are only in test", "in no part, or no methods"),
     "split_temporal": ("part under protocol temporal: the oldest in train, the newest in test", "no dates"),
+    "split_person_estimated": (
+        "part under protocol person_estimated: persons estimated from faces stay together",
+        "nobody estimated, too near to a tested person, or no table of estimates",
+    ),
     "split_note": ("why the video is unassigned, or was moved", "nothing to note"),
 }
 SPLITS: Final = tuple(_column(name, TEXT, *_SPLIT_MEANINGS[name]) for name in SPLIT_COLUMNS)
@@ -153,6 +157,12 @@ PLANNED: Final = (
     *_ORIGIN,
     _column("donor_recording_id", TEXT, "recording of the donor", "a real video, or unknown"),
     *SPLITS,
+    _column(
+        "persons_estimated",
+        pa.list_(TEXT),
+        "persons whom `quality persons` took it to show, targets and known donors: estimated from faces",
+        "nobody estimated, no table of estimates, or an older build",
+    ),
 )
 _PICTURE: Final = (
     _column("mirrored", BOOL, "whether left and right are exchanged after that turn", _NOT_OPENED),

@@ -8,7 +8,16 @@ from typing import Any, Final
 
 import polars as pl
 
-from semblance.manifests.overlap import COLUMNS_AUDITED, KEYS, KINDS, assigned, figures, of_recordings, shared
+from semblance.manifests.overlap import (
+    COLUMNS_AUDITED,
+    ESTIMATED,
+    KEYS,
+    KINDS,
+    assigned,
+    figures,
+    of_recordings,
+    shared,
+)
 from semblance.manifests.records import Finding
 
 LAW: Final = "isolation"
@@ -19,6 +28,7 @@ ONE: Final[Mapping[str, str]] = MappingProxyType(
         "donor": "donor",
         "person": "person",
         "recording": "recording",
+        ESTIMATED: "estimated person",
         "method": "held-out method",
     }
 )
@@ -29,6 +39,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "donor": "donors",
         "person": "people",
         "recording": "recordings",
+        ESTIMATED: "estimated people",
         "method": "held-out methods",
     }
 )
@@ -37,12 +48,13 @@ PROMISES: Final[Mapping[str, Mapping[str, bool]]] = MappingProxyType(
     {
         "family": {"family": True},
         "identity": {"family": True, "person": True, "recording": True},
+        ESTIMATED: {"family": True, ESTIMATED: True},
         "method": {"family": True, "method": False},
         "temporal": {"family": True},
         "official": {"family": True, "person": True, "recording": True},
     }
 )
-_REPORTED: Final = ("family", "person", "recording")  # reported even if the protocol does not promise them
+_REPORTED: Final = ("family", "person", "recording", ESTIMATED)  # reported even if the protocol does not promise them
 
 
 def promise(protocol: str, against: str = "recording") -> Mapping[str, bool]:
@@ -77,7 +89,7 @@ def protocol_of(plan: pl.DataFrame) -> str:
     A subset of the official split is ``official_clean``. ``family`` if none matches: any split should at least
     keep an original with its fakes.
     """
-    for name in ("identity", "family", "method", "temporal", "official"):
+    for name in ("identity", ESTIMATED, "family", "method", "temporal", "official"):
         own = pl.col(f"split_{name}").fill_null("unassigned")
         if plan.select((pl.col("split") == own).all() & pl.col(f"split_{name}").is_not_null().any()).item():
             return name
@@ -145,7 +157,7 @@ def counted(count: int, kind: str) -> str:
 
 def _remedy(plan: pl.DataFrame, protocol: str, kind: str) -> str:
     """What to do: another protocol of the plan that separates ``kind``, or else rebuild or report."""
-    for name in ("family", "identity"):
+    for name in ("family", "identity", ESTIMATED):
         if name != protocol and kind in PROMISES[name] and plan[f"split_{name}"].null_count() < plan.height:
             return f"Separate them with `shards repack OUT --split {name} --to OUT2`; CARD.md states the cost."
     if protocol in ("official", "official_clean"):
@@ -161,7 +173,13 @@ def sentences(plan: pl.DataFrame, protocol: str, against: str = "recording") -> 
     for column in COLUMNS_AUDITED:
         if column == f"split_{protocol}" or not assigned(plan, column).height:
             continue
-        found = figures(plan, column, ("family", "recording") if of_recordings(plan) else _REPORTED)
+        kinds = [
+            kind
+            for kind in _REPORTED
+            if not (kind == "person" and of_recordings(plan))
+            and not (kind == ESTIMATED and plan["persons_estimated"].null_count() == plan.height)
+        ]
+        found = figures(plan, column, kinds)
         parts = [
             f"{row['shared']} of {row['known']} {WORDS[row['kind']]}"
             + (

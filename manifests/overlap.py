@@ -12,6 +12,7 @@ from semblance.manifests.records import SPLIT_COLUMNS, TRAIN_VAL_TEST
 from semblance.manifests.splits import COLUMNS
 
 COLUMNS_AUDITED: Final = tuple(name for name in SPLIT_COLUMNS if name != "split_note")  # the active split first
+ESTIMATED: Final = "person_estimated"
 KINDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "family": ("family_id",),
@@ -19,6 +20,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "donor": ("donor_id",),
         "person": ("target_id", "donor_id"),
         "recording": ("recording_id", "donor_recording_id"),
+        ESTIMATED: ("persons_estimated",),
     }
 )
 _OF_FAKES: Final = ("donor", "method")
@@ -54,13 +56,18 @@ def holders(rows: pl.DataFrame, kinds: Sequence[str] = tuple(KINDS)) -> pl.DataF
     for kind in kinds:
         given = rows.filter(pl.col("label") == 1) if kind == "method" else rows
         held = [
-            given.select(
-                pl.lit(kind).alias("kind"), "dataset", pl.col(column).alias("id"), "video_id", "side"
-            ).drop_nulls("id")
+            given.select(pl.lit(kind).alias("kind"), "dataset", _each(column).alias("id"), "video_id", "side")
+            .explode("id", empty_as_null=True)
+            .drop_nulls("id")
             for column in KINDS.get(kind, (kind,))
         ]
         parts.append(pl.concat(held).unique() if len(held) > 1 else held[0])
     return pl.concat(parts)
+
+
+def _each(column: str) -> pl.Expr:
+    """A column of ids, of which a video may have several, as lists."""
+    return pl.col(column) if column == "persons_estimated" else pl.concat_list(column)
 
 
 def shared(plan: pl.DataFrame, column: str, kinds: Sequence[str] = tuple(KINDS)) -> pl.DataFrame:
@@ -148,7 +155,7 @@ def between(plan: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
 
     One row per pair of active splits (side, other_side). Kind ``video`` is the same video in both plans.
     """
-    kinds = ("video", *KINDS)
+    kinds = ("video", *(kind for kind in KINDS if kind != ESTIMATED))  # names of another run mean other persons
     counted = [
         holders(assigned(one, "split").with_columns(video=pl.col("video_id")), kinds)
         .group_by(*KEYS, "side")

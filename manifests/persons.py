@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from semblance.manifests import storage
 from semblance.manifests.columns import DATASET, TEXT, VIDEO_ID, WHOLE, Column
 from semblance.manifests.errors import SemblanceError
+from semblance.manifests.ids import digest
+from semblance.manifests.splits import Estimate, Estimates
 
 Role = Literal["target", "donor"]
 By = Literal[
@@ -113,3 +115,17 @@ def read(url: str) -> Persons:
         ) from error
     assert isinstance(found, pl.DataFrame)
     return Persons(rows=found, about=about)
+
+
+def estimates(persons: Persons) -> Estimates:
+    """The table as protocol ``person_estimated`` takes it."""
+    of: dict[str, Estimate] = {}
+    for (video_id,), rows in persons.rows.group_by(["video_id"], maintain_order=True):
+        named = rows.drop_nulls("person_estimated")
+        of[str(video_id)] = Estimate(
+            targets=tuple(named.filter(role="target")["person_estimated"].unique().sort()),
+            donors=tuple(named.filter(role="donor")["person_estimated"].unique().sort()),
+            near=tuple(sorted({name for names in rows["near"].drop_nulls() for name in names})),
+            somebody_else=bool(rows["by"].is_in(["abstained", "no_face"]).any()),
+        )
+    return Estimates(of=of, facts=tuple(persons.about.get("sentences", ())), digest=digest(*persons.rows.iter_rows()))

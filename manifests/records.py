@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -22,7 +22,7 @@ TRAIN_VAL_TEST: Final[tuple[Split, ...]] = ("train", "val", "test")  # disjoint 
 SPLITS: Final[tuple[Split, ...]] = (*TRAIN_VAL_TEST, "unassigned")
 SPLIT_COLUMNS: Final = (
     *("split", "split_official", "split_family", "split_identity"),
-    *("split_method", "split_temporal", "split_note"),
+    *("split_method", "split_temporal", "split_person_estimated", "split_note"),
 )
 
 Status = Literal[
@@ -74,7 +74,9 @@ class Video:
     split_identity: str | None = None
     split_method: str | None = None
     split_temporal: str | None = None
+    split_person_estimated: str | None = None
     split_note: str | None = None
+    persons_estimated: Sequence[str] | None = None  # whom the active or an earlier table of estimates names
     fault: str | None = None
     fault_note: str | None = None
     bytes: int | None = None

@@ -15,6 +15,7 @@ from semblance.manifests.errors import SemblanceError
 
 Table = Literal["samples", "rejects", "videos", "flags", "plan", "findings"]
 PARTED: Final = ("samples", "rejects", "videos")
+_PLANNED: Final = ("video_id", "path", "dataset", "label", "family_id", "split", "split_family")  # tells a plan
 _FILES: Final = {"plan": "plan.parquet", "findings": "manifests/findings.parquet"}
 
 
@@ -124,11 +125,12 @@ def read_plan(where: str) -> pl.DataFrame:
         raise SemblanceError(
             f"The plan {where} cannot be read ({reason}); write one with `ingest plan --to`."
         ) from error
-    if missing := set(schema.PLAN.names) - set(frame.columns):
+    if missing := set(_PLANNED) - set(frame.columns):
         raise SemblanceError(
             f"{where} is not a plan (column {min(missing)!r} is missing); write one with `ingest plan --to`."
         )
-    return frame
+    empty = _empty("plan").collect()  # a column that came after the table was written is null
+    return pl.concat([empty, frame.select(name for name in empty.columns if name in frame.columns)], how="diagonal")
 
 
 def _empty(table: str) -> pl.LazyFrame:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from semblance.manifests import build_files, leaks, overlap, scan, tables
+from semblance.manifests import build_files, leaks, overlap, persons, scan, splits, storage, tables
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import FAILURES, SPLITS
 
@@ -52,6 +52,12 @@ def _read_one(name: str, *, plan: bool) -> Audited:
     if not rows.height:
         raise SemblanceError(f"The plan of {name} has no videos; there is nothing to audit.")
     described = {} if name.endswith(".parquet") else build_files.description(name)
+    if (
+        not name.endswith(".parquet")
+        and not rows["persons_estimated"].drop_nulls().len()
+        and storage.exists(persons.url_of(name))
+    ):
+        rows = splits.named(rows, persons.estimates(persons.read(name)))
     protocol, against = leaks.active_protocol(described, rows)
     return Audited(name=name, plan=rows, description=described, protocol=protocol, against=against, shards=not plan)
 

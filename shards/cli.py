@@ -63,7 +63,10 @@ def verify(
 def repack(
     out: Annotated[str, typer.Argument(help="Folder of a finished build, which is not changed.")],
     split: Annotated[
-        str, typer.Option("--split", help="official, official_clean, identity, family, method or temporal.")
+        str,
+        typer.Option(
+            "--split", help="official, official_clean, identity, family, method, temporal or person_estimated."
+        ),
     ],
     to: Annotated[str, typer.Option("--to", help="New folder or s3:// prefix for the new build.")],
     held_out: Annotated[
@@ -72,6 +75,12 @@ def repack(
     against: Annotated[
         str | None,
         typer.Option("--against", help="With --split official_clean: recording, family or person. Default: recording."),
+    ] = None,
+    persons: Annotated[
+        str | None,
+        typer.Option(
+            "--persons", help="With --split person_estimated: table of `quality persons`. Default: that of OUT."
+        ),
     ] = None,
     keep: Annotated[
         str | None, typer.Option("--keep", help="Parquet or CSV file with a column sample_id or video_id.")
@@ -87,7 +96,8 @@ def repack(
     from semblance.shards.repack.run import run
 
     kept = subset.read(keep) if keep else None
-    planned = plan(out, RepackRequest(split=split, held_out=held_out or (), against=against, keep=kept))
+    request = RepackRequest(split=split, held_out=held_out or (), against=against, keep=kept, persons=persons)
+    planned = plan(out, request)
     try:
         done = run(planned, to, _sealed)
     except KeyboardInterrupt:

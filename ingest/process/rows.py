@@ -42,7 +42,16 @@ _FACE: Final = (
     *("box_x0", "box_y0", "box_x1", "box_y1"),
     *("landmarks", "confidence", "crop_x0", "crop_y0", "crop_side"),
 )
-_VIDEO_IDENTITY: Final = ("path", "member", "part", "donor_recording_id", *_SAMPLE_IDENTITY, "shard", "bytes")
+_VIDEO_IDENTITY: Final = (
+    "path",
+    "member",
+    "part",
+    "donor_recording_id",
+    *_SAMPLE_IDENTITY,
+    "persons_estimated",
+    "shard",
+    "bytes",
+)
 
 
 def faulty(

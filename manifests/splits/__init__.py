@@ -1,25 +1,26 @@
 """The split protocols, table to table: which split every video belongs to, and why some belong to none."""
 
 from semblance.manifests.splits.assignment import (
-    COLUMNS,
     Assigned,
-    DatasetTraits,
-    Protocol,
     ProtocolNotes,
-    SplitConfig,
     activate,
     assign,
     hold_out,
     methods_of,
+    named,
     over_time,
     plan_frame,
     to_videos,
 )
+from semblance.manifests.splits.config import COLUMNS, DatasetTraits, Protocol, SplitConfig
+from semblance.manifests.splits.estimated import Estimate, Estimates
 
 __all__ = [
     "COLUMNS",
     "Assigned",
     "DatasetTraits",
+    "Estimate",
+    "Estimates",
     "Protocol",
     "ProtocolNotes",
     "SplitConfig",
@@ -27,6 +28,7 @@ __all__ = [
     "assign",
     "hold_out",
     "methods_of",
+    "named",
     "over_time",
     "plan_frame",
     "to_videos",

@@ -4,62 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Final
 
 import polars as pl
 import pyarrow as pa
-from pydantic import Field, model_validator
 
 from semblance.manifests import schema
-from semblance.manifests.config import Config
 from semblance.manifests.errors import UsageError
 from semblance.manifests.records import TRAIN_VAL_TEST, Video
 from semblance.manifests.splits import protocols, releases
+from semblance.manifests.splits.config import COLUMNS, FRACTIONS, DatasetTraits, Protocol, SplitConfig
+from semblance.manifests.splits.estimated import Estimates, person_estimated
 from semblance.manifests.splits.identity_graph import Row
-from semblance.manifests.splits.protocols import Against, Basis, Notes, Outcome, SplitOf
+from semblance.manifests.splits.protocols import Notes, Outcome, SplitOf
 from semblance.manifests.splits.temporal import temporal
 
-Protocol = Literal["official", "official_clean", "identity", "family", "method", "temporal"]
-COLUMNS: Final = ("official", "family", "identity", "method", "temporal")
-FRACTIONS: Final = (0.8, 0.1, 0.1)
-
-
-class SplitConfig(Config):
-    """Which protocol is active, and the share of videos that train, val and test should get.
-
-    ``auto``: identity if people are known, else family, else official. A protocol with a split of only reals or only
-    fakes is skipped if a later one has none. Without ``fractions`` the dataset's default shares apply.
-    ``held_out``: the methods that protocol ``method`` reserves for test. Without them it is method number ``rotate``
-    in alphabetical order, modulo their count. ``against``: what a train or val video of ``official_clean`` must not
-    share with the published test set.
-    """
-
-    protocol: Literal["auto", "official", "official_clean", "identity", "family", "method", "temporal"] = "auto"
-    fractions: tuple[float, float, float] | None = None
-    held_out: tuple[str, ...] = ()
-    rotate: int = Field(default=0, ge=0)
-    against: Against = "recording"
-
-    @model_validator(mode="after")
-    def _fractions_are_shares(self) -> Self:
-        if self.fractions is None:
-            return self
-        if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-9:
-            raise ValueError("split.fractions must be three shares (train, val, test) that add up to 1")
-        return self
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetTraits:
-    """What holds for a whole dataset and is in no row.
-
-    ``basis``: what its ids of people stand for. ``paired``: whether a fake names its original. ``val_from_train``: its
-    authors published no val, so a part of train becomes it.
-    """
-
-    basis: Basis | None = None
-    paired: bool = True
-    val_from_train: bool = False
+_ASKED: Final = "person_estimated"  # nobody misses it who did not ask for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +37,8 @@ class ProtocolNotes:
     def lines(self, protocol: str) -> tuple[str, ...]:
         """Sentences about the active protocol, then about the others, then why some columns are null."""
         others = [f"split_{name}: {fact}" for name in COLUMNS if name != protocol for fact in self.of(name)]
-        missing = [f"split_{name} is null: {self.absent[name]}" for name in COLUMNS if name in self.absent]
+        absent = [name for name in COLUMNS if name in self.absent and name != _ASKED]
+        missing = [f"split_{name} is null: {self.absent[name]}" for name in absent]
         return (*self.of(protocol), *others, *missing)
 
 
@@ -108,11 +69,18 @@ def to_videos(frame: pl.DataFrame) -> list[Video]:
     return [Video(**row) for row in frame.iter_rows(named=True)]
 
 
-def assign(videos: pl.DataFrame, config: SplitConfig, seed: int, traits: DatasetTraits | None = None) -> Assigned:
+def assign(
+    videos: pl.DataFrame,
+    config: SplitConfig,
+    seed: int,
+    traits: DatasetTraits | None = None,
+    estimates: Estimates | None = None,
+) -> Assigned:
     """Fill every protocol's column, and ``split`` and ``split_note`` from the active protocol.
 
     ``split_official`` is expected as the authors published it. Unlabelled videos are unassigned. The result does not
-    depend on the order of the rows. Raises UsageError if the requested protocol is unavailable for these videos.
+    depend on the order of the rows. ``estimates``: those of ``config.persons``. Raises UsageError if the requested
+    protocol is unavailable for these videos.
     """
     traits = traits or DatasetTraits()
     rows = sorted(videos.iter_rows(named=True), key=lambda row: row["video_id"])
@@ -127,24 +95,44 @@ def assign(videos: pl.DataFrame, config: SplitConfig, seed: int, traits: Dataset
         "identity": protocols.identity(known, shares, seed, traits.basis),
         "method": protocols.method(known, family.splits, config.held_out, config.rotate),
         "temporal": temporal(known, shares),
+        "person_estimated": person_estimated(known, shares, seed, estimates),
     }
-    return _assigned(videos, known, outcomes, config)
+    return _assigned(named(videos, estimates), known, outcomes, config)
 
 
-def activate(plan: pl.DataFrame, config: SplitConfig, notes: ProtocolNotes) -> Assigned:
+def activate(
+    plan: pl.DataFrame,
+    config: SplitConfig,
+    notes: ProtocolNotes,
+    seed: int = 0,
+    estimates: Estimates | None = None,
+) -> Assigned:
     """Make another protocol active in a plan whose protocol columns are filled already.
 
     The columns are used as they are. Protocol ``method``, whose held-out methods may have changed, and
-    ``official_clean`` are computed from the rows. ``notes``: those of the plan when it was made. Raises UsageError if
+    ``official_clean`` are computed from the rows, and ``person_estimated`` from ``estimates`` and ``seed`` if they are
+    given. ``notes``: those of the plan when it was made. Raises UsageError if
     the requested protocol is unavailable for these videos.
     """
     rows = [row for row in plan.sort("video_id").iter_rows(named=True) if row["label"] is not None]
     outcomes = {}
-    for name in ("official", "family", "identity", "temporal"):
+    for name in ("official", "family", "identity", "temporal", "person_estimated"):
         outcomes[name] = protocols.from_column(rows, name, notes.facts.get(name, ()), notes.absent.get(name, ""))
     outcomes["official_clean"] = protocols.official_clean(rows, outcomes["official"], config.against)
     outcomes["method"] = protocols.method(rows, outcomes["family"].splits, config.held_out, config.rotate)
-    return _assigned(plan, rows, outcomes, config)
+    if estimates is not None:
+        shares = config.fractions or FRACTIONS
+        outcomes["person_estimated"] = person_estimated(rows, shares, seed, estimates)
+    return _assigned(named(plan, estimates), rows, outcomes, config)
+
+
+def named(videos: pl.DataFrame, estimates: Estimates | None) -> pl.DataFrame:
+    """The videos with ``persons_estimated`` as ``estimates`` has them."""
+    if estimates is None:
+        return videos
+    named = [one.persons if (one := estimates.of.get(name)) else () for name in videos["video_id"]]
+    values = pl.Series("persons_estimated", [list(names) or None for names in named], pl.List(pl.String))
+    return videos.with_columns(values)
 
 
 def _assigned(
@@ -226,11 +214,14 @@ def _filled(videos: pl.DataFrame, outcomes: dict[str, Outcome], protocol: str, r
 
 
 def _active_protocol(rows: Sequence[Row], outcomes: dict[str, Outcome], config: SplitConfig) -> Protocol:
-    """The requested protocol; for ``auto`` the first usable one of identity, family and official.
+    """The requested protocol; for ``auto`` the first usable one of identity, family and official, before them
+    person_estimated if there is a table of estimates.
 
     A protocol with a split of only reals or only fakes is not usable. It is skipped, with a note, if a later one is.
     """
     names: tuple[Protocol, ...] = ("identity", "family", "official")
+    if config.persons is not None:
+        names = ("person_estimated", *names)
     if config.protocol == "auto":
         available = [name for name in names if outcomes[name].splits]
         first: Protocol = available[0] if available else "family"

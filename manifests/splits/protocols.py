@@ -56,7 +56,11 @@ def from_column(rows: Sequence[Row], name: str, facts: Sequence[str], why: str) 
     if name == "identity":
         notes = _straddling(rows, unassigned)
     else:
-        words = {"official": "not in the published split", "temporal": "no date"}
+        words = {
+            "official": "not in the published split",
+            "temporal": "no date",
+            "person_estimated": "nobody estimated, too near to a person of a later split, or joins two splits",
+        }
         notes = {row["video_id"]: words[name] for row in unassigned if name in words}
     return Outcome(splits=splits, notes=notes, facts=list(facts))
 

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
+import polars as pl
 from pydantic import ValidationError
 
-from semblance.manifests import schema, splits, storage, tables
+from semblance.manifests import persons, schema, splits, storage, tables
 from semblance.manifests.config import fingerprint
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.ids import digest
 from semblance.manifests.records import SourceFinding
-from semblance.manifests.splits import Assigned, ProtocolNotes, SplitConfig
+from semblance.manifests.splits import Assigned, Estimates, ProtocolNotes, SplitConfig
 from semblance.manifests.splits.protocols import Against
 from semblance.shards import build_folder, layout
 from semblance.shards.layout import Receipt, key_of
@@ -28,12 +29,16 @@ _TABLES: Final = ("plan.parquet", "manifests/findings.parquet")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepackRequest:
-    """A requested protocol and its options; None or empty for those of the build's recipe."""
+    """A requested protocol and its options; None or empty for those of the build's recipe.
+
+    ``persons``: the table for ``person_estimated``; without it that of the build, if it has one.
+    """
 
     split: str
     held_out: Sequence[str] = ()
     against: str | None = None
     keep: Keep | None = None
+    persons: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,7 @@ class Repack:
     findings: tuple[SourceFinding, ...]
     config: SplitConfig
     assigned: Assigned  # the new plan, in the build's order
+    estimates: Estimates | None  # of persons, for protocol person_estimated
     left_out: int  # samples that are not on the list of those to keep
 
     @property
@@ -63,6 +69,7 @@ class Repack:
                 "held_out": sorted(set(self.request.held_out)),
                 "against": self.config.against if self.request.split == "official_clean" else None,
                 "keep": self.request.keep.sha256 if self.request.keep else None,
+                **({"persons": self.estimates.digest} if self.estimates is not None else {}),
             },
             "inputs": digest(*((stat.path, stat.bytes, stat.version) for stat in self.inputs)),
         }
@@ -96,7 +103,8 @@ def plan(out: str, request: RepackRequest) -> Repack:
     old = tables.scan(out, "plan").collect()
     homes = {name: key_of(shard) for name, shard in old.select("video_id", "shard").iter_rows()}
     receipts = {key: _receipt(out, key, description["fingerprint"]) for key in sorted(set(homes.values()))}
-    assigned = splits.activate(old, config, ProtocolNotes(**description["protocols"]))
+    estimates = _estimates(out, request, old)
+    assigned = splits.activate(old, config, ProtocolNotes(**description["protocols"]), recipe["seed"], estimates)
     sizes, left_out = _sizes(out, receipts.values(), request.keep, set(homes))
     table = assign_shards(
         assigned.table,
@@ -115,8 +123,24 @@ def plan(out: str, request: RepackRequest) -> Repack:
         findings=tuple(SourceFinding(**row) for row in tables.read_rows(storage.join(out, _TABLES[1]))),
         config=config,
         assigned=replace(assigned, table=table),
+        estimates=estimates,
         left_out=left_out,
     )
+
+
+def _estimates(out: str, request: RepackRequest, plan: pl.DataFrame) -> Estimates | None:
+    """The estimates to split by: of the table asked for, else of the build's own; None for those in its column."""
+    if request.split != "person_estimated":
+        return None
+    own = persons.url_of(out)
+    if request.persons is None and not storage.exists(own):
+        if plan["split_person_estimated"].null_count() == plan.height:
+            raise UsageError(
+                f"{out} has no estimated persons; write their table with `quality persons {out} --weights W`, or give "
+                "one with --persons."
+            )
+        return None
+    return persons.estimates(persons.read(request.persons or own))
 
 
 def _receipt(out: str, key: str, build: str) -> Receipt:
@@ -132,14 +156,17 @@ def _config(recipe: Mapping[str, Any], request: RepackRequest) -> SplitConfig:
         raise UsageError(f"Unknown protocol {request.split!r}; --split accepts {', '.join(protocols)}.")
     if request.held_out and request.split != "method":
         raise UsageError(f"--held-out is only for --split method, not for {request.split}; omit it.")
+    if request.persons is not None and request.split != "person_estimated":
+        raise UsageError(f"--persons is only for --split person_estimated, not for {request.split}; omit it.")
     if request.against is not None and request.split != "official_clean":
         raise UsageError(f"--against is only for --split official_clean, not for {request.split}; omit it.")
     if request.against is not None and request.against not in get_args(Against):
         raise UsageError(f"--against accepts {', '.join(get_args(Against))}, not {request.against!r}.")
     held_out = {"held_out": tuple(sorted(set(request.held_out))), "rotate": 0} if request.held_out else {}
     against = {"against": request.against} if request.against else {}
+    table = {"persons": request.persons} if request.persons else {}
     try:
-        return SplitConfig.model_validate({**recipe, "protocol": request.split, **held_out, **against})
+        return SplitConfig.model_validate({**recipe, "protocol": request.split, **held_out, **against, **table})
     except ValidationError as error:
         raise SemblanceError(
             f"The split section of the build's recipe is invalid ({error.errors()[0]['msg']})."

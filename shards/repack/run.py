@@ -85,8 +85,9 @@ def _outcomes(repack: Repack, rows: Sequence[Mapping[str, Any]]) -> list[Outcome
 def _moved(outcome: Outcome, planned: Mapping[str, Any]) -> Outcome:
     """The outcome with the splits of ``planned``, its row in the new plan."""
     splits = {name: planned[name] for name in SPLIT_COLUMNS}
+    named = {"persons_estimated": planned["persons_estimated"]}
     return Outcome(
-        video=dict(outcome.video) | splits,
+        video=dict(outcome.video) | splits | named,
         samples=tuple(replace(sample, row=dict(sample.row) | splits) for sample in outcome.samples),
         rejections=tuple(replace(rejection, row=dict(rejection.row) | splits) for rejection in outcome.rejections),
     )

@@ -24,10 +24,12 @@ from semblance import manifests
 from semblance.ingest import plan as planning
 from semblance.ingest import recipe
 from semblance.ingest.run import status
-from semblance.manifests import tables
+from semblance.manifests import persons, tables
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import SPLIT_COLUMNS
 from semblance.manifests.splits import ProtocolNotes
+from semblance.quality.audit import text as verdict
+from semblance.quality.audit.run import audit as examine
 from semblance.shards import build_folder, verify
 from semblance.shards.repack import plan as repack_plan
 from semblance.shards.repack import run as repack
@@ -138,6 +140,60 @@ def test_the_result_equals_a_build_with_that_split(own: Path, collection: Path, 
     assert after == {name: note | splits[note["video_id"]] for name, note in before.items()}
     assert_conserved(out2)
     assert_isolated(out2, split)
+
+
+def test_a_split_by_estimated_persons_equals_a_build_with_the_same_table(
+    own: Path, collection: Path, tmp_path: Path, run: Run
+) -> None:
+    """By a table that is given, and by the build's own; the audit judges by it, a repack without one is refused."""
+    command = ("shards", "repack", own, "--split", "person_estimated", "--to", tmp_path / "out2")
+    assert "`quality persons" in run(*command, expect=2).stderr
+    planned = table(own, "plan")
+    reals = planned.filter(label=0)["video_id"].to_list()
+    whom = {name: f"p{number // 2:04d}" for number, name in enumerate(reals)}
+    origin = dict(planned.select("video_id", "family_id").iter_rows())
+    rows = [
+        {
+            "dataset": "folder",
+            "video_id": name,
+            "role": "target",
+            "person": None,
+            "person_estimated": whom.get(family),
+            "by": "cluster" if name in whom else "original",
+            "crops": 4,
+            "near": [],
+        }
+        for name, family in origin.items()
+    ]
+    file = tmp_path / "persons.parquet"
+    persons.write(str(file), persons.Persons(rows=persons.frame(rows), about={"sentences": ["By eye."]}))
+    said = run(*command, "--persons", file).stdout
+    assert "estimated from faces" in said
+    out2 = tmp_path / "out2"
+    values = [text for flag, text in zip(SETTINGS[::2], SETTINGS[1::2], strict=True) if flag == "--set"]
+    wanted = planning.make("folder", str(collection), recipe.load("plan", [*values, f"split.persons={file}"]))
+    theirs = pl.DataFrame(wanted.rows, schema=planned.schema).drop("shard", "order").sort("video_id")
+    assert table(out2, "plan", "shard", "order").sort("video_id").equals(theirs)
+    described = json.loads((out2 / "dataset.json").read_text())
+    assert ProtocolNotes(**described["protocols"]).lines("person_estimated") == wanted.split_facts
+    assert verify.verify(str(out2), deep=True).problems == []
+    named = dict(table(out2, "videos").select("video_id", "persons_estimated").iter_rows())
+    assert {name: (found or [None])[0] for name, found in named.items()} == {
+        name: whom.get(family) for name, family in origin.items()
+    }
+    sides = splits_of(
+        (person, row["split"])
+        for row in table(out2, "videos").filter(pl.col("split") != "unassigned").iter_rows(named=True)
+        for person in row["persons_estimated"]
+    )
+    assert sides
+    assert all(len(splits) == 1 for splits in sides.values())
+    copied = tmp_path / "copied"
+    shutil.copytree(own, copied)
+    shutil.copy(file, copied / persons.FILE)
+    repacked(copied, tmp_path / "out3", "person_estimated")
+    assert table(tmp_path / "out3", "plan").equals(table(out2, "plan"))
+    assert "estimated" in verdict.verdict(examine([str(copied)]))
 
 
 def test_there_and_back_again(own: Path, tmp_path: Path) -> None:
