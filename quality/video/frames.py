@@ -72,7 +72,7 @@ def _frames_pyav(path: str, indices: Sequence[int], deinterlace: bool, glances: 
             yield frame
             given = frame.index
     if rest := [index for index in indices if index > given]:
-        yield from _counted(path, rest, deinterlace, Glances() if glances else None)
+        yield from _counted(path, rest, deinterlace, Glances() if glances else None, given)
 
 
 def _spared(path: str, indices: Sequence[int], glances: Glances | None) -> Generator[Frame, None, None]:
@@ -115,9 +115,9 @@ def _spared(path: str, indices: Sequence[int], glances: Glances | None) -> Gener
 
 
 def _counted(
-    path: str, indices: Sequence[int], deinterlace: bool, glances: Glances | None = None
+    path: str, indices: Sequence[int], deinterlace: bool, glances: Glances | None = None, given: int = -1
 ) -> Generator[Frame, None, None]:
-    """The wanted frames, by counting the output of a full decode."""
+    """The wanted frames, by counting the output of a full decode; up to frame ``given`` all was seen before."""
     wanted, last = set(indices), max(indices)
     with open_container(path) as container:
         stream = video_stream(container)
@@ -126,9 +126,11 @@ def _counted(
         for index, frame in enumerate(deinterlaced(found, stream) if deinterlace else found):
             if index == 0:
                 player.start = frame.pts
-            if not damaged(frame):
+            if index >= given and not damaged(frame):
                 player.see(frame)
-                if index in wanted:
+                if index == given:
+                    player.forget()
+                elif index in wanted:
                     yield player.upright(index, frame)
             if index >= last:
                 return

@@ -29,6 +29,11 @@ class Player:
                 self._laid = self._geometry(frame)
             self._glances.see(frame, self._laid)
 
+    def forget(self) -> None:
+        """Drop what was seen: the frame seen last was shown before."""
+        if self._glances is not None:
+            self._glances.take()
+
     def upright(self, index: int, frame: Any) -> Frame:
         """The frame with index ``index``; raises VideoError where its colours cannot be converted."""
         glances, cut = self._glances.take() if self._glances is not None else ((), None)

@@ -6,6 +6,7 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -46,6 +47,26 @@ def test_glances_end_with_the_frame_itself(clip: Path) -> None:
         luma = (frame.glances[0].astype(np.float32) - 16) * 255 / 219  # limited range
         assert frame.glances[0].shape == grey.shape
         assert np.abs(luma - grey).mean() < 3
+
+
+def test_what_lies_before_a_given_frame_is_not_seen_again(tmp_path: Path) -> None:
+    """Where damage makes the reader begin again, the next frame tells of what came since the last one alone."""
+    path = tmp_path / "clip.mp4"
+    images = [scene(0, 200.0 + 2 * i) for i in range(13)] + [255 - scene(33, 400.0 - 2 * i)[:, ::-1] for i in range(59)]
+    video.write_h264(str(path), images, Fraction(25), gop=24)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    broken = next(packet for packet in packets if 34 * 512 <= packet.pts < 40 * 512 and not packet.is_keyframe)
+    data = bytearray(path.read_bytes())
+    data[broken.pos + 8 : broken.pos + broken.size] = bytes(broken.size - 8)
+    wanted = [3, 8, 15, 20, 60, 66]
+    sound = read(path, wanted)
+    path.write_bytes(data)
+    found = read(path, wanted)
+    assert [frame.index for frame in found] == [frame.index for frame in sound] == wanted
+    assert [frame.cut for frame in found] == [frame.cut for frame in sound] == [False, False, True, False, False, False]
+    assert found[4].glances
+    assert len(found[4].glances) <= 60 - 20
 
 
 def test_nobody_looks_where_glances_are_not_asked_for(clip: Path) -> None:
