@@ -153,7 +153,7 @@ def test_a_file_of_weights_runs_nothing(tmp_path: Path) -> None:
     mark.unlink()  # whoever does unpickle it is found out
     torch.save({"state_dict": Evil(mark)}, file)
     with pytest.raises(SemblanceError):
-        weights._from_file("resnet18", file, {})
+        weights.create("resnet18", str(file))
     assert not mark.exists()
     run = tmp_path / "run"
     run.mkdir()

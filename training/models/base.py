@@ -15,7 +15,8 @@ from semblance.training.records import Output
 class ModelConfig(Config):
     """What all models have in common.
 
-    ``pretrained``: ``imagenet`` (through timm, if the weights can be reached), ``none``, or a local file of weights.
+    ``pretrained``: ``imagenet`` (through timm, if the weights can be reached), ``none``, a local file of weights for
+    the backbone (of timm, torchvision or a plain state_dict), or the folder of a run, which fills the whole model.
     ``kind``: the name of the model, a constant of each subclass.
     """
 

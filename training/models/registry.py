@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from semblance.manifests.config import OneOf
 from semblance.manifests.registry import Registry
-from semblance.training.models import weights
+from semblance.training.models import tensors, weights
 from semblance.training.models.base import Model, ModelConfig
 
 
@@ -40,12 +40,18 @@ def register(config: type[ModelConfig]) -> Callable[[M], M]:
 
 
 def build(config: ModelConfig, *, pretrained: bool = True) -> Model:
-    """A new model. ``pretrained=False`` leaves the configured weights out, for one that a checkpoint will fill.
+    """A new model, whose ``origin`` says which weights were taken over. Those of a run fill all of it, its head too.
+
+    ``pretrained=False`` leaves the configured weights out, for a model that a checkpoint will fill.
 
     Raises UsageError for an unknown architecture or a missing file of weights, SemblanceError if weights cannot be
     reached or do not match.
     """
     source = config.pretrained if pretrained else "none"
-    model = MODELS.find(config.kind).make(config, source)
-    model.origin = weights.origin(source)
+    run = tensors.read(source) if tensors.is_run(source) else None
+    model = MODELS.find(config.kind).make(config, "none" if run else source)
+    if run is not None:
+        model.origin = tensors.fill(model, run, name=f"this recipe's model ({config.kind})")
+    else:
+        model.origin = weights.origin(model)
     return model

@@ -14,7 +14,11 @@ from timm.models import PretrainedCfg
 from torch import nn
 
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training.models import tensors
+from semblance.training.models.tensors import WeightsFile
 
+RANDOM: Final = "random weights"
+_HEADS: Final = ("head", "fc", "classifier", "last_linear")  # what a file may have over the backbone
 PATIENCE_S: Final = 5.0  # a hub that does not answer in this time counts as unreachable
 
 
@@ -22,8 +26,8 @@ def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
     """timm's model ``arch`` without a head, with the weights of ``pretrained``.
 
     ``imagenet``: timm's weights of that name, from its cache or the hub. ``none``: as initialised. Anything else: a
-    file in any format that timm reads. Raises UsageError for an unknown name or a missing file. Raises SemblanceError,
-    within seconds, if the weights cannot be reached or do not match.
+    file of weights, of which every tensor but a head's must fit. Raises UsageError for an unknown name or a missing
+    file. Raises SemblanceError, within seconds, if the weights cannot be reached, and if they do not match.
     """
     if not timm.is_model(arch.partition(".")[0]):
         raise UsageError(f"timm {timm.__version__} has no model {arch!r}; choose one of timm.list_models().")
@@ -34,29 +38,28 @@ def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
     if pretrained == "none":
         return _timm(arch, pretrained=False, **options)
     if pretrained != "imagenet":
-        return _from_file(arch, Path(pretrained), options)
+        return _from_file(arch, tensors.read(pretrained), options)
     if source is None or not (source.hf_hub_id or source.url):
         raise UsageError(f"timm has no pretrained weights for {arch!r}; set model.pretrained to none or a file.")
-    if cached := _cached(source):  # by its path, since timm would first ask the hub for a newer one
-        return _from_file(arch, Path(cached), options)
-    url = _address(source)
-    if fault := _unreachable(url):
-        raise SemblanceError(_advice(arch, url, fault))
-    try:
-        return _timm(arch, pretrained=True, **options)
-    except Exception as error:  # hub, network and format errors come in many classes
-        raise SemblanceError(_advice(arch, url, _line(error))) from error
+    cached = _cached(source)  # by its path, since timm would first ask the hub for a newer one
+    if cached is None:
+        url = _address(source)
+        if fault := _unreachable(url):
+            raise SemblanceError(_advice(arch, url, fault))
+        try:
+            _timm(arch, pretrained=True, **options)  # brings the file into the cache
+        except Exception as error:  # hub, network and format errors come in many classes
+            raise SemblanceError(_advice(arch, url, _line(error))) from error
+        cached = _cached(source)
+    if cached is None:
+        raise SemblanceError(_advice(arch, _address(source), "its file is not in the cache after the download"))
+    return _from_file(arch, tensors.read(cached), options, f"{source.tag or 'ImageNet'} weights of timm: ")
 
 
-def origin(pretrained: str) -> str:
-    """Where weights come from, in words."""
-    match pretrained:
-        case "imagenet":
-            return "ImageNet weights, through timm"
-        case "none":
-            return "random weights"
-        case file:
-            return f"the weights in {file}"
+def origin(model: nn.Module) -> str:
+    """Where the weights of a model's parts come from, in words."""
+    known = dict.fromkeys(str(part.origin) for part in model.modules() if hasattr(part, "origin"))
+    return " and ".join(name for name in known if name != RANDOM) or RANDOM
 
 
 def width(backbone: nn.Module) -> int:
@@ -69,15 +72,12 @@ def _timm(arch: str, **options: Any) -> nn.Module:
     return model
 
 
-def _from_file(arch: str, file: Path, options: dict[str, Any]) -> nn.Module:
-    if not file.is_file():
-        raise UsageError(
-            f"model.pretrained is {str(file)!r}, which is not a file; use a file of weights, imagenet or none."
-        )
-    try:
-        model = _timm(arch, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options)
-    except Exception as error:  # unpickling and shape errors come in many classes
-        raise SemblanceError(f"The weights in {file} do not match {arch}: {_line(error)}.") from error
+def _from_file(arch: str, file: WeightsFile, options: dict[str, Any], said: str = "") -> nn.Module:
+    model = _timm(arch, pretrained=False, **options)
+    classifier = model.pretrained_cfg.get("classifier") or ()  # type: ignore[union-attr, operator]
+    heads = (classifier,) if isinstance(classifier, str) else classifier
+    taken = tensors.fill(model, file, name=arch, head=[f"{name}." for name in (*heads, *_HEADS)])
+    model.origin = said + taken  # type: ignore[assignment]
     return model
 
 

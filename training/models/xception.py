@@ -79,8 +79,10 @@ def load_pretrained(streams: list[Xception], pretrained: str) -> None:
 
     Raises what ``weights.create`` raises.
     """
-    state = weights.create("legacy_xception.tf_in1k", pretrained).state_dict()
+    source = weights.create("legacy_xception.tf_in1k", pretrained)
+    state = source.state_dict()
     for stream in streams:
+        stream.origin = weights.origin(source)  # type: ignore[assignment]
         first = state["conv1.weight"]  # (32, 3, 3, 3)
         times = stream.conv1.in_channels // 3
         with torch.no_grad():

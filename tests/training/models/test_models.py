@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torchvision
 from lightning.fabric.utilities import move_data_to_device
+from safetensors.torch import save_file
 from timm.layers.drop import DropPath
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training import models
 from semblance.training.models import ModelConfig, efficientnet, resnet, weights
 from semblance.training.models.efficientnet import EfficientNetConfig
+from semblance.training.models.f3net import F3NetConfig
 from semblance.training.models.resnet import ResNetConfig
 from semblance.training.records import Batch
 
@@ -93,23 +96,85 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
     state = model.backbone.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in source.state_dict().items() if name in state)
     assert len(state) > 50
-    assert model.origin == f"the weights in {tmp_path / 'weights.pth'}"
+    assert model.origin == (
+        f"{len(state)} of {len(state)} tensors from {tmp_path / 'weights.pth'}; not used: fc.bias, fc.weight"
+    )
     unloaded = models.build(ResNetConfig(arch="resnet10t.c3_in1k", pretrained="missing.pth"), pretrained=False)
     assert unloaded.embedding_dim == model.embedding_dim
     assert unloaded.origin == "random weights"
 
 
-def test_weights_that_do_not_match_or_are_missing(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'nowhere\.pth', which is not a file"):
+def _resnet(arch: str) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = timm.create_model(arch).state_dict()
+    return state
+
+
+@pytest.mark.parametrize("prefix", ["module.", "backbone.", "_orig_mod.model.encoder."])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_a_file_of_any_form_gives_every_tensor(tmp_path: Path, prefix: str, wrapper: str | None, suffix: str) -> None:
+    source = _resnet("resnet10t")
+    state = {prefix + name: value for name, value in source.items()}
+    file = tmp_path / f"weights.{suffix}"
+    if suffix == "pth":
+        torch.save(state if wrapper is None else {wrapper: state, "epoch": 3}, file)
+    else:
+        save_file(state, file)
+    model = models.build(ResNetConfig(arch="resnet10t.c3_in1k", pretrained=str(file)))
+    assert all(torch.equal(value, source[name]) for name, value in model.backbone.state_dict().items())
+    assert "not used: fc.bias, fc.weight" in model.origin
+
+
+def test_torchvisions_weights_fit_timms_resnet(tmp_path: Path) -> None:
+    source = torchvision.models.resnet18(weights=None).state_dict()
+    torch.save(source, tmp_path / "resnet18.pth")
+    model = models.build(ResNetConfig(arch="resnet18.a1_in1k", pretrained=str(tmp_path / "resnet18.pth")))
+    assert all(torch.equal(value, source[name]) for name, value in model.backbone.state_dict().items())
+
+
+def test_weights_that_do_not_fit_are_refused_with_counts(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'nowhere\.pth', which is neither a file nor a run"):
         models.build(ResNetConfig(pretrained="nowhere.pth"))
-    (tmp_path / "torn.pth").write_bytes(b"PK\x03\x04 torn")
-    with pytest.raises(SemblanceError, match="do not match resnet10t"):
-        models.build(ResNetConfig(arch="resnet10t.c3_in1k", pretrained=str(tmp_path / "torn.pth")))
-    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "other.pth")
-    with pytest.raises(SemblanceError, match="do not match resnet18"):
-        models.build(ResNetConfig(arch="resnet18.a1_in1k", pretrained=str(tmp_path / "other.pth")))
-    with pytest.raises(UsageError, match="no model 'resnet5000'"):
-        models.build(ResNetConfig(arch="resnet5000"))
+    with pytest.raises(UsageError, match="not a trained run"):
+        models.build(ResNetConfig(pretrained=str(tmp_path)))
+    torn, other, small, empty = (tmp_path / name for name in ("torn.pth", "other.pth", "small.pth", "empty.pth"))
+    torn.write_bytes(b"PK\x03\x04 torn")
+    torch.save({"epoch": 3}, empty)
+    for file, words in ((torn, "cannot be read as weights"), (empty, "holds no weights by name")):
+        with pytest.raises(SemblanceError, match=words):
+            models.build(ResNetConfig(arch="resnet10t.c3_in1k", pretrained=str(file)))
+    torch.save(_resnet("resnet34"), other)  # has all that ResNet-18 has, and more
+    with pytest.raises(SemblanceError, match=r"do not fit resnet18\.a1_in1k: 80 belong to nothing in it \(layer1\.2"):
+        models.build(ResNetConfig(arch="resnet18.a1_in1k", pretrained=str(other)))
+    with pytest.raises(SemblanceError, match=r"resnet50.*: \d+ of 318 tensors are missing.*; \d+ have another"):
+        models.build(ResNetConfig(pretrained=str(other)))
+    state = _resnet("resnet10t")
+    del state["layer4.0.bn2.running_var"]
+    torch.save(state, small)
+    with pytest.raises(SemblanceError, match=r": 1 of 84 tensors are missing \(layer4\.0\.bn2\.running_var\)\."):
+        models.build(ResNetConfig(arch="resnet10t.c3_in1k", pretrained=str(small)))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [*SMALL, F3NetConfig(width=0.125, size=64)],
+    ids=["resnet", "efficientnet", "f3net"],
+)
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_run_fills_the_whole_model(tmp_path: Path, config: ModelConfig, averaged: bool) -> None:
+    """Also with its folder's name, and only a model like its own; today's weights of random numbers are gone."""
+    source = models.build(config).state_dict()
+    other = {name: torch.zeros_like(value) for name, value in source.items()}
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    file = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    weights_ = {"model": other, "average": source} if averaged else {"model": source, "average": None}
+    torch.save({"format": 1, "recipe": {"model": config.model_dump()}, **weights_}, file)
+    for given in (tmp_path / "run", file):
+        model = models.build(config.model_copy(update={"pretrained": str(given)}))
+        assert all(torch.equal(value, source[name]) for name, value in model.state_dict().items())
+        assert model.origin == f"{len(source)} of {len(source)} tensors from {file}"
+    with pytest.raises(SemblanceError, match=r"this recipe's model \(resnet\): \d+ of \d+ tensors are missing"):
+        models.build(ResNetConfig(arch="resnet14t.c3_in1k", pretrained=str(file)))
 
 
 def test_unreachable_weights_are_reported_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

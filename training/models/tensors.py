@@ -1,0 +1,125 @@
+"""Files of weights, matched tensor by tensor: what was taken is counted, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import zipfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from semblance.manifests.errors import SemblanceError, UsageError
+
+State = Mapping[str, Tensor]
+
+RUN_FILE: Final = Path("checkpoints") / "best.ckpt"  # of a run folder
+_WRAPPERS: Final = ("state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model_state_dict", "model", "net")
+_COUNTERS: Final = "num_batches_tracked"  # files of old versions of torch lack them
+_UNREADABLE: Final = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError),
+    *(RuntimeError, ValueError, EOFError, OSError),
+)
+_SHOWN: Final = 2  # names in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsFile:
+    """The tensors of a file by name. ``run``: its recipe's model, if the file is a checkpoint of `training fit`."""
+
+    path: Path
+    state: State
+    run: Mapping[str, Any] | None = None
+
+
+def is_run(given: str) -> bool:
+    """Whether ``given`` names a run folder or a checkpoint of one."""
+    return given not in ("none", "imagenet") and (Path(given).is_dir() or given.endswith(".ckpt"))
+
+
+def read(given: str) -> WeightsFile:
+    """The weights in a run folder (its best checkpoint), or in a file that torch or safetensors wrote.
+
+    Of a checkpoint with a moving average, the average. Raises UsageError if there is no such file, SemblanceError if it
+    holds no weights.
+    """
+    path = Path(given)
+    if path.is_dir():
+        if not (path / RUN_FILE).is_file():
+            raise UsageError(f"model.pretrained is the folder {given}, which is not a trained run (no {RUN_FILE}).")
+        path = path / RUN_FILE
+    if not path.is_file():
+        raise UsageError(
+            f"model.pretrained is {given!r}, which is neither a file nor a run; use a file of weights, the folder of a "
+            "run, imagenet or none."
+        )
+    try:
+        content: Any = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except _UNREADABLE as error:
+        raise SemblanceError(f"{path} cannot be read as weights ({str(error).strip().splitlines()[0]}).") from error
+    if isinstance(content, Mapping) and {"recipe", "model", "average"} <= content.keys():
+        state = content["average"] if content["average"] is not None else content["model"]
+        return WeightsFile(path=path, state=state, run=content["recipe"]["model"])
+    named = content if isinstance(content, Mapping) else {}
+    inner = next((named[name] for name in _WRAPPERS if isinstance(named.get(name), Mapping)), named)
+    state = {name: value for name, value in inner.items() if isinstance(value, Tensor)}
+    if not state:
+        raise SemblanceError(f"{path} holds no weights by name; give a state_dict.")
+    return WeightsFile(path=path, state=state)
+
+
+def fill(module: nn.Module, file: WeightsFile, *, name: str, head: Collection[str] = ()) -> str:
+    """Load every tensor of ``module`` from ``file``, and say how many.
+
+    Names may have one prefix more, such as ``backbone.`` or ``module.``. Tensors of a classifier, whose names begin
+    with one of ``head``, are left out. ``name``: that of ``module`` in messages. Raises SemblanceError, with counts and
+    names, if a tensor is missing or has another shape, or if one is left over: it is then of another architecture.
+    """
+    own = module.state_dict()
+    given = _translated(module, _unprefixed(file.state, own))
+    missing = [key for key in own if key not in given and not key.endswith(_COUNTERS)]
+    misshaped = [key for key, value in own.items() if key in given and given[key].shape != value.shape]
+    left = sorted(key for key in given if key not in own)
+    over = [key for key in left if not key.startswith(tuple(head)) and not key.endswith(_COUNTERS)]
+    if missing or misshaped or over:
+        faults = (
+            (f"{len(missing)} of {len(own)} tensors are missing", missing),
+            (f"{len(misshaped)} have another shape", misshaped),
+            (f"{len(over)} belong to nothing in it", over),
+        )
+        told = "; ".join(f"{what} ({_some(keys)})" for what, keys in faults if keys)
+        raise SemblanceError(f"The weights in {file.path} do not fit {name}: {told}.")
+    module.load_state_dict({key: value for key, value in given.items() if key in own}, strict=False)
+    rest = f"; not used: {_some(left)}" if left else ""
+    return f"{len(own)} of {len(own)} tensors from {file.path}{rest}"
+
+
+def _unprefixed(state: State, own: State) -> State:
+    """``state`` without the prefix under which most of its tensors have names in ``own``, and what is outside it."""
+    first = min(own, key=lambda key: (key.count("."), key))
+    prefixes = {""} | {key[: -len(first)] for key in state if key.endswith(first)}
+    best = max(sorted(prefixes), key=lambda prefix: sum(prefix + key in state for key in own))
+    return {key.removeprefix(best): value for key, value in state.items()}
+
+
+def _translated(module: nn.Module, state: State) -> State:
+    """``state`` with timm's names, where timm knows how to translate another publisher's."""
+    translate: Callable[..., State] | None = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
+    if translate is None or state.keys() >= module.state_dict().keys():
+        return state
+    return translate(dict(state), module)
+
+
+def _some(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
