@@ -219,11 +219,11 @@ def of_videos(videos: pl.LazyFrame, protocol: str, gated: Set[tuple[str, int]]) 
         yield Finding(level="warning", law="coverage", what=what, remedy=remedy)
 
 
-def of_search(bare: int, unseen: int, inside: pl.DataFrame) -> Iterator[Finding]:
+def of_search(unsearched: pl.DataFrame | None, videos: int, unseen: int, inside: pl.DataFrame) -> Iterator[Finding]:
     """What the search for duplicates did not cover, and copies that are not leaks.
 
-    ``bare`` videos have no hashed face, ``unseen`` pairs were not compared on pixels; ``inside`` are copies in one
-    split (columns video, other).
+    ``unsearched`` are those of the ``videos`` that were not compared (video_id, why), ``unseen`` pairs were not
+    compared on pixels; ``inside`` are copies in one split (columns video, other).
     """
     if inside.height:
         what = f"{counted(inside.height, 'near_duplicate')} across families in one split: counted twice, or one clip"
@@ -233,9 +233,15 @@ def of_search(bare: int, unseen: int, inside: pl.DataFrame) -> Iterator[Finding]
             what=f"{what} under two names",
             ids=tuple(f"{row['video']}+{row['other']}" for row in inside.iter_rows(named=True)),
         )
-    if bare:
-        what = f"{bare:,} {'video has' if bare == 1 else 'videos have'} no hashed face: not searched for copies"
-        yield Finding(level="note", law="copies", what=what)
+    if unsearched is not None and unsearched.height:
+        share = unsearched.height / videos
+        why = ", ".join(f"{name} {count:,}" for name, count in unsearched.group_by("why").len().sort("why").iter_rows())
+        yield Finding(
+            level="note",
+            law="copies",
+            what=f"{unsearched.height:,} of {videos:,} videos were not searched for copies ({share:.1%}: {why})",
+            ids=tuple(unsearched["video_id"]),
+        )
     if unseen:
         what = f"{unseen:,} {'pair' if unseen == 1 else 'pairs'} matched by hash but not compared on pixels"
         yield Finding(level="note", law="copies", what=what, remedy="Raise --confirm of `quality audit`.")

@@ -14,8 +14,9 @@ from semblance.manifests.records import Finding
 from semblance.quality import builds as audited
 from semblance.quality.audit import checks as dataset_checks
 from semblance.quality.audit import findings as judge
-from semblance.quality.audit import leak_table
+from semblance.quality.audit import leak_table, promises
 from semblance.quality.audit.checks import Checks
+from semblance.quality.audit.promises import Promises
 from semblance.quality.builds import Audited
 from semblance.quality.checks import gated_faces, shares
 from semblance.quality.checks.shares import Shares
@@ -25,6 +26,8 @@ from semblance.quality.duplicates.sequences import DuplicateConfig
 from semblance.shards.verify import verify
 
 MOST_PAIRS: Final = 5000  # compared on pixels
+NO_FACE: Final = "no hashed face"  # why a video was not searched for copies
+TOO_FEW: Final = "too few hashed frames"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,8 @@ class BuildAudit:
 
     ``problems``: broken laws of files and rows, as sentences. ``pictures``: column -> pictures in any split, those
     of them in several; None for a plan, as are ``checks`` and ``shares``. ``copies``: confirmed pairs of two families
-    (video, other, split, other_split, shared, share).
+    (video, other, split, other_split, shared, share). ``unsearched``: the videos that were not compared with others
+    (video_id, why); None for a plan.
     """
 
     build: Audited
@@ -43,8 +47,20 @@ class BuildAudit:
     figures: dict[str, pl.DataFrame]
     pictures: dict[str, tuple[int, int]] | None
     copies: pl.DataFrame
+    unsearched: pl.DataFrame | None
     checks: Checks | None
     shares: Shares | None
+
+    @property
+    def promises(self) -> Promises:
+        """What the active split promises, and what it does not."""
+        return promises.of(self.build, self.figures.get("split"))
+
+    @property
+    def blind(self) -> float | None:
+        """The share of the videos that were not searched for copies; None for a plan."""
+        videos = self.build.plan["fault"].null_count()
+        return None if self.unsearched is None else self.unsearched.height / videos if videos else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +179,7 @@ def _one(
         if overlap.assigned(build.plan, column).height
     }
     copies = _copies(duplicates, numbered, place, place)
-    bare = 0 if crops is None else own.height - crops["number"].n_unique()
+    unsearched = None if duplicates is None or crops is None else _unsearched(duplicates, own, crops)
     checks = dataset_checks.measure(build.name, attributes if place == 0 else None) if build.shards else None
     lost = shares.measure(build.name) if build.shards else None
     gated = gated_faces.rejected(build.name) if build.shards else frozenset()
@@ -175,7 +191,7 @@ def _one(
         *(lost.findings() if lost is not None else ()),
         *(checks.findings() if checks is not None else ()),
         *judge.of_identities(build, figures.get("split")),
-        *judge.of_search(bare, _unseen(duplicates, own), _inside(copies)),
+        *judge.of_search(unsearched, own.height, _unseen(duplicates, own), _inside(copies)),
     ]
     return BuildAudit(
         build=build,
@@ -185,6 +201,7 @@ def _one(
         figures=figures,
         pictures=pictures,
         copies=copies,
+        unsearched=unsearched,
         checks=checks,
         shares=lost,
     )
@@ -238,6 +255,14 @@ def _unseen(duplicates: Near | None, own: pl.DataFrame) -> int:
     here = own["number"].cast(pl.Int64).implode()
     pairs = duplicates.pairs.filter(pl.col("a").cast(pl.Int64).is_in(here) & pl.col("b").cast(pl.Int64).is_in(here))
     return pairs.filter(pl.col("confirmed").is_null() & pl.col("stored")).height
+
+
+def _unsearched(duplicates: Near, own: pl.DataFrame, crops: pl.DataFrame) -> pl.DataFrame:
+    """The videos of a build that were not compared with others, and why: video_id, why."""
+    hashed = crops["number"].unique()
+    missed = own.filter(~pl.Series(duplicates.searched[own["number"].to_numpy()], dtype=pl.Boolean))
+    why = pl.when(pl.col("number").is_in(hashed.implode())).then(pl.lit(TOO_FEW)).otherwise(pl.lit(NO_FACE))
+    return missed.select("video_id", why=why).sort("video_id")
 
 
 def _inside(copies: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ import polars as pl
 from semblance.manifests import overlap
 from semblance.manifests.records import Finding, Level
 from semblance.quality.audit import findings as judge
+from semblance.quality.audit import promises
 from semblance.quality.audit.run import Audit, BuildAudit
 from semblance.quality.duplicates.search import Near
 
@@ -20,7 +21,11 @@ HEADS: Final[Mapping[Level, str]] = MappingProxyType({"broken": "BROKEN", "warni
 
 
 def verdict(audit: Audit) -> str:
-    """The first line: sound, or what is broken or doubtful, and where."""
+    """The first line: sound, or what is broken or doubtful, and where; then what no split of it promises."""
+    return f"{_judged(audit)}{_caveats(audit)}"
+
+
+def _judged(audit: Audit) -> str:
     head = HEADS[judge.level(audit.findings)]
     accepted = audit.leaks.filter(pl.col("breaks") & pl.col("allowed")).height
     accepted_leaks = f" with {accepted:,} allowed {'leak' if accepted == 1 else 'leaks'}" if accepted else ""
@@ -41,12 +46,30 @@ def verdict(audit: Audit) -> str:
     builds = ", ".join(f"{one.build.name} under {one.build.protocol}" for one in audit.builds)
     if accepted:
         return f"{head}{accepted_leaks}: {builds}"
-    promises = {kind for one in audit.builds for kind in one.build.promise}
-    kinds = [judge.ONE[kind] for kind in judge.ONE if kind in promises]
+    promised = {kind for one in audit.builds for kind in one.promises.kept}
+    kinds = [judge.ONE[kind] for kind in judge.ONE if kind in promised]
     kinds += [] if audit.near is None else ["equal picture", "near-duplicate video"]
-    known = f"{', '.join(kinds[:-1])} or {kinds[-1]}" if len(kinds) > 1 else kinds[0]
+    known = f"{', '.join(kinds[:-1])} or {kinds[-1]}" if len(kinds) > 1 else "".join(kinds) or "id"
     across = "" if len(audit.builds) == 1 else ", or in test of one build and in train or val of another"
     return f"{head}: {builds}: all checks pass; no known {known} is in two splits{across}"
+
+
+def _caveats(audit: Audit) -> str:
+    """``; not promised: people and recordings``, for each build if there are several."""
+    parts = [(one.build.name, promises.caveat(one.promises)) for one in audit.builds]
+    several = len(parts) > 1
+    return "".join(f"; {f'{name}: ' if several else ''}{words}" for name, words in parts if words)
+
+
+def coverage_line(audit: Audit) -> str:
+    """The second line: the share of the videos that were not searched for copies; empty for plans."""
+    parts = [
+        f"{f'{one.build.name}: ' if len(audit.builds) > 1 else ''}{one.unsearched.height:,} of "
+        f"{one.build.plan['fault'].null_count():,} videos ({one.blind:.1%})"
+        for one in audit.builds
+        if one.unsearched is not None
+    ]
+    return f"not searched for copies: {'; '.join(parts)}" if parts else ""
 
 
 def headline(findings: Sequence[Finding]) -> str:
