@@ -14,7 +14,7 @@ from semblance.manifests.console import plain
 from semblance.manifests.records import TRAIN_VAL_TEST, Finding
 from semblance.quality.audit import shares_table
 from semblance.quality.audit.findings import MANY
-from semblance.quality.audit.run import Audit, BuildAudit
+from semblance.quality.audit.result import Audit, BuildAudit
 from semblance.quality.audit.text import (
     EXAMPLES,
     coverage_line,

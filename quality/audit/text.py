@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -13,7 +12,7 @@ from semblance.manifests import overlap
 from semblance.manifests.records import Finding, Level
 from semblance.quality.audit import findings as judge
 from semblance.quality.audit import promises
-from semblance.quality.audit.run import Audit, BuildAudit
+from semblance.quality.audit.result import Audit, BuildAudit
 from semblance.quality.duplicates.search import Near
 
 EXAMPLES: Final = 5
@@ -166,60 +165,3 @@ def examples(audit: Audit) -> Iterator[str]:
             yield f"breaks {where}: {rows.height:,} {word}: {', '.join(name for name, _ in named)}{more}"
     if failing.height:
         yield "--to FILE writes every leak; --allow ID or FILE accepts known leaks"
-
-
-def to_json(audit: Audit) -> dict[str, Any]:
-    """Everything except the table of ids, which ``--to`` writes; failing ids are included."""
-    return {
-        "verdict": verdict(audit),
-        "level": judge.level(audit.findings),
-        "broken": audit.broken,
-        "builds": [
-            {
-                "build": one.build.name,
-                "protocol": one.build.protocol,
-                "findings": [asdict(finding) for finding in one.findings],
-                "problems": list(one.problems),
-                "coverage": one.coverage,
-                "lost": None if one.shares is None else one.shares.to_json(),
-                "figures": {column: rows.to_dicts() for column, rows in one.figures.items()},
-                "equal_pictures": one.pictures,
-            }
-            for one in audit.builds
-        ],
-        "between": [
-            {
-                "build": one,
-                "other": other,
-                "findings": [asdict(finding) for finding in audit.across[one, other]],
-                "shared": rows.to_dicts(),
-            }
-            for (one, other), rows in audit.between.items()
-        ],
-        "leaks": audit.leaks.group_by("build", "other", "column", "kind")
-        .agg(pl.len().alias("ids"), pl.col("breaks").sum(), pl.col("allowed").sum())
-        .sort("build", "other", "column", "kind")
-        .to_dicts(),
-        "failing": audit.failing().drop("breaks", "allowed").to_dicts(),
-        "near_duplicates": None if audit.near is None else _near_json(audit.near),
-    }
-
-
-def _near_json(near: Near) -> dict[str, Any]:
-    return {
-        "compared": near.videos,
-        "too_short": near.short,
-        "no_hash": near.bare,
-        "by_rejected_faces": near.rejected,
-        "flat": near.flat,
-        "common": near.common,
-        "thinned": near.thinned,
-        "one_family": near.same_family,
-        "by_hash": near.pairs.height,
-        "confirmed": int(near.pairs["confirmed"].sum() or 0),
-        "not_looked_at": near.unseen,
-        "unreadable": near.unreadable,
-        "different_people": near.different,
-        "false_by_hash": near.false_by_hash,
-        "false_confirmed": near.false_confirmed,
-    }

@@ -50,8 +50,8 @@ def audit(
     from semblance.manifests import storage, tables
     from semblance.quality.audit import console as audit_page
     from semblance.quality.audit import leak_table
-    from semblance.quality.audit import text as verdict
     from semblance.quality.audit.run import audit as examine
+    from semblance.quality.audit.transcribe import transcribe
     from semblance.quality.duplicates.sequences import DuplicateConfig
 
     if to is not None and not to.endswith((".csv", ".parquet")):
@@ -62,7 +62,7 @@ def audit(
     if to is not None:
         leak_table.write(result.leaks, to)
     if figures is not None:
-        write_json(verdict.to_json(result), figures)
+        write_json(transcribe(result).model_dump(mode="json", by_alias=True), figures)
     if figures != "-":
         console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
         audit_page.show(result, console)

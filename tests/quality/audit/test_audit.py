@@ -72,7 +72,7 @@ def test_the_demo_warns_only_of_its_faceless_family_and_its_untouched_faces(
     assert "no people are named, so no split of this dataset can be shown to separate people" in said
     assert pl.read_csv(tmp_path / "leaks.csv").height == 0
     written = json.loads((tmp_path / "audit.json").read_text())
-    assert (written["broken"], written["near_duplicates"]["confirmed"], written["failing"]) == (False, 0, [])
+    assert (written["broken"], written["near_duplicates"]["confirmed"], written["leaks"]) == (False, 0, [])
     counts = pl.DataFrame(written["builds"][0]["coverage"])
     videos = tables.scan(str(built), "videos").collect()
     assert counts["crops"].sum() == videos["crops_kept"].sum() == tables.scan(str(built)).collect().height

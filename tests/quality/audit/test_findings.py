@@ -16,7 +16,8 @@ from rich.console import Console
 from semblance.manifests.records import Outcome
 from semblance.quality.audit import findings
 from semblance.quality.audit.console import show
-from semblance.quality.audit.run import Audit, audit
+from semblance.quality.audit.result import Audit
+from semblance.quality.audit.run import audit
 from semblance.quality.audit.text import verdict
 from semblance.quality.builds import Audited
 from tests.quality import planted
