@@ -168,6 +168,7 @@ class Leak(Part):
 class Search(Part):
     """The search for near-duplicates over all builds."""
 
+    sentences: list[str] = Field(description="the search in words: what was compared, found, and missed")
     compared: dict[str, int] = Field(description="videos compared by the hashes of their frames, and of their crops")
     too_short: int = Field(description="videos with fewer hashed frames than a match needs")
     no_hash: int = Field(description="videos without any hashed face")

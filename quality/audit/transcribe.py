@@ -15,7 +15,7 @@ from semblance.quality.audit import estimated, evidence, record
 from semblance.quality.audit import findings as judge
 from semblance.quality.audit.losses import losses
 from semblance.quality.audit.result import Audit, BuildAudit
-from semblance.quality.audit.text import verdict
+from semblance.quality.audit.text import near_sentences, verdict
 from semblance.quality.checks import filter_fairness, separability, shares, shortcuts
 from semblance.quality.duplicates.search import Near
 
@@ -206,6 +206,7 @@ def _label_noise(one: BuildAudit) -> evidence.LabelNoise | None:
 
 def _search(near: Near) -> record.Search:
     return record.Search(
+        sentences=near_sentences(near),
         compared={str(seen): count for seen, count in near.videos.items()},
         too_short=near.short,
         no_hash=near.bare,

@@ -149,7 +149,7 @@ def test_estimated_people_are_counted_by_split(rows: list[tuple[str | None, str,
         len(tested),
         sum(bool(people[v] & trained) for v in tested),
     )
-    several = [who for who in everybody if len({split_of[video] for video in used if who in people[video]}) > 1]
+    several = [str(who) for who in everybody if len({split_of[video] for video in used if who in people[video]}) > 1]
     assert [one.person for one in found.shared] == sorted(several)
 
 
