@@ -182,6 +182,7 @@ class FilterGroup(Part):
     low: float = Field(description="lower 95 % bound of the rate (Wilson, faces of a family are alike)")
     high: float = Field(description="upper 95 % bound")
     reason: str | None = Field(description="the most frequent reason")
+    judged: bool = Field(description="whether it and the others have families enough for a warning")
     warning: bool = Field(description="rejected clearly more often than the others")
 
 

@@ -47,7 +47,8 @@ class Judgement(Part):
         description="broken: a law or promise does not hold; warning: results may mislead; note: what could not be seen"
     )
     law: str = Field(
-        description="what was looked at: files, isolation, coverage, copies, failures, lost, labels, shortcuts, filters"
+        description="what was looked at: files, isolation, people, coverage, copies, failures, lost, labels, shortcuts "
+        "or filters"
     )
     what: str = Field(description="the finding, with its counts")
     remedy: str = Field(description="what to do; may be empty")

@@ -11,6 +11,7 @@ from semblance.manifests.records import Finding
 from semblance.quality.audit import findings as judge
 from semblance.quality.audit import promises
 from semblance.quality.audit.checks import Checks
+from semblance.quality.audit.evidence import EstimatedPeople
 from semblance.quality.audit.promises import Promises
 from semblance.quality.builds import Audited
 from semblance.quality.checks.shares import Shares
@@ -39,6 +40,7 @@ class BuildAudit:
     not_compared: int
     checks: Checks | None
     shares: Shares | None
+    estimated: EstimatedPeople | None  # who was estimated from faces
 
     @property
     def promises(self) -> Promises:

@@ -11,8 +11,8 @@ import polars as pl
 from semblance.manifests import overlap, scan
 from semblance.quality import builds as audited
 from semblance.quality.audit import checks as dataset_checks
+from semblance.quality.audit import estimated, leak_table
 from semblance.quality.audit import findings as judge
-from semblance.quality.audit import leak_table
 from semblance.quality.audit.result import Asked, Audit, BuildAudit
 from semblance.quality.builds import Audited
 from semblance.quality.checks import gated_faces, shares
@@ -117,6 +117,7 @@ def _one(
     checks = dataset_checks.measure(build.name, attributes if place == 0 else None) if build.shards else None
     lost = shares.measure(build.name) if build.shards else None
     gated = gated_faces.rejected(build.name) if build.shards else frozenset()
+    people = estimated.people(build.name, build.plan) if build.shards else None
     found = [
         *judge.of_files(build, problems),
         *judge.of_leaks(build, wrong),
@@ -124,7 +125,7 @@ def _one(
         *(judge.of_videos(scan(build.name, "videos"), build.protocol, gated) if build.shards else ()),
         *(lost.findings() if lost is not None else ()),
         *(checks.findings() if checks is not None else ()),
-        *judge.of_identities(build, figures.get("split")),
+        *judge.of_identities(build, figures.get("split"), people),
         *judge.of_search(unsearched, own.height, unseen, _inside(copies)),
     ]
     return BuildAudit(
@@ -139,6 +140,7 @@ def _one(
         not_compared=unseen,
         checks=checks,
         shares=lost,
+        estimated=people,
     )
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from semblance.manifests import overlap
 from semblance.manifests.records import Finding
-from semblance.quality.audit import estimated, evidence, record
+from semblance.quality.audit import evidence, record
 from semblance.quality.audit import findings as judge
 from semblance.quality.audit.losses import losses
 from semblance.quality.audit.result import Audit, BuildAudit
@@ -79,7 +79,7 @@ def _build(one: BuildAudit) -> record.BuildRecord:
             for column, rows in one.figures.items()
         },
         people=_people(one),
-        people_estimated=estimated.people(build.name, build.plan) if build.shards else None,
+        people_estimated=one.estimated,
         copies=_copies(one),
         shortcuts=None if checks is None else [_shortcut(found) for found in checks.comparisons],
         label_noise=None if checks is None else _label_noise(one),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from semblance.manifests.records import Level
 from semblance.quality.audit.record import BuildRecord, Judgement, Record
 
 SHOWN: Final = 300  # entries of a list; audit.json has all
@@ -44,7 +45,8 @@ Block = str | Table | Listing
 class Answer:
     """The answer for one build: a sentence, what was checked, the evidence, and what was not checked and why.
 
-    ``known``: whether the question could be answered at all. ``commands`` repeat or continue the check.
+    ``known``: whether the question could be answered at all; ``least``: a level that the evidence itself has, whatever
+    findings of other questions say. ``commands`` repeat or continue the check.
     """
 
     sentence: str
@@ -53,6 +55,8 @@ class Answer:
     unchecked: Sequence[str] = ()
     commands: Sequence[str] = ()
     known: bool = True
+    least: Level = "note"
+    mark: str = ""  # instead of that of the level
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Final
 
 from semblance.manifests.records import TRAIN_VAL_TEST
@@ -51,7 +52,7 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         ],
         found=found,
         unchecked=_unchecked(copies),
-        commands=[f"quality report {build.build}"],
+        commands=[f"quality report {quote(build.build)}"],
     )
 
 

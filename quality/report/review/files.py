@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Final
 
 from semblance.quality.audit.record import BuildRecord, Record
@@ -31,7 +32,7 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         ],
         found=found,
         unchecked=["Every byte of the shards: `shards verify --deep` hashes them."],
-        commands=[f"shards verify {build.build} --deep"],
+        commands=[f"shards verify {quote(build.build)} --deep"],
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Final
 
 from semblance.quality.audit.evidence import FilterGroup
 from semblance.quality.audit.record import BuildRecord, Record
 from semblance.quality.checks.filter_fairness import ITA_NOTE, LEAST_FAMILIES
-from semblance.quality.report.review.answer import Answer, Question, Table
+from semblance.quality.report.review.answer import Answer, Question, Table, many
 
 
 def _answer(record: Record, build: BuildRecord) -> Answer:
@@ -19,14 +20,18 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
             known=False,
         )
     unequal = [group for group in build.filters if group.warning]
-    testable = [group for group in build.filters if group.families >= LEAST_FAMILIES]
+    judged = [group for group in build.filters if group.judged]
     if unequal:
         named = "; ".join(f"{one.by}, {one.group}: {one.rate:.0%} rejected" for one in unequal)
         sentence = f"No: {named}."
-    elif testable:
-        sentence = "No group is rejected clearly more often than the others."
+    elif judged:
+        left = len(build.filters) - len(judged)
+        sentence = (
+            f"Of {many(len(judged), 'group')} that could be judged, none is rejected clearly more often than the others"
+            f"; {many(left, 'group')} could not."
+        )
     else:
-        sentence = f"Too few families to tell: every group has fewer than {LEAST_FAMILIES}."
+        sentence = f"Too few families to tell: a group and the others need {LEAST_FAMILIES} each."
     given = record.settings.attributes
     return Answer(
         sentence=sentence,
@@ -38,25 +43,26 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         ],
         found=[_table(build.filters)] if build.filters else [],
         unchecked=[] if given else ["Age, gender and other attributes: no table of attributes was given."],
-        commands=[f"quality report {build.build} --attributes TABLE"],
-        known=bool(unequal or testable),
+        commands=[f"quality report {quote(build.build)} --attributes TABLE"],
+        known=bool(judged),
     )
 
 
 def _table(groups: list[FilterGroup]) -> Table:
     return Table(
         caption="Rejected faces by group, with 95 % intervals",
-        heads=("by", "group", "#families", "#faces", "#rejected", "#rate", "#interval", "mostly as"),
+        heads=("group", "by", "#families", "#faces", "#rejected", "#rate", "#interval", "mostly as", "judged"),
         rows=[
             (
-                one.by,
                 one.group,
+                one.by,
                 f"{one.families:,}",
                 f"{one.faces:,}",
                 f"{one.rejected:,}",
                 f"{one.rate:.0%}",
                 f"{one.low:.0%} to {one.high:.0%}",
                 one.reason or "",
+                "yes" if one.judged else "no",
             )
             for one in groups
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from shlex import quote
 from typing import Final
 
 from semblance.quality.audit.evidence import Flag
@@ -55,7 +56,7 @@ def _answer(_: Record, build: BuildRecord) -> Answer:
         ],
         found=found,
         unchecked=unchecked,
-        commands=[f"quality flag {build.build}"],
+        commands=[f"quality flag {quote(build.build)}"],
         known=not noise.unreadable,
     )
 

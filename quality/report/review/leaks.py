@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from shlex import quote
 from typing import Final
 
 from semblance.manifests.records import TRAIN_VAL_TEST
@@ -18,9 +19,9 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
     broken = [leak for leak in active if leak.breaks and not leak.allowed]
     accepted = [leak for leak in active if leak.breaks and leak.allowed]
     other = [leak for leak in active if not leak.breaks]
-    parts = [f"{_counted(broken)} break the protocol." if broken else "No known id breaks the protocol."]
-    parts += [f"{_counted(other)} leak without breaking it."] if other else []
-    parts += [f"{_counted(accepted)} are accepted by --allow."] if accepted else []
+    parts = [f"These break the protocol: {_counted(broken)}." if broken else "No known id breaks the protocol."]
+    parts += [f"Not promised, and in more than one split: {_counted(other)}."] if other else []
+    parts += [f"Accepted by --allow: {_counted(accepted)}."] if accepted else []
     found: list[Block] = []
     for name, leaks in (("Breaks", broken), ("Does not break", other), ("Accepted, and would break", accepted)):
         found += [
@@ -38,7 +39,7 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         ],
         found=found,
         unchecked=["Ids that the dataset does not publish: people and recordings without a name cannot be compared."],
-        commands=[f"quality audit {build.build}{' --plan' if record.settings.plan_only else ''} --to leaks.csv"],
+        commands=[f"quality audit {quote(build.build)}{' --plan' if record.settings.plan_only else ''} --to leaks.csv"],
     )
 
 
@@ -56,10 +57,11 @@ def _noun(kind: str, count: int) -> str:
 
 
 def _counted(leaks: Sequence[Leak]) -> str:
-    counts: defaultdict[str, int] = defaultdict(int)
-    for leak in leaks:
-        counts[leak.kind] += 1
-    return ", ".join(f"{count:,} {_noun(kind, count)}" for kind, count in counts.items())
+    """How many of each kind; targets and donors are people, so those are counted once."""
+    counts = Counter(leak.kind for leak in leaks)
+    within = ("target", "donor") if counts["person"] else ()
+    shown = sorted((kind for kind in counts if kind not in within), key=list(MANY).index)
+    return ", ".join(f"{counts[kind]:,} {_noun(kind, counts[kind])}" for kind in shown)
 
 
 def _by_kind(leaks: Sequence[Leak]) -> list[tuple[str, list[str]]]:
@@ -80,7 +82,10 @@ def _entry(leak: Leak) -> str:
 
 def _protocols(build: BuildRecord) -> Table:
     rows = []
+    same = f"split_{build.protocol.name}"
     for column, figures in build.figures.items():
+        if column == same and figures == build.figures.get("split"):
+            continue
         name = f"{build.protocol.name}, active" if column == "split" else column.removeprefix("split_")
         for one in figures:
             if one.known and (one.shared or column == "split"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from shlex import quote
 from typing import Final
 
 from semblance.quality.audit.evidence import Losses, Share
@@ -39,7 +40,7 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         unchecked=["Frames between the sampled ones: faces in them were not looked for."]
         if not record.settings.plan_only
         else ["Crops: no pixel was read for a plan."],
-        commands=[f"quality thresholds {build.build}"] if not record.settings.plan_only else (),
+        commands=[f"quality thresholds {quote(build.build)}"] if not record.settings.plan_only else (),
     )
 
 

@@ -50,7 +50,7 @@ class Shown:
 
     @property
     def mark(self) -> str:
-        return _MARKS[self.level]
+        return self.answer.mark if self.answer.mark and self.level == "note" else _MARKS[self.level]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,7 @@ def render(record: Record) -> str:
         .render(
             record=record,
             head=_HEADS[record.level],
+            verdict=_verdict(record),
             several=len(record.builds) > 1,
             sections=[_section(record, question) for question in QUESTIONS],
             between=[(pair, _between(record, pair.build, pair.other)) for pair in record.between],
@@ -76,6 +77,12 @@ def render(record: Record) -> str:
             settings=_settings(record.settings),
         )
     )
+
+
+def _verdict(record: Record) -> str:
+    """The verdict without the word that stands above it."""
+    text = record.verdict.removeprefix(_HEADS[record.level]).lstrip(": ")
+    return f"{text[:1].upper()}{text[1:]}." if not text.startswith("/") else f"{text}."
 
 
 def _section(record: Record, question: Question) -> Section:
@@ -87,7 +94,7 @@ def _section(record: Record, question: Question) -> Section:
 
 def _shown(record: Record, build: BuildRecord, question: Question, laws: Sequence[str]) -> Shown:
     answer, judged = question.answer(record, build), findings(build, laws)
-    levels = {one.level for one in judged}
+    levels = {answer.least, *(one.level for one in judged)}
     worst = next((level for level in ("broken", "warning") if level in levels), "note" if answer.known else "unknown")
     return Shown(
         build=build.build,

@@ -6,7 +6,7 @@ import json
 from typing import Final
 
 from semblance.quality.audit.evidence import EstimatedPeople, People
-from semblance.quality.audit.record import BuildRecord, Record
+from semblance.quality.audit.record import BuildRecord, Leak, Record
 from semblance.quality.report.review.answer import Answer, Block, Listing, Question, Table, many, percent
 
 
@@ -23,20 +23,23 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         unchecked.append("People were not estimated from faces: the build has no manifests/persons.parquet.")
     else:
         found += _estimate(estimated)
-    leaking = [leak.id for leak in record.leaks if _is_person(leak.kind, leak.column, leak.other, leak.build, build)]
-    if leaking:
-        found.insert(0, Listing(summary=f"Known people in more than one split: {len(leaking):,}", entries=leaking))
+    shared = [leak for leak in record.leaks if _is_person(leak, build)]
+    if shared:
+        names = [leak.id for leak in shared]
+        found.insert(0, Listing(summary=f"Known people in more than one split: {len(names):,}", entries=names))
+    breaks = any(leak.breaks and not leak.allowed for leak in shared)
     return Answer(
         sentence=" ".join([_known(people), *([_estimated(estimated)] if estimated else ["None were estimated."])]),
         checked=["The ids of targets and donors that the dataset or the user names. Nobody is recognised for this."],
         found=found,
         unchecked=unchecked,
         known=bool(people.known or estimated),
+        least="broken" if breaks else "warning" if shared else "note",
     )
 
 
-def _is_person(kind: str, column: str, other: str | None, name: str, build: BuildRecord) -> bool:
-    return kind == "person" and column == "split" and other is None and name == build.build
+def _is_person(leak: Leak, build: BuildRecord) -> bool:
+    return (leak.kind, leak.column, leak.other, leak.build) == ("person", "split", None, build.build)
 
 
 def _known(people: People) -> str:
@@ -77,5 +80,5 @@ def _estimate(found: EstimatedPeople) -> list[Block]:
 
 
 QUESTION: Final = Question(
-    key="people", heading="How many people are there, and are they kept apart?", laws=(), answer=_answer
+    key="people", heading="How many people are there, and are they kept apart?", laws=("people",), answer=_answer
 )

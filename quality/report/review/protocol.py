@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Final
 
 from semblance.manifests.leaks import WORDS
@@ -46,7 +47,10 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         ],
         found=[block for block in found if block],
         unchecked=[_why(one) for one in (*unproven, *unpromised)],
-        commands=[f"shards repack {build.build} --split PROTOCOL --to OUT2"] if not record.settings.plan_only else (),
+        mark="in part" if unproven or unpromised else "",
+        commands=[f"shards repack {quote(build.build)} --split PROTOCOL --to OUT2"]
+        if not record.settings.plan_only
+        else (),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Final
 
 from semblance.quality.audit.evidence import Separability, Shortcut
@@ -50,7 +51,7 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
             *([f"One value in all reals, another in all fakes: {'; '.join(constant)}."] if constant else []),
         ],
         unchecked=[f"Columns that are unknown for many videos: {', '.join(unused)}."] if unused else [],
-        commands=[f"quality shortcuts {build.build} --json shortcuts.json"],
+        commands=[f"quality shortcuts {quote(build.build)} --json shortcuts.json"],
         known=bool(tested),
     )
 
