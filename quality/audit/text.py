@@ -50,7 +50,8 @@ def _judged(audit: Audit) -> str:
     kinds += [] if audit.near is None else ["equal picture", "near-duplicate video"]
     known = f"{', '.join(kinds[:-1])} or {kinds[-1]}" if len(kinds) > 1 else "".join(kinds) or "id"
     across = "" if len(audit.builds) == 1 else ", or in test of one build and in train or val of another"
-    return f"{head}: {builds}: all checks pass; no known {known} is in two splits{across}"
+    checks = "all checks pass" if audit.near is not None else "all checks of a plan pass"
+    return f"{head}: {builds}: {checks}; no known {known} is in two splits{across}"
 
 
 def _caveats(audit: Audit) -> str:

@@ -52,6 +52,7 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         ],
         found=found,
         unchecked=_unchecked(copies),
+        mark="in part" if copies.not_searched or copies.not_compared else "",
         commands=[f"quality report {quote(build.build)}"],
     )
 

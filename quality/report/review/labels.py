@@ -31,6 +31,7 @@ def _answer(_: Record, build: BuildRecord) -> Answer:
     for flag in noise.flags:
         flagged[flag.flag].append(flag)
     doubted = len({flag.video_id for flag in noise.flags})
+    bare = sum(one.unlabelled for one in build.losses.by_method or ())
     skipped = sum(noise.not_compared.values())
     found: list[Block] = [
         Listing(
@@ -49,7 +50,8 @@ def _answer(_: Record, build: BuildRecord) -> Answer:
     unchecked.append("Labels that are wrong and look right: nobody looked at the videos.")
     return Answer(
         sentence=f"{many(doubted, 'video has a label', 'videos have labels')} in doubt; {noise.compared_fakes:,} fakes "
-        f"were compared with their original, {skipped + noise.without_crops:,} were not.",
+        f"were compared with their original, {skipped + noise.without_crops:,} were not; {many(bare, 'kept crop')} of "
+        "fakes without a face label.",
         checked=[
             "Fakes against their originals at the same frames (`change_peak`), and all reals against all fakes by "
             "bytes, hashes and pixels. Which face of a fake was altered is known as far as question 8 says.",
@@ -57,7 +59,8 @@ def _answer(_: Record, build: BuildRecord) -> Answer:
         found=found,
         unchecked=unchecked,
         commands=[f"quality flag {quote(build.build)}"],
-        known=not noise.unreadable,
+        known=not noise.unreadable and noise.compared_fakes > 0,
+        mark="in part" if skipped + noise.without_crops else "",
     )
 
 

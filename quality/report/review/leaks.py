@@ -19,7 +19,9 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
     broken = [leak for leak in active if leak.breaks and not leak.allowed]
     accepted = [leak for leak in active if leak.breaks and leak.allowed]
     other = [leak for leak in active if not leak.breaks]
+    known = bool(active) or any(one.known for one in build.figures.get("split", []))
     parts = [f"These break the protocol: {_counted(broken)}." if broken else "No known id breaks the protocol."]
+    parts = parts if known else ["No family, person or recording is named, so none can be seen in two splits."]
     parts += [f"Not promised, and in more than one split: {_counted(other)}."] if other else []
     parts += [f"Accepted by --allow: {_counted(accepted)}."] if accepted else []
     found: list[Block] = []
@@ -39,6 +41,7 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         ],
         found=found,
         unchecked=["Ids that the dataset does not publish: people and recordings without a name cannot be compared."],
+        known=known,
         commands=[f"quality audit {quote(build.build)}{' --plan' if record.settings.plan_only else ''} --to leaks.csv"],
     )
 

@@ -63,6 +63,7 @@ class Section:
 
 def render(record: Record) -> str:
     """The page. It has no pictures of people: a reviewer may pass it on as far as ids and paths may be passed on."""
+    sections = [_section(record, question) for question in QUESTIONS]
     return (
         environment()
         .get_template("review.html")
@@ -71,7 +72,8 @@ def render(record: Record) -> str:
             head=_HEADS[record.level],
             verdict=_verdict(record),
             several=len(record.builds) > 1,
-            sections=[_section(record, question) for question in QUESTIONS],
+            sections=sections,
+            open=[_unanswered(build, sections) for build in record.builds],
             between=[(pair, _between(record, pair.build, pair.other)) for pair in record.between],
             command=command(record),
             settings=_settings(record.settings),
@@ -83,6 +85,16 @@ def _verdict(record: Record) -> str:
     """The verdict without the word that stands above it."""
     text = record.verdict.removeprefix(_HEADS[record.level]).lstrip(": ")
     return f"{text[:1].upper()}{text[1:]}." if not text.startswith("/") else f"{text}."
+
+
+def _unanswered(build: BuildRecord, sections: Sequence[Section]) -> tuple[str, list[int], list[int]]:
+    """A build, and the numbers of the questions that could not be answered, or not wholly."""
+    mine = [next(shown for shown in section.answers if shown.build == build.build) for section in sections]
+    return (
+        build.build,
+        [number for number, shown in enumerate(mine, 1) if shown.level == "unknown"],
+        [number for number, shown in enumerate(mine, 1) if shown.answer.mark and shown.level != "unknown"],
+    )
 
 
 def _section(record: Record, question: Question) -> Section:

@@ -34,6 +34,7 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         found=found,
         unchecked=unchecked,
         known=bool(people.known or estimated),
+        mark="in part" if people.videos_that_name_none or people.basis == "recording" else "",
         least="broken" if breaks else "warning" if shared else "note",
     )
 

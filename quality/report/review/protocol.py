@@ -25,9 +25,10 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
     proven = [one for one in protocol.promises if one.promised and one.known]
     unproven = [one for one in protocol.promises if one.promised and not one.known]
     unpromised = [one for one in protocol.promises if not one.promised]
-    parts = [f"`{protocol.name}`: it promises to separate {_names(proven) or 'nothing that is known here'}."]
-    parts += [f"It also promises {_names(unproven)}, but not one is named: nothing is shown."] if unproven else []
-    parts += [f"It does not promise {_names(unpromised)}."] if unpromised else []
+    verb = "is judged by whether it separates" if protocol.name == "official" else "promises to separate"
+    parts = [f"`{protocol.name}` {verb} {_names([*proven, *unproven])}."]
+    parts += [f"No video names any {_names(unproven)}, so nothing is shown about them."] if unproven else []
+    parts += [f"It does not promise to separate {_names(unpromised)}."] if unpromised else []
     if any("can be evaluated" in one.what for one in findings(build, ("coverage",))):
         parts.append("A split cannot be evaluated.")
     found: list[Block] = [
