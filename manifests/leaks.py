@@ -72,6 +72,15 @@ def promised(plan: pl.DataFrame, protocol: str, against: str = "recording") -> M
     return {kind: everywhere for kind, everywhere in promise(protocol, against).items() if kind not in twice}
 
 
+def unpromised(plan: pl.DataFrame, protocol: str, against: str = "recording") -> tuple[str, ...]:
+    """The kinds that a reader may expect to be separated, and that this protocol does not separate.
+
+    People are among them where their ids are names of recordings: a person in several recordings has several.
+    """
+    kept = promised(plan, protocol, against)
+    return tuple(kind for kind in _REPORTED if kind not in kept)
+
+
 def active_protocol(description: Mapping[str, Any], plan: pl.DataFrame) -> tuple[str, str]:
     """The protocol behind column ``split``, and what ``official_clean`` is clean of.
 
@@ -130,7 +139,8 @@ def judged(rows: pl.DataFrame, plan: pl.DataFrame, protocol: str, against: str =
     A finding has as many ``ids`` as its ``what`` counts.
     """
     kept = promised(plan, protocol, against)
-    open_ = [kind for kind in _REPORTED if kind not in kept and not (kind == "person" and of_recordings(plan))]
+    twice = ("person",) if of_recordings(plan) else ()  # counted as recordings
+    open_ = [kind for kind in unpromised(plan, protocol, against) if kind not in twice]
     found = []
     for kind in kept:
         ids = tuple(rows.filter((pl.col("kind") == kind) & pl.col("breaks"))["id"].sort())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from semblance.quality.commands.audit import audit
+from semblance.quality.commands.audit_schema import audit_schema
 from semblance.quality.commands.drift import drift
 from semblance.quality.commands.flag import flag
 from semblance.quality.commands.match import match
@@ -23,5 +24,5 @@ def main() -> None:
     """Check and inspect builds."""
 
 
-for command in (sheet, audit, report, shortcuts, match, thresholds, flag, drift):
-    app.command()(command)
+for command in (sheet, audit, report, shortcuts, match, thresholds, flag, drift, audit_schema):
+    app.command(command.__name__.replace("_", "-"))(command)

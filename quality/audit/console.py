@@ -14,8 +14,17 @@ from semblance.manifests.console import plain
 from semblance.manifests.records import TRAIN_VAL_TEST, Finding
 from semblance.quality.audit import shares_table
 from semblance.quality.audit.findings import MANY
-from semblance.quality.audit.run import Audit, BuildAudit
-from semblance.quality.audit.text import EXAMPLES, examples, named, near_sentences, same, sentences, verdict
+from semblance.quality.audit.result import Audit, BuildAudit
+from semblance.quality.audit.text import (
+    EXAMPLES,
+    coverage_line,
+    examples,
+    named,
+    near_sentences,
+    same,
+    sentences,
+    verdict,
+)
 
 _NAMED: Final = 3  # ids of a finding
 _SHARED: Final = 2  # index of the count in a row of the leak table
@@ -24,6 +33,8 @@ _SHARED: Final = 2  # index of the count in a row of the leak table
 def show(audit: Audit, console: Console) -> None:
     """Print the verdict, then the evidence."""
     _print(verdict(audit), console)
+    if searched := coverage_line(audit):
+        _print(searched, console)
     for build in audit.builds:
         console.print()
         _list(build.findings, console)

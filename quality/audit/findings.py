@@ -10,6 +10,7 @@ import polars as pl
 
 from semblance.manifests import leaks, overlap
 from semblance.manifests.records import FAILURES, TRAIN_VAL_TEST, Finding, Level
+from semblance.quality.audit.evidence import EstimatedPeople
 from semblance.quality.builds import Audited
 
 ONE: Final[Mapping[str, str]] = MappingProxyType(
@@ -34,6 +35,7 @@ MANY: Final[Mapping[str, str]] = MappingProxyType(
         "donor_recording": "fakes in another split than their donor's recording",
     }
 )
+PEOPLE: Final = "people"  # the law of findings on who is in the videos, known or estimated
 BUDGET: Final = 0.01  # of the planned videos may fail
 HARDLY: Final = 0.1  # of a split's reals or fakes: with fewer kept, its results are unreliable
 _ORDER: Final[Mapping[Level, int]] = MappingProxyType({"broken": 0, "warning": 1, "note": 2})
@@ -125,20 +127,30 @@ def of_two_builds(table: pl.DataFrame) -> Iterator[Finding]:
         )
 
 
-def of_identities(build: Audited, figures: pl.DataFrame | None) -> Iterator[Finding]:
-    """The limits of what the ids of people can prove."""
+def of_identities(build: Audited, figures: pl.DataFrame | None, estimated: EstimatedPeople | None) -> Iterator[Finding]:
+    """The limits of what the ids of people can prove, and people estimated from faces in several splits."""
+    if estimated is not None and estimated.test_videos_shared:
+        share = estimated.test_videos_shared / estimated.test_videos
+        yield Finding(
+            level="warning",
+            law=PEOPLE,
+            what=f"estimated from faces: {estimated.test_videos_shared:,} of {estimated.test_videos:,} test videos "
+            f"({share:.1%}) show somebody who is in train or val too",
+            remedy="This is an estimate: read how it was made before you rely on it.",
+            ids=tuple(one.person for one in estimated.shared),
+        )
     if overlap.of_recordings(build.plan):
         what = "people are identified by recording only: a person in several recordings is not recognised"
-        yield Finding(level="note", law=leaks.LAW, what=what)
+        yield Finding(level="note", law=PEOPLE, what=what)
     if figures is None:
         return
     people = figures.filter(pl.col("kind") == "person")
     if not people.height or not people["known"].item():
         what = "no people are named, so no split of this dataset can be shown to separate people"
-        yield Finding(level="note", law=leaks.LAW, what=what)
+        yield Finding(level="note", law=PEOPLE, what=what)
     elif unknown := people["unknown"].item():
         what = f"{unknown:,} videos name nobody, so their people cannot be shown to be in one split only"
-        yield Finding(level="note", law=leaks.LAW, what=what)
+        yield Finding(level="note", law=PEOPLE, what=what)
 
 
 def _fuller(protocol: str, *, gated: bool) -> str:
@@ -219,11 +231,11 @@ def of_videos(videos: pl.LazyFrame, protocol: str, gated: Set[tuple[str, int]]) 
         yield Finding(level="warning", law="coverage", what=what, remedy=remedy)
 
 
-def of_search(bare: int, unseen: int, inside: pl.DataFrame) -> Iterator[Finding]:
+def of_search(unsearched: pl.DataFrame | None, videos: int, unseen: int, inside: pl.DataFrame) -> Iterator[Finding]:
     """What the search for duplicates did not cover, and copies that are not leaks.
 
-    ``bare`` videos have no hashed face, ``unseen`` pairs were not compared on pixels; ``inside`` are copies in one
-    split (columns video, other).
+    ``unsearched`` are those of the ``videos`` that were not compared (video_id, why), ``unseen`` pairs were not
+    compared on pixels; ``inside`` are copies in one split (columns video, other).
     """
     if inside.height:
         what = f"{counted(inside.height, 'near_duplicate')} across families in one split: counted twice, or one clip"
@@ -233,9 +245,15 @@ def of_search(bare: int, unseen: int, inside: pl.DataFrame) -> Iterator[Finding]
             what=f"{what} under two names",
             ids=tuple(f"{row['video']}+{row['other']}" for row in inside.iter_rows(named=True)),
         )
-    if bare:
-        what = f"{bare:,} {'video has' if bare == 1 else 'videos have'} no hashed face: not searched for copies"
-        yield Finding(level="note", law="copies", what=what)
+    if unsearched is not None and unsearched.height:
+        share = unsearched.height / videos
+        why = ", ".join(f"{name} {count:,}" for name, count in unsearched.group_by("why").len().sort("why").iter_rows())
+        yield Finding(
+            level="note",
+            law="copies",
+            what=f"{unsearched.height:,} of {videos:,} videos were not searched for copies ({share:.1%}: {why})",
+            ids=tuple(unsearched["video_id"]),
+        )
     if unseen:
         what = f"{unseen:,} {'pair' if unseen == 1 else 'pairs'} matched by hash but not compared on pixels"
         yield Finding(level="note", law="copies", what=what, remedy="Raise --confirm of `quality audit`.")

@@ -3,79 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from semblance.manifests import overlap, scan
-from semblance.manifests.records import Finding
 from semblance.quality import builds as audited
 from semblance.quality.audit import checks as dataset_checks
+from semblance.quality.audit import estimated, leak_table
 from semblance.quality.audit import findings as judge
-from semblance.quality.audit import leak_table
-from semblance.quality.audit.checks import Checks
+from semblance.quality.audit.result import Asked, Audit, BuildAudit
 from semblance.quality.builds import Audited
 from semblance.quality.checks import gated_faces, shares
-from semblance.quality.checks.shares import Shares
 from semblance.quality.duplicates import clusters
 from semblance.quality.duplicates.search import Near, near
 from semblance.quality.duplicates.sequences import DuplicateConfig
 from semblance.shards.verify import verify
 
 MOST_PAIRS: Final = 5000  # compared on pixels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildAudit:
-    """One build: its findings, worst first, coverage by split, and the figures of each protocol's column.
-
-    ``problems``: broken laws of files and rows, as sentences. ``pictures``: column -> pictures in any split, those
-    of them in several; None for a plan, as are ``checks`` and ``shares``. ``copies``: confirmed pairs of two families
-    (video, other, split, other_split, shared, share).
-    """
-
-    build: Audited
-    findings: tuple[Finding, ...]
-    problems: tuple[str, ...]
-    coverage: list[dict[str, Any]]
-    figures: dict[str, pl.DataFrame]
-    pictures: dict[str, tuple[int, int]] | None
-    copies: pl.DataFrame
-    checks: Checks | None
-    shares: Shares | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Audit:
-    """The builds, the near-duplicates, and all leaking ids (columns: ``leak_table.LEAKS``).
-
-    Of every two builds: ``across`` are the findings, ``copies`` the confirmed pairs, ``between`` what they share, one
-    row per kind and pair of splits. ``idle``: names of ``allow`` that match no leak.
-    """
-
-    builds: tuple[BuildAudit, ...]
-    across: dict[tuple[str, str], tuple[Finding, ...]]
-    between: dict[tuple[str, str], pl.DataFrame]
-    copies: dict[tuple[str, str], pl.DataFrame]
-    near: Near | None
-    leaks: pl.DataFrame
-    idle: tuple[str, ...]
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """The findings on all builds and between them, worst first."""
-        within = [finding for build in self.builds for finding in build.findings]
-        return judge.ordered([*within, *(finding for findings in self.across.values() for finding in findings)])
-
-    def failing(self) -> pl.DataFrame:
-        """The leaks that break the audit."""
-        return self.leaks.filter(pl.col("breaks") & ~pl.col("allowed"))
-
-    @property
-    def broken(self) -> bool:
-        return judge.level(self.findings) == "broken"
+NO_FACE: Final = "no hashed face"  # why a video was not searched for copies
+TOO_FEW: Final = "too few hashed frames"
 
 
 def audit(
@@ -139,6 +87,7 @@ def audit(
         near=duplicates,
         leaks=table.sort("build", "other", "column", "kind", "id", nulls_last=False),
         idle=idle,
+        asked=Asked(plan=plan, allow=tuple(allow), config=config, most=most, attributes=attributes),
     )
 
 
@@ -163,10 +112,12 @@ def _one(
         if overlap.assigned(build.plan, column).height
     }
     copies = _copies(duplicates, numbered, place, place)
-    bare = 0 if crops is None else own.height - crops["number"].n_unique()
+    unsearched = None if duplicates is None or crops is None else _unsearched(duplicates, own, crops)
+    unseen = _unseen(duplicates, own)
     checks = dataset_checks.measure(build.name, attributes if place == 0 else None) if build.shards else None
     lost = shares.measure(build.name) if build.shards else None
     gated = gated_faces.rejected(build.name) if build.shards else frozenset()
+    people = estimated.people(build.name, build.plan) if build.shards else None
     found = [
         *judge.of_files(build, problems),
         *judge.of_leaks(build, wrong),
@@ -174,8 +125,8 @@ def _one(
         *(judge.of_videos(scan(build.name, "videos"), build.protocol, gated) if build.shards else ()),
         *(lost.findings() if lost is not None else ()),
         *(checks.findings() if checks is not None else ()),
-        *judge.of_identities(build, figures.get("split")),
-        *judge.of_search(bare, _unseen(duplicates, own), _inside(copies)),
+        *judge.of_identities(build, figures.get("split"), people),
+        *judge.of_search(unsearched, own.height, unseen, _inside(copies)),
     ]
     return BuildAudit(
         build=build,
@@ -185,8 +136,11 @@ def _one(
         figures=figures,
         pictures=pictures,
         copies=copies,
+        unsearched=unsearched,
+        not_compared=unseen,
         checks=checks,
         shares=lost,
+        estimated=people,
     )
 
 
@@ -238,6 +192,14 @@ def _unseen(duplicates: Near | None, own: pl.DataFrame) -> int:
     here = own["number"].cast(pl.Int64).implode()
     pairs = duplicates.pairs.filter(pl.col("a").cast(pl.Int64).is_in(here) & pl.col("b").cast(pl.Int64).is_in(here))
     return pairs.filter(pl.col("confirmed").is_null() & pl.col("stored")).height
+
+
+def _unsearched(duplicates: Near, own: pl.DataFrame, crops: pl.DataFrame) -> pl.DataFrame:
+    """The videos of a build that were not compared with others, and why: video_id, why."""
+    hashed = crops["number"].unique()
+    missed = own.filter(~pl.Series(duplicates.searched[own["number"].to_numpy()], dtype=pl.Boolean))
+    why = pl.when(pl.col("number").is_in(hashed.implode())).then(pl.lit(TOO_FEW)).otherwise(pl.lit(NO_FACE))
+    return missed.select("video_id", why=why).sort("video_id")
 
 
 def _inside(copies: pl.DataFrame) -> pl.DataFrame:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from semblance.manifests import overlap
 from semblance.manifests.records import Finding, Level
 from semblance.quality.audit import findings as judge
-from semblance.quality.audit.run import Audit, BuildAudit
+from semblance.quality.audit import promises
+from semblance.quality.audit.result import Audit, BuildAudit
 from semblance.quality.duplicates.search import Near
 
 EXAMPLES: Final = 5
@@ -20,7 +20,11 @@ HEADS: Final[Mapping[Level, str]] = MappingProxyType({"broken": "BROKEN", "warni
 
 
 def verdict(audit: Audit) -> str:
-    """The first line: sound, or what is broken or doubtful, and where."""
+    """The first line: sound, or what is broken or doubtful, and where; then what no split of it promises."""
+    return f"{_judged(audit)}{_caveats(audit)}"
+
+
+def _judged(audit: Audit) -> str:
     head = HEADS[judge.level(audit.findings)]
     accepted = audit.leaks.filter(pl.col("breaks") & pl.col("allowed")).height
     accepted_leaks = f" with {accepted:,} allowed {'leak' if accepted == 1 else 'leaks'}" if accepted else ""
@@ -41,12 +45,31 @@ def verdict(audit: Audit) -> str:
     builds = ", ".join(f"{one.build.name} under {one.build.protocol}" for one in audit.builds)
     if accepted:
         return f"{head}{accepted_leaks}: {builds}"
-    promises = {kind for one in audit.builds for kind in one.build.promise}
-    kinds = [judge.ONE[kind] for kind in judge.ONE if kind in promises]
+    promised = {kind for one in audit.builds for kind in one.promises.kept}
+    kinds = [judge.ONE[kind] for kind in judge.ONE if kind in promised]
     kinds += [] if audit.near is None else ["equal picture", "near-duplicate video"]
-    known = f"{', '.join(kinds[:-1])} or {kinds[-1]}" if len(kinds) > 1 else kinds[0]
+    known = f"{', '.join(kinds[:-1])} or {kinds[-1]}" if len(kinds) > 1 else "".join(kinds) or "id"
     across = "" if len(audit.builds) == 1 else ", or in test of one build and in train or val of another"
-    return f"{head}: {builds}: all checks pass; no known {known} is in two splits{across}"
+    checks = "all checks pass" if audit.near is not None else "all checks of a plan pass"
+    return f"{head}: {builds}: {checks}; no known {known} is in two splits{across}"
+
+
+def _caveats(audit: Audit) -> str:
+    """``; not promised: people and recordings``, for each build if there are several."""
+    parts = [(one.build.name, promises.caveat(one.promises)) for one in audit.builds]
+    several = len(parts) > 1
+    return "".join(f"; {f'{name}: ' if several else ''}{words}" for name, words in parts if words)
+
+
+def coverage_line(audit: Audit) -> str:
+    """The second line: the share of the videos that were not searched for copies; empty for plans."""
+    parts = [
+        f"{f'{one.build.name}: ' if len(audit.builds) > 1 else ''}{one.unsearched.height:,} of "
+        f"{one.build.plan['fault'].null_count():,} videos ({one.blind:.1%})"
+        for one in audit.builds
+        if one.unsearched is not None
+    ]
+    return f"not searched for copies: {'; '.join(parts)}" if parts else ""
 
 
 def headline(findings: Sequence[Finding]) -> str:
@@ -143,60 +166,3 @@ def examples(audit: Audit) -> Iterator[str]:
             yield f"breaks {where}: {rows.height:,} {word}: {', '.join(name for name, _ in named)}{more}"
     if failing.height:
         yield "--to FILE writes every leak; --allow ID or FILE accepts known leaks"
-
-
-def to_json(audit: Audit) -> dict[str, Any]:
-    """Everything except the table of ids, which ``--to`` writes; failing ids are included."""
-    return {
-        "verdict": verdict(audit),
-        "level": judge.level(audit.findings),
-        "broken": audit.broken,
-        "builds": [
-            {
-                "build": one.build.name,
-                "protocol": one.build.protocol,
-                "findings": [asdict(finding) for finding in one.findings],
-                "problems": list(one.problems),
-                "coverage": one.coverage,
-                "lost": None if one.shares is None else one.shares.to_json(),
-                "figures": {column: rows.to_dicts() for column, rows in one.figures.items()},
-                "equal_pictures": one.pictures,
-            }
-            for one in audit.builds
-        ],
-        "between": [
-            {
-                "build": one,
-                "other": other,
-                "findings": [asdict(finding) for finding in audit.across[one, other]],
-                "shared": rows.to_dicts(),
-            }
-            for (one, other), rows in audit.between.items()
-        ],
-        "leaks": audit.leaks.group_by("build", "other", "column", "kind")
-        .agg(pl.len().alias("ids"), pl.col("breaks").sum(), pl.col("allowed").sum())
-        .sort("build", "other", "column", "kind")
-        .to_dicts(),
-        "failing": audit.failing().drop("breaks", "allowed").to_dicts(),
-        "near_duplicates": None if audit.near is None else _near_json(audit.near),
-    }
-
-
-def _near_json(near: Near) -> dict[str, Any]:
-    return {
-        "compared": near.videos,
-        "too_short": near.short,
-        "no_hash": near.bare,
-        "by_rejected_faces": near.rejected,
-        "flat": near.flat,
-        "common": near.common,
-        "thinned": near.thinned,
-        "one_family": near.same_family,
-        "by_hash": near.pairs.height,
-        "confirmed": int(near.pairs["confirmed"].sum() or 0),
-        "not_looked_at": near.unseen,
-        "unreadable": near.unreadable,
-        "different_people": near.different,
-        "false_by_hash": near.false_by_hash,
-        "false_confirmed": near.false_confirmed,
-    }

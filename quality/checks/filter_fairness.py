@@ -53,6 +53,7 @@ class Group:
     low: float
     high: float
     reason: str | None  # the most frequent
+    judged: bool  # whether it and the others have families enough for a warning, and size is not the grouping
     warning: bool
 
 
@@ -149,6 +150,7 @@ def _rates(by: str, frame: pl.LazyFrame, judged: bool) -> list[Group]:
                 low=low,
                 high=high,
                 reason=why.get(name),
+                judged=judged and enough,
                 warning=judged and enough and rate - others_rate > GAP and low > others_high,
             )
         )

@@ -30,6 +30,10 @@ def audit(
         typer.Option("--keep", help="Parquet file for `shards repack --keep`: all videos but copies of test videos."),
     ] = None,
     figures: Json = None,
+    page: Annotated[
+        str | None,
+        typer.Option("--page", help="HTML file for a reviewer: questions, answers and evidence, no pictures."),
+    ] = None,
     distance: Annotated[
         int,
         typer.Option("--distance", min=0, max=12, help="Bits (of 64) in which matching frames may differ."),
@@ -50,19 +54,26 @@ def audit(
     from semblance.manifests import storage, tables
     from semblance.quality.audit import console as audit_page
     from semblance.quality.audit import leak_table
-    from semblance.quality.audit import text as verdict
     from semblance.quality.audit.run import audit as examine
+    from semblance.quality.audit.transcribe import transcribe
     from semblance.quality.duplicates.sequences import DuplicateConfig
+    from semblance.quality.report.review import page as review
 
     if to is not None and not to.endswith((".csv", ".parquet")):
         raise UsageError(f"{plain(to)} must end in .csv or .parquet.")
     if keep is not None and (not keep.endswith(".parquet") or len(outs) > 1 or plan):
         raise UsageError("--keep needs a .parquet file and exactly one build, without --plan.")
+    if page is not None and not page.endswith(".html"):
+        raise UsageError(f"{plain(page)} must end in .html.")
     result = examine(outs, plan=plan, allow=allow or (), config=DuplicateConfig(distance=distance), most=confirm)
     if to is not None:
         leak_table.write(result.leaks, to)
-    if figures is not None:
-        write_json(verdict.to_json(result), figures)
+    if figures is not None or page is not None:
+        record = transcribe(result)
+        if figures is not None:
+            write_json(record.model_dump(mode="json", by_alias=True), figures)
+        if page is not None:
+            storage.write_bytes(page, review.render(record).encode())
     if figures != "-":
         console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
         audit_page.show(result, console)

@@ -34,6 +34,7 @@ class Near:
     pairs: pl.DataFrame
     same_family: int
     videos: dict[Seen, int]  # compared
+    searched: Flags  # of every video: whether it has hashed frames enough to be compared
     bare: int  # videos without any hashed face: not searched
     rejected: int  # videos searched by the hashes of rejected faces
     short: int  # videos with fewer hashed frames than a match needs
@@ -84,13 +85,17 @@ def near(
     compared = named.filter(pl.col("number").is_in(hashed["number"].unique().implode()))
     false = pairs.filter("strangers")
     hashed_videos = hashed["number"].n_unique()
+    searched = _long_enough(found["frame"], config)
+    if "crop" in found:
+        searched |= ~of_frames & _long_enough(found["crop"], config)
     return Near(
         pairs=pairs,
         same_family=int(every["family"].sum()),
         videos={seen: one.compared for seen, one in found.items()},  # type: ignore[misc]
+        searched=searched,
         bare=numbered.height - hashed_videos,
         rejected=hashed.filter(~pl.col("stored"))["number"].n_unique(),
-        short=hashed_videos - max((one.compared for one in found.values()), default=0),
+        short=hashed_videos - int(searched.sum()),
         flat=sum(one.flat for one in found.values()),
         common=sum(one.common for one in found.values()),
         thinned=max(one.thinned for one in found.values()),
@@ -122,6 +127,12 @@ def _stored(pairs: pl.DataFrame, hashed: pl.DataFrame, videos: int, config: Dupl
 
 def _found(rows: pl.DataFrame, column: str, families: Numbers, config: DuplicateConfig) -> Duplicates:
     return find(rows["number"].to_numpy().astype(np.int64), rows[column].to_numpy(), families, config)
+
+
+def _long_enough(found: Duplicates, config: DuplicateConfig) -> Flags:
+    """Which videos have as many hashed frames as a match needs; flat and common frames do not count."""
+    enough: Flags = np.diff(found.sequences.starts) >= config.least_frames
+    return enough
 
 
 def _first_across(pairs: pl.DataFrame, numbered: pl.DataFrame) -> pl.DataFrame:

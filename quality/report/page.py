@@ -17,7 +17,8 @@ from semblance.manifests.console import plain
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Finding
 from semblance.quality.audit.findings import level, ordered
-from semblance.quality.audit.run import Audit, BuildAudit, audit
+from semblance.quality.audit.result import Audit, BuildAudit
+from semblance.quality.audit.run import audit
 from semblance.quality.audit.text import headline, named
 from semblance.quality.checks import drift, filter_fairness, label_noise, shares
 from semblance.quality.checks.drift import Shift

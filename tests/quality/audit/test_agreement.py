@@ -152,7 +152,9 @@ def test_one_person_in_train_and_test_of_an_official_split(tmp_path: Path) -> No
     (tmp_path / "out/dataset.json").write_text(json.dumps(described))
     what = "1 person in more than one of train, val and test under official"
     judged = audit([str(tmp_path / "out")])
-    assert verdict(judged) == f"BROKEN: {tmp_path / 'out'} under official: {what}"
+    assert verdict(judged) == (
+        f"BROKEN: {tmp_path / 'out'} under official: {what}; promised, but not one is named: recordings"
+    )
     assert verify(str(tmp_path / "out"), deep=False).leaks == of_law(judged.findings)
     shown = CliRunner().invoke(shards_cli.app, ["verify", str(tmp_path / "out")])
     assert shown.exit_code == 1

@@ -63,13 +63,16 @@ def test_the_demo_warns_only_of_its_faceless_family_and_its_untouched_faces(
 ) -> None:
     said = run("quality", "audit", built, "--to", tmp_path / "leaks.csv", "--json", tmp_path / "audit.json").stdout
     assert said.startswith(f"WARNING: {built} under family: whole videos are lost, without any kept crop: ")
+    first, second = said.splitlines()[:2]
+    assert first.endswith("; not promised: people and recordings")
+    assert second == "not searched for copies: 1 of 10 videos (10.0%)"
     found = json.loads((tmp_path / "audit.json").read_text())["builds"][0]["findings"]
     assert [one["law"] for one in found if one["level"] != "note"] == ["lost", "labels"]
     assert "no shared frames were found; this does not exclude shared recordings or people" in said
     assert "no people are named, so no split of this dataset can be shown to separate people" in said
     assert pl.read_csv(tmp_path / "leaks.csv").height == 0
     written = json.loads((tmp_path / "audit.json").read_text())
-    assert (written["broken"], written["near_duplicates"]["confirmed"], written["failing"]) == (False, 0, [])
+    assert (written["broken"], written["near_duplicates"]["confirmed"], written["leaks"]) == (False, 0, [])
     counts = pl.DataFrame(written["builds"][0]["coverage"])
     videos = tables.scan(str(built), "videos").collect()
     assert counts["crops"].sum() == videos["crops_kept"].sum() == tables.scan(str(built)).collect().height

@@ -16,6 +16,7 @@ from rich.console import Console
 from semblance.manifests.records import Outcome
 from semblance.quality.audit import findings
 from semblance.quality.audit.console import show
+from semblance.quality.audit.result import Audit
 from semblance.quality.audit.run import audit
 from semblance.quality.audit.text import verdict
 from semblance.quality.builds import Audited
@@ -47,9 +48,14 @@ def test_a_split_that_cannot_be_evaluated_is_not_sound(tmp_path: Path) -> None:
         said[empty] == said[f"val has hardly any fake videos: 1 of {plan.height} with a kept crop"] == ("warning", ())
     )
     assert not any(what.startswith("train") for what in said)
+    assert f"warning: {empty}" in _shown(judged), "nothing follows a finding without ids"
+
+
+def _shown(judged: Audit) -> list[str]:
+    """The lines of an audit on a console."""
     page = io.StringIO()
     show(judged, Console(file=page, width=200))
-    assert f"warning: {empty}\n" in page.getvalue(), "nothing follows a finding without ids"
+    return page.getvalue().splitlines()
 
 
 def _fakes(out: Path, split: str) -> int:
@@ -153,7 +159,16 @@ def test_videos_without_a_kept_crop_are_searched(tmp_path: Path) -> None:
     assert judged.near is not None
     assert judged.near.rejected >= 2
     assert judged.near.bare == 1
-    assert any(one.what == "1 video has no hashed face: not searched for copies" for one in judged.findings)
+    (said,) = (one for one in judged.findings if "not searched for copies" in one.what)
+    assert (
+        said.what == "22 of 24 videos were not searched for copies (91.7%: no hashed face 1, too few hashed frames 21)"
+    )
+    assert {*said.ids} == {*pl.read_parquet(out / "plan.parquet")["video_id"]} - {train, test}, (
+        "planted have four frames"
+    )
+    first, second = _shown(judged)[:2]
+    assert second == "not searched for copies: 22 of 24 videos (91.7%)"
+    assert first.endswith("; not promised: people and recordings")
     (found,) = (one for one in judged.findings if one.law == "copies" and one.level == "warning")
     assert found.ids in ((f"{train}+{test}",), (f"{test}+{train}",))
     assert "kept no crop" in found.what

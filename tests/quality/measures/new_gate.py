@@ -83,7 +83,7 @@ def main(out: str) -> None:
     answers["acquisition"] = shortcuts.ACQUISITION
     answers["drift"] = [one.column for one in drift.drift(out, out)]
     group = {"by": "method", "group": "x", "faces": 9, "rejected": 5, "families": 9, "rate": 0.5, "low": 0.4}
-    unequal = filter_fairness.Group(**group, high=0.6, reason="turned", warning=True)  # type: ignore[arg-type]
+    unequal = filter_fairness.Group(**group, high=0.6, reason="turned", judged=True, warning=True)  # type: ignore[arg-type]
     (answers["fairness"],) = filter_fairness.warnings([unequal])
     print(json.dumps(answers))
 

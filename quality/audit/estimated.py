@@ -1,0 +1,55 @@
+"""The table of estimated people, OUT/manifests/persons.parquet, as an audit counts it."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any, Final
+
+import polars as pl
+
+from semblance.manifests import storage
+from semblance.manifests.records import TRAIN_VAL_TEST
+from semblance.quality.audit.evidence import EstimatedPeople, EstimatedPerson
+
+FILE: Final = "manifests/persons.parquet"
+METADATA: Final = "semblance.persons"
+
+
+def people(out: str, plan: pl.DataFrame) -> EstimatedPeople | None:
+    """The estimated people in the active split of the build ``out``; None if nobody estimated them."""
+    try:
+        data = storage.read_bytes(storage.join(out, FILE))
+    except FileNotFoundError:
+        return None
+    return counted(pl.read_parquet(io.BytesIO(data)), plan, _method(data))
+
+
+def _method(data: bytes) -> dict[str, Any]:
+    value = json.loads(pl.read_parquet_metadata(io.BytesIO(data)).get(METADATA) or "{}")
+    return value if isinstance(value, dict) else {}
+
+
+def counted(table: pl.DataFrame, plan: pl.DataFrame, method: dict[str, Any]) -> EstimatedPeople:
+    """The people of ``table`` (dataset, video_id, person_estimated, by) by the splits of ``plan``."""
+    splits = plan.filter(pl.col("split").is_in(TRAIN_VAL_TEST) & pl.col("fault").is_null())
+    rows = table.join(splits.select("dataset", "video_id", "split"), on=["dataset", "video_id"])
+    held = rows.drop_nulls("person_estimated").unique(["dataset", "video_id", "person_estimated"])
+    where = held.group_by(person="person_estimated").agg(
+        (pl.col("split") == split).sum().cast(pl.Int64).alias(split) for split in TRAIN_VAL_TEST
+    )
+    several = where.filter(pl.sum_horizontal(pl.col(split) > 0 for split in TRAIN_VAL_TEST) > 1).sort("person")
+    trained = where.filter((pl.col("train") > 0) | (pl.col("val") > 0))["person"].implode()
+    tested = held.filter(pl.col("split") == "test").group_by("dataset", "video_id")
+    also = tested.agg(pl.col("person_estimated").is_in(trained).any().alias("also"))
+    videos = held.select("dataset", "video_id").n_unique()
+    return EstimatedPeople(
+        people=where.height,
+        videos=videos,
+        videos_without=splits.height - videos,
+        by=dict(rows.group_by("by").len().sort("by").iter_rows()),
+        test_videos=also.height,
+        test_videos_shared=int(also["also"].sum()),
+        shared=[EstimatedPerson(**row) for row in several.iter_rows(named=True)],
+        method=method,
+    )
