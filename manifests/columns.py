@@ -182,6 +182,14 @@ _PICTURE: Final = (
     _column("interlaced", BOOL, "whether the first key frame is flagged as interlaced", _NOT_OPENED),
     _column("video_streams", WHOLE, "video streams, without cover art", _NOT_OPENED, "streams"),
     _column("audio_codec", TEXT, "of the first audio track, e.g. aac", f"no audio; {_UNKNOWN}"),
+    _column("audio_rate", WHOLE, "samples of that track in a second", f"no audio; {_UNKNOWN}, or an older build", "Hz"),
+    _column(
+        "audio_bit_rate",
+        LONG,
+        "of that track, as the container states it",
+        f"no audio; {_UNKNOWN}, or an older build",
+        "bit/s",
+    ),
     _column("qp_mean", REAL, "mean quantisation parameter over the blocks of the first key frame", _NO_QP, _QP),
     _column("qp_spread", REAL, "standard deviation of that parameter", _NO_QP, _QP),
 )

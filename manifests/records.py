@@ -139,6 +139,8 @@ class Properties:
     qp_spread: float | None = None  # its standard deviation
     video_streams: int | None = None  # without cover art
     audio_codec: str | None = None
+    audio_rate: int | None = None  # samples per second
+    audio_bit_rate: int | None = None  # bits per second
     fps: float | None = None
     frames_total: int | None = None  # counted from packets
     frames_declared: int | None = None  # stated by the header; used only to detect truncation
@@ -217,6 +219,12 @@ class Measures:
     )
     brightness_outside: float | None = measured(PURE, "mean grey of these tiles, 0 to 1", _NO_TILES)
     contrast_outside: float | None = measured(PURE, "standard deviation of these tiles' grey, 0 to 0.5", _NO_TILES)
+    residual_outside: float | None = measured(
+        "grey levels", "mean absolute high-pass residual (KV filter, 5 x 5) of these tiles' grey", _NO_TILES
+    )
+    residual_kurtosis_outside: float | None = measured(
+        PURE, "kurtosis of that residual: 3 for Gaussian noise, more after compression", f"a flat frame; {_NO_TILES}"
+    )
     face_ratio: float | None = measured(
         PURE, "sqrt(box area inside the frame) / (1.3 x the longer side of the box): 0.67 for a typical face", _NO_BOX
     )

@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.ids import digest
 from semblance.quality.checks import separability, shortcuts
@@ -30,7 +29,7 @@ class Matched:
 
 def match(out: str, seed: int = 0) -> Matched:
     """Match the videos of the build ``out``; raises SemblanceError if that is impossible."""
-    return match_table(shortcuts.video_table(scan(out), scan(out, "videos")), out, seed)
+    return match_table(shortcuts.table_of(out), out, seed)
 
 
 def match_table(table: pl.DataFrame, name: str, seed: int = 0) -> Matched:

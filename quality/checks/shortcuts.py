@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
-from semblance.manifests import scan
+from semblance.manifests import build_files, scan
 from semblance.quality.checks import separability
 from semblance.quality.checks.separability import Separability
 from semblance.quality.measures import registry
@@ -24,7 +24,8 @@ OUTSIDE: Final = registry.with_role("acquisition")
 _OF_CROPS: Final = registry.with_role("face")
 # What the container and the sampled frames say of the picture's form.
 _PICTURE: Final = (
-    *("mirrored", "pixel_aspect", "pixel_format", "interlaced", "video_streams", "audio_codec"),
+    *("mirrored", "pixel_aspect", "pixel_format", "interlaced", "video_streams"),
+    *("audio_codec", "audio_rate", "audio_bit_rate"),
     *("colour_range", "colour_matrix", "colour_transfer", "colour_primaries", "colour_guessed"),
     *("qp_mean", "qp_spread"),
 )
@@ -47,6 +48,7 @@ ACQUISITION: Final = (
     "box_y",
     "box_side",
     "box_share",
+    "resampling",
     *OUTSIDE,
 )
 # Statistics of the crop, face included: they may be evidence of the forgery, so they are a baseline and raise no alarm.
@@ -101,10 +103,11 @@ class Comparison:
         return what if self.compression is None else f"{what}, {self.compression}"
 
 
-def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame) -> pl.DataFrame:
+def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame, size: int | None = None) -> pl.DataFrame:
     """One row per video with kept crops: ids, label, method, and the columns of both figures.
 
-    Measures are medians over the kept crops; box_x, box_y, box_side are shares of the frame's size.
+    Measures are medians over the kept crops; box_x, box_y, box_side are shares of the frame's size; ``resampling`` is
+    the side of the crop in its frame over ``size``, that of the stored picture: above 1 it was reduced (None: unknown).
     """
     wide, high = pl.col("box_x1") - pl.col("box_x0"), pl.col("box_y1") - pl.col("box_y0")
     crops = (
@@ -118,6 +121,7 @@ def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame) -> pl.DataFrame:
             box_x=(pl.col("box_x0") + pl.col("box_x1")) / 2,
             box_y=(pl.col("box_y0") + pl.col("box_y1")) / 2,
             box_side=pl.max_horizontal(wide, high),
+            resampling=pl.col("crop_side") / pl.lit(size, pl.Float64),
         )
         .group_by("video_id")
         .agg(pl.all().median())
@@ -136,6 +140,8 @@ def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame) -> pl.DataFrame:
             box_share=pl.col("box_side") / pl.min_horizontal("width", "height"),
             # That a file tags nothing, or is silent, is known of it: a value, not a gap.
             audio_codec=pl.when(pl.col("has_audio").not_()).then(pl.lit("none")).otherwise("audio_codec"),
+            audio_rate=pl.when(pl.col("has_audio").not_()).then(0).otherwise("audio_rate"),
+            audio_bit_rate=pl.when(pl.col("has_audio").not_()).then(0).otherwise("audio_bit_rate"),
             colour_guessed=pl.col("colour_guessed").list.join("+"),
             **{
                 name: pl.when(pl.col("colour_guessed").is_not_null()).then(pl.col(name).fill_null("none"))
@@ -149,7 +155,13 @@ def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame) -> pl.DataFrame:
 
 def audit(out: str, seed: int = 0) -> list[Comparison]:
     """The audit of the build ``out``; raises SemblanceError if ``out`` is not a build."""
-    return compare(video_table(scan(out), scan(out, "videos")), seed)
+    return compare(table_of(out), seed)
+
+
+def table_of(out: str) -> pl.DataFrame:
+    """The ``video_table`` of the build ``out``; raises SemblanceError if ``out`` is not a build."""
+    size = build_files.description(out).get("recipe", {}).get("crop", {}).get("size")
+    return video_table(scan(out, flags=False), scan(out, "videos"), size)
 
 
 def compare(table: pl.DataFrame, seed: int = 0) -> list[Comparison]:
@@ -161,11 +173,12 @@ def compare(table: pl.DataFrame, seed: int = 0) -> list[Comparison]:
             acquisition=_figure("acquisition", part, seed),
             face=_figure("face", part, seed),
         )
-        for method, compression, part in _parts(table)
+        for method, compression, part in parts(table)
     ]
 
 
-def _parts(table: pl.DataFrame) -> Iterator[tuple[str | None, str | None, pl.DataFrame]]:
+def parts(table: pl.DataFrame) -> Iterator[tuple[str | None, str | None, pl.DataFrame]]:
+    """Method, compression (None: all) and rows of every comparison of a table with label, method and compression."""
     reals, fakes = table.filter(label=0), table.filter(label=1)
     methods: list[str | None] = [None]
     named = sorted(fakes["method"].drop_nulls().unique())

@@ -22,25 +22,29 @@ _LEAST_TILES: Final = 4  # free of faces; with fewer, what lies outside is unkno
 class FrameView:
     """The input of the frame measures: ``image`` (H, W, 3) RGB, and ``tiles``, grey, native and free of faces.
 
-    ``outside`` holds all pixels of the tiles in one array; both are None if too few tiles are free.
+    ``outside`` holds all pixels of the tiles in one array, ``residual`` those of their high-pass residual; all three are
+    None if too few tiles are free.
     """
 
     image: Image
     tiles: Sequence[NDArray[np.uint8]] | None
     outside: NDArray[np.uint8] | None
+    residual: NDArray[np.float32] | None
 
 
 def measure_frame(image_HWC: Image, faces: Sequence[Geometry]) -> Measures:
     """The measures of a frame; ``faces`` are the squares that were cropped from it.
 
-    ``*_outside``: ``blur``, ``brightness`` and ``contrast`` of native tiles of at most 96 px in the middle of a 4 x 4
-    grid's fields, without those that touch a crop: the means over the tiles, for brightness and contrast of all
-    their pixels together. None if fewer than four tiles are free.
+    ``*_outside``: ``blur``, ``brightness``, ``contrast`` and ``residual`` of native tiles of at most 96 px in the middle
+    of a 4 x 4 grid's fields, without those that touch a crop: the mean over the tiles for blur, all their pixels
+    together for the others. None if fewer than four tiles are free.
     """
     height, width = image_HWC.shape[:2]
     free = [tile for tile in _tiles(height, width) if not any(_touches(tile, face) for face in faces)]
     tiles = [pixels.grey(image_HWC[tile]) for tile in free] if len(free) >= _LEAST_TILES else None
-    view = FrameView(image=image_HWC, tiles=tiles, outside=None if tiles is None else np.vstack(tiles))
+    outside = None if tiles is None else np.vstack(tiles)
+    residual = None if tiles is None else np.vstack([pixels.residual(tile) for tile in tiles])
+    view = FrameView(image=image_HWC, tiles=tiles, outside=outside, residual=residual)
     found: dict[str, Any] = {measure.name: measure.function(view) for measure in MEASURES}
     return Measures(**found)
 
@@ -79,6 +83,16 @@ def _contrast_outside(view: FrameView) -> float | None:
     return None if view.outside is None else pixels.contrast(view.outside)
 
 
+def _residual_outside(view: FrameView) -> float | None:
+    if view.residual is None or not view.residual.size:
+        return None
+    return float(np.abs(view.residual).mean(dtype=np.float64))
+
+
+def _residual_kurtosis_outside(view: FrameView) -> float | None:
+    return None if view.residual is None else pixels.kurtosis(view.residual)
+
+
 MEASURES: Final[tuple[Measure[FrameView], ...]] = (
     Measure(
         name="blur_outside",
@@ -88,5 +102,17 @@ MEASURES: Final[tuple[Measure[FrameView], ...]] = (
     ),
     Measure(name="brightness_outside", function=_brightness_outside, source="ITU-R BT.601", role="acquisition"),
     Measure(name="contrast_outside", function=_contrast_outside, source="ITU-R BT.601", role="acquisition"),
+    Measure(
+        name="residual_outside",
+        function=_residual_outside,
+        source="Fridrich and Kodovsky 2012",
+        role="acquisition",
+    ),
+    Measure(
+        name="residual_kurtosis_outside",
+        function=_residual_kurtosis_outside,
+        source="Fridrich and Kodovsky 2012",
+        role="acquisition",
+    ),
     Measure(name="frame_phash", function=lambda view: pixels.phash(view.image), source="Zauner 2010", role="identity"),
 )

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from semblance.manifests.records import Box, Image
 
+_KV: Final = np.array(
+    [[-1, 2, -2, 2, -1], [2, -6, 8, -6, 2], [-2, 8, -12, 8, -2], [2, -6, 8, -6, 2], [-1, 2, -2, 2, -1]], np.float32
+)
+_KV_SUM: Final = 12
 _HASH_LARGE: Final = 256  # px, the shorter side: larger pictures are halved before they are hashed
 
 
@@ -65,6 +69,24 @@ def phash(image_HWC: Image) -> int:
     low[:, 0] *= math.sqrt(2)
     bits = (low > np.median(low)).reshape(-1)
     return int("".join("1" if bit else "0" for bit in bits), 2)
+
+
+def residual(grey_HW: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What a pixel differs from its neighbours' prediction by, (H - 4, W - 4), in grey levels: the 5 x 5 filter KV
+    (Ker and Boehme 2008; Fridrich and Kodovsky 2012), without the edges. Empty for pictures of less than 5 px.
+    """
+    if min(grey_HW.shape) < len(_KV):
+        return np.zeros((0, 0), np.float32)
+    edge = len(_KV) // 2
+    whole = cv2.filter2D(grey_HW, cv2.CV_16S, _KV, borderType=cv2.BORDER_REFLECT_101)  # integers: exact
+    return np.asarray(whole[edge:-edge, edge:-edge] / np.float32(_KV_SUM), np.float32)
+
+
+def kurtosis(values: NDArray[np.float32]) -> float | None:
+    """Mean fourth power over the squared mean square: 3 for Gaussian noise of mean 0; None if all are 0."""
+    square = np.square(values, dtype=np.float64)
+    middle = float(square.mean()) if square.size else 0.0
+    return float(np.square(square).mean()) / middle**2 if middle else None
 
 
 def hamming(a: int, b: int) -> int:

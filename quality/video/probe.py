@@ -167,7 +167,7 @@ def _properties(container: Any, stream: Any, size: int, shown: int, stored: int,
         "gop": max(np.diff([*keys, stored]).tolist(), default=None) if keys else None,
         "created": creation_time(metadata.get("creation_time")),
         "has_audio": bool(container.streams.audio),
-        "audio_codec": _audio_codec(container),
+        **_audio(container),
         "video_streams": len(moving(container)),
         "fps": float(rate) if rate else None,
         "frames_total": shown,
@@ -187,10 +187,17 @@ def _rate(stream: Any) -> tuple[Fraction | None, int]:
     return (likely if mean is not None and mean > _MOST_FPS else mean), 1  # DV declares such a mean
 
 
-def _audio_codec(container: Any) -> str | None:
-    """The codec of the first audio track."""
-    found = container.streams.audio
-    return found[0].codec_context.name if found and found[0].codec_context is not None else None
+def _audio(container: Any) -> dict[str, Any]:
+    """Codec, sampling rate and bit rate of the first audio track, as far as the container states them."""
+    track = next(iter(container.streams.audio), None)
+    codec = None if track is None else track.codec_context
+    if codec is None:
+        return {}
+    return {
+        "audio_codec": codec.name,
+        "audio_rate": int(codec.sample_rate or 0) or None,
+        "audio_bit_rate": int(track.bit_rate or 0) or None,
+    }
 
 
 def duration_of(container: Any, stream: Any) -> float | None:

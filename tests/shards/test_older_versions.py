@@ -29,7 +29,7 @@ from tests.conftest import Run
 STORED = Path(__file__).parent / "stored" / "schema4.tar.xz"  # made by make_schema4.py beside it
 ADDED = (  # in versions 5 and 5.1
     *("blur_outside", "brightness_outside", "contrast_outside", "person", "face_label_by"),
-    "split_person_estimated",
+    *("residual_outside", "residual_kurtosis_outside", "split_person_estimated"),
 )
 
 

@@ -89,7 +89,7 @@ def test_every_column_is_filled_or_expected_to_be_empty(built: Path) -> None:
         | {"split_method", "split_temporal", "split_note"},
         "videos": {"member", "compression", "target_id", "donor_id", "recording_id", "donor_recording_id"}
         | {"split_identity", "split_method", "split_temporal", "split_note", "created", "error", "masks", "mask_note"}
-        | {"audio_codec", "colour_transfer", "colour_primaries"},
+        | {"audio_codec", "audio_rate", "audio_bit_rate", "colour_transfer", "colour_primaries"},
     }
     for table, expected in empty.items():
         frame = manifests.scan(str(built), table).collect()  # type: ignore[arg-type]

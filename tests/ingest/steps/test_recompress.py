@@ -35,7 +35,7 @@ from tests.quality.video.test_video import ffmpeg, reference
 from tests.training import untrained
 
 PIXELS = ["blur", "blur_face", "brightness", "contrast", "ita", "phash", "frame_phash"]
-PIXELS += ["blur_outside", "brightness_outside", "contrast_outside"]
+PIXELS += ["blur_outside", "brightness_outside", "contrast_outside", "residual_outside", "residual_kurtosis_outside"]
 BYTES = ["tar_offset", "tar_bytes", "encoded_bytes", "sha256"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import imagehash
 import numpy as np
 import pytest
@@ -123,22 +125,43 @@ def test_the_frame_is_measured_away_from_its_faces() -> None:
     changed = frame.copy()
     changed[190:520, 210:540] = 255 - changed[190:520, 210:540] // 3
     other = meters.measure_frame(changed, [crop])
-    assert (alone.blur_outside, alone.brightness_outside, alone.contrast_outside) == (
-        other.blur_outside,
-        other.brightness_outside,
-        other.contrast_outside,
-    )
+    names = [name for name in asdict(alone) if name.endswith("_outside")]
+    assert len(names) == 5
+    assert all(getattr(alone, name) == getattr(other, name) is not None for name in names)
     tiles = [meters.grey(frame[y : y + 96, x : x + 96]) for y in range(52, 800, 200) for x in range(52, 800, 200)]
     everywhere = meters.measure_frame(frame, [])
     assert everywhere.blur_outside == pytest.approx(np.mean([meters.blur(tile) for tile in tiles]))
     assert everywhere.brightness_outside == pytest.approx(np.mean(tiles) / 255)
     assert everywhere.contrast_outside == pytest.approx(np.std(tiles) / 255)
     assert alone.blur_outside != everywhere.blur_outside
+    kernel = np.array([[-1, 2, -2], [2, -6, 8], [-2, 8, -12]])  # a quarter of KV, which is symmetric
+    kernel = np.pad(kernel, ((0, 2), (0, 2)), mode="reflect") / 12
+    rest = np.stack([scipy.ndimage.convolve(tile.astype(float), kernel)[2:-2, 2:-2] for tile in tiles])
+    assert everywhere.residual_outside == pytest.approx(np.abs(rest).mean(), rel=1e-6)
+    expected = (rest**4).mean() / (rest**2).mean() ** 2
+    assert everywhere.residual_kurtosis_outside == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_residual_knows_noise_from_its_compression() -> None:
+    """Gaussian noise has kurtosis 3 and a residual in proportion to it; what JPEG leaves of it has heavier tails."""
+    chance = np.random.default_rng(7)
+    grey = np.clip(chance.normal(128, 6, (400, 400)), 0, 255).round().astype(np.uint8)
+    frame = np.repeat(grey[..., None], 3, axis=2)
+    fresh = meters.measure_frame(frame, [])
+    gain = np.sqrt((np.array([1, 4, 4, 4, 1, 4, 36, 64, 36, 4, 4, 64, 144, 64, 4, 4, 36, 64, 36, 4, 1, 4, 4, 4, 1])).sum())
+    assert fresh.residual_outside == pytest.approx(6 * gain / 12 * np.sqrt(2 / np.pi), rel=0.02)
+    assert fresh.residual_kurtosis_outside == pytest.approx(3, abs=0.1)
+    worn = meters.measure_frame(codec.degrade(frame, 40), [])
+    assert (worn.residual_outside or 0) < (fresh.residual_outside or 0) / 2
+    assert (worn.residual_kurtosis_outside or 0) > 3.3
+    flat = meters.measure_frame(np.full((400, 400, 3), 90, np.uint8), [])
+    assert flat.residual_outside == 0
+    assert flat.residual_kurtosis_outside is None
 
 
 def test_a_frame_full_of_a_face_has_no_outside() -> None:
     measures = meters.measure_frame(picture(3, 400, 400), [Geometry(x0=20, y0=20, side=370)])
-    assert measures.blur_outside is None
+    assert measures.blur_outside is measures.residual_outside is measures.residual_kurtosis_outside is None
     assert measures.frame_phash is not None
     assert meters.measure_frame(picture(3, 20, 20)[:3, :3], []).brightness_outside is None
 

@@ -250,9 +250,21 @@ def test_the_quantiser_is_the_encoders(tmp_path: Path) -> None:
     assert (known.qp_mean, known.qp_spread) == (27.0, 0.0)
 
 
-def test_the_audio_codec_is_told(tmp_path: Path) -> None:
+def test_the_sound_is_told(tmp_path: Path) -> None:
+    """Codec, rate and bit rate, where the container states them: WebM states no bit rate of Opus."""
     video.write_h264(str(tmp_path / "plain.mp4"), [corner()] * 25, 25)
-    sound = ("-f", "lavfi", "-i", "sine=duration=1", "-c:v", "copy", "-c:a", "aac")
-    ffmpeg("-i", tmp_path / "plain.mp4", *sound, tmp_path / "sound.mp4")
-    assert video.probe(str(tmp_path / "sound.mp4")).audio_codec == "aac"
-    assert video.probe(str(tmp_path / "plain.mp4")).audio_codec is None
+    tone = ("-f", "lavfi", "-i", "sine=duration=1")
+    aac = ("-c:v", "copy", "-c:a", "aac", "-ar", "22050", "-b:a", "48k")
+    ffmpeg("-i", tmp_path / "plain.mp4", *tone, *aac, tmp_path / "aac.mp4")
+    ffmpeg("-i", tmp_path / "plain.mp4", *tone, "-c:v", "libvpx", "-c:a", "libopus", tmp_path / "opus.webm")
+    ffmpeg("-i", tmp_path / "plain.mp4", *tone, "-c:v", "copy", "-c:a", "pcm_s16le", tmp_path / "pcm.mov")
+    known = video.probe(str(tmp_path / "aac.mp4"))
+    assert (known.audio_codec, known.audio_rate) == ("aac", 22050)
+    assert known.audio_bit_rate is not None
+    assert 30_000 < known.audio_bit_rate < 60_000
+    opus = video.probe(str(tmp_path / "opus.webm"))
+    assert (opus.audio_codec, opus.audio_rate, opus.audio_bit_rate) == ("opus", 48000, None)
+    pcm = video.probe(str(tmp_path / "pcm.mov"))
+    assert (pcm.audio_rate, pcm.audio_bit_rate) == (44100, 44100 * 16)
+    plain = video.probe(str(tmp_path / "plain.mp4"))
+    assert (plain.has_audio, plain.audio_codec, plain.audio_rate, plain.audio_bit_rate) == (False, None, None, None)
