@@ -9,6 +9,7 @@ import typer
 
 from semblance.manifests.console import friendly, plain
 from semblance.manifests.errors import UsageError
+from semblance.quality.people.command import persons
 
 if TYPE_CHECKING:
     from semblance.quality.checks.shortcuts import Figure
@@ -244,6 +245,9 @@ def flag(
     label_noise.write(out, judged)
     for line in label_noise.lines(judged, label_noise.peak_limit(out)):
         print(plain(line))
+
+
+app.command()(persons)
 
 
 @app.command()
