@@ -9,6 +9,7 @@ from semblance.quality.commands.audit_schema import audit_schema
 from semblance.quality.commands.drift import drift
 from semblance.quality.commands.flag import flag
 from semblance.quality.commands.match import match
+from semblance.quality.commands.persons import persons
 from semblance.quality.commands.report import report
 from semblance.quality.commands.sheet import sheet
 from semblance.quality.commands.shortcuts import shortcuts
@@ -24,5 +25,5 @@ def main() -> None:
     """Check and inspect builds."""
 
 
-for command in (sheet, audit, report, shortcuts, match, thresholds, flag, drift, audit_schema):
+for command in (sheet, audit, report, shortcuts, match, thresholds, flag, drift, persons, audit_schema):
     app.command(command.__name__.replace("_", "-"))(command)
