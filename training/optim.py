@@ -11,8 +11,10 @@ import torch
 from pydantic import Field
 from timm.optim.rmsprop_tf import RMSpropTF
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel
 
 from semblance.manifests.config import Config
 
@@ -135,6 +137,22 @@ def cosine_factor(rise: int, total: int, floor: float) -> Callable[[int], float]
 def ema_decay(limit: float, updates: int) -> float:
     """min(limit, (1 + t) / (10 + t)) after t updates, as in TensorFlow: the average forgets its start quickly."""
     return min(limit, (1 + updates) / (10 + updates))
+
+
+class Average(AveragedModel):
+    """The moving average of a model. The vectors of its spectral norms are copied: they are directions, and their mean
+    would be shorter than 1, so that the norm would come out too small.
+    """
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        super().update_parameters(model)
+        averaged = dict(self.module.named_modules())
+        for name, part in model.named_modules():
+            if isinstance(part, _SpectralNorm):
+                mean = averaged[name]
+                for vector in ("_u", "_v"):
+                    mean.get_buffer(vector).copy_(part.get_buffer(vector))
 
 
 def ema_average(limit: float) -> Callable[[tuple[Tensor, ...], tuple[Tensor, ...], Tensor | int], None]:

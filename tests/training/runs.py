@@ -113,10 +113,19 @@ def train(outs: list[str], run: Path, *settings: str, **options: Any) -> Fitted:
     return fit(outs, training_recipe, RunDir(run), FitOptions(machine=machine, **options), say=say)
 
 
-if __name__ == "__main__":  # python -m tests.training.runs killed|ranks|powersgd RUN OUT [SETTING ...]
+if __name__ == "__main__":  # python -m tests.training.runs killed|ranks|powersgd|resumed RUN OUT [SETTING ...]
     kind, folder, out, *more = sys.argv[1:]
     if kind == "killed":
         train([out], Path(folder), *more, workers=2, callbacks=[StopAt(11)])
     else:
         rank = 1 if kind == "powersgd" else None
-        train([out], Path(folder), *more, build=plain, devices=2, powersgd=rank, callbacks=[WriteRank(Path(folder))])
+        train(
+            [out],
+            Path(folder),
+            *more,
+            build=plain,
+            devices=2,
+            powersgd=rank,
+            resume=kind == "resumed",
+            callbacks=[WriteRank(Path(folder))],
+        )

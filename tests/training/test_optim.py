@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel
 
 from semblance.training import optim
@@ -119,3 +121,19 @@ def test_average_is_the_recursion_for_weights_and_statistics() -> None:
     assert set(found) == set(expected)
     for name, value in expected.items():
         assert torch.allclose(found[name].double(), value.double(), rtol=1e-5), name
+
+
+def test_the_average_of_a_spectral_norm_is_normal() -> None:
+    """After 200 steps of a long average the norm of the averaged layer is 1, by its singular values."""
+    torch.manual_seed(0)
+    model = spectral_norm(nn.Linear(12, 8)).train()
+    mean: Any = optim.ema_average(0.99)
+    average = optim.Average(model, multi_avg_fn=mean, use_buffers=True)
+    for _ in range(200):
+        with torch.no_grad():
+            model.parametrizations.weight.original.add_(0.05 * torch.randn(8, 12))
+        model(torch.randn(4, 12))
+        average.update_parameters(model)
+    for name, buffer in average.module.named_buffers():
+        assert torch.equal(buffer, model.get_buffer(name))
+        assert float(buffer.norm()) == pytest.approx(1, abs=1e-5)

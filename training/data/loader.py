@@ -32,7 +32,7 @@ class EpochConfig(SamplingConfig):
 class DataConfig(QueryConfig, UnitConfig, EpochConfig):
     """Everything that decides which pictures are used, how often and in which order; the same on any machine.
 
-    ``batch_size`` is that of one process and one step, in units: pictures, clips or pairs.
+    ``batch_size`` counts units (pictures, clips or pairs) of one batch over all devices, which share it equally.
     """
 
     balanced_per_method: bool = True
@@ -179,14 +179,14 @@ class Loader:
         self.epoch, self.position = state["epoch"], state["position"]
 
     def identity(self) -> str:
-        """A fingerprint of the batch size and everything that decides which pictures an epoch holds."""
+        """A fingerprint of the batch size over all ranks and everything that decides which pictures an epoch holds."""
         return fingerprint(
             {
                 "pictures": self._table.identity(),
                 "config": self.config.model_dump(mode="json", include=set(SamplingConfig.model_fields)),
                 "shuffle": self.config.shuffle.model_dump(mode="json"),
                 "seed": self.seed,
-                "batch": self.batch,
+                "batch": self.batch * self.world.ranks,
             }
         )
 

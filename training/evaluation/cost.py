@@ -45,7 +45,7 @@ def measure(predictor: Predictor) -> Cost:
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     counters = energy.find(where)
-    with torch.inference_mode():
+    with torch.no_grad():  # operations cannot be counted in inference mode where weights are parametrized (torch 2.15)
         alone, many = (_seconds(predictor, where, batch) for batch in (1, BATCH))
         counter = FlopCounterMode(display=False)
         with counter:

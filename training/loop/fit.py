@@ -16,8 +16,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from semblance.manifests.config import flatten
 from semblance.manifests.errors import SemblanceError
 from semblance.training import models
-from semblance.training.data import sampling, splits
+from semblance.training.data import splits
 from semblance.training.data.splits import TrainingData
+from semblance.training.loop import terms
 from semblance.training.loop.callbacks import RunRecorder
 from semblance.training.loop.machine import Machine
 from semblance.training.loop.module import DetectorModule
@@ -88,11 +89,13 @@ def fit(
     module = _module(recipe, data, options, state)
     recorder = RunRecorder(run, save_every=options.machine.save_every, say=say)
     callbacks = [recorder, *options.callbacks, *_powersgd(options.machine, module.step)]
-    trainer = _trainer(recipe, options.machine, run, say if main else lambda _: None, callbacks)
+    trainer = _trainer(recipe, options.machine, run, callbacks)
     if main:
         run.begin(recipe, data.datasets, module.step)
-        _announce(data, recipe, say)
-        recorder.tracker = _start_tracking(run, module, trainer, options.tracking)
+        told = terms.lines(recipe, data, options.machine, module.model.origin)
+        for line in told:
+            say(line)
+        recorder.tracker = _start_tracking(run, module, trainer, told, options.tracking)
     if state is not None:
         recorder.restore(state["progress"])
         _restore(trainer, state)
@@ -122,15 +125,6 @@ def _module(
         return DetectorModule(recipe, data, model, workers=workers, resume=state)
 
 
-def _announce(data: TrainingData, recipe: TrainingRecipe, say: Callable[[str], None]) -> None:
-    say(f"train: {data.train.counts}")
-    say(f"an epoch of {sampling.describe(data.train.units, recipe.data)}")
-    for name, selection in (*data.val.items(), *data.others.items()):
-        say(f"val of {name}: {selection.counts}")
-        if selection.note:
-            say(selection.note)
-
-
 def _run(trainer: Trainer, module: DetectorModule, tracker: Tracker | None) -> None:
     status = "FAILED"
     try:
@@ -144,21 +138,15 @@ def _run(trainer: Trainer, module: DetectorModule, tracker: Tracker | None) -> N
             tracker.close(status)
 
 
-def _trainer(
-    recipe: TrainingRecipe, machine: Machine, run: RunDir, say: Callable[[str], None], callbacks: list[Callback]
-) -> Trainer:
+def _trainer(recipe: TrainingRecipe, machine: Machine, run: RunDir, callbacks: list[Callback]) -> Trainer:
     if machine.accelerator == "gpu" and not machine.on_gpu:
         raise SemblanceError("torch cannot use a GPU here; pass --accelerator cpu, or fix the driver.")
-    precision = recipe.precision
-    if not machine.on_gpu and precision == "16-mixed":
-        precision = "32-true"
-        say("precision 16-mixed needs a GPU: this run uses 32 bits")
     return Trainer(
         accelerator="gpu" if machine.on_gpu else "cpu",
         devices=machine.devices_per_node,
         num_nodes=machine.nodes,
         strategy=DDPStrategy() if machine.ranks > 1 else "auto",
-        precision=precision,
+        precision=machine.precision(recipe.precision),  # type: ignore[arg-type]
         max_epochs=recipe.epochs,
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.clip_norm,
@@ -193,7 +181,9 @@ def _restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
         trainer.precision_plugin.load_state_dict(state["scaler"])
 
 
-def _start_tracking(run: RunDir, module: DetectorModule, trainer: Trainer, address: str | None) -> Tracker | None:
+def _start_tracking(
+    run: RunDir, module: DetectorModule, trainer: Trainer, told: Sequence[str], address: str | None
+) -> Tracker | None:
     """Write run.json, and start the tracker's run or continue it."""
     file = run.path / "run.json"
     kind = "wandb_run" if address == "wandb" else "mlflow_run"
@@ -204,6 +194,7 @@ def _start_tracking(run: RunDir, module: DetectorModule, trainer: Trainer, addre
         if ids.get(kind) is None:
             tags = {f"fingerprint/{record['name']}": str(record["fingerprint"]) for record in module.data.datasets}
             tags |= {f"version/{package}": version for package, version in folder.versions().items()}
+            tags["mlflow.note.content"] = "\n".join(told)  # the description on the run's page
             tracker.describe(dict(flatten(module.recipe.model_dump(mode="json"))), tags)
         ids[kind] = tracker.run_id
     environment = {
@@ -212,6 +203,7 @@ def _start_tracking(run: RunDir, module: DetectorModule, trainer: Trainer, addre
         "accelerator": type(trainer.accelerator).__name__,
         "ranks": trainer.world_size,
         "workers": module.workers,
+        "terms": list(told),
         "mlflow_run": None,
     }
     folder.write_json(file, environment | ids)

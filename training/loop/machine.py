@@ -12,7 +12,8 @@ import torch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Where a run computes and how fast. Apart from rounding, nothing here decides what is learned.
+    """Where a run computes and how fast. Nothing here decides what is learned, but for rounding and the batch norms,
+    which see a device's part of a batch.
 
     ``devices``: GPUs, or processes on CPUs; None takes all GPUs, or one process. ``workers``: loader processes per
     device; None leaves one core to the training itself. ``deterministic``: only algorithms that repeat exactly on a
@@ -41,6 +42,18 @@ class Machine:
     @property
     def ranks(self) -> int:
         return self.devices_per_node * self.nodes
+
+    def precision(self, wished: str) -> str:
+        """Lightning's precision for the recipe's: ``mixed`` is the better of what the device can do."""
+        if wished == "mixed" and self.on_gpu:
+            return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        return "32-true" if wished in ("mixed", "16-mixed") and not self.on_gpu else wished
+
+    @property
+    def device(self) -> str:
+        """What a run computes on, in words."""
+        name = torch.cuda.get_device_name() if self.on_gpu else "the CPU"
+        return name if self.ranks == 1 else f"{self.ranks} x {name}"
 
     def loader_workers(self, state: Mapping[str, Any] | None) -> int:
         """Loader processes per rank: as configured, else as in the checkpoint ``state``, else by the free cores.

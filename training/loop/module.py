@@ -11,9 +11,8 @@ import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel
 
-from semblance.manifests.errors import NotANumberError
+from semblance.manifests.errors import NotANumberError, UsageError
 from semblance.manifests.ids import digest
 from semblance.training import augment, losses, optim
 from semblance.training.data.loader import EpochConfig, Loader, Transfer, World, as_floats
@@ -41,6 +40,17 @@ class Sized:
         return iter(self.loader)
 
 
+def per_rank(batch_size: int, ranks: int) -> int:
+    """The units of a batch that each of ``ranks`` devices takes; raises UsageError if they cannot share it equally."""
+    if batch_size % ranks:
+        near = max(batch_size // ranks, 1) * ranks
+        raise UsageError(
+            f"A batch of {batch_size} units cannot be shared by {ranks} devices; use --set data.batch_size={near}, or "
+            "another number of --devices."
+        )
+    return batch_size // ranks
+
+
 class DetectorModule(LightningModule):
     """A model with its loss and, if the recipe asks for it, the moving average of its weights, which is then validated.
 
@@ -61,10 +71,10 @@ class DetectorModule(LightningModule):
         self.recipe, self.data, self.workers, self.resume = recipe, data, workers, resume
         self.model = model
         self.loss = losses.build(recipe.loss, model)
-        self.average: AveragedModel | None = None
+        self.average: optim.Average | None = None
         if recipe.ema_decay is not None:
             mean = optim.ema_average(recipe.ema_decay)
-            self.average = AveragedModel(model, multi_avg_fn=mean, use_buffers=True).requires_grad_(False)  # type: ignore[arg-type]
+            self.average = optim.Average(model, multi_avg_fn=mean, use_buffers=True).requires_grad_(False)  # type: ignore[arg-type]
         self.step = 0  # optimiser steps so far
         self.parts: list[dict[str, float]] = []  # losses of the batches since the last step, the mean over ranks
         self.figures: dict[str, float | None] = {}  # of the last epoch
@@ -119,7 +129,7 @@ class DetectorModule(LightningModule):
     ) -> Loader:
         return Loader(
             selection,
-            batch=self.recipe.data.batch_size,
+            batch=per_rank(self.recipe.data.batch_size, self.trainer.world_size),
             seed=self.recipe.seed,
             config=config,
             world=World(rank=self.global_rank, ranks=self.trainer.world_size),
@@ -143,8 +153,18 @@ class DetectorModule(LightningModule):
         parts = self.loss(self.model(batch.image_BCHW), batch)
         self.parts.append(self._mean_over_ranks(parts, batch))
         self.log("loss", self.parts[-1]["loss"], prog_bar=True, batch_size=len(batch.sample_ids))
-        loss: Tensor = parts["loss"]
+        loss: Tensor = parts["loss"] * self._tail(batch_idx)
         return loss
+
+    def _tail(self, batch_idx: int) -> float:
+        """What makes the gradient of an epoch's last step a mean over its batches, if they are fewer than the others'.
+
+        Lightning divides by ``accumulate`` always.
+        """
+        accumulate, batches = self.recipe.accumulate, self.train_loader().batches
+        position = self.position(batch_idx)
+        first = position - position % accumulate
+        return accumulate / min(accumulate, batches - first)
 
     def position(self, batch_idx: int) -> int:
         """Batches of this epoch before this one, including those before the run was resumed."""
@@ -168,7 +188,8 @@ class DetectorModule(LightningModule):
         return dict(zip(parts, values.tolist(), strict=True))
 
     def configure_optimizers(self) -> Any:
-        optimiser = optim.optimiser(self.recipe.optimiser, [*self.model.parameters(), *self.loss.parameters()])
+        config = self.recipe.optimiser.model_copy(update={"lr": self.recipe.lr})
+        optimiser = optim.optimiser(config, [*self.model.parameters(), *self.loss.parameters()])
         steps = -(-self.train_loader().batches // self.recipe.accumulate)
         self.schedule = optim.schedule(self.recipe.schedule, optimiser, self.recipe.epochs, steps)
         if self.resume is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -18,7 +19,13 @@ from semblance.training.optim import CosineConfig, OptimiserConfig, ScheduleConf
 
 
 class TrainingRecipe(Config):
-    """A complete training recipe. ``base``: the recipe that it was derived from, if any."""
+    """A complete training recipe. ``base``: the recipe that it was derived from, if any.
+
+    An optimiser step takes ``accumulate`` batches of ``data.batch_size`` units, over all devices together.
+    ``optimiser.lr`` is used as it is, unless ``scale_lr`` adapts it to the units of a step: it is then meant for
+    ``lr_batch`` units, and grows with their number (``linear``, Goyal et al. 2017) or its root (``sqrt``, Hoffer et al.
+    2017). ``precision: mixed`` is bf16 on a GPU that has it, 16 bits on another and 32 on a CPU.
+    """
 
     name: str
     base: str | None = None
@@ -31,11 +38,34 @@ class TrainingRecipe(Config):
     augment: AugmentConfig
     epochs: int = Field(ge=1)
     accumulate: int = Field(default=1, ge=1)  # batches per optimiser step
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"  # Lightning's names
+    scale_lr: Literal["none", "linear", "sqrt"] = "none"
+    lr_batch: int | None = Field(default=None, ge=1)
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "mixed"] = "32-true"  # Lightning's names, and mixed
     ema_decay: float | None = Field(default=None, gt=0, lt=1)  # upper limit of (1 + t) / (10 + t); None: no average
     clip_norm: float | None = Field(default=None, gt=0)  # of the norm of all gradients
     early_stop: int | None = Field(default=None, ge=1)  # epochs without a better val figure
     tta: Literal["none", "mirror"] = "none"  # mirror: the mean logit of image and mirror image, reported separately
+
+    @property
+    def units(self) -> int:
+        """Units of an optimiser step, over all devices and batches."""
+        return self.data.batch_size * self.accumulate
+
+    @property
+    def lr(self) -> float:
+        """The rate at which training begins, before the schedule."""
+        if self.lr_batch is None or self.scale_lr == "none":
+            return self.optimiser.lr
+        factor = self.units / self.lr_batch
+        return self.optimiser.lr * (factor if self.scale_lr == "linear" else math.sqrt(factor))
+
+    @model_validator(mode="after")
+    def _scaling_has_a_batch(self) -> TrainingRecipe:
+        if (self.scale_lr == "none") != (self.lr_batch is None):
+            raise ValueError(
+                "scale_lr needs lr_batch, the units of a step that optimiser.lr is meant for, and the reverse"
+            )
+        return self
 
     @model_validator(mode="after")
     def _warmup_is_shorter(self) -> TrainingRecipe:

@@ -23,7 +23,8 @@ READINGS: Final = (
     "ArcFace has two classes, a margin of 0.5 rad (28.6 degrees) and scale 16; at the library's 64 it would be 95 % of "
     "the sum. It is computed on the embedding, in training only, and BCE's logit is the only score.",
     "RMSprop is timm's RMSpropTF (alpha 0.9, epsilon 1e-3). Its rate of 0.016 is meant for a batch of 256, and this "
-    "batch is 2 x 16. efficientnet_b4_scaled uses 0.016 x 32 / 256 = 0.002; compare both.",
+    "step has 2 x 16 units. efficientnet_b4_scaled scales it to 0.016 x 32 / 256 = 0.002, and to any other "
+    "data.batch_size; compare both.",
     "The exponential schedule multiplies the rate by 0.97 after every epoch.",
     "The average of the weights has decay min(0.9999, (1 + t) / (10 + t)) after t steps.",
     "Losses on embeddings skip samples that CutMix or MixUp changed.",
@@ -57,7 +58,7 @@ RECIPE: Final = TrainingRecipe(
 )
 
 VARIANTS: Final[dict[str, dict[str, Any]]] = {
-    "efficientnet_b4_scaled": {"optimiser.lr": 0.002},
+    "efficientnet_b4_scaled": {"scale_lr": "linear", "lr_batch": 256},
     "efficientnet_b4_small": {
         "model.arch": "tf_efficientnet_b0.ap_in1k",
         "model.pretrained": "none",

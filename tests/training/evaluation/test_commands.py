@@ -8,11 +8,40 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from semblance.manifests.errors import SemblanceError
+from semblance.training import models, recipes
 from semblance.training.cli import app
-from semblance.training.evaluation import robustness
+from semblance.training.evaluation import cost, robustness
+from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.models.f3net import F3NetConfig
+from semblance.training.runs.checkpoint import Trained
 from tests.training import untrained
 
 runner = CliRunner()
+
+
+def test_the_result_is_written_before_any_extra(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = untrained.make(tmp_path / "one", [ffpp])
+
+    def fails(_: object) -> None:
+        raise SemblanceError("There is no meter.")
+
+    monkeypatch.setattr(cost, "measure", fails)
+    done = runner.invoke(app, ["evaluate", "--data", str(ffpp), "--run", str(run), "--draws", "20", "--cost"])
+    assert done.exit_code == 1
+    assert "There is no meter." in done.output
+    written = {file.name for file in (run / "evaluation").iterdir()}
+    assert written == {"predictions.parquet", "evaluation.md", "evaluation.html"}
+
+
+def test_the_cost_of_an_f3net_is_measured() -> None:
+    """Its spectral norms are parametrizations, whose operations torch counts outside inference mode only."""
+    config = F3NetConfig(width=0.125, size=64)
+    recipe = recipes.load("f3net", ["augment.size=64", "model.width=0.125", "model.size=64"])
+    trained = Trained(model=models.build(config).eval(), recipe=recipe, datasets=[], epoch=0, step=0, figures={})
+    member = Member(name="f3net", key="", file=Path(), trained=trained)
+    measured = cost.measure(Predictor(name="f3net", path=Path(), members=(member,), weights=(1.0,)))
+    assert measured.gflop > 0.01
 
 
 def test_from_two_runs_to_a_page(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,8 +138,9 @@ def test_people_and_recordings_leak_as_well() -> None:
     before = pl.DataFrame(
         {"dataset": ["a", "a"], "video_id": ["1", "2"], "family_id": ["x", "y"], "target_id": ["p", None]}
         | {"donor_id": [None, "q"], "recording_id": ["r", None], "donor_recording_id": [None, None]}
-        | {"label": [0, 1], "method": ["pristine", "x"], "fault": [None, None]},
-        schema_overrides={"donor_recording_id": pl.String, "fault": pl.String},
+        | {"label": [0, 1], "method": ["pristine", "x"], "fault": [None, None], "persons_estimated": [None, None]},
+        schema_overrides=dict.fromkeys(("donor_recording_id", "fault"), pl.String)
+        | {"persons_estimated": pl.List(pl.String)},
     )
     now = before.with_columns(video_id=pl.lit("9"), family_id=pl.lit("z"), target_id=pl.Series(["q", "n"]))
     found = {leak.kind: leak.count for leak in leaks._shared(before, now, "train", "test")}

@@ -25,10 +25,11 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training import losses
 from semblance.training.cli import app
 from semblance.training.data import loader, query
 from semblance.training.loop.callbacks import RunRecorder
-from semblance.training.loop.module import DetectorModule
+from semblance.training.loop.module import DetectorModule, per_rank
 from semblance.training.metrics import aggregate
 from semblance.training.runs import checkpoint
 from semblance.training.runs import folder as rundir
@@ -139,14 +140,14 @@ def test_other_schedules_resume_exactly(ffpp: Path, tmp_path: Path, name: str, f
     assert rates[0] > rates[-1]
 
 
-# Each epoch is one step on all data: 60 units in one process, or 2 x 30 in two that communicate by gloo.
+# Each epoch is one step on all data: 60 units in one process, or 30 in each of two that communicate by gloo.
 WHOLE = ("data.draws=60", "augment.cutmix.p=0", "augment.mixup.p=0", "epochs=4")
 
 
 @pytest.fixture(scope="module")
 def ranks(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    done = child("ranks", str(folder / "ranks"), str(ffpp), *WHOLE, "data.batch_size=30")
+    done = child("ranks", str(folder / "ranks"), str(ffpp), *WHOLE, "data.batch_size=60")
     assert done.returncode == 0, done.stderr
     return folder / "ranks"
 
@@ -170,10 +171,64 @@ def test_two_ranks_equal_one(ffpp: Path, ranks: Path, tmp_path: Path) -> None:
         assert a == pytest.approx(b, rel=1e-3)
 
 
+def test_a_run_goes_on_with_another_number_of_devices(ffpp: Path, tmp_path: Path) -> None:
+    """Two of four epochs on one device, two on two: the schedule and what is learned are those of one device."""
+    few = (*WHOLE, "data.batch_size=20", "schedule.warmup_epochs=1")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    runs.train([str(ffpp)], whole, *few, build=runs.plain)
+    with pytest.raises(StoppedError):
+        runs.train([str(ffpp)], parts, *few, build=runs.plain, callbacks=[StopBefore(6)])
+    done = child("resumed", str(parts), str(ffpp), *few)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = lines(parts), lines(whole)
+    assert [row["lr"] for row in ours] == [row["lr"] for row in theirs]
+    assert len({row["lr"] for row in ours}) > 9
+    assert (
+        [row["epoch"] for row in ours]
+        == [row["epoch"] for row in theirs]
+        == [epoch for epoch in range(4) for _ in "abc"]
+    )
+    with pytest.raises(UsageError, match=r"20 units cannot be shared by 3 devices; use --set data\.batch_size=18"):
+        per_rank(20, 3)
+
+
+class Gradients(Callback):
+    """Keeps the batches of every step, the weights before it, and its gradients."""
+
+    def __init__(self) -> None:
+        self.batches: list[Any] = []
+        self.steps: list[tuple[list[Any], dict[str, Any], list[torch.Tensor]]] = []
+
+    def on_train_batch_start(self, _: Any, __: Any, batch: Any, ___: int) -> None:
+        self.batches.append(batch)
+
+    def on_before_optimizer_step(self, _: Any, task: DetectorModule, __: Any) -> None:  # type: ignore[override]
+        gradients = [parameter.grad.clone() for parameter in task.model.parameters()]
+        before = {name: value.clone() for name, value in task.model.state_dict().items()}
+        self.steps.append((self.batches, before, gradients))
+        self.batches = []
+
+
+def test_the_last_step_of_an_epoch_has_a_whole_gradient(ffpp: Path, tmp_path: Path) -> None:
+    """Five batches, two a step: the gradient of the last step, with one batch, is that batch's."""
+    seen = Gradients()
+    few = ("data.draws=20", "data.batch_size=4", "accumulate=2", "augment.cutmix.p=0", "augment.mixup.p=0", "epochs=2")
+    runs.train([str(ffpp)], tmp_path / "run", *few, "clip_norm=null", build=runs.plain, callbacks=[seen])
+    assert [len(batches) for batches, _, _ in seen.steps] == [2, 2, 1, 2, 2, 1]
+    model = runs.plain(None, pretrained=False)
+    loss = losses.build(runs.recipe(*few).loss, model)
+    for batches, before, gradients in seen.steps:
+        model.load_state_dict(before)
+        total = sum(loss(model(batch.image_BCHW), batch)["loss"] for batch in batches) / len(batches)
+        expected = torch.autograd.grad(total, list(model.parameters()))
+        for ours, theirs in zip(gradients, expected, strict=True):
+            assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
 def test_compressed_gradients_keep_ranks_equal(ffpp: Path, ranks: Path, tmp_path: Path) -> None:
     """PowerSGD of rank 1: two uncompressed steps equal those without it, and two compressed ones are close to them."""
     run = tmp_path / "powersgd"
-    done = child("powersgd", str(run), str(ffpp), *WHOLE, "data.batch_size=30")
+    done = child("powersgd", str(run), str(ffpp), *WHOLE, "data.batch_size=60")
     assert done.returncode == 0, done.stderr
     one, two = by_rank(run)
     assert same(one["model"], two["model"])

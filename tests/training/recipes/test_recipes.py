@@ -168,7 +168,13 @@ def test_variants_change_what_they_list_and_nothing_else(plan: Any) -> None:
 
 def test_second_recipes() -> None:
     assert {"efficientnet_b4_scaled", "f3net_pretrained"} < set(recipes.NAMED)
-    assert at("efficientnet_b4_scaled", "optimiser.lr") == 0.002 == 0.016 * 32 / 256
+    scaled = recipes.load("efficientnet_b4_scaled")
+    assert (scaled.units, scaled.lr) == (32, 0.002)
+    assert recipes.load("efficientnet_b4_scaled", ["data.batch_size=128", "scale_lr=sqrt"]).lr == pytest.approx(0.016)
+    assert recipes.load("efficientnet_b4_scaled", ["data.batch_size=32", "scale_lr=sqrt"]).lr == pytest.approx(0.008)
+    assert recipes.load("efficientnet_b4").lr == 0.016
+    with pytest.raises(UsageError, match="scale_lr needs lr_batch"):
+        recipes.load("resnet50", ["scale_lr=linear"])
     assert at("f3net_pretrained", "model.pretrained") == "imagenet"
 
 

@@ -1,0 +1,35 @@
+"""``training ensemble``: combine runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from semblance.manifests.console import friendly, plain
+from semblance.training.commands.output import say
+
+
+@friendly
+def ensemble(
+    data: Annotated[list[str], typer.Option("--data", help="Build whose val split is used; repeat for several.")],
+    run: Annotated[list[str], typer.Option("--run", help="A run of `training fit`; repeat for every member.")],
+    to: Annotated[str, typer.Option("--to", help="New folder for the ensemble.")],
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Continue although val overlaps with training data.")
+    ] = False,
+) -> None:
+    """Combine runs: a weight per run and two temperatures, learned on different families of val."""
+    from pathlib import Path
+
+    from semblance.training.ensemble.fit import combine
+
+    combined = combine(data, run, Path(to), allow_leaks=allow_leaks, say=say)
+    print("weights: " + ", ".join(f"{plain(name)} {weight:.3f}" for name, weight in combined.weights.items()))
+    for level, fitted in (("frames", combined.frame), ("videos", combined.video)):
+        loss = (
+            "" if fitted.before is None else f", log loss of held-out folds {fitted.before:.4f} -> {fitted.after:.4f}"
+        )
+        print(f"temperature of {level}: {fitted.value:.3f}{loss}{f' ({fitted.note})' if fitted.note else ''}")
+    weighted, calibrated = combined.families
+    print(f"{weighted} families of val for the weights, {calibrated} for the temperatures: {plain(to)}")

@@ -1,0 +1,74 @@
+"""``training evaluate``: judge runs on a split of builds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from semblance.manifests.console import friendly, plain
+from semblance.training.commands.output import say
+
+if TYPE_CHECKING:
+    from semblance.training.evaluation.evaluate import Evaluation
+    from semblance.training.evaluation.report.page import Extras
+
+
+@friendly
+def evaluate(
+    data: Annotated[list[str], typer.Option("--data", help="Build folder or s3:// prefix; repeat for several.")],
+    run: Annotated[list[str], typer.Option("--run", help="A run or an ensemble; repeat for several.")],
+    split: Annotated[str, typer.Option("--split", help="train, val, test or unassigned.")] = "test",
+    split_column: Annotated[
+        str | None, typer.Option("--split-column", help="E.g. split_method. Default: that of the first run.")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Folder for the results. Default: evaluation in the last run.")
+    ] = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Continue although the split overlaps with training data.")
+    ] = False,
+    condition: Annotated[
+        list[str] | None, typer.Option("--condition", help="NAME=OUT: a build of the same samples to compare with.")
+    ] = None,
+    robust: Annotated[
+        bool, typer.Option("--robust", help="Also evaluate under JPEG and resizing of the crops.")
+    ] = False,
+    groups: Annotated[str | None, typer.Option("--groups", help="Table of group and video_id or target_id.")] = None,
+    passes: Annotated[
+        int, typer.Option("--passes", min=0, help="Passes of Monte-Carlo dropout for risk and coverage, e.g. 100.")
+    ] = 0,
+    cost: Annotated[bool, typer.Option("--cost", help="Also measure time, memory and operations.")] = False,
+    draws: Annotated[int, typer.Option("--draws", min=0, help="Bootstrap draws of groups.")] = 2000,
+) -> None:
+    """Evaluate runs on one split of builds: predictions as Parquet, figures with intervals, Markdown and HTML pages."""
+    from pathlib import Path
+
+    from semblance.training.evaluation import cost as costs
+    from semblance.training.evaluation import evaluate as evaluation
+    from semblance.training.evaluation import fairness, robustness, selective
+    from semblance.training.evaluation.report import page
+
+    table = fairness.read(groups) if groups is not None else None
+    options = evaluation.Options(split=split, split_column=split_column, allow_leaks=allow_leaks, draws=draws)
+    folder = Path(to) if to is not None else Path(run[-1]) / "evaluation"
+    result = evaluation.evaluate(data, run, options, say=say)
+    evaluation.write(result, folder, None, _pages(result, page.Extras()))  # no extra may cost the main result
+    changes = robustness.builds(result, condition or (), say=say)
+    changes += robustness.robustness(result, say=say) if robust else []
+    risks, uncertainty = selective.measure(result, passes) if passes else ({}, None)
+    extras = page.Extras(
+        changes=changes,
+        fairness=fairness.fairness(result, table) if table is not None else (),
+        costs=[costs.measure(predictor) for predictor in result.runs.values()] if cost else (),
+        uncertainty=risks,
+    )
+    evaluation.write(result, folder, uncertainty, _pages(result, extras))
+    print(plain(page.aligned(page.summary(result)), keep_lines=True))
+    print(f"predictions.parquet, evaluation.md and evaluation.html: {plain(str(folder))}")
+
+
+def _pages(result: Evaluation, extras: Extras) -> dict[str, str]:
+    from semblance.training.evaluation.report import page
+
+    return {"md": page.markdown(result, extras), "html": page.html(result, extras)}

@@ -1,0 +1,55 @@
+"""What a run is about to do, in sentences: for the terminal, its folder and its page in the tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from semblance.training import recipes
+from semblance.training.data import order, sampling
+from semblance.training.data.splits import TrainingData
+from semblance.training.loop.machine import Machine
+from semblance.training.loop.module import per_rank
+from semblance.training.recipes.base import TrainingRecipe
+
+
+def lines(recipe: TrainingRecipe, data: TrainingData, machine: Machine, origin: str) -> list[str]:
+    """The data, the weights at the start, device and precision, batch and steps, changes of the recipe, and readings.
+
+    ``origin``: the source of the model's weights. Raises UsageError for a batch that the devices cannot share.
+    """
+    return [*_data(data, recipe), *_training(recipe, data, machine, origin), *_recipe(recipe)]
+
+
+def _data(data: TrainingData, recipe: TrainingRecipe) -> Iterator[str]:
+    yield f"train: {data.train.counts}"
+    yield f"an epoch of {sampling.describe(data.train.units, recipe.data)}"
+    for name, selection in (*data.val.items(), *data.others.items()):
+        yield f"val of {name}: {selection.counts}"
+        if selection.note:
+            yield selection.note
+
+
+def _training(recipe: TrainingRecipe, data: TrainingData, machine: Machine, origin: str) -> Iterator[str]:
+    yield f"weights: {origin}"
+    precision = machine.precision(recipe.precision)
+    given = "" if precision == recipe.precision else f" (the recipe says {recipe.precision})"
+    yield f"device: {machine.device}, precision {precision}{given}"
+    share = per_rank(recipe.data.batch_size, machine.ranks)
+    batches = order.cut(recipe.data.draws or data.train.units.height, machine.ranks, share).batches
+    steps = -(-batches // recipe.accumulate)
+    parts = [f"{share} on each of {machine.ranks} devices"] if machine.ranks > 1 else []
+    parts += [f"{recipe.accumulate} batches of {recipe.data.batch_size}"] if recipe.accumulate > 1 else []
+    shared = f" ({', '.join(parts)})" if parts else ""
+    yield (
+        f"a step: {recipe.units} units{shared}; {steps:,} steps an epoch, {steps * recipe.epochs:,} in {recipe.epochs} "
+        "epochs"
+    )
+    meant = f" ({recipe.optimiser.lr:g} is meant for {recipe.lr_batch} units)" if recipe.lr_batch else ""
+    yield f"learning rate: {recipe.lr:g}{meant}"
+
+
+def _recipe(recipe: TrainingRecipe) -> Iterator[str]:
+    for change in recipes.changes(recipe):
+        yield f"differs from {recipe.base}: {change}"
+    for reading in recipes.readings(recipe):
+        yield f"reading of the plan: {reading}"
