@@ -132,6 +132,7 @@ def command(record: Record) -> str:
     words += [
         f"--{name}={getattr(settings, name)}" for name, usual in _DEFAULTS.items() if getattr(settings, name) != usual
     ]
+    words += ["--attributes", settings.attributes] if settings.attributes else []
     words += [word for name in settings.allow for word in ("--allow", name)]
     return shlex.join([*words, "--page", "review.html", "--json", "audit.json"])
 
