@@ -178,9 +178,10 @@ def crossing(found: pl.DataFrame) -> pl.DataFrame:
 def of_recordings(plan: pl.DataFrame) -> bool:
     """Whether every id of a person is the name of a recording, so that people in several are not recognised."""
     people, recordings = (
-        {value for name in KINDS[kind] for value in plan[name].drop_nulls()} for kind in ("person", "recording")
+        pl.concat([plan[name].rename(kind) for name in KINDS[kind]]).drop_nulls().unique()
+        for kind in ("person", "recording")
     )
-    return bool(people) and people <= recordings
+    return bool(len(people)) and bool(people.is_in(recordings.implode()).all())
 
 
 assert set(COLUMNS) == {name.removeprefix("split_") for name in COLUMNS_AUDITED if name != "split"}

@@ -34,6 +34,12 @@ def audit(
         str | None,
         typer.Option("--page", help="HTML file for a reviewer: questions, answers and evidence, no pictures."),
     ] = None,
+    attributes: Annotated[
+        str | None,
+        typer.Option(
+            "--attributes", help="Table with video_id and attributes of the first build, for filter fairness."
+        ),
+    ] = None,
     distance: Annotated[
         int,
         typer.Option("--distance", min=0, max=12, help="Bits (of 64) in which matching frames may differ."),
@@ -57,7 +63,6 @@ def audit(
     from semblance.quality.audit.run import audit as examine
     from semblance.quality.audit.transcribe import transcribe
     from semblance.quality.duplicates.sequences import DuplicateConfig
-    from semblance.quality.report.review import page as review
 
     if to is not None and not to.endswith((".csv", ".parquet")):
         raise UsageError(f"{plain(to)} must end in .csv or .parquet.")
@@ -65,7 +70,10 @@ def audit(
         raise UsageError("--keep needs a .parquet file and exactly one build, without --plan.")
     if page is not None and not page.endswith(".html"):
         raise UsageError(f"{plain(page)} must end in .html.")
-    result = examine(outs, plan=plan, allow=allow or (), config=DuplicateConfig(distance=distance), most=confirm)
+    if attributes is not None and plan:
+        raise UsageError("--attributes needs builds: a plan has no faces.")
+    config = DuplicateConfig(distance=distance)
+    result = examine(outs, plan=plan, allow=allow or (), config=config, most=confirm, attributes=attributes)
     if to is not None:
         leak_table.write(result.leaks, to)
     if figures is not None or page is not None:
@@ -73,10 +81,15 @@ def audit(
         if figures is not None:
             write_json(record.model_dump(mode="json", by_alias=True), figures)
         if page is not None:
-            storage.write_bytes(page, review.render(record).encode())
+            from semblance.quality.report.review import page as review
+
+            text = review.render(record).encode()
+            storage.write_bytes(page, text)
     if figures != "-":
         console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
         audit_page.show(result, console)
+        if page is not None:
+            print(f"{plain(page)}: {len(text) / 1e3:,.0f} kB, for reviewers; it contains ids and paths, no pictures")
         if to is not None:
             print(f"{plain(to)}: {result.leaks.height} leaks under all protocols, one row each")
         if keep is not None:

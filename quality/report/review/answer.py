@@ -20,6 +20,12 @@ class Table:
     heads: tuple[str, ...]
     rows: Sequence[Sequence[str]]
 
+    @property
+    def filled(self) -> list[tuple[str, list[str]]]:
+        """Head and cells of every column that has a cell with text; the first column always."""
+        columns = [(head, [row[place] for row in self.rows]) for place, head in enumerate(self.heads)]
+        return [column for place, column in enumerate(columns) if place == 0 or any(column[1])]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
@@ -61,12 +67,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A section: its heading, the laws whose findings it shows (see ``Finding.law``), and how a build answers it."""
+    """A section: its heading, the laws whose findings it shows (see ``Finding.law``), and how a build answers it.
+
+    ``detailed``: the laws whose ids the evidence lists with more than their names.
+    """
 
     key: str
     heading: str
     laws: tuple[str, ...]
     answer: Callable[[Record, BuildRecord], Answer]
+    detailed: tuple[str, ...] = ()
 
 
 def findings(build: BuildRecord, laws: Sequence[str]) -> list[Judgement]:

@@ -43,7 +43,7 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         ],
         found=[_table(build.filters)] if build.filters else [],
         unchecked=[] if given else ["Age, gender and other attributes: no table of attributes was given."],
-        commands=[f"quality report {quote(build.build)} --attributes TABLE"],
+        commands=[f"quality audit {quote(build.build)} --attributes TABLE"],
         known=bool(judged),
     )
 

@@ -12,6 +12,8 @@ from semblance.quality.audit.findings import MANY, ONE
 from semblance.quality.audit.record import BuildRecord, Leak, Record
 from semblance.quality.report.review.answer import Answer, Block, Listing, Question, Table, percent
 
+_PEOPLE: Final = ("target", "donor")  # counted among the people, and not once more
+
 
 def _answer(record: Record, build: BuildRecord) -> Answer:
     inside = [leak for leak in record.leaks if leak.build == build.build and leak.other is None]
@@ -19,10 +21,12 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
     broken = [leak for leak in active if leak.breaks and not leak.allowed]
     accepted = [leak for leak in active if leak.breaks and leak.allowed]
     other = [leak for leak in active if not leak.breaks]
+    people = any(leak.kind == "person" for leak in active)
+    separate = [leak for leak in other if not (people and leak.kind in _PEOPLE)]
     known = bool(active) or any(one.known for one in build.figures.get("split", []))
     parts = [f"These break the protocol: {_counted(broken)}." if broken else "No known id breaks the protocol."]
     parts = parts if known else ["No family, person or recording is named, so none can be seen in two splits."]
-    parts += [f"Not promised, and in more than one split: {_counted(other)}."] if other else []
+    parts += [f"Not promised, and in more than one split: {_counted(separate)}."] if separate else []
     parts += [f"Accepted by --allow: {_counted(accepted)}."] if accepted else []
     found: list[Block] = []
     for name, leaks in (("Breaks", broken), ("Does not break", other), ("Accepted, and would break", accepted)):
@@ -60,11 +64,9 @@ def _noun(kind: str, count: int) -> str:
 
 
 def _counted(leaks: Sequence[Leak]) -> str:
-    """How many of each kind; targets and donors are people, so those are counted once."""
+    """How many of each kind."""
     counts = Counter(leak.kind for leak in leaks)
-    within = ("target", "donor") if counts["person"] else ()
-    shown = sorted((kind for kind in counts if kind not in within), key=list(MANY).index)
-    return ", ".join(f"{counts[kind]:,} {_noun(kind, counts[kind])}" for kind in shown)
+    return ", ".join(f"{counts[kind]:,} {_noun(kind, counts[kind])}" for kind in MANY if counts[kind])
 
 
 def _by_kind(leaks: Sequence[Leak]) -> list[tuple[str, list[str]]]:
@@ -97,9 +99,15 @@ def _protocols(build: BuildRecord) -> Table:
                 rows.append((name, MANY[one.kind], f"{one.known:,}", shared, f"{one.with_test:,}", tests))
     return Table(
         caption="Known ids in more than one split, under every protocol of the build that shares any",
-        heads=("protocol", "kind", "#known", "#shared", "#of them in test", "#test videos with one"),
+        heads=("protocol", "kind", "#known", "#shared", "#of them in test", "#test videos affected"),
         rows=rows,
     )
 
 
-QUESTION: Final = Question(key="leaks", heading="What is in more than one split?", laws=("isolation",), answer=_answer)
+QUESTION: Final = Question(
+    key="leaks",
+    heading="What is in more than one split?",
+    laws=("isolation",),
+    answer=_answer,
+    detailed=("isolation",),
+)

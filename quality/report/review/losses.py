@@ -94,4 +94,10 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
-QUESTION: Final = Question(key="losses", heading="What was lost, and why?", laws=("lost", "failures"), answer=_answer)
+QUESTION: Final = Question(
+    key="losses",
+    heading="What was lost, and why?",
+    laws=("lost", "failures"),
+    answer=_answer,
+    detailed=("lost",),
+)

@@ -20,7 +20,7 @@ from semblance.quality.report.review import (
     protocol,
     shortcuts,
 )
-from semblance.quality.report.review.answer import Answer, Block, Listing, Question, findings
+from semblance.quality.report.review.answer import Answer, Block, Listing, Question, findings, many
 
 QUESTIONS: Final = (
     protocol.QUESTION,
@@ -111,13 +111,13 @@ def _shown(record: Record, build: BuildRecord, question: Question, laws: Sequenc
     return Shown(
         build=build.build,
         answer=answer,
-        findings=[(one, Listing(summary=_ids(one), entries=one.ids) if one.ids else None) for one in judged],
+        findings=[(one, None if one.law in question.detailed else _ids(one)) for one in judged],
         level=worst,
     )
 
 
-def _ids(one: Judgement) -> str:
-    return f"{len(one.ids):,} {'id' if len(one.ids) == 1 else 'ids'}"
+def _ids(one: Judgement) -> Listing | None:
+    return Listing(summary=many(len(one.ids), "id"), entries=one.ids) if one.ids else None
 
 
 def _between(record: Record, build: str, other: str) -> list[Block]:
@@ -132,6 +132,7 @@ def command(record: Record) -> str:
     words += [
         f"--{name}={getattr(settings, name)}" for name, usual in _DEFAULTS.items() if getattr(settings, name) != usual
     ]
+    words += ["--attributes", settings.attributes] if settings.attributes else []
     words += [word for name in settings.allow for word in ("--allow", name)]
     return shlex.join([*words, "--page", "review.html", "--json", "audit.json"])
 

@@ -49,8 +49,9 @@ def _known(people: People) -> str:
     noun = "known recordings, taken as people" if people.basis == "recording" else "known people"
     videos = people.videos_that_name_one + people.videos_that_name_none
     test = (
-        f" {people.test_videos_shared:,} of {people.test_videos:,} test videos that name one name somebody who is in "
-        "train or val too."
+        f" Of {many(people.test_videos, 'test video')} that {'names' if people.test_videos == 1 else 'name'} a person, "
+        f"{people.test_videos_shared:,} {'names' if people.test_videos_shared == 1 else 'name'} one who is in train or "
+        "val too."
         if people.test_videos
         else ""
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from shlex import quote
 from typing import Final
 
 from semblance.manifests.leaks import WORDS
+from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.quality.audit.record import BuildRecord, Promise, Record
-from semblance.quality.report.review.answer import Answer, Block, Listing, Question, Table, findings
+from semblance.quality.report.review.answer import Answer, Block, Listing, Question, Table
 
 _WHERE: Final = {"all": "between all three splits", "test": "test from train and val", None: "no"}
 _RULES: Final = {
@@ -29,8 +31,7 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
     parts = [f"`{protocol.name}` {verb} {_names([*proven, *unproven])}."]
     parts += [f"No video names any {_names(unproven)}, so nothing is shown about them."] if unproven else []
     parts += [f"It does not promise to separate {_names(unpromised)}."] if unpromised else []
-    if any("can be evaluated" in one.what for one in findings(build, ("coverage",))):
-        parts.append("A split cannot be evaluated.")
+    parts += [f"Not usable: {', '.join(empty)}."] if (empty := list(_empty(build))) else []
     found: list[Block] = [
         _RULES.get(protocol.name, ""),
         *([f"Clean of: {protocol.against}."] if protocol.against else []),
@@ -53,6 +54,16 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         if not record.settings.plan_only
         else (),
     )
+
+
+def _empty(build: BuildRecord) -> Iterator[str]:
+    """``test (no fakes)`` for each split without usable reals or fakes."""
+    rows = {one.split: one for one in build.coverage}
+    for split in TRAIN_VAL_TEST:
+        row = rows.get(split)
+        lacks = [name for name in ("real", "fake") if row is None or not getattr(row, f"used_{name}")]
+        if lacks:
+            yield f"{split} (no {' and no '.join(f'{name}s' for name in lacks)})"
 
 
 def _names(promises: list[Promise]) -> str:

@@ -123,7 +123,7 @@ def test_a_law_that_no_question_knows_is_shown_all_the_same(record: Record) -> N
 def test_long_lists_are_cut_and_say_so(record: Record) -> None:
     (build,) = record.builds
     many = [f"family-{number}" for number in range(SHOWN + 7)]
-    found = Judgement(level="broken", law="isolation", what="many families", remedy="", ids=many)
+    found = Judgement(level="broken", law="weather", what="many families", remedy="", ids=many)
     text = page.render(record.model_copy(update={"builds": [build.model_copy(update={"findings": [found]})]}))
     assert "And 7 more, in audit.json." in words(text)
     assert f"family-{SHOWN - 1}<" in text
