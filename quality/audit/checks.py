@@ -11,8 +11,10 @@ import polars as pl
 from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Finding, Level
-from semblance.quality.checks import filter_fairness, label_noise, separability, shortcuts
+from semblance.quality.checks import background, filter_fairness, label_noise, order, separability, shortcuts
+from semblance.quality.checks.background import Background
 from semblance.quality.checks.filter_fairness import Group
+from semblance.quality.checks.order import Order
 from semblance.quality.checks.shortcuts import Comparison
 
 _NAMED: Final = 3  # examples in a sentence
@@ -26,6 +28,8 @@ class Checks:
     comparisons: list[Comparison]
     groups: list[Group]
     noise: label_noise.Judged
+    background: Background
+    order: Order
     flagged: frozenset[tuple[str, str]]  # video_id and flag of manifests/flags
     unreadable: str = ""  # why labels could not be compared
 
@@ -36,6 +40,8 @@ class Checks:
             yield Finding(level="warning", law="labels", what=what, ids=(self.unreadable,))
         yield from _labels(self.noise, self.flagged)
         yield from (_of_sentence("shortcuts", one) for one in shortcuts.warnings(self.comparisons))
+        yield from (_of_sentence("shortcuts", one) for one in background.warnings(self.background.comparisons))
+        yield from self.order.findings()
         yield from (_of_sentence("filters", one) for one in filter_fairness.warnings(self.groups))
         yield from _undecided(self.comparisons)
 
@@ -43,6 +49,8 @@ class Checks:
         """The measurements as JSON."""
         return {
             "shortcuts": shortcuts.to_json(self.comparisons),
+            "background": background.to_json(self.background),
+            "order": self.order.to_json(),
             "fairness": filter_fairness.to_json(self.groups),
             "label_noise": list(self.noise.rows),
         }
@@ -64,6 +72,8 @@ def measure(out: str, attributes: str | None = None) -> Checks:
         comparisons=shortcuts.audit(out),
         groups=filter_fairness.measure(out, attributes),
         noise=noise,
+        background=background.audit(out),
+        order=order.measure(out),
         flagged=frozenset(scan(out, "flags").select("video_id", "flag").collect().iter_rows()),
         unreadable=unreadable,
     )
