@@ -11,7 +11,7 @@ import polars as pl
 from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Finding, Level
-from semblance.quality.checks import background, filter_fairness, label_noise, order, separability, shortcuts
+from semblance.quality.checks import background, doubtful, filter_fairness, label_noise, order, separability, shortcuts
 from semblance.quality.checks.background import Background
 from semblance.quality.checks.filter_fairness import Group
 from semblance.quality.checks.order import Order
@@ -31,6 +31,7 @@ class Checks:
     background: Background
     order: Order
     flagged: frozenset[tuple[str, str]]  # video_id and flag of manifests/flags
+    doubtful: tuple[str, ...]  # videos on the list that `quality flag` ranked, the most doubtful first
     unreadable: str = ""  # why labels could not be compared
 
     def findings(self) -> Iterator[Finding]:
@@ -39,6 +40,9 @@ class Checks:
             what = "labels were not compared, because a stored picture cannot be read"
             yield Finding(level="warning", law="labels", what=what, ids=(self.unreadable,))
         yield from _labels(self.noise, self.flagged)
+        if self.doubtful:
+            what = f"labels in doubt: the list of `quality flag` names {_counted(len(self.doubtful), 'video')}"
+            yield Finding(level="note", law="labels", what=what, ids=self.doubtful)
         yield from (_of_sentence("shortcuts", one) for one in shortcuts.warnings(self.comparisons))
         yield from (_of_sentence("shortcuts", one) for one in background.warnings(self.background.comparisons))
         yield from self.order.findings()
@@ -68,15 +72,21 @@ def measure(out: str, attributes: str | None = None) -> Checks:
     except (OSError, SemblanceError) as error:  # the rest of a damaged build is still checked
         noise = label_noise.Judged(rows=(), fakes=0, refused={}, bare=0, compared=0, pairs=pl.DataFrame(schema=_EQUAL))
         unreadable = str(error)
+    flags = scan(out, "flags").collect().sort("value", "video_id", descending=[True, False], nulls_last=True)
     return Checks(
         comparisons=shortcuts.audit(out),
         groups=filter_fairness.measure(out, attributes),
         noise=noise,
         background=background.audit(out),
         order=order.measure(out),
-        flagged=frozenset(scan(out, "flags").select("video_id", "flag").collect().iter_rows()),
+        flagged=frozenset(flags.select("video_id", "flag").iter_rows()),
+        doubtful=tuple(flags.filter(pl.col("flag") == doubtful.FLAG)["video_id"]),
         unreadable=unreadable,
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _of_sentence(law: str, sentence: str) -> Finding:

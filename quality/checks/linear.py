@@ -15,6 +15,7 @@ from semblance.quality.statistics import bootstrap, roc
 
 STRENGTH: Final = 0.01  # inverse of the L2 penalty on standardised statistics: more of them than families
 _FLAT: Final = 1e-9
+_SURE: Final = 1e-4  # a score is taken for no surer than this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,22 +35,41 @@ class Told:
 
 def told(values_NF: Numbers, label_N: Wholes, families: Sequence[str], seed: int = 0) -> Told:
     """How well a logistic regression tells ``label_N`` from ``values_NF`` in families that it has not seen."""
+    folds = separability.folds_of(list(families), seed)
+    if len(set(families)) < separability.LEAST_FAMILIES or not separability.testable(label_N, folds):
+        return judged(np.zeros(0), label_N, families, seed)
+    return judged(out_of_fold(values_NF, label_N, folds), label_N, families, seed)
+
+
+def judged(score_N: Numbers, label_N: Wholes, families: Sequence[str], seed: int = 0) -> Told:
+    """How well scores from elsewhere tell the labels."""
     counts: dict[str, Any] = {
         "reals": int((label_N == 0).sum()),
         "fakes": int((label_N == 1).sum()),
         "families": len(set(families)),
     }
-    folds = separability.folds_of(list(families), seed)
-    if counts["families"] < separability.LEAST_FAMILIES or not separability.testable(label_N, folds):
+    if not len(score_N) or counts["families"] < separability.LEAST_FAMILIES or not counts["reals"] * counts["fakes"]:
         return Told(auc=None, low=None, high=None, scores=np.zeros(0), **counts)
-    scores = out_of_fold(values_NF, label_N, folds)
     found = bootstrap.estimate(
-        lambda weight_DN: {"auc": roc.auc(label_N, scores, weight_DN)},
+        lambda weight_DN: {"auc": roc.auc(label_N, score_N, weight_DN)},
         np.asarray(families),
         draws=separability.ROUNDS,
         seed=seed,
     )["auc"]
-    return Told(auc=found.value, low=found.low, high=found.high, scores=scores, **counts)
+    return Told(auc=found.value, low=found.low, high=found.high, scores=score_N, **counts)
+
+
+def calibrated(score_N: Numbers, label_N: Wholes) -> Numbers:
+    """(N,) the probability of label 1 if both labels were equally frequent, by a logistic curve of the scores' logits
+    (Platt 1999): two parameters, so that a row's own label hardly counts.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    inside = np.clip(score_N, _SURE, 1 - _SURE)
+    logit_N1 = np.log(inside / (1 - inside))[:, None]
+    curve = LogisticRegression(C=1e6, class_weight="balanced", solver="liblinear").fit(logit_N1, label_N)
+    probability: Numbers = curve.predict_proba(logit_N1)[:, 1]
+    return probability
 
 
 def out_of_fold(values_NF: Numbers, label_N: Wholes, folds_N: Wholes) -> Numbers:
