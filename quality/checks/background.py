@@ -79,7 +79,7 @@ def audit(out: str, seed: int = 0) -> Background:
 def compare(
     table: pl.DataFrame, values: Mapping[str, Mapping[Region, Numbers]], seed: int = 0
 ) -> tuple[Comparison, ...]:
-    """The comparisons of ``table`` (video_id, label, family_id, method, compression) by the statistics of each video."""
+    """The comparisons of ``table``, whose columns are ``_COLUMNS``, by the statistics of each video."""
     known = table.filter(pl.col("video_id").is_in(list(values))).sort("video_id")
     return tuple(
         Comparison(

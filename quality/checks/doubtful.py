@@ -1,4 +1,4 @@
-"""One ranked list of videos whose label is in doubt: what a model says of it, what was measured, and what was listed."""
+"""One ranked list of videos whose label is in doubt: what a model says, what was measured, and what was listed."""
 
 from __future__ import annotations
 
@@ -92,11 +92,13 @@ def beside(seen: Mapping[Region, Numbers]) -> Numbers:
 
 
 def scored(by: str, rows: pl.DataFrame, told: Told, left_out: int) -> Scored:
-    """The scores of ``rows`` (video_id, label) as probabilities: those of a model may be too sure, or not sure enough."""
+    """The scores of ``rows`` (video_id, label) as probabilities: a model may be too sure, or not sure enough."""
     useful = told.low is not None and told.low > USEFUL
     labels = rows["label"].cast(pl.Int64).to_numpy()
     scores = linear.calibrated(told.scores, labels) if useful else np.zeros(0)
-    return Scored(by=by, told=told, scores=dict(zip(rows["video_id"], scores.tolist(), strict=False)), left_out=left_out)
+    return Scored(
+        by=by, told=told, scores=dict(zip(rows["video_id"], scores.tolist(), strict=False)), left_out=left_out
+    )
 
 
 def rank(

@@ -19,15 +19,15 @@ SHARDS: Final = 100  # looked at, chosen by hash
 TAR: Final = "tar_order"
 NAME: Final = "name_order"
 _REMEDY: Final = (
-    "A reader that does not shuffle sees one label after the other: `shards repack OUT --split PROTOCOL --to OUT2` mixes "
-    "the pictures again."
+    "A reader that does not shuffle sees one label after the other: `shards repack OUT --split PROTOCOL --to OUT2` "
+    "mixes the pictures again."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What each order tells. ``tar``: the middle place of a video's pictures in their tar, 0 to 1, which the seed mixes:
-    it should tell nothing. ``name``: the place of the file's name, without its folders, among all names of the set.
+    """What each order tells. ``tar``: the middle place of a video's pictures in their tar, 0 to 1, which the seed
+    mixes: it should tell nothing. ``name``: the place of the file's name, without folders, among all names of the set.
     """
 
     tar: Separability
@@ -58,8 +58,8 @@ class Order:
 
 def measure(out: str, seed: int = 0) -> Order:
     """Both orders of the build ``out``; raises SemblanceError if ``out`` is not a build."""
-    videos = scan(out, "videos").filter(pl.col("label").is_not_null())
-    videos = videos.select("video_id", "label", "family_id", "path").collect().sort("video_id")
+    labelled = scan(out, "videos").filter(pl.col("label").is_not_null())
+    videos = labelled.select("video_id", "label", "family_id", "path").collect().sort("video_id")
     shards = scan(out, flags=False).select("shard").unique().collect().sort(seeded_order(seed, "shard"))
     some = shards["shard"].head(SHARDS).implode()
     stored = scan(out, flags=False).filter(pl.col("shard").is_in(some)).select("video_id", "shard", "tar_offset")

@@ -64,12 +64,11 @@ def in_crop(row: Mapping[str, Any], size: int) -> tuple[Box, Box] | None:
         return None
     scale = size / row["crop_side"]
     left, top = row["crop_x0"], row["crop_y0"]
-    box = tuple((row[f"box_{end}"] - (left if end[0] == "x" else top)) * scale for end in ("x0", "y0", "x1", "y1"))
-    ends = (row["width"], row["height"])
-    right, bottom = (
-        size if end is None else min((end - start) * scale, size) for end, start in zip(ends, (left, top), strict=True)
-    )
-    return box, (max(-left * scale, 0.0), max(-top * scale, 0.0), right, bottom)  # type: ignore[return-value]
+    x0, x1 = ((row[end] - left) * scale for end in ("box_x0", "box_x1"))
+    y0, y1 = ((row[end] - top) * scale for end in ("box_y0", "box_y1"))
+    right = size if row["width"] is None else min((row["width"] - left) * scale, size)
+    bottom = size if row["height"] is None else min((row["height"] - top) * scale, size)
+    return (x0, y0, x1, y1), (max(-left * scale, 0.0), max(-top * scale, 0.0), right, bottom)
 
 
 def _places(shape: tuple[int, ...], region: Region, box: Box, valid: Box) -> NDArray[np.int64] | None:
@@ -103,7 +102,7 @@ def _enlarged(box: Box) -> Box:
 
 def _blocks(plane_HW: NDArray[np.float32], places: NDArray[np.int64], side: int = BLOCK) -> Blocks:
     steps = np.arange(side)
-    return plane_HW[places[:, 0, None, None] + steps[:, None], places[:, 1, None, None] + steps]
+    return np.asarray(plane_HW[places[:, 0, None, None] + steps[:, None], places[:, 1, None, None] + steps])
 
 
 def _dct() -> NDArray[np.float32]:
@@ -111,7 +110,7 @@ def _dct() -> NDArray[np.float32]:
     k, n = np.arange(BLOCK)[:, None], np.arange(BLOCK)
     matrix = np.cos(np.pi * (2 * n + 1) * k / (2 * BLOCK)) * np.sqrt(2 / BLOCK)
     matrix[0] /= np.sqrt(2)
-    return matrix.astype(np.float32)
+    return np.asarray(matrix, np.float32)
 
 
 _DCT: Final = _dct()
@@ -121,7 +120,7 @@ _RING: Final = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))  # 0 to 14: the 
 def _frequencies(luma: Blocks) -> Numbers:
     size = np.abs(_DCT @ luma @ _DCT.T)
     mean, square = size.mean(0) + _FLOOR, np.square(size).mean(0)
-    rings = [_RING == ring for ring in range(1, 2 * BLOCK - 1)]
+    rings = [ring == _RING for ring in range(1, 2 * BLOCK - 1)]
     tails = [np.log((square[ring].mean() + _FLOOR**2) / np.square(mean[ring]).mean()) for ring in rings]
     return np.concatenate([np.log(mean).reshape(-1)[1:], np.array(tails)])
 
@@ -138,7 +137,7 @@ def _neighbours(luma: Blocks) -> Numbers:
     for one in (luma, luma.transpose(0, 2, 1)):
         steps = np.clip(np.diff(one, axis=2), -_TRUNCATED, _TRUNCATED).astype(np.int64) + _TRUNCATED
         counts += np.bincount((steps[..., :-1] * kinds + steps[..., 1:]).reshape(-1), minlength=kinds * kinds)
-    return np.sqrt(counts / counts.sum())
+    return np.asarray(np.sqrt(counts / counts.sum()))
 
 
 def _directions(luma: Blocks) -> Numbers:

@@ -28,8 +28,8 @@ def read(out: str, source: str, seed: int = 0) -> Scored:
     wrong = values.filter(pl.col("number").is_null() | ~pl.col("number").is_between(0, 1))
     if wrong.height:
         raise SemblanceError(
-            f"The table of scores {source} has the score {wrong['score'][0]!r} of {wrong['video_id'][0]}; it must be the "
-            "probability of fake, 0 to 1."
+            f"The table of scores {source} has the score {wrong['score'][0]!r} of {wrong['video_id'][0]}; it must be "
+            "the probability of fake, 0 to 1."
         )
     videos = scan(out, "videos").filter(pl.col("label").is_not_null() & (pl.col("crops_kept") > 0))
     every = videos.select("video_id", "label", "family_id").collect().sort("video_id")

@@ -30,8 +30,8 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoFeatures:
-    """``values``: video -> region -> mean statistics. ``unreadable`` pictures were left out; ``unknown`` ones do not say
-    where their face is, or have too little beside it.
+    """``values``: video -> region -> mean statistics. ``unreadable`` pictures were left out; ``unknown`` ones do not
+    say where their face is, or have too little beside it.
     """
 
     values: Mapping[str, Mapping[Region, Numbers]]

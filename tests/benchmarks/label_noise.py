@@ -1,4 +1,4 @@
-"""Wrong labels, planted and sought: ``python -m tests.benchmarks.label_noise`` writes ``tests/benchmarks/LABEL_NOISE.md``.
+"""Wrong labels, planted and sought: ``python -m tests.benchmarks.label_noise`` writes ``LABEL_NOISE.md`` beside it.
 
 2 % of the videos of a build get the other label, and the list of `quality flag` is made again from it, some hundred
 times with other videos. Precision at k: of the first k on the list, the share of those planted. A video with a wrong
@@ -87,7 +87,14 @@ def _one(table: pl.DataFrame, values: NDArray[np.float64], wrong: NDArray[np.int
     ranked = doubtful.rank(dict(claimed.iter_rows()), scored.scores, (), known)
     hits = [one.video_id in planted for one in ranked]
     k = len(planted)
-    return told.auc or math.nan, bool(scored.scores), sum(hits[:k]) / k, sum(hits[: 2 * k]) / 2 / k, sum(hits) / k, len(hits)
+    return (
+        told.auc or math.nan,
+        bool(scored.scores),
+        sum(hits[:k]) / k,
+        sum(hits[: 2 * k]) / 2 / k,
+        sum(hits) / k,
+        len(hits),
+    )
 
 
 def of_build(out: str) -> tuple[pl.DataFrame, NDArray[np.float64], Peaks]:
@@ -105,7 +112,9 @@ def builds(shared: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """(name, build) of the demo and of each sample collection, built here."""
     demo.write(str(folder / "demo"))
     roots = [("demo", "dfdc", folder / "demo")]
-    roots += [(name, name, shared / "data" / name) for name in ("ffpp", "celebdf", "dfdc") if (shared / "data").is_dir()]
+    roots += [
+        (name, name, shared / "data" / name) for name in ("ffpp", "celebdf", "dfdc") if (shared / "data").is_dir()
+    ]
     for name, dataset, root in roots:
         out = str(folder / f"out-{name}")
         in_process.build(planning.make(dataset, str(root), recipes.load("plan", SETTINGS)), out)
@@ -118,7 +127,15 @@ def lines(sets: Mapping[str, tuple[pl.DataFrame, NDArray[np.float64], Peaks]]) -
         for words, known in (("the model alone", {}), ("with change_peak", peaks)):
             one = measure(table, values, peaks=known)
             cells = (
-                *(name, words, f"{one.videos}", f"{one.families}", f"{one.auc:.2f}", f"{one.said:.0%}", f"{one.planted}"),
+                *(
+                    name,
+                    words,
+                    f"{one.videos}",
+                    f"{one.families}",
+                    f"{one.auc:.2f}",
+                    f"{one.said:.0%}",
+                    f"{one.planted}",
+                ),
                 *(f"{one.at_planted:.0%}", f"{one.at_twice:.0%}", f"{one.found:.0%}", f"{one.listed:.1f}"),
             )
             yield "| " + " | ".join(cells) + " |"
@@ -132,7 +149,7 @@ bound exceeds {doubtful.USEFUL}; else it doubts no label, and nothing counts as 
 precision would be {WRONG:.0%}. The sample collections are small and their forgeries simulated; `demo` is made of one
 photograph. The list holds at most {doubtful.SHARE:.0%} of the videos by the model alone.
 
-| set | evidence | videos | families | AUC | speaks | k | precision at k | at 2k | planted on the list | length of the list |
+| set | evidence | videos | families | AUC | speaks | k | precision at k | at 2k | planted on list | length of list |
 |---|---|---|---|---|---|---|---|---|---|---|
 """
 

@@ -27,9 +27,10 @@ from semblance.training.data import peek, query
 from tests.conftest import Run
 
 STORED = Path(__file__).parent / "stored" / "schema4.tar.xz"  # made by make_schema4.py beside it
-ADDED = ("blur_outside", "brightness_outside", "contrast_outside", "person", "face_label_by") + (
+ADDED = (  # in versions 5 and 5.1
+    *("blur_outside", "brightness_outside", "contrast_outside", "person", "face_label_by"),
     *("residual_outside", "residual_kurtosis_outside"),
-)  # in versions 5 and 5.1
+)
 
 
 @pytest.fixture(scope="module")

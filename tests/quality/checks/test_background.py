@@ -105,16 +105,17 @@ def test_the_frequencies_are_those_of_scipys_dct() -> None:
 
 
 def test_repeated_edges_of_the_frame_are_not_looked_at() -> None:
-    row = {"crop_x0": -20, "crop_y0": -10, "crop_side": 224, "width": 150, "height": None}
+    row: dict[str, float | None] = {"crop_x0": -20, "crop_y0": -10, "crop_side": 224, "width": 150, "height": None}
     row |= {"box_x0": 36.0, "box_y0": 38.0, "box_x1": 148.0, "box_y1": 182.0}
     assert in_crop(row, 112) == (BOX, (10.0, 5.0, 85.0, 112))
     image = photograph(3)
     padded = image.copy()
     padded[:, 88:] = padded[:, 87:88]
     part = (0.0, 0.0, 88.0, 112.0)
-    assert np.array_equal(
-        *(features(one, ["outside"], (8.0, 24.0, 50.0, 70.0), part)["outside"] for one in (image, padded))  # type: ignore[index]
-    )
+    first, second = (features(one, ["outside"], (8.0, 24.0, 50.0, 70.0), part) for one in (image, padded))
+    assert first is not None
+    assert second is not None
+    assert np.array_equal(first["outside"], second["outside"])
     assert features(image, ["outside"], ALL, ALL) is None
     assert in_crop(row | {"box_x0": None}, 112) is None
 

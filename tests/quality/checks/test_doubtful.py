@@ -36,7 +36,7 @@ def forged(image: Image) -> Image:
 
 def collection(families: int) -> tuple[pl.DataFrame, dict[str, Mapping[Region, Numbers]]]:
     """Videos of one real photograph and its forgery a family, and their statistics."""
-    rows, seen = [], {}
+    rows, seen = [], dict[str, Mapping[Region, Numbers]]()
     for number in range(2 * families):
         image = kind_of(number // 2)
         found = features(forged(image) if number % 2 else image, ["face", "outside"], BOX, ALL)
@@ -63,7 +63,9 @@ def test_a_model_that_knows_nothing_doubts_nothing() -> None:
     names = [f"v{number}" for number in range(120)]
     chance = np.random.default_rng(3)
     labels = np.arange(120) % 2
-    table = pl.DataFrame({"video_id": names, "label": labels, "family_id": [f"f{number // 2}" for number in range(120)]})
+    table = pl.DataFrame(
+        {"video_id": names, "label": labels, "family_id": [f"f{number // 2}" for number in range(120)]}
+    )
     told = linear.told(chance.normal(size=(120, 50)), labels, table["family_id"].to_list())
     found = doubtful.scored("a guess", table, told, 3)
     assert not found.scores
@@ -145,7 +147,7 @@ def test_a_models_scores_are_ranked_written_and_shown(run: Run, tmp_path: Path) 
     # the scores are sure of the one, the other has its original's pictures, whatever they say
     assert ranked[:2] == ["folder-real_3", "folder-fake_5_2"]
     assert "folder-fake_7_1" not in ranked, "its change from the original shows that it is a fake"
-    assert f"  1. {flags['value'].max():.2f} folder-real_3, labelled real: looks fake" in said
+    assert f"  1. {max(flags['value'].to_list()):.2f} folder-real_3, labelled real: looks fake" in said
     joined = manifests.scan(str(out)).filter(pl.col("flags").list.contains(doubtful.FLAG)).collect()
     assert set(joined["video_id"]) == set(ranked)
     again = run("quality", "flag", out, "--scores", table).stdout

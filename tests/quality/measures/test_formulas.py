@@ -148,7 +148,9 @@ def test_the_residual_knows_noise_from_its_compression() -> None:
     grey = np.clip(chance.normal(128, 6, (400, 400)), 0, 255).round().astype(np.uint8)
     frame = np.repeat(grey[..., None], 3, axis=2)
     fresh = meters.measure_frame(frame, [])
-    gain = np.sqrt((np.array([1, 4, 4, 4, 1, 4, 36, 64, 36, 4, 4, 64, 144, 64, 4, 4, 36, 64, 36, 4, 1, 4, 4, 4, 1])).sum())
+    gain = np.sqrt(
+        (np.array([1, 4, 4, 4, 1, 4, 36, 64, 36, 4, 4, 64, 144, 64, 4, 4, 36, 64, 36, 4, 1, 4, 4, 4, 1])).sum()
+    )
     assert fresh.residual_outside == pytest.approx(6 * gain / 12 * np.sqrt(2 / np.pi), rel=0.02)
     assert fresh.residual_kurtosis_outside == pytest.approx(3, abs=0.1)
     worn = meters.measure_frame(codec.degrade(frame, 40), [])
