@@ -255,4 +255,5 @@ FLAG: Final = (
     _column("value", DOUBLE, "measured value", "no value", "its own"),
     _column("limit", DOUBLE, "limit that the value was compared with", "no limit", "the value's"),
     _column("by", TEXT, "author of the flag: a command or a person"),
+    _column("reason", TEXT, "why, in words", "the flag says it, or an older build"),
 )

@@ -11,8 +11,10 @@ import polars as pl
 from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Finding, Level
-from semblance.quality.checks import filter_fairness, label_noise, separability, shortcuts
+from semblance.quality.checks import background, doubtful, filter_fairness, label_noise, order, separability, shortcuts
+from semblance.quality.checks.background import Background
 from semblance.quality.checks.filter_fairness import Group
+from semblance.quality.checks.order import Order
 from semblance.quality.checks.shortcuts import Comparison
 
 _NAMED: Final = 3  # examples in a sentence
@@ -26,7 +28,10 @@ class Checks:
     comparisons: list[Comparison]
     groups: list[Group]
     noise: label_noise.Judged
+    background: Background
+    order: Order
     flagged: frozenset[tuple[str, str]]  # video_id and flag of manifests/flags
+    doubtful: tuple[str, ...]  # videos on the list that `quality flag` ranked, the most doubtful first
     unreadable: str = ""  # why labels could not be compared
 
     def findings(self) -> Iterator[Finding]:
@@ -35,7 +40,12 @@ class Checks:
             what = "labels were not compared, because a stored picture cannot be read"
             yield Finding(level="warning", law="labels", what=what, ids=(self.unreadable,))
         yield from _labels(self.noise, self.flagged)
+        if self.doubtful:
+            what = f"labels in doubt: the list of `quality flag` names {_counted(len(self.doubtful), 'video')}"
+            yield Finding(level="note", law="labels", what=what, ids=self.doubtful)
         yield from (_of_sentence("shortcuts", one) for one in shortcuts.warnings(self.comparisons))
+        yield from (_of_sentence("shortcuts", one) for one in background.warnings(self.background.comparisons))
+        yield from self.order.findings()
         yield from (_of_sentence("filters", one) for one in filter_fairness.warnings(self.groups))
         yield from _undecided(self.comparisons)
 
@@ -43,6 +53,8 @@ class Checks:
         """The measurements as JSON."""
         return {
             "shortcuts": shortcuts.to_json(self.comparisons),
+            "background": background.to_json(self.background),
+            "order": self.order.to_json(),
             "fairness": filter_fairness.to_json(self.groups),
             "label_noise": list(self.noise.rows),
         }
@@ -60,13 +72,21 @@ def measure(out: str, attributes: str | None = None) -> Checks:
     except (OSError, SemblanceError) as error:  # the rest of a damaged build is still checked
         noise = label_noise.Judged(rows=(), fakes=0, refused={}, bare=0, compared=0, pairs=pl.DataFrame(schema=_EQUAL))
         unreadable = str(error)
+    flags = scan(out, "flags").collect().sort("value", "video_id", descending=[True, False], nulls_last=True)
     return Checks(
         comparisons=shortcuts.audit(out),
         groups=filter_fairness.measure(out, attributes),
         noise=noise,
-        flagged=frozenset(scan(out, "flags").select("video_id", "flag").collect().iter_rows()),
+        background=background.audit(out),
+        order=order.measure(out),
+        flagged=frozenset(flags.select("video_id", "flag").iter_rows()),
+        doubtful=tuple(flags.filter(pl.col("flag") == doubtful.FLAG)["video_id"]),
         unreadable=unreadable,
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _of_sentence(law: str, sentence: str) -> Finding:

@@ -64,7 +64,7 @@ def measure(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Separabil
     No classifier sees that a value is missing. A column must be known for most reals and most fakes to be used, and
     a video that lacks a used column is left out; nothing is imputed.
     """
-    table = _bounded(table, seed)
+    table = bounded(table, seed)
     used = _known(table, columns)
     kept = table.drop_nulls(used).sort("video_id") if used else table.sort("video_id")
     labels = kept["label"].cast(pl.Int64).to_numpy()
@@ -79,8 +79,8 @@ def measure(table: pl.DataFrame, columns: list[str], seed: int = 0) -> Separabil
         "unused": unused,
         "constant": tuple(_constant(kept, used)) if count >= _LEAST_CONSTANT else (),
     }
-    folds = _folds(kept["family_id"].to_list(), seed)
-    if not used or count < LEAST_FAMILIES or not _testable(labels, folds):
+    folds = folds_of(kept["family_id"].to_list(), seed)
+    if not used or count < LEAST_FAMILIES or not testable(labels, folds):
         nothing = np.zeros(0)
         return Separability(auc=None, low=None, high=None, giveaways=(), ids=(), scores=nothing, **result)
     values = np.stack([_numbers(kept[name]) for name in used], axis=1)
@@ -117,14 +117,14 @@ def _constant(kept: pl.DataFrame, used: list[str]) -> Iterator[str]:
             yield f"{name}, real {real[0]}, fake {fake[0]}"
 
 
-def _bounded(table: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """At most about MOST videos: whole families, chosen by hash."""
-    if table.height <= MOST:
+def bounded(table: pl.DataFrame, seed: int, most: int = MOST) -> pl.DataFrame:
+    """At most about ``most`` videos: whole families, chosen by hash."""
+    if table.height <= most:
         return table
     sizes = dict(table.group_by("family_id").len().iter_rows())
     kept, total = [], 0
     for name in sorted(sizes, key=lambda one: digest(seed, one)):
-        if total >= MOST:
+        if total >= most:
             break
         kept.append(name)
         total += sizes[name]
@@ -146,14 +146,14 @@ def _known(table: pl.DataFrame, columns: list[str]) -> list[str]:
     return used
 
 
-def _folds(families: list[str], seed: int) -> Wholes:
+def folds_of(families: list[str], seed: int) -> Wholes:
     """(N,) the fold of each row: families ordered by hash, assigned in turn."""
     order = sorted(set(families), key=lambda one: digest("fold", seed, one))
     place = {name: number % FOLDS for number, name in enumerate(order)}
     return np.array([place[name] for name in families], np.int64)
 
 
-def _testable(labels: Wholes, folds: Wholes) -> bool:
+def testable(labels: Wholes, folds: Wholes) -> bool:
     """Whether both labels remain when any fold is left out."""
     return all(len(np.unique(labels[folds != fold])) == 2 for fold in range(FOLDS))
 

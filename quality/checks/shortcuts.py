@@ -87,6 +87,12 @@ class Figure:
         """The verdict as it is shown to people."""
         return _WORDS.get(self.verdict, self.verdict)
 
+    @property
+    def text(self) -> str:
+        """``0.55 [0.48, 0.61] no shortcut``; the verdict alone where there is no figure."""
+        found = self.found
+        return f"{'' if found.auc is None else f'{found.auc:.2f} [{found.low:.2f}, {found.high:.2f}] '}{self.words}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:

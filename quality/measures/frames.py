@@ -22,8 +22,8 @@ _LEAST_TILES: Final = 4  # free of faces; with fewer, what lies outside is unkno
 class FrameView:
     """The input of the frame measures: ``image`` (H, W, 3) RGB, and ``tiles``, grey, native and free of faces.
 
-    ``outside`` holds all pixels of the tiles in one array, ``residual`` those of their high-pass residual; all three are
-    None if too few tiles are free.
+    ``outside`` holds all pixels of the tiles in one array, ``residual`` those of their high-pass residual; all three
+    are None if too few tiles are free.
     """
 
     image: Image
@@ -35,9 +35,9 @@ class FrameView:
 def measure_frame(image_HWC: Image, faces: Sequence[Geometry]) -> Measures:
     """The measures of a frame; ``faces`` are the squares that were cropped from it.
 
-    ``*_outside``: ``blur``, ``brightness``, ``contrast`` and ``residual`` of native tiles of at most 96 px in the middle
-    of a 4 x 4 grid's fields, without those that touch a crop: the mean over the tiles for blur, all their pixels
-    together for the others. None if fewer than four tiles are free.
+    ``*_outside``: ``blur``, ``brightness``, ``contrast`` and ``residual`` of native tiles of at most 96 px in the
+    middle of a 4 x 4 grid's fields, without those that touch a crop: the mean over the tiles for blur, all their
+    pixels together for the others. None if fewer than four tiles are free.
     """
     height, width = image_HWC.shape[:2]
     free = [tile for tile in _tiles(height, width) if not any(_touches(tile, face) for face in faces)]

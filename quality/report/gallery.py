@@ -108,7 +108,7 @@ def whose(row: dict[str, Any]) -> Iterator[str]:
         yield "no face label" if row["face_label"] is None else f"{'altered' if row['face_label'] else 'untouched'}{by}"
 
 
-def _some(frame: pl.LazyFrame, keys: list[str], each: int = _EACH) -> list[tuple[str, list[dict[str, Any]]]]:
+def some(frame: pl.LazyFrame, keys: list[str], each: int = _EACH) -> list[tuple[str, list[dict[str, Any]]]]:
     """At most ``each`` rows of every group, no two of one video unless there are too few, chosen by hash."""
     chosen = (
         frame.filter(pl.col("tar_offset").is_not_null())
@@ -132,7 +132,7 @@ def kept(album: Gallery) -> list[Sheet]:
     """A sheet a split and method of kept faces."""
     frame = scan(album.out).filter(pl.col("verdict") == "keep")
     frame = frame.with_columns(method=pl.col("method").fill_null("method not published"))
-    found = _some(frame, ["split", "method"])
+    found = some(frame, ["split", "method"])
     found.sort(key=lambda one: SPLITS.index(one[1][0]["split"]))
     return [album.sheet(title, rows) for title, rows in found]
 
@@ -140,7 +140,7 @@ def kept(album: Gallery) -> list[Sheet]:
 def rejected(album: Gallery) -> list[Sheet]:
     """A sheet a reason of rejected faces."""
     frame = scan(album.out, "rejects").filter(pl.col("unit") == "face")
-    return [album.sheet(title, rows) for title, rows in _some(frame, ["reason"])]
+    return [album.sheet(title, rows) for title, rows in some(frame, ["reason"])]
 
 
 def worst(album: Gallery) -> list[Sheet]:

@@ -23,7 +23,7 @@ from semblance.quality.audit.text import headline, named
 from semblance.quality.checks import drift, filter_fairness, label_noise, shares
 from semblance.quality.checks.drift import Shift
 from semblance.quality.duplicates import clusters as copies
-from semblance.quality.report import charts, gallery, statistics
+from semblance.quality.report import charts, doubtful, gallery, statistics
 
 PAGE: Final = "report/index.html"
 JSON: Final = "report/report.json"
@@ -216,6 +216,7 @@ def _sheets(out: str, one: BuildAudit, clusters: list[list[str]]) -> dict[str, l
         unchanged = {row["video_id"] for row in noise.rows if row["flag"] == label_noise.UNCHANGED}
         names = sorted(unchanged - {*equal["fake"]})
         found["labels"] += gallery.changes(album, names[:_SUSPECTS], label_noise.UNCHANGED)
+    found["labels"] += doubtful.sheets(album)
     across = copies.across(one.copies)
     crossing = {*across["video"], *across["other"]}
     crossing_first = sorted(clusters, key=lambda names: crossing.isdisjoint(names))

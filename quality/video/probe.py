@@ -190,12 +190,11 @@ def _rate(stream: Any) -> tuple[Fraction | None, int]:
 def _audio(container: Any) -> dict[str, Any]:
     """Codec, sampling rate and bit rate of the first audio track, as far as the container states them."""
     track = next(iter(container.streams.audio), None)
-    codec = None if track is None else track.codec_context
-    if codec is None:
+    if track is None or track.codec_context is None:
         return {}
     return {
-        "audio_codec": codec.name,
-        "audio_rate": int(codec.sample_rate or 0) or None,
+        "audio_codec": track.codec_context.name,
+        "audio_rate": int(track.codec_context.sample_rate or 0) or None,
         "audio_bit_rate": int(track.bit_rate or 0) or None,
     }
 

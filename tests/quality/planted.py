@@ -20,17 +20,21 @@ from tests.shards import synthetic
 SIDE = 64
 FRAMES = 4
 _CHECKS = np.where(np.indices((12, 12)).sum(0) % 2, 4, -4).astype(np.int8).view(np.uint8)[..., None]  # no hash sees
+_AROUND = np.pad(np.zeros((40, 40, 1), bool), ((12, 12), (12, 12), (0, 0)), constant_values=True)  # not the face
 MARKUP = '<img src=x onerror="document.title=1">&\x1b[31m'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """``shortcut``: reals are c40, fakes c23; ``copies``: video ids that show another video's pictures; ``unforged``:
+    """``shortcut``: reals are c40, fakes c23; ``recoded``: fakes were JPEGs once more than reals; ``wallpaper``: fakes
+    stand before another wall; ``copies``: video ids that show another video's pictures; ``unforged``:
     fakes that show their original; ``faint``: fakes with four shades of change in the face;
     ``unequal``: the brightness gate rejects most dark-skinned faces; ``failed``: videos that could not be decoded.
     """
 
     shortcut: bool = False
+    recoded: bool = False
+    wallpaper: bool = False
     copies: dict[str, str] = field(default_factory=dict)
     unforged: frozenset[str] = frozenset()
     faint: frozenset[str] = frozenset()
@@ -105,6 +109,10 @@ def outcome(row: dict[str, Any], faults: Faults) -> Outcome:
             image[26:38, 26:38] += _CHECKS  # no pixel is below 4 or above 251
         elif not real and row["video_id"] not in faults.unforged:
             image[20:44, 20:44] = picture(row["video_id"], frame)[20:44, 20:44]
+        if faults.recoded and not real:
+            image = codec.degrade(image, 60)
+        if faults.wallpaper and not real:
+            image = np.where(_AROUND, image // 2 + np.array((90, 20, 40), np.uint8), image).astype(np.uint8)
         box = (16.0, 16.0, 48.0, 48.0)
         change, peak, _ = _compare(image, original, box)
         brightness = 0.2 if faults.unequal and ita < -30 and frame else base + 0.01 * frame

@@ -107,7 +107,7 @@ def test_few_families_are_too_few_and_no_family_stands_on_both_sides_of_a_fold()
     enough = shortcuts.compare(table(20, 4, shift=9))
     assert enough[0].acquisition.verdict == "shortcut"
     names = [f"f{number % 23}" for number in range(200)]
-    folds = separability._folds(names, 0)
+    folds = separability.folds_of(names, 0)
     assert all(len({int(fold) for name, fold in zip(names, folds, strict=True) if name == one}) == 1 for one in names)
 
 
