@@ -108,7 +108,7 @@ def test_facenet_takes_a_local_file(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def means(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The mean of each channel, so that the answer tells what was given: OpenVINO files of any batch, and of batches of two, as some mobile networks are."""
+    """The mean of each channel, which tells what was given: files of any batch, and of two as some networks have."""
     import openvino
     from openvino import opset13 as ops
 
