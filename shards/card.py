@@ -21,6 +21,11 @@ _SYNTHETIC: Final = (
     "source, terms and leaks are given below, but is not part of it and supports no claim about it."
 )
 
+_BIOMETRIC: Final = (
+    "`quality persons` compares the faces of a build, so that no person is in two splits. That is biometric processing: "
+    "do it only where the terms above and your law allow it. People found so are *estimated*, and nobody is named."
+)
+
 
 def title(description: Mapping[str, Any]) -> str:
     """The headline: which dataset the build is made from."""
@@ -118,6 +123,8 @@ What the rows show (`quality audit` lists the ids and also searches for equal pi
 
 ## Unintended use
 {sheet["unintended_use"]}
+
+{_BIOMETRIC}
 """
 
 

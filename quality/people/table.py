@@ -96,11 +96,13 @@ class _Originals:
     def __init__(self, videos: Sequence[Row], embedded: Mapping[tuple[int, str], list[Found]]) -> None:
         self._families: dict[Key, list[tuple[Row, list[Found]]]] = {}
         self._recordings: dict[Key, list[tuple[Row, list[Found]]]] = {}
-        self._reals: set[Key] = set()
+        self._reals: dict[Key, set[str]] = {}  # family to its reals' recordings
         for video in videos:
             if video["label"] != 0:
                 continue
-            self._reals.add((video["dataset"], video["family_id"]))
+            recordings = self._reals.setdefault((video["dataset"], video["family_id"]), set())
+            if video["recording_id"] is not None:
+                recordings.add(video["recording_id"])
             if own := embedded.get((video["build"], video["video_id"])):
                 self._families.setdefault((video["dataset"], video["family_id"]), []).append((video, own))
                 if video["recording_id"] is not None:
@@ -108,12 +110,7 @@ class _Originals:
 
     def target(self, video: Row) -> Iterator[Row]:
         """The persons of its original, of the same compression if there is one; else its known id; else nobody."""
-        sources = self._recordings.get((video["dataset"], video["recording_id"] or ""), [])
-        if not sources:
-            family = self._families.get((video["dataset"], video["family_id"]), [])
-            recordings = {source["recording_id"] for source, _ in family}
-            # A family of several recordings, of which the fake names none that was embedded, has no single original.
-            sources = family if len(recordings) <= 1 or video["recording_id"] is None else []
+        sources = self._sources(video)
         known = None if video["known"] is None else KNOWN + video["known"]
         inherited = list(_inherited(video, sources))
         yield from inherited
@@ -122,6 +119,14 @@ class _Originals:
         if not inherited and known is None:
             original = (video["dataset"], video["family_id"]) in self._reals
             yield _named(video, None, "no_face" if video["label"] != 1 or original else "unknown_original")
+
+    def _sources(self, video: Row) -> list[tuple[Row, list[Found]]]:
+        """The embedded reals of its family and recording; else of that recording, or of its family's only one."""
+        family, own = (video["dataset"], video["family_id"]), video["recording_id"]
+        if same := [one for one in self._families.get(family, []) if own is None or one[0]["recording_id"] == own]:
+            return same
+        recordings = {own} if own is not None else self._reals.get(family, set())
+        return self._recordings.get((video["dataset"], *recordings), []) if len(recordings) == 1 else []
 
     def donor(self, video: Row) -> Iterator[Row]:
         """The donor of a fake, if its id or its recording is known."""
