@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -128,4 +128,24 @@ def estimates(persons: Persons) -> Estimates:
             near=tuple(sorted({name for names in rows["near"].drop_nulls() for name in names})),
             somebody_else=bool(rows["by"].is_in(["abstained", "no_face"]).any()),
         )
-    return Estimates(of=of, facts=tuple(persons.about.get("sentences", ())), digest=digest(*persons.rows.iter_rows()))
+    return Estimates(of=of, facts=tuple(_facts(persons.about)), digest=digest(*persons.rows.iter_rows()))
+
+
+def _facts(about: Mapping[str, Any]) -> Iterator[str]:
+    """How the persons were estimated, and how many test clips may leak nevertheless."""
+    if "embedder" not in about:
+        yield "nothing is known about how these persons were estimated"
+        return
+    weights, found = about["weights"], about["calibration"]
+    yield (
+        f"persons estimated by {about['embedder']} ({weights['file']}, sha256 {str(weights['sha256'])[:12]}), average "
+        f"linkage to the cosine distance {about['thresholds']['linkage']:.2f}"
+    )
+    if found is None:
+        yield "how many test clips still show a person of train is unknown: nothing could calibrate the estimate"
+        return
+    leak, doubt = found["leak"], ", optimistic" if found["optimistic"] else ""
+    yield (
+        f"estimated share of test clips whose person is still in train: {leak['share']:.1%} ({leak['low']:.1%} to "
+        f"{leak['high']:.1%}{doubt}; by {found['why']})"
+    )

@@ -121,11 +121,23 @@ def test_a_table_becomes_estimates() -> None:
             {**row, "video_id": "c", "person_estimated": "p0002", "by": "donor", "role": "donor"},
         ]
     )
-    found = persons.estimates(persons.Persons(rows=table, about={"sentences": ["So."]}))
+    found = persons.estimates(persons.Persons(rows=table, about={}))
     assert found.of == {
         "a": Estimate(targets=("p0001",), near=("p0002",)),
         "b": Estimate(targets=("p0002",), somebody_else=True),
         "c": Estimate(targets=("p0001",), donors=("p0002",)),
     }
-    assert found.facts == ("So.",)
+    assert found.facts == ("nothing is known about how these persons were estimated",)
+    leak = {"share": 0.012, "low": 0.0, "high": 0.05, "lost": 0.1}
+    about = {
+        "embedder": "net",
+        "weights": {"file": "net.dat", "sha256": "0123456789abcdef"},
+        "thresholds": {"linkage": 0.3},
+        "calibration": {"leak": leak, "optimistic": True, "why": "halves"},
+    }
+    first, second = persons.estimates(persons.Persons(rows=table, about=about)).facts
+    assert (
+        first == "persons estimated by net (net.dat, sha256 0123456789ab), average linkage to the cosine distance 0.30"
+    )
+    assert second.endswith("is still in train: 1.2% (0.0% to 5.0%, optimistic; by halves)")
     assert found.digest != persons.estimates(persons.Persons(rows=table[:4], about={})).digest

@@ -166,7 +166,7 @@ def test_a_split_by_estimated_persons_equals_a_build_with_the_same_table(
         for name, family in origin.items()
     ]
     file = tmp_path / "persons.parquet"
-    persons.write(str(file), persons.Persons(rows=persons.frame(rows), about={"sentences": ["By eye."]}))
+    persons.write(str(file), persons.Persons(rows=persons.frame(rows), about={}))
     said = run(*command, "--persons", file).stdout
     assert "estimated from faces" in said
     out2 = tmp_path / "out2"
