@@ -48,7 +48,7 @@ PROMISES: Final[Mapping[str, Mapping[str, bool]]] = MappingProxyType(
     {
         "family": {"family": True},
         "identity": {"family": True, "person": True, "recording": True},
-        ESTIMATED: {"family": True, ESTIMATED: True},
+        ESTIMATED: {"family": True, "person": True, ESTIMATED: True},  # a known id is its person's estimate
         "method": {"family": True, "method": False},
         "temporal": {"family": True},
         "official": {"family": True, "person": True, "recording": True},

@@ -144,8 +144,8 @@ def _facts(about: Mapping[str, Any]) -> Iterator[str]:
     if found is None:
         yield "how many test clips still show a person of train is unknown: nothing could calibrate the estimate"
         return
-    leak, doubt = found["leak"], ", optimistic" if found["optimistic"] else ""
+    leak = found["leak"]
     yield (
         f"estimated share of test clips whose person is still in train: {leak['share']:.1%} ({leak['low']:.1%} to "
-        f"{leak['high']:.1%}{doubt}; by {found['why']})"
+        f"{leak['high']:.1%}; by {found['why']})"
     )

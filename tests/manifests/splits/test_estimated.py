@@ -77,10 +77,10 @@ def test_a_table_makes_it_the_protocol_and_says_so() -> None:
     of = {video.video_id: Estimate(targets=(PEOPLE[int(video.video_id[2:4]) % 8],)) for video in videos}
     assigned = splits.assign(splits.plan_frame(videos), CONFIG, 0, None, Estimates(of=of, facts=("By eye.",)))
     assert assigned.protocol == "person_estimated"
-    first, second, third, *_ = assigned.facts
-    assert "8 persons were estimated from faces" in first
-    assert "not proven" in first
-    assert (second, third) == (
+    assert assigned.facts[:4] == (
+        "person_estimated: 8 persons were estimated from faces; that they are isolated is likely, not proven",
+        "unassigned under person_estimated: videos that show somebody who could not be estimated 0, fakes that join two "
+        "splits 0, videos that resemble a person of a later split 0",
         "By eye.",
         "fakes whose donor is unknown, so that nobody can say where else that face is: 20 of 20",
     )
@@ -139,5 +139,5 @@ def test_a_table_becomes_estimates() -> None:
     assert (
         first == "persons estimated by net (net.dat, sha256 0123456789ab), average linkage to the cosine distance 0.30"
     )
-    assert second.endswith("is still in train: 1.2% (0.0% to 5.0%, optimistic; by halves)")
+    assert second.endswith("is still in train: 1.2% (0.0% to 5.0%; by halves)")
     assert found.digest != persons.estimates(persons.Persons(rows=table[:4], about={})).digest
