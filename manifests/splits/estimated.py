@@ -101,7 +101,8 @@ def person_estimated(rows: Sequence[Row], shares: Sequence[float], seed: int, es
     donors = [bool(estimates.named(row["video_id"]).donors) for row in known if row["label"] == 1 and counts(row)]
     persons = {name for one in families.values() for name in one.targets}
     facts = [
-        f"person_estimated: {len(persons)} persons were estimated from faces; that they are isolated is likely, not proven",
+        f"person_estimated: {len(persons)} persons were estimated from faces; that they are isolated is likely, not "
+        "proven",
         f"unassigned under person_estimated: videos that show somebody who could not be estimated {nobody}, fakes that "
         f"join two splits {straddling}, videos that resemble a person of a later split {len(resembling)}",
         *estimates.facts,
