@@ -47,7 +47,7 @@ def counted(table: pl.DataFrame, plan: pl.DataFrame, method: dict[str, Any]) -> 
         people=where.height,
         videos=videos,
         videos_without=splits.height - videos,
-        by=dict(rows.group_by("by").len().sort("by").iter_rows()),
+        by=dict(rows.group_by(pl.col("by").fill_null("unknown")).len().sort("by").iter_rows()),
         test_videos=also.height,
         test_videos_shared=int(also["also"].sum()),
         shared=[EstimatedPerson(**row) for row in several.iter_rows(named=True)],

@@ -83,8 +83,7 @@ def render(record: Record) -> str:
 
 def _verdict(record: Record) -> str:
     """The verdict without the word that stands above it."""
-    text = record.verdict.removeprefix(_HEADS[record.level]).lstrip(": ")
-    return f"{text[:1].upper()}{text[1:]}." if not text.startswith("/") else f"{text}."
+    return f"{record.verdict.removeprefix(_HEADS[record.level]).lstrip(': ')}."
 
 
 def _unanswered(build: BuildRecord, sections: Sequence[Section]) -> tuple[str, list[int], list[int]]:
