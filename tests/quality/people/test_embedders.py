@@ -66,14 +66,14 @@ def test_a_chip_shows_the_landmarks_at_the_template() -> None:
 
 def test_an_aligned_crop_gives_the_same_chip_as_a_box_crop() -> None:
     rng = np.random.default_rng(0)
-    frame = cv2.GaussianBlur(rng.integers(0, 256, (224, 224, 3), np.uint8), (0, 0), 4)
+    frame = np.asarray(cv2.GaussianBlur(rng.integers(0, 256, (224, 224, 3), np.uint8), (0, 0), 4), np.uint8)
     points = (TEMPLATES["arcface"] - 0.5) * 100 + 112
     fit = alignment.similarity(points, ((TEMPLATES["arcface"] - 0.5) / 1.3 + 0.5) * 224)
     fit[:, 2] += fit[:, :2] @ (0.5, 0.5) - 0.5
-    stored = cv2.warpAffine(frame, fit, (224, 224), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    drawn = cv2.warpAffine(frame, fit, (224, 224), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     to = Alignment(side=112, points=TEMPLATES["arcface"], name="arcface")
     box = alignment.chip(frame, row(points), {"kind": "box", "margin": 1.3}, to)
-    aligned = alignment.chip(stored, row(points), {"kind": "aligned", "margin": 1.3}, to)
+    aligned = alignment.chip(np.asarray(drawn, np.uint8), row(points), {"kind": "aligned", "margin": 1.3}, to)
     assert np.abs(box.astype(int) - aligned.astype(int)).mean() < 1.5
 
 
@@ -141,6 +141,7 @@ def test_any_network_gets_what_its_file_states(means: dict[str, Path], tmp_path:
     assert bgr.weights["licence"] == "mine"
     assert bgr.distances is not None
     assert bgr.distances.quarantine == 0.4
+    assert bgr.alignment.points is not None
     assert np.allclose(bgr.alignment.points[0], [38 / 112, 52 / 112])
 
 
