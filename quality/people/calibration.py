@@ -20,6 +20,7 @@ from semblance.quality.people.clusters import (
     cluster,
     known_apart,
     near,
+    other_ids,
 )
 from semblance.quality.people.embedders.door import Distances
 from semblance.quality.people.links import Links
@@ -80,10 +81,7 @@ class Calibration:
 def strangers(points: Points) -> Floats:
     """The distances of all pairs of points that are known to be two people."""
     found = [_between(points, points.apart_K2)]
-    ids = [point for point, known in enumerate(points.known) if known is not None]
-    names = np.array([points.known[point] for point in ids])
-    for place, point in enumerate(ids):
-        others = np.array(ids[place + 1 :], np.int64)[names[place + 1 :] != names[place]]
+    for point, others in other_ids(points.known):
         found.append(1 - points.vector_ND[others] @ points.vector_ND[point])
     return np.concatenate(found)
 

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -169,7 +170,7 @@ def measured(folder: Path) -> Iterator[str]:
     made = builds(folder)
     reals = []
     for dataset, out in made.items():
-        faces = embed([out], embedder, 5)
+        faces = embed([out], partial(door.load, "dlib"), 5)
         planned = links.videos([tables.read_plan(out)])
         reals.append(Real(name=dataset, faces=faces, planned=planned, truth=true_people(dataset, out, faces.rows)))
     three = reals[:3]
