@@ -57,8 +57,9 @@ class Calibration:
     """What the clusters did without the truth that they are compared with.
 
     ``missed``: share of pairs of one person above the linkage distance; ``false``: of pairs of two people below it.
-    ``people`` in the truth, and the ``clusters`` that hold them; ``whole``: share of people in one cluster;
-    ``pure``: share of clips in a cluster that mainly holds their own person, of those in any.
+    ``people`` in the truth (or recordings, or faces), and the ``clusters`` that hold them; ``whole``: share of people
+    in one cluster; ``pure``: share of clips in a cluster that mainly holds their own person, of those in any; None
+    without ids, since two recordings may show one person.
     """
 
     truth: Truth
@@ -70,7 +71,7 @@ class Calibration:
     people: int
     clusters: int
     whole: float
-    pure: float
+    pure: float | None
     leak: Leak
 
     @property
@@ -198,7 +199,7 @@ def _compared(trial: _Trial, cuts: Distances, least: int) -> Calibration:
         people=len(table),
         clusters=int((table.sum(0) > 0).sum()),
         whole=float(((table > 0).sum(1) == 1).mean()),
-        pure=float(table.max(0, initial=0).sum() / max(table.sum(), 1)),
+        pure=float(table.max(0, initial=0).sum() / max(table.sum(), 1)) if trial.truth == "ids" else None,
         leak=leaking(points, found, trial.labels, used),
     )
 

@@ -33,6 +33,7 @@ def test_people_of_celebdf_against_the_truth(celebdf: Path, shared: Path, run: R
     before = sorted(path.relative_to(celebdf) for path in celebdf.rglob("*"))
     figures = tmp_path / "figures.json"
     printed = run("quality", "persons", celebdf, "--weights", "dlib", "--crops", 2, "--json", figures).stdout
+    assert "is intact" in run("shards", "verify", celebdf, "--deep").stdout  # the table is no foreign file
     assert "ESTIMATED from faces by dlib" in printed
     assert "people known in the data, whose ids were withheld" in printed
     added = {path.relative_to(celebdf) for path in celebdf.rglob("*")} - set(before)
