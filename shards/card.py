@@ -22,8 +22,9 @@ _SYNTHETIC: Final = (
 )
 
 _BIOMETRIC: Final = (
-    "`quality persons` compares the faces of a build, so that no person is in two splits. That is biometric processing: "
-    "do it only where the terms above and your law allow it. People found so are *estimated*, and nobody is named."
+    "`quality persons` compares the faces of a build, so that no person is in two splits. That is biometric "
+    "processing: do it only where the terms above and your law allow it. People found so are *estimated*, and nobody "
+    "is named."
 )
 
 

@@ -65,6 +65,7 @@ def persons(
             help="Share of pairs of two people that may be nearer than --linkage, where the collection shows enough.",
         ),
     ] = 0.001,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that embed faces.")] = 1,
     figures: Annotated[
         str | None, typer.Option("--json", help="File for all results as JSON ('-' prints them).")
     ] = None,
@@ -76,6 +77,7 @@ def persons(
     their original's person; donors whom the dataset does not name stay unknown. The table serves the split
     person_estimated. Nothing is downloaded unless --weights facenet:... asks for it.
     """
+    import functools
     import json
 
     from semblance.manifests import persons as table
@@ -88,8 +90,8 @@ def persons(
         if url is not None and not url.endswith(".parquet"):
             raise UsageError(f"{name} {plain(url)} must end in .parquet.")
     wish = Wish(crops=crops, least=least, rate=false_matches, linkage=linkage, attach=attach, quarantine=quarantine)
-    embedder = door.load(weights, network)
-    found = people(outs, embedder, wish, _progress)
+    load = functools.partial(door.load, weights, network)
+    found = people(outs, load, wish, workers, _progress)
     written = [to] if to is not None else [table.url_of(out) for out in outs]
     if to is not None:
         table.write(to, table.Persons(rows=found.rows, about=found.about))
@@ -97,7 +99,7 @@ def persons(
         for place, url in enumerate(written):
             table.write(url, found.of(place))
     if keep_vectors is not None:
-        vectors.keep(found.faces, embedder, keep_vectors)
+        vectors.keep(found.faces, found.about, keep_vectors)
     if figures is not None:
         data = json.dumps(found.about, indent=1, sort_keys=True) + "\n"
         if figures == "-":

@@ -20,6 +20,7 @@ from semblance.quality.people.clusters import (
     cluster,
     known_apart,
     near,
+    other_ids,
 )
 from semblance.quality.people.embedders.door import Distances
 from semblance.quality.people.links import Links
@@ -56,8 +57,9 @@ class Calibration:
     """What the clusters did without the truth that they are compared with.
 
     ``missed``: share of pairs of one person above the linkage distance; ``false``: of pairs of two people below it.
-    ``people`` in the truth, and the ``clusters`` that hold them; ``whole``: share of people in one cluster;
-    ``pure``: share of clips in a cluster that mainly holds their own person, of those in any.
+    ``people`` in the truth (or recordings, or faces), and the ``clusters`` that hold them; ``whole``: share of people
+    in one cluster; ``pure``: share of clips in a cluster that mainly holds their own person, of those in any; None
+    without ids, since two recordings may show one person.
     """
 
     truth: Truth
@@ -69,7 +71,7 @@ class Calibration:
     people: int
     clusters: int
     whole: float
-    pure: float
+    pure: float | None
     leak: Leak
 
     @property
@@ -80,10 +82,7 @@ class Calibration:
 def strangers(points: Points) -> Floats:
     """The distances of all pairs of points that are known to be two people."""
     found = [_between(points, points.apart_K2)]
-    ids = [point for point, known in enumerate(points.known) if known is not None]
-    names = np.array([points.known[point] for point in ids])
-    for place, point in enumerate(ids):
-        others = np.array(ids[place + 1 :], np.int64)[names[place + 1 :] != names[place]]
+    for point, others in other_ids(points.known):
         found.append(1 - points.vector_ND[others] @ points.vector_ND[point])
     return np.concatenate(found)
 
@@ -200,7 +199,7 @@ def _compared(trial: _Trial, cuts: Distances, least: int) -> Calibration:
         people=len(table),
         clusters=int((table.sum(0) > 0).sum()),
         whole=float(((table > 0).sum(1) == 1).mean()),
-        pure=float(table.max(0, initial=0).sum() / max(table.sum(), 1)),
+        pure=float(table.max(0, initial=0).sum() / max(table.sum(), 1)) if trial.truth == "ids" else None,
         leak=leaking(points, found, trial.labels, used),
     )
 

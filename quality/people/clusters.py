@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -124,14 +124,12 @@ def known_apart(points: Points, clusters: Clusters) -> NDArray[np.bool_]:
         for a, b in ((one, other), (other, one)):
             if clusters.label_N[b] != NOBODY:
                 apart[a, clusters.label_N[b]] = True
-    ids: dict[int, str] = {}
-    for label, known in zip(clusters.label_N, points.known, strict=True):
-        if known is not None and label != NOBODY:
-            ids[int(label)] = known
-    labels = list(ids)
-    for point, known in enumerate(points.known):
-        if known is not None:
-            apart[point, [label for label in labels if ids[label] != known]] = True
+    names = np.array([name or "" for name in points.known])
+    of_cluster = np.full(len(clusters.mean_CD), "", names.dtype)
+    told = (names != "") & (clusters.label_N != NOBODY)
+    of_cluster[clusters.label_N[told]] = names[told]
+    for point in np.flatnonzero(names != ""):
+        apart[point] |= (of_cluster != "") & (of_cluster != names[point])
     return apart
 
 
@@ -155,11 +153,17 @@ def distances(points: Points) -> Floats:
     np.clip(found, 0, 2, out=found)
     for one, other in points.apart_K2:
         found[_index(count, int(one), int(other))] = _NEVER
-    ids = [(point, known) for point, known in enumerate(points.known) if known is not None]
-    for place, (one, known) in enumerate(ids):
-        others = np.array([other for other, name in ids[place + 1 :] if name != known], np.int64)
+    for one, others in other_ids(points.known):
         found[_index(count, one, others)] = _NEVER
     return found
+
+
+def other_ids(known: Sequence[str | None]) -> Iterator[tuple[int, Ints]]:
+    """Each point with a known id, and the later points with another one."""
+    points = np.array([point for point, name in enumerate(known) if name is not None], np.int64)
+    code = np.unique([known[point] or "" for point in points.tolist()], return_inverse=True)[1]
+    for place, point in enumerate(points.tolist()):
+        yield point, points[place + 1 :][code[place + 1 :] != code[place]]
 
 
 def _index(count: int, one: int, other: Any) -> Any:

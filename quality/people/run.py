@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -57,14 +57,18 @@ class Result:
         return Persons(rows=self.builds[build], about=self.about)
 
 
-def people(outs: Sequence[str], embedder: Embedder, wish: Wish, progress: Progress = silent) -> Result:
-    """Estimate the people of finished builds; nothing is written."""
-    if twice := {out for out in outs if [one.rstrip("/") for one in outs].count(out.rstrip("/")) > 1}:
+def people(
+    outs: Sequence[str], load: Callable[[], Embedder], wish: Wish, workers: int = 1, progress: Progress = silent
+) -> Result:
+    """Estimate the people of finished builds; nothing is written. ``load``: see ``vectors.embed``."""
+    plain = [out.rstrip("/") for out in outs]
+    if twice := {out for out in plain if plain.count(out) > 1}:
         raise UsageError(f"{min(twice)} is named twice; give every build once.")
     for out in outs:
         build_files.finished(out)
+    embedder = load()
     planned = videos([tables.read_plan(out) for out in outs])
-    faces = embed(outs, embedder, wish.crops, progress)
+    faces = embed(outs, load, wish.crops, workers, progress)
     return judged(faces, planned, embedder, wish)
 
 

@@ -10,6 +10,7 @@ _BY: Final = {
     "collection": "linkage taken from pairs of two people in this collection",
     "embedder": "the embedder's defaults",
 }
+_KIND: Final = {"ids": "people", "recordings": "recordings", "halves": "faces"}
 
 
 def lines(about: Mapping[str, Any]) -> Iterator[str]:
@@ -57,15 +58,14 @@ def _calibration(found: Mapping[str, Any] | None) -> Iterator[str]:
     if found is None:
         yield "calibration: none; no person is known, and no face has two crops"
         return
-    yield f"calibration on {found['clips']:,} clips of {found['people']:,} people ({found['why']}):"
+    yield f"calibration on {found['clips']:,} clips of {found['people']:,} {_KIND[found['truth']]} ({found['why']}):"
     yield (
         f"  pairs: {_rate(found['missed'], found['same'], 'of one person are missed')}, "
         f"{_rate(found['false'], found['different'], 'of two people are joined')}"
     )
-    yield (
-        f"  clusters: {_percent(found['whole'])} of the people are in one cluster; {_percent(found['pure'])} of the "
-        "clips are in a cluster of their own person"
-    )
+    whole = f"  clusters: {_percent(found['whole'])} of the {_KIND[found['truth']]} are in one cluster"
+    pure = found["pure"]
+    yield whole if pure is None else f"{whole}; {_percent(pure)} of the clips are in a cluster of their own person"
     leak = found["leak"]
     doubt = " (optimistic)" if found["optimistic"] else ""
     yield (

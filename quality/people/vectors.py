@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -22,7 +28,7 @@ from semblance.shards import read
 
 Vectors = NDArray[np.float32]
 Progress = Callable[[int, int], None]  # crops done, of how many
-_CHUNK: Final = 64  # chips embedded at once
+_CHUNK: Final = 32  # chips embedded at once
 _COLUMNS: Final = (
     *("dataset", "video_id", "sample_id", "person", "track", "frame_index", "landmarks"),
     *("box_x0", "box_y0", "box_x1", "box_y1", "crop_x0", "crop_y0", "crop_side", "shard", "tar_offset", "tar_bytes"),
@@ -49,11 +55,13 @@ def silent(_done: int, _total: int) -> None:
     """Say nothing of progress."""
 
 
-def embed(outs: Sequence[str], embedder: Embedder, most: int, progress: Progress = silent) -> Faces:
+def embed(
+    outs: Sequence[str], load: Callable[[], Embedder], most: int, workers: int = 1, progress: Progress = silent
+) -> Faces:
     """Embed at most ``most`` crops, spread over time, of every person in every real video of the builds.
 
-    Each crop's vector is the mean of its own and its mirror's, both of length 1. Raises SemblanceError if no real video
-    has a crop, or none has landmarks.
+    Each crop's vector is the mean of its own and its mirror's, both of length 1. ``load`` is called in each process.
+    Raises SemblanceError if no real video has a crop, or none has landmarks.
     """
     chosen = pl.concat([_chosen(out, place, most) for place, out in enumerate(outs)])
     if not chosen.height:
@@ -64,8 +72,9 @@ def embed(outs: Sequence[str], embedder: Embedder, most: int, progress: Progress
             f"The faces of {', '.join(outs)} have no landmarks (they were cut out before), so that they cannot be "
             "aligned; people cannot be estimated here."
         )
-    crops = [build_files.finished(out)["recipe"].get("crop", {}) for out in outs]
-    vector_CD, readable_C = _vectors(outs, aligned.to_dicts(), crops, embedder, progress)
+    recipes = tuple(build_files.finished(out)["recipe"].get("crop", {}) for out in outs)
+    crops = _Crops(outs=tuple(outs), recipes=recipes)
+    vector_CD, readable_C = _vectors(crops, aligned.to_dicts(), load, workers, progress)
     if not readable_C.any():
         raise SemblanceError(
             f"No picture of {', '.join(outs)} can be read; `shards verify OUT --deep` names the fault."
@@ -95,34 +104,74 @@ def _chosen(out: str, place: int, most: int) -> pl.DataFrame:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Crops:
+    """What a process needs to embed rows: the builds, and how their crops were cut."""
+
+    outs: tuple[str, ...]
+    recipes: tuple[Mapping[str, Any], ...]
+
+
 def _vectors(
-    outs: Sequence[str],
-    rows: Sequence[dict[str, Any]],
-    crops: Sequence[Mapping[str, Any]],
-    embedder: Embedder,
-    progress: Progress,
+    crops: _Crops, rows: Sequence[dict[str, Any]], load: Callable[[], Embedder], workers: int, progress: Progress
 ) -> tuple[Vectors, NDArray[np.bool_]]:
-    """One vector for each row, (C, D), and which could be read."""
-    found: list[Vectors] = []
-    readable = np.zeros(len(rows), bool)
-    for start in range(0, len(rows), _CHUNK):
-        chips = []
-        for place, row in enumerate(rows[start : start + _CHUNK], start=start):
-            try:
-                picture = codec.decode(read.fetch(outs[row["build"]], row))
-                chips.append(chip(picture, row, dict(crops[row["build"]]), embedder.alignment))
-                readable[place] = True
-            except (OSError, SemblanceError):  # counted; the person's other crops remain
-                continue
-        if chips:
-            chips_BHWC = np.stack(chips)
-            both = [unit(embedder.embed(one)) for one in (chips_BHWC, np.ascontiguousarray(chips_BHWC[:, :, ::-1]))]
-            found.append(unit(both[0] + both[1]))
-        progress(min(start + _CHUNK, len(rows)), len(rows))
-    vector_CD = np.concatenate(found) if found else np.zeros((0, 1), np.float32)
+    """One vector for each row, (C, D), and which could be read: the same for any number of processes."""
+    parts = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    found: list[tuple[Vectors, list[bool]]] = []
+    done = 0
+    with _mapping(load, min(workers, len(parts))) as mapped:
+        for part, answer in zip(parts, mapped(partial(_part, crops), parts), strict=True):
+            found.append(answer)
+            done += len(part)
+            progress(done, len(rows))
+    readable = np.array([flag for _, flags in found for flag in flags], bool)
+    vector_CD = np.concatenate([vectors for vectors, _ in found if len(vectors)] or [np.zeros((0, 1), np.float32)])
     all_CD = np.zeros((len(rows), vector_CD.shape[1]), np.float32)
     all_CD[readable] = vector_CD
     return all_CD, readable
+
+
+@contextlib.contextmanager
+def _mapping(load: Callable[[], Embedder], workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """``map`` in this process, or over new ones (forked ones would share OpenCV's and torch's threads)."""
+    if workers <= 1:
+        _begin(load)
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(load,)) as pool:
+            yield pool.map
+    except BrokenProcessPool as error:
+        raise SemblanceError(
+            "A process that embeds faces was ended, perhaps for memory; use fewer --workers."
+        ) from error
+
+
+_loaded: list[Embedder] = []  # of this process
+
+
+def _begin(load: Callable[[], Embedder]) -> None:
+    cv2.setNumThreads(0)
+    _loaded[:] = [load()]
+
+
+def _part(crops: _Crops, rows: Sequence[dict[str, Any]]) -> tuple[Vectors, list[bool]]:
+    """The vectors of the rows that can be read, and which these are."""
+    (embedder,) = _loaded
+    chips, readable = [], []
+    for row in rows:
+        try:
+            picture = codec.decode(read.fetch(crops.outs[row["build"]], row))
+            chips.append(chip(picture, row, crops.recipes[row["build"]], embedder.alignment))
+            readable.append(True)
+        except (OSError, SemblanceError):  # counted; the person's other crops remain
+            readable.append(False)
+    if not chips:
+        return np.zeros((0, 1), np.float32), readable
+    chips_BHWC = np.stack(chips)
+    both = [unit(embedder.embed(one)) for one in (chips_BHWC, np.ascontiguousarray(chips_BHWC[:, :, ::-1]))]
+    return unit(both[0] + both[1]).astype(np.float32), readable
 
 
 def _means(rows: pl.DataFrame, vector_CD: Vectors, *, unaligned: int, unreadable: int) -> Faces:
@@ -160,11 +209,11 @@ def unit(vector_ND: NDArray[Any]) -> NDArray[Any]:
     return vector_ND / np.where(length > 0, length, 1)
 
 
-def keep(faces: Faces, embedder: Embedder, url: str) -> None:
+def keep(faces: Faces, about: Mapping[str, Any], url: str) -> None:
     """Write the mean vectors, not centred, as Parquet: biometric data."""
     table = faces.rows.select("dataset", "video_id", "person", "crops").to_arrow()
     table = table.append_column("vector", pa.array(list(faces.vector_ND), pa.list_(pa.float32())))
-    about = {"semblance.embedder": embedder.name, "semblance.weights": embedder.weights["sha256"]}
+    said = {"semblance.embedder": about["embedder"], "semblance.weights": about["weights"]["sha256"]}
     buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(about), buffer, compression="zstd")
+    pq.write_table(table.replace_schema_metadata(said), buffer, compression="zstd")
     storage.write_bytes(url, buffer.getvalue())

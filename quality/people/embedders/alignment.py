@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -65,7 +66,7 @@ def similarity(source_N2: Matrix, target_N2: Matrix) -> Matrix:
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
-def to_picture(row: dict[str, Any], crop: dict[str, Any], side: int) -> Matrix:
+def to_picture(row: dict[str, Any], crop: Mapping[str, Any], side: int) -> Matrix:
     """The (2, 3) matrix from the upright frame to the stored picture of ``side`` px of a samples row.
 
     ``crop``: the section of the build's recipe. Aligned crops are fitted by their landmarks again, as they were cut.
@@ -77,7 +78,7 @@ def to_picture(row: dict[str, Any], crop: dict[str, Any], side: int) -> Matrix:
     return np.array([[scale, 0, -row["crop_x0"] * scale], [0, scale, -row["crop_y0"] * scale]])
 
 
-def chip(picture_HWC: Image, row: dict[str, Any], crop: dict[str, Any], alignment: Alignment) -> Image:
+def chip(picture_HWC: Image, row: dict[str, Any], crop: Mapping[str, Any], alignment: Alignment) -> Image:
     """The face of a samples row as the network takes it, (side, side, 3) RGB, from its stored square picture.
 
     Raises SemblanceError for a row without landmarks, or whose landmarks are one point.

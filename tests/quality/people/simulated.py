@@ -39,15 +39,23 @@ class Crowd:
     halves: Floats
 
 
-def crowd(people: int, clips: int, share: float, seed: int, *, easy: float = 0.5, bad: float = 1.5) -> Crowd:
-    """Random people with noise of length ``easy``, or ``bad`` for a ``share`` of the clips, and a face all share."""
+def crowd(
+    people: int, clips: int, share: float, seed: int, *, easy: float = 0.5, bad: float = 1.5, alike: float = 0.0
+) -> Crowd:
+    """Random people with noise of length ``easy``, or ``bad`` for a ``share`` of the clips, and a face all share.
+
+    ``alike``: the share of their noise (squared) that the hard clips of one person have in common.
+    """
     rng = np.random.default_rng(seed)
     faces = unit(rng.normal(size=(people, SIZE)))
     common = 1.5 * unit(rng.normal(size=SIZE))
     who = rng.integers(0, people, clips)
     hard = rng.random(clips) < share
     noise = np.where(hard, bad, easy)[:, None]
-    own = faces[who] + noise * rng.normal(size=(clips, SIZE)) / np.sqrt(SIZE)
+    common_noise = rng.normal(size=(people, SIZE))[who]
+    mixed = np.sqrt(np.where(hard, alike, 0.0))[:, None] * common_noise
+    mixed += np.sqrt(np.where(hard, 1 - alike, 1.0))[:, None] * rng.normal(size=(clips, SIZE))
+    own = faces[who] + noise * mixed / np.sqrt(SIZE)
     jitter = 0.1 * rng.normal(size=(clips, SIZE)) / np.sqrt(SIZE)
     halves = np.stack([unit(own + common + sign * jitter) for sign in (1, -1)], 1)
     return Crowd(who=who, hard=hard, vectors=halves.mean(1).astype(np.float32), halves=halves.astype(np.float32))

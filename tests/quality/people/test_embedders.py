@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import cv2
 import dlib
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
 
+from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.quality.people.embedders import alignment, door
 from semblance.quality.people.embedders.alignment import TEMPLATES, Alignment
+from semblance.quality.people.vectors import embed
 
 # The y and x of dlib's mean face (51 points from the brows on), as its chips are fitted; its source is the referee for
 # the eyes' centres, the nose and the mouth's corners of our template.
@@ -66,14 +70,14 @@ def test_a_chip_shows_the_landmarks_at_the_template() -> None:
 
 def test_an_aligned_crop_gives_the_same_chip_as_a_box_crop() -> None:
     rng = np.random.default_rng(0)
-    frame = cv2.GaussianBlur(rng.integers(0, 256, (224, 224, 3), np.uint8), (0, 0), 4)
+    frame = np.asarray(cv2.GaussianBlur(rng.integers(0, 256, (224, 224, 3), np.uint8), (0, 0), 4), np.uint8)
     points = (TEMPLATES["arcface"] - 0.5) * 100 + 112
     fit = alignment.similarity(points, ((TEMPLATES["arcface"] - 0.5) / 1.3 + 0.5) * 224)
     fit[:, 2] += fit[:, :2] @ (0.5, 0.5) - 0.5
-    stored = cv2.warpAffine(frame, fit, (224, 224), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    drawn = cv2.warpAffine(frame, fit, (224, 224), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     to = Alignment(side=112, points=TEMPLATES["arcface"], name="arcface")
     box = alignment.chip(frame, row(points), {"kind": "box", "margin": 1.3}, to)
-    aligned = alignment.chip(stored, row(points), {"kind": "aligned", "margin": 1.3}, to)
+    aligned = alignment.chip(np.asarray(drawn, np.uint8), row(points), {"kind": "aligned", "margin": 1.3}, to)
     assert np.abs(box.astype(int) - aligned.astype(int)).mean() < 1.5
 
 
@@ -141,7 +145,25 @@ def test_any_network_gets_what_its_file_states(means: dict[str, Path], tmp_path:
     assert bgr.weights["licence"] == "mine"
     assert bgr.distances is not None
     assert bgr.distances.quarantine == 0.4
+    assert bgr.alignment.points is not None
     assert np.allclose(bgr.alignment.points[0], [38 / 112, 52 / 112])
+
+
+def test_any_number_of_processes_gives_the_same_vectors(means: dict[str, Path], built: Path) -> None:
+    """The mean colours of the demo's faces: one vector a person, of crops spread over the video."""
+    load = partial(door.load, str(means["any"]), "arcface")
+    found = [embed([str(built)], load, 3, workers) for workers in (1, 2)]
+    assert found[0].rows.equals(found[1].rows)
+    assert np.array_equal(found[0].vector_ND, found[1].vector_ND)
+    assert np.array_equal(found[0].halves_N2D, found[1].halves_N2D)
+    rows = found[0].rows
+    kept = scan(str(built)).filter(
+        (pl.col("label") == 0) & (pl.col("verdict") == "keep") & pl.col("person").is_not_null()
+    )
+    counted = kept.group_by("video_id", "person").len("seen").collect()
+    joined = rows.join(counted, on=["video_id", "person"], how="full", coalesce=True)
+    assert (joined["crops"] == joined["seen"].clip(upper_bound=3)).all()
+    assert (found[0].unaligned, found[0].unreadable) == (0, 0)
 
 
 def test_what_is_no_embedder_is_refused(means: dict[str, Path], tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def test_people_of_celebdf_against_the_truth(celebdf: Path, shared: Path, run: R
     before = sorted(path.relative_to(celebdf) for path in celebdf.rglob("*"))
     figures = tmp_path / "figures.json"
     printed = run("quality", "persons", celebdf, "--weights", "dlib", "--crops", 2, "--json", figures).stdout
+    assert "is intact" in run("shards", "verify", celebdf, "--deep").stdout  # the table is no foreign file
     assert "ESTIMATED from faces by dlib" in printed
     assert "people known in the data, whose ids were withheld" in printed
     added = {path.relative_to(celebdf) for path in celebdf.rglob("*")} - set(before)
@@ -87,11 +88,11 @@ def test_what_cannot_be_estimated_is_one_sentence(run: Run, tmp_path: Path) -> N
         assert said in done.stderr
         assert done.stderr.count("\n") == 1
         assert not (out / persons.FILE).exists()
-    for words, said in (
-        ((out, "--weights", "x"), "Unknown weights"),
-        ((out, out, "--weights", "dlib"), "is named twice"),
-        ((out, "--weights", "dlib", "--to", "x.csv"), "must end in .parquet"),
+    for more, said in (
+        (["--weights", "x"], "Unknown weights"),
+        ([out, "--weights", "dlib"], "is named twice"),
+        (["--weights", "dlib", "--to", "x.csv"], "must end in .parquet"),
     ):
-        assert said in run("quality", "persons", *words, expect=2).stderr
+        assert said in run("quality", "persons", out, *more, expect=2).stderr
     with pytest.raises(SemblanceError, match="does not exist; write it with `quality persons"):
         persons.read(str(out))
