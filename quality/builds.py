@@ -10,7 +10,7 @@ import polars as pl
 
 from semblance.manifests import build_files, leaks, overlap, scan, tables
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import FAILURES, SPLITS
+from semblance.manifests.records import FAILURES, HASHES_AS_TEXT, SPLITS
 
 SIDE_COLUMNS: Final = overlap.COLUMNS_AUDITED
 _PLANNED: Final = ["dataset", "video_id", "label", "family_id", "target_id", "donor_id", "shard", *SIDE_COLUMNS]
@@ -105,6 +105,30 @@ def samples(builds: Sequence[Audited], numbered: pl.DataFrame, least: int) -> pl
     return pl.concat(parts).sort("number", "track", "frame_index")
 
 
+def faces(builds: Sequence[Audited], numbered: pl.DataFrame) -> pl.DataFrame:
+    """The hashes of every aligned face, kept or rejected, in order of video, track and frame.
+
+    Columns: number (of the video), frame_index, track, aligned_phash, aligned_phash_mirrored, stored. A build that was
+    made before there were such hashes has none. About 30 bytes per row.
+    """
+    keys = ["video_id", "frame_index", "track", *HASHES_AS_TEXT]
+    parts = []
+    for place, build in enumerate(builds):
+        numbers = numbered.filter(pl.col("build") == place).select("video_id", "number").lazy()
+        for stored, rows in ((True, scan(build.name, flags=False)), (False, scan(build.name, "rejects"))):
+            parts.append(
+                rows.select(*keys, stored=pl.lit(value=stored))
+                .drop_nulls("aligned_phash")
+                .join(numbers, on="video_id")
+                .drop("video_id")
+                .collect(engine="streaming")
+            )
+    every = pl.concat(parts)  # a face that is only marked is in both tables
+    return every.sort("number", "track", "frame_index", "stored", descending=[False, False, False, True]).unique(
+        ["number", "track", "frame_index"], keep="first", maintain_order=True
+    )
+
+
 def sample_rows(builds: Sequence[Audited], numbered: pl.DataFrame, numbers: Sequence[int]) -> pl.DataFrame:
     """The columns needed to fetch and compare pictures of these videos, in order of video, track and frame."""
     some = numbered.filter(pl.col("number").is_in(list(numbers))).select("build", "number", "video_id")
@@ -115,7 +139,7 @@ def sample_rows(builds: Sequence[Audited], numbered: pl.DataFrame, numbers: Sequ
             continue
         sizes = scan(build.name, "videos").select("video_id", "width", "height")
         columns = ["sample_id", "video_id", "shard", "tar_offset", "tar_bytes", "frame_index", "track"]
-        columns += ["sha256", "frame_phash", "phash", "crop_x0", "crop_y0", "crop_side"]
+        columns += ["sha256", "frame_phash", "phash", "crop_x0", "crop_y0", "crop_side", "landmarks", *HASHES_AS_TEXT]
         rows = scan(build.name, flags=False).select(columns)
         keys = wanted["video_id"].implode()
         parts.append(

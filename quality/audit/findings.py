@@ -10,6 +10,7 @@ import polars as pl
 
 from semblance.manifests import leaks, overlap
 from semblance.manifests.records import FAILURES, TRAIN_VAL_TEST, Finding, Level
+from semblance.quality.audit.leak_table import COPIES
 from semblance.quality.builds import Audited
 
 ONE: Final[Mapping[str, str]] = MappingProxyType(
@@ -18,6 +19,7 @@ ONE: Final[Mapping[str, str]] = MappingProxyType(
         "video": "video",
         "bytes": "equal picture",
         "near_duplicate": "near-duplicate pair",
+        "same_recording": "pair that shows one recording",
         "shared_recording": "pair from one recording",
         "target_recording": "fake in another split than its target's recording",
         "donor_recording": "fake in another split than its donor's recording",
@@ -29,6 +31,7 @@ MANY: Final[Mapping[str, str]] = MappingProxyType(
         "video": "videos",
         "bytes": "equal pictures",
         "near_duplicate": "near-duplicate pairs",
+        "same_recording": "pairs that show one recording",
         "shared_recording": "pairs from one recording",
         "target_recording": "fakes in another split than their target's recording",
         "donor_recording": "fakes in another split than their donor's recording",
@@ -89,7 +92,7 @@ def of_leaks(build: Audited, table: pl.DataFrame) -> Iterator[Finding]:
     """
     rows = table.filter((pl.col("build") == build.name) & pl.col("other").is_null() & (pl.col("column") == "split"))
     yield from leaks.judged(rows, build.plan, build.protocol, build.against)
-    for kind in ("bytes", "near_duplicate", "shared_recording"):
+    for kind in COPIES:
         for breaks in (True, False):
             ids = tuple(rows.filter((pl.col("kind") == kind) & (pl.col("breaks") == breaks))["id"].sort())
             if ids:
@@ -117,7 +120,7 @@ def of_two_builds(table: pl.DataFrame) -> Iterator[Finding]:
     for (kind, breaks), leaking in rows.group_by(["kind", "breaks"], maintain_order=True):
         yield Finding(
             level="broken" if breaks else "warning",
-            law="copies" if kind in ("bytes", "near_duplicate", "shared_recording") else leaks.LAW,
+            law="copies" if kind in COPIES else leaks.LAW,
             what=f"{counted(leaking.height, str(kind))} in test of one build and in train or val of another"
             f"{'' if breaks else ', but the protocols do not both separate them'}",
             remedy="Do not train on one and test on the other. `quality audit --to FILE` lists every leak.",
@@ -219,20 +222,22 @@ def of_videos(videos: pl.LazyFrame, protocol: str, gated: Set[tuple[str, int]]) 
         yield Finding(level="warning", law="coverage", what=what, remedy=remedy)
 
 
-def of_search(bare: int, unseen: int, inside: pl.DataFrame) -> Iterator[Finding]:
+def of_search(bare: int, unseen: int, inside: pl.DataFrame, *, unhashed: bool = False) -> Iterator[Finding]:
     """What the search for duplicates did not cover, and copies that are not leaks.
 
     ``bare`` videos have no hashed face, ``unseen`` pairs were not compared on pixels; ``inside`` are copies in one
-    split (columns video, other).
+    split (columns video, other, kind). ``unhashed``: the build is older than the hashes of aligned faces.
     """
-    if inside.height:
-        what = f"{counted(inside.height, 'near_duplicate')} across families in one split: counted twice, or one clip"
-        yield Finding(
-            level="note",
-            law="copies",
-            what=f"{what} under two names",
-            ids=tuple(f"{row['video']}+{row['other']}" for row in inside.iter_rows(named=True)),
+    for kind in ("near_duplicate", "same_recording"):
+        ids = tuple(
+            f"{video}+{other}" for video, other in inside.filter(kind=kind).select("video", "other").iter_rows()
         )
+        if ids:
+            what = f"{counted(len(ids), kind)} across families in one split: counted twice, or one clip under two names"
+            yield Finding(level="note", law="copies", what=what, ids=ids)
+    if unhashed:
+        what = "this build has no hashes of aligned faces: mirrored, cropped or framed copies were not searched for"
+        yield Finding(level="note", law="copies", what=what, remedy="Build it again to find them.")
     if bare:
         what = f"{bare:,} {'video has' if bare == 1 else 'videos have'} no hashed face: not searched for copies"
         yield Finding(level="note", law="copies", what=what)

@@ -13,6 +13,7 @@ from semblance.manifests import overlap
 from semblance.manifests.records import Finding, Level
 from semblance.quality.audit import findings as judge
 from semblance.quality.audit.run import Audit, BuildAudit
+from semblance.quality.duplicates.recordings import Recordings
 from semblance.quality.duplicates.search import Near
 
 EXAMPLES: Final = 5
@@ -43,7 +44,7 @@ def verdict(audit: Audit) -> str:
         return f"{head}{accepted_leaks}: {builds}"
     promises = {kind for one in audit.builds for kind in one.build.promise}
     kinds = [judge.ONE[kind] for kind in judge.ONE if kind in promises]
-    kinds += [] if audit.near is None else ["equal picture", "near-duplicate video"]
+    kinds += [] if audit.near is None else ["equal picture", "near-duplicate video", "recording shown under two names"]
     known = f"{', '.join(kinds[:-1])} or {kinds[-1]}" if len(kinds) > 1 else kinds[0]
     across = "" if len(audit.builds) == 1 else ", or in test of one build and in train or val of another"
     return f"{head}: {builds}: all checks pass; no known {known} is in two splits{across}"
@@ -122,7 +123,27 @@ def near_sentences(near: Near) -> list[str]:
         lines.append("rate of false matches unknown: no two videos are known to show different people")
     if not confirmed:
         lines.append("no shared frames were found; this does not exclude shared recordings or people")
-    lines.append("mirrored, cropped or framed copies have different hashes and are not found")
+    return lines
+
+
+def recording_sentences(found: Recordings | None) -> list[str]:
+    """What was found by aligned faces, and the rate of false matches."""
+    if found is None:
+        return []
+    without = f", {found.unhashed:,} of them in builds without these hashes" if found.unhashed else ""
+    confirmed = int(found.pairs["confirmed"].sum() or 0)
+    lines = [
+        f"recordings: {found.videos:,} videos compared by the hashes of their aligned faces, mirrored too; "
+        f"{found.bare:,} have none{without}; {found.flat:,} flat faces, {found.common:,} that resemble too many others",
+        f"{found.pairs.height + found.refuted:,} more pairs across families match by these hashes: {confirmed:,} seen "
+        "to show one recording, mirrored, cropped, framed, re-timed or at other moments; "
+        f"{found.refuted:,} not, {found.unseen:,} not compared, {found.unstored:,} without crops to compare",
+    ]
+    if found.different:
+        lines.append(
+            f"of {found.different:,} pairs known to show different people, {found.false_by_hash:,} match by these "
+            f"hashes and {found.false_confirmed:,} were confirmed"
+        )
     return lines
 
 
@@ -179,6 +200,26 @@ def to_json(audit: Audit) -> dict[str, Any]:
         .to_dicts(),
         "failing": audit.failing().drop("breaks", "allowed").to_dicts(),
         "near_duplicates": None if audit.near is None else _near_json(audit.near),
+        "same_recordings": None if audit.recordings is None else _recordings_json(audit.recordings),
+    }
+
+
+def _recordings_json(found: Recordings) -> dict[str, Any]:
+    return {
+        "compared": found.videos,
+        "no_hash": found.bare,
+        "no_hash_in_build": found.unhashed,
+        "flat": found.flat,
+        "common": found.common,
+        "by_hash": found.pairs.height + found.refuted,
+        "confirmed": int(found.pairs["confirmed"].sum() or 0),
+        "not_confirmed": found.refuted,
+        "no_crops": found.unstored,
+        "not_looked_at": found.unseen,
+        "unreadable": found.unreadable,
+        "different_people": found.different,
+        "false_by_hash": found.false_by_hash,
+        "false_confirmed": found.false_confirmed,
     }
 
 
