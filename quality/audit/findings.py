@@ -226,7 +226,7 @@ def of_search(bare: int, unseen: int, inside: pl.DataFrame, *, unhashed: bool = 
     """What the search for duplicates did not cover, and copies that are not leaks.
 
     ``bare`` videos have no hashed face, ``unseen`` pairs were not compared on pixels; ``inside`` are copies in one
-    split (columns video, other, kind). ``unhashed``: the build is older than the hashes of aligned faces.
+    split (columns video, other, kind). ``unhashed``: the build has no hashes of aligned faces.
     """
     for kind in ("near_duplicate", "same_recording"):
         ids = tuple(
@@ -236,8 +236,9 @@ def of_search(bare: int, unseen: int, inside: pl.DataFrame, *, unhashed: bool = 
             what = f"{counted(len(ids), kind)} across families in one split: counted twice, or one clip under two names"
             yield Finding(level="note", law="copies", what=what, ids=ids)
     if unhashed:
-        what = "this build has no hashes of aligned faces: mirrored, cropped or framed copies were not searched for"
-        yield Finding(level="note", law="copies", what=what, remedy="Build it again to find them.")
+        why = "an older build, or faces that the dataset's authors cut out"
+        what = f"no hashes of aligned faces ({why}): mirrored, cropped or framed copies were not searched for"
+        yield Finding(level="note", law="copies", what=what)
     if bare:
         what = f"{bare:,} {'video has' if bare == 1 else 'videos have'} no hashed face: not searched for copies"
         yield Finding(level="note", law="copies", what=what)

@@ -39,7 +39,7 @@ def near_duplicates(builds: Sequence[Audited], numbered: pl.DataFrame, pairs: pl
 
 
 def recordings(builds: Sequence[Audited], numbered: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of videos of two families that show one recording by their aligned faces, as ``near_duplicates`` gives them.
+    """Pairs of videos of two families that show one recording by their aligned faces, likewise.
 
     Kind ``same_recording`` was confirmed on pixels and local features, and breaks every protocol. The others match by
     hash alone, and break none: ``shared_recording``, unless known to show different people.

@@ -48,7 +48,7 @@ class Transformation:
             parts.append(f"scaled {self.scale:.2f}")
         if abs(self.turn) > _TURN:
             parts.append(f"turned by {abs(self.turn):.0f}° {'clockwise' if self.turn > 0 else 'counter-clockwise'}")
-        for word, shares in (("cropped to", self.shown), ("filling", self.filled)):
+        for word, shares in (("cropped to", self.shown), ("framed, filling", self.filled)):
             told = [
                 f"{share:.0%} of the {side}"
                 for share, side in zip(shares or (), ("width", "height"), strict=False)

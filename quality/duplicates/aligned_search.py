@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 from typing import Final
 
 import numpy as np
@@ -15,11 +14,12 @@ from semblance.quality.duplicates.sequences import Sequences, candidates, padded
 
 # Chosen on fourteen people under nineteen changes (tests/benchmarks/COPIES.md).
 DISTANCE: Final = 13  # bits of 63 within which two faces match: those of strangers differ in 14 at least
-SEED: Final = 6  # bits within which at least one face of a pair of videos must lie: only these are looked for
+SEED: Final = 4  # bits within which a face of the one must be to a face of the other: only these are looked for
 LEAST: Final = 5  # faces of each of the two that must match
 SHARE: Final = 0.3  # of the faces of the one with fewer
-_SEEDS: Final = 16  # faces of a video by which it is looked for, evenly spread
+_SEEDS: Final = 32  # faces of a video by which it is looked for, evenly spread
 _FLAT: Final = 4  # bits: 31 are set, unless terms tie as they do in a flat picture
+_NONE: Final = 64  # bits: further than any two hashes
 _BLOCK: Final = 1 << 18  # pairs of faces compared at a time
 
 
@@ -72,47 +72,49 @@ def find_aligned(videos: Numbers, own: Hashes, mirrored: Hashes, families: Numbe
     )
 
 
-def needed(faces: int) -> int:
-    """Matching faces that make a pair of videos of which the one with fewer has so many."""
-    return max(LEAST, ceil(SHARE * faces - 1e-9))
-
-
 def _judge(a: Numbers, b: Numbers, own: Sequences, mirrored: Sequences, families: Numbers) -> pl.DataFrame:
-    """Those of the pairs of videos in which enough faces match in one of the two orientations."""
+    """Those of the pairs of videos in which enough faces match in one of the two orientations, one of them closely."""
     fewer = np.minimum(own.sampled[a], own.sampled[b])
-    least = np.maximum(LEAST, np.ceil(SHARE * fewer - 1e-9)).astype(np.int64)
-    able = fewer >= least
-    a, b, fewer, least = a[able], b[able], fewer[able], least[able]
+    able = fewer >= LEAST
+    a, b, fewer = a[able], b[able], fewer[able]
     widest = np.maximum(own.sampled[a], own.sampled[b])
-    matched = np.zeros((2, len(a)), np.int64)
+    matched, nearest = np.zeros((2, len(a)), np.int64), np.full((2, len(a)), _NONE, np.int64)
     width = 8
     while len(a) and width < 2 * widest.max():
         of_width = np.flatnonzero((widest <= width) & (widest > (width // 2 if width > 8 else 0)))
         step = max(_BLOCK // width**2, 1)
         for start in range(0, len(of_width), step):
             some = of_width[start : start + step]
-            matched[0, some] = _matched(a[some], b[some], width, own, own)
-            both = [_matched(*ends, width, own, mirrored) for ends in ((a[some], b[some]), (b[some], a[some]))]
-            matched[1, some] = np.maximum(*both)  # whichever of the two is mirrored
+            one, other = a[some], b[some]
+            matched[0, some], nearest[0, some] = _compared(one, other, width, own, own)
+            for ends in ((one, other), (other, one)):  # whichever of the two is mirrored
+                count, least = _compared(*ends, width, own, mirrored)
+                matched[1, some] = np.maximum(matched[1, some], count)
+                nearest[1, some] = np.minimum(nearest[1, some], least)
         width *= 2
-    found = matched.max(axis=0, initial=0) >= least
+    least = np.maximum(LEAST, np.ceil(SHARE * fewer - 1e-9)).astype(np.int64)
+    straight, turned = (matched >= least) & (nearest <= SEED)
+    turned &= ~straight | (matched[1] > matched[0])
+    found = straight | turned
     return pl.DataFrame(
         {
             "a": a[found],
             "b": b[found],
-            "matched": matched.max(axis=0, initial=0)[found],
+            "matched": np.where(turned, matched[1], matched[0])[found],
             "sampled": fewer[found],
-            "mirrored": matched[1, found] > matched[0, found],
+            "mirrored": turned[found],
             "family": families[a[found]] == families[b[found]],
         },
         schema=_SCHEMA,
     )
 
 
-def _matched(a: Numbers, b: Numbers, width: int, first: Sequences, second: Sequences) -> Numbers:
-    """How many faces of each pair (P,) match one of the other's, of the video in which fewer do."""
+def _compared(a: Numbers, b: Numbers, width: int, first: Sequences, second: Sequences) -> tuple[Numbers, Numbers]:
+    """How many faces of each pair (P,) match one of the other's, of the video in which fewer do; the least distance."""
     first_PW, is_first_PW = padded(a, width, first)
     second_PW, is_second_PW = padded(b, width, second)
-    match_PWW = np.bitwise_count(first_PW[:, :, None] ^ second_PW[:, None, :]) <= DISTANCE
-    match_PWW &= is_first_PW[:, :, None] & is_second_PW[:, None, :]
-    return np.minimum(match_PWW.any(2).sum(1), match_PWW.any(1).sum(1)).astype(np.int64)
+    far_PWW = np.bitwise_count(first_PW[:, :, None] ^ second_PW[:, None, :])
+    far_PWW[~(is_first_PW[:, :, None] & is_second_PW[:, None, :])] = _NONE
+    match_PWW = far_PWW <= DISTANCE
+    counts = np.minimum(match_PWW.any(2).sum(1), match_PWW.any(1).sum(1))
+    return counts.astype(np.int64), far_PWW.min(axis=(1, 2)).astype(np.int64)

@@ -24,12 +24,15 @@ _OVER: Final = "color=c=0x305070:s=960x540:r=30[back];[0:v]scale=-2:360[small];[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What ffmpeg does to a clip: a chain of filters, or a graph; ``crf`` of x264; ``skip`` seconds at the start."""
+    """What ffmpeg does to a clip: a chain of filters, or a graph; ``crf`` of x264; what is left of it after ``skip`` and
+    for ``length`` seconds.
+    """
 
     chain: str = "null"
     graph: str | None = None
     crf: int = 23
     skip: float = 0.0
+    length: float | None = None
 
 
 CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
@@ -58,10 +61,15 @@ CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
     }
 )
 
+MOMENTS: Final[Mapping[str, Change]] = MappingProxyType(  # of one recording, without a common frame
+    {"first part": Change(length=1.0), "last part": Change(skip=1.1)}
+)
+
 
 def make(clip: Path, to: Path, change: Change) -> None:
     """Write the changed copy of a clip."""
     start = ["-ss", str(change.skip)] if change.skip else []
+    start += ["-t", str(change.length)] if change.length else []
     graph = change.graph or f"[0:v]{change.chain}"
     command = [
         *("ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-threads", "1", *start, "-i", str(clip)),
@@ -83,7 +91,7 @@ def collect(people: Mapping[str, Path], names: Iterable[str], root: Path, *, dis
     for person, clip in people.items():
         for name in names:
             file = f"{person}_{name.replace(' ', '_')}.mp4"
-            make(clip, root / file, CHANGES[name])
+            make(clip, root / file, {**CHANGES, **MOMENTS}[name])
             rows.append((file, "real", person, "test"))
     with (root / "table.csv").open("w", newline="") as file:
         writer = csv.writer(file)

@@ -27,7 +27,10 @@ from semblance.training.data import peek, query
 from tests.conftest import Run
 
 STORED = Path(__file__).parent / "stored" / "schema4.tar.xz"  # made by make_schema4.py beside it
-ADDED = ("blur_outside", "brightness_outside", "contrast_outside", "person", "face_label_by")  # in versions 5 and 5.1
+ADDED = (  # in versions 5 and 5.1
+    *("blur_outside", "brightness_outside", "contrast_outside", "person", "face_label_by"),
+    *("aligned_phash", "aligned_phash_mirrored"),
+)
 
 
 @pytest.fixture(scope="module")
