@@ -24,8 +24,8 @@ _OVER: Final = "color=c=0x305070:s=960x540:r=30[back];[0:v]scale=-2:360[small];[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What ffmpeg does to a clip: a chain of filters, or a graph; ``crf`` of x264; what is left of it after ``skip`` and
-    for ``length`` seconds.
+    """What ffmpeg does to a clip: a chain of filters, or a graph; ``crf`` of x264; ``skip`` seconds at its start, and
+    the ``length`` that is left.
     """
 
     chain: str = "null"
@@ -93,7 +93,7 @@ def collect(people: Mapping[str, Path], names: Iterable[str], root: Path, *, dis
             file = f"{person}_{name.replace(' ', '_')}.mp4"
             make(clip, root / file, {**CHANGES, **MOMENTS}[name])
             rows.append((file, "real", person, "test"))
-    with (root / "table.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
+    with (root / "table.csv").open("w", newline="") as table:
+        writer = csv.writer(table)
         writer.writerow(("path", "label", "target", "split"))
         writer.writerows(rows)

@@ -48,10 +48,10 @@ SIZES: Final = (1_000_000, 4_000_000)  # faces among which candidates are looked
 INTRODUCTION: Final = """# Copies that were changed
 
 Made by `python -m tests.benchmarks.copies`: {people} people under {changes} changes
-(`tests/benchmarks/changed_copies.py`), two parts of each recording without a common frame, and {strangers} strangers; 16
-frames a clip, {gates}. Each row is about the pairs of an original and its copy. *Five kept*, *five seen*: both have five
-kept crops, or five faces of any verdict. *Found*: as near-duplicate or as one recording. *Before*: as near-duplicate
-alone. *By hash*: of those with five seen, also without crops to confirm it.
+(`tests/benchmarks/changed_copies.py`), two parts of each recording without a common frame, and {strangers} strangers,
+16 frames a clip, {gates}. Each row is about the pairs of an original and its copy. *Five kept*, *five seen*: both have
+five kept crops, or five faces of any verdict. *Found*: as near-duplicate or as one recording. *Before*: as
+near-duplicate alone. *By hash*: of those with five seen, also without crops to confirm it.
 """
 HEADS: Final = (
     "change",
@@ -142,9 +142,8 @@ def table(rows: list[Pair]) -> Iterator[str]:
 
 
 def _line(name: str, rows: list[Pair]) -> str:
-    kept, seen = (
-        [row for row in rows if value(row) >= LEAST] for value in (lambda row: row.kept, lambda row: row.seen)
-    )
+    kept = [row for row in rows if row.kept >= LEAST]
+    seen = [row for row in rows if row.seen >= LEAST]
     found = sum(row.kind is not None for row in kept)
     likeness = [row.likeness for row in kept if row.likeness is not None]
     features = [row.features for row in kept if row.features is not None]
@@ -166,7 +165,7 @@ def scale() -> Iterator[str]:
     """The search for candidates among made-up hashes."""
     yield "## Candidates among millions of faces"
     yield ""
-    yield "Made-up hashes as far from each other as real ones (`tests/benchmarks/aligned_hashes.py`), 200 copied families."
+    yield "Made-up hashes as far apart as real ones (`tests/benchmarks/aligned_hashes.py`); 200 families are copied."
     yield ""
     yield "| faces | seconds | of the processor | GiB | copied families found | pairs of others |"
     yield "|---|---|---|---|---|---|"
