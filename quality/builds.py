@@ -146,9 +146,19 @@ def sample_rows(builds: Sequence[Audited], numbered: pl.DataFrame, numbers: Sequ
             rows.filter(pl.col("video_id").is_in(keys))
             .join(sizes.filter(pl.col("video_id").is_in(keys)), on="video_id", how="left")
             .join(wanted.lazy(), on="video_id")
+            .with_columns(**_crop(build))
             .collect(engine="streaming")
         )
     return pl.concat(parts).sort("number", "track", "frame_index")
+
+
+def _crop(build: Audited) -> dict[str, pl.Expr]:
+    """How the recipe cut the crops, as columns: crop_kind (box or aligned) and crop_margin."""
+    crop = build.description.get("recipe", {}).get("crop", {})
+    return {
+        "crop_kind": pl.lit(crop.get("kind", "box"), pl.String),
+        "crop_margin": pl.lit(crop.get("margin", 1.3), pl.Float64),
+    }
 
 
 def coverage(build: Audited, numbered: pl.DataFrame, hashed: pl.DataFrame | None) -> list[dict[str, Any]]:

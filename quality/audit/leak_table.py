@@ -155,7 +155,7 @@ def kept(table: pl.DataFrame, plan: pl.DataFrame) -> pl.DataFrame:
             strict=True,
         )
     )
-    dropped = {a if rank[a] > rank[b] else b for a, b in ends.iterconformed()}
+    dropped = {a if rank[a] > rank[b] else b for a, b in ends.iter_rows()}
     return plan.select("video_id").filter(~pl.col("video_id").is_in(list(dropped))).sort("video_id")
 
 

@@ -16,6 +16,7 @@ from semblance.manifests.records import Grey, Image
 from semblance.quality.duplicates.pixel_match import correlation, high_pass
 from semblance.quality.measures import grey
 from semblance.quality.measures.aligned import aligned, mirrored
+from semblance.quality.template import similarity, template
 
 Row = Mapping[str, Any]  # of samples, and the source's width and height in pixels (None where unknown)
 Matrix = NDArray[np.float64]  # (2, 3)
@@ -136,7 +137,7 @@ def transformation(a: Row, b: Row, sides: tuple[int, int], between: Matrix, *, m
 
 def _described(grey_HW: Grey) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Places (N, 2) and descriptors (N, 128) of the picture's features."""
-    points, descriptors = cv2.SIFT_create().detectAndCompute(grey_HW, None)  # type: ignore[call-overload]
+    points, descriptors = cv2.SIFT.create().detectAndCompute(grey_HW, None)  # type: ignore[call-overload]
     if descriptors is None:
         return np.empty((0, 2), np.float32), np.empty((0, 128), np.float32)
     return np.array([point.pt for point in points], np.float32), descriptors
@@ -146,6 +147,8 @@ def _to_crop(row: Row, side: int) -> Matrix | None:
     """From positions in the source frame to those in the stored crop; None if unknown."""
     if row["crop_side"] is None or row["landmarks"] is None:
         return None
+    if row["crop_kind"] == "aligned":
+        return similarity(np.array(row["landmarks"], np.float64).reshape(5, 2), template(side, row["crop_margin"]))
     scale = side / row["crop_side"]
     return np.array([[scale, 0, -row["crop_x0"] * scale], [0, scale, -row["crop_y0"] * scale]])
 

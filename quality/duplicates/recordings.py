@@ -123,8 +123,8 @@ def _confirmed(
     by_video = rows.partition_by("number", as_dict=True) if rows.height else {}
     looked = []
     for a, b, mirrored in some.select("a", "b", "mirrored").iter_rows():
-        both = [by_video[(end,)].to_dicts() if (end,) in by_video else [] for end in (a, b)]
-        looked.append((a, b, *_compared(*both, pictures, mirror=mirrored)))
+        first, second = (by_video[(end,)].to_dicts() if (end,) in by_video else [] for end in (a, b))
+        looked.append((a, b, *_compared(first, second, pictures, mirror=mirrored)))
     result = pl.DataFrame(looked, schema=_CONFIRMED, orient="row")
     return pairs.join(result, on=["a", "b"], how="left").sort("a", "b")
 

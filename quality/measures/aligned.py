@@ -15,8 +15,7 @@ from semblance.quality.measures.pixels import grey
 SIDE: Final = 64  # px of the aligned face
 BITS: Final = 63  # of the hash that say anything: the highest, of the mean, is always 0
 _TIMES: Final = 2  # drawn larger, then averaged, against aliasing
-_REACH: Final = 0.75  # of the template's side from its centre to all of it, however it is turned
-_LARGE: Final = 128  # px of the frame under the template: from twice that on, the frame is averaged first
+_LARGE: Final = 128  # px of the frame under the template: from twice that on, the frame is halved first
 _LOW: Final = 8  # frequencies along each axis
 
 # ArcFace's template (Deng et al. 2019) made symmetric, as shares of the side: left eye, right eye, nose, left and right
@@ -35,26 +34,21 @@ def cut(image_HWC: Image, landmarks: Landmarks) -> tuple[Grey, Landmarks] | None
         return None
     turn, shift = fit
     side = SIDE / abs(turn)
+    reach = side * (abs(turn.real) + abs(turn.imag)) / abs(turn) / 2 + 2  # from the centre to all of the turned square
     centre = ((0.5 + 0.5j) * SIDE - shift) / turn
     height, width = image_HWC.shape[:2]
-    x0, y0 = (max(math.floor(value - _REACH * side), 0) for value in (centre.real, centre.imag))
-    x1, y1 = math.ceil(centre.real + _REACH * side), math.ceil(centre.imag + _REACH * side)
-    part = (
-        grey(image_HWC[y0 : min(y1, height), x0 : min(x1, width)])
-        if min(x1, y1) > 0 and x0 < width and y0 < height
-        else None
-    )
+    x0, y0 = (max(math.floor(value - reach), 0) for value in (centre.real, centre.imag))
+    x1, y1 = math.ceil(centre.real + reach), math.ceil(centre.imag + reach)
+    inside = min(x1, y1) > 0 and x0 < width and y0 < height
+    part = grey(image_HWC[y0 : min(y1, height), x0 : min(x1, width)]) if inside else None
     if part is None:
         return None
-    sizes = part.shape[1], part.shape[0]
-    times = max(math.floor(side / _LARGE), 1)
-    small = (max(round(sizes[0] / times), 1), max(round(sizes[1] / times), 1))
-    if times > 1:
-        part = cv2.resize(part, small, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    points = (np.array(landmarks, np.float64).reshape(5, 2) - (x0, y0)) * (
-        part.shape[1] / sizes[0],
-        part.shape[0] / sizes[1],
-    )
+    times = 1
+    while side >= 2 * _LARGE * times and min(part.shape) > 1:  # exact halves are averaged several times faster
+        half = (part.shape[1] // 2, part.shape[0] // 2)
+        part = cv2.resize(part[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        times *= 2
+    points = (np.array(landmarks, np.float64).reshape(5, 2) - (x0, y0)) / times
     return part, tuple(points.reshape(-1).tolist())
 
 

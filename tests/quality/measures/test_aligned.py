@@ -13,6 +13,7 @@ from semblance.ingest.steps import crops
 from semblance.manifests.records import Face, Frame, Grey, Landmarks
 from semblance.quality import measures as meters
 from semblance.quality.measures.aligned import SIDE, aligned, aligned_phash, cut, mirrored
+from semblance.quality.template import similarity
 
 FACE = (150.0, 120.0, 210.0, 122.0, 181.0, 155.0, 156.0, 188.0, 203.0, 190.0)
 seeds, shifts = st.integers(0, 2**32), st.integers(-40, 40)
@@ -57,7 +58,9 @@ def test_the_hash_moves_with_the_face(seed: int, x: int, y: int) -> None:
 def test_the_hash_does_not_depend_on_the_size_of_the_frame(seed: int, scale: float) -> None:
     picture = noise(seed)
     size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-    sized = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
+    sized = np.asarray(
+        cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8
+    )
     assert bits(aligned_phash(picture, FACE), aligned_phash(sized, moved(FACE, 0, 0, scale))) <= 4
 
 
@@ -74,7 +77,7 @@ def test_the_landmarks_lie_on_the_template() -> None:
     picture = np.zeros((400, 400), np.uint8)
     points = np.array(FACE).reshape(5, 2)
     wanted = np.array([(0.3427, 0.4607), (0.6573, 0.4607), (0.5, 0.6405), (0.3698, 0.8239), (0.6302, 0.8239)]) * SIDE
-    matrix = crops.similarity(wanted, points)
+    matrix = similarity(wanted, points)
     for x, y in wanted @ matrix[:, :2].T + matrix[:, 2]:
         cv2.circle(picture, (round(x), round(y)), 3, 255, -1)
     face = aligned(picture, tuple((wanted @ matrix[:, :2].T + matrix[:, 2]).reshape(-1).tolist()))
