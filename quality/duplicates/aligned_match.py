@@ -137,10 +137,10 @@ def transformation(a: Row, b: Row, sides: tuple[int, int], between: Matrix, *, m
 
 def _described(grey_HW: Grey) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Places (N, 2) and descriptors (N, 128) of the picture's features."""
-    points, descriptors = cv2.SIFT.create().detectAndCompute(grey_HW, None)  # type: ignore[call-overload]
+    points, descriptors = cv2.SIFT.create().detectAndCompute(grey_HW, None)
     if descriptors is None:
         return np.empty((0, 2), np.float32), np.empty((0, 128), np.float32)
-    return np.array([point.pt for point in points], np.float32), descriptors
+    return np.array([point.pt for point in points], np.float32), np.asarray(descriptors, np.float32)
 
 
 def _to_crop(row: Row, side: int) -> Matrix | None:
