@@ -36,6 +36,7 @@ GuideReason = Literal["original", "no_original", "size", "fps", "longer", "conte
 PURE: Final = "1"  # the unit of a pure number
 _FRAME_ROW: Final = "a frame without a face"
 _NO_BOX: Final = f"{_FRAME_ROW}, or a face that the dataset's authors cut out"
+_UNALIGNED: Final = f"{_NO_BOX}, or an older build"
 _NO_TILES: Final = "fewer than four tiles of the frame are free of crops, the frame is unknown, or an older build"
 _NO_PARTNER: Final = (
     "a real video, a fake without a guide, or one of several persons who is shown at another moment or changed all over"
@@ -200,6 +201,9 @@ def measured(unit: str, meaning: str, null: str) -> Any:
     return field(default=None, metadata={"unit": unit, "meaning": meaning, "null": null})
 
 
+HASHES_AS_TEXT: Final = ("aligned_phash", "aligned_phash_mirrored")  # beside a picture: 16 hexadecimal digits
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measures:
     """The measures of one crop; ``None`` is unknown and never rejected. Each field is a column, in this order:
@@ -242,6 +246,14 @@ class Measures:
     )
     phash: int | None = measured("64 bits", "perceptual hash of the crop", _FRAME_ROW)
     frame_phash: int | None = measured("64 bits", "perceptual hash of the whole frame", _NO_BOX)
+    aligned_phash: int | None = measured(
+        "64 bits",
+        "perceptual hash of the face, aligned by its landmarks: the same in a cropped or framed copy",
+        _UNALIGNED,
+    )
+    aligned_phash_mirrored: int | None = measured(
+        "64 bits", "aligned_phash of the frame with left and right exchanged: that of a mirrored copy", _UNALIGNED
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import polars as pl
 
 from semblance.manifests import build_files, leaks, overlap, persons, scan, splits, storage, tables
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import FAILURES, SPLITS
+from semblance.manifests.records import FAILURES, HASHES_AS_TEXT, SPLITS
 
 SIDE_COLUMNS: Final = overlap.COLUMNS_AUDITED
 _PLANNED: Final = ["dataset", "video_id", "label", "family_id", "target_id", "donor_id", "shard", *SIDE_COLUMNS]
@@ -111,6 +111,30 @@ def samples(builds: Sequence[Audited], numbered: pl.DataFrame, least: int) -> pl
     return pl.concat(parts).sort("number", "track", "frame_index")
 
 
+def faces(builds: Sequence[Audited], numbered: pl.DataFrame) -> pl.DataFrame:
+    """The hashes of every aligned face, kept or rejected, in order of video, track and frame.
+
+    Columns: number (of the video), frame_index, track, aligned_phash, aligned_phash_mirrored, stored. A build that was
+    made before there were such hashes has none. About 30 bytes per row.
+    """
+    keys = ["video_id", "frame_index", "track", *HASHES_AS_TEXT]
+    parts = []
+    for place, build in enumerate(builds):
+        numbers = numbered.filter(pl.col("build") == place).select("video_id", "number").lazy()
+        for stored, rows in ((True, scan(build.name, flags=False)), (False, scan(build.name, "rejects"))):
+            parts.append(
+                rows.select(*keys, stored=pl.lit(value=stored))
+                .drop_nulls("aligned_phash")
+                .join(numbers, on="video_id")
+                .drop("video_id")
+                .collect(engine="streaming")
+            )
+    every = pl.concat(parts)  # a face that is only marked is in both tables
+    return every.sort("number", "track", "frame_index", "stored", descending=[False, False, False, True]).unique(
+        ["number", "track", "frame_index"], keep="first", maintain_order=True
+    )
+
+
 def sample_rows(builds: Sequence[Audited], numbered: pl.DataFrame, numbers: Sequence[int]) -> pl.DataFrame:
     """The columns needed to fetch and compare pictures of these videos, in order of video, track and frame."""
     some = numbered.filter(pl.col("number").is_in(list(numbers))).select("build", "number", "video_id")
@@ -121,16 +145,26 @@ def sample_rows(builds: Sequence[Audited], numbered: pl.DataFrame, numbers: Sequ
             continue
         sizes = scan(build.name, "videos").select("video_id", "width", "height")
         columns = ["sample_id", "video_id", "shard", "tar_offset", "tar_bytes", "frame_index", "track"]
-        columns += ["sha256", "frame_phash", "phash", "crop_x0", "crop_y0", "crop_side"]
+        columns += ["sha256", "frame_phash", "phash", "crop_x0", "crop_y0", "crop_side", "landmarks", *HASHES_AS_TEXT]
         rows = scan(build.name, flags=False).select(columns)
         keys = wanted["video_id"].implode()
         parts.append(
             rows.filter(pl.col("video_id").is_in(keys))
             .join(sizes.filter(pl.col("video_id").is_in(keys)), on="video_id", how="left")
             .join(wanted.lazy(), on="video_id")
+            .with_columns(**_crop(build))
             .collect(engine="streaming")
         )
     return pl.concat(parts).sort("number", "track", "frame_index")
+
+
+def _crop(build: Audited) -> dict[str, pl.Expr]:
+    """How the recipe cut the crops, as columns: crop_kind (box or aligned) and crop_margin."""
+    crop = build.description.get("recipe", {}).get("crop", {})
+    return {
+        "crop_kind": pl.lit(crop.get("kind", "box"), pl.String),
+        "crop_margin": pl.lit(crop.get("margin", 1.3), pl.Float64),
+    }
 
 
 def coverage(build: Audited, numbered: pl.DataFrame, hashed: pl.DataFrame | None) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from semblance.shards import layout, tar
 from semblance.shards.layout import Receipt
 from semblance.shards.lock import LOCK
 from semblance.shards.read import MASK, PICTURES
-from semblance.shards.write import fits, sample_json
+from semblance.shards.write import fits, read_sample_json, sample_json
 
 _GREY: Final = b"\x08\x00"  # bit depth and colour type in a PNG header: 8 bits, greyscale
 _COUNTED: Final = {  # the columns needed to count rows and compare their splits
@@ -227,8 +226,8 @@ def _check_tar(out: str, shard: str, samples: list[dict[str, Any]], report: Repo
 
 def _check_json(member: tar.Member, row: Mapping[str, Any], shard: str, report: Report) -> None:
     try:
-        note = json.loads(member.data)
-    except ValueError:
+        note = read_sample_json(member.data)
+    except (ValueError, AttributeError):
         report.add(f"{member.name} is not valid JSON", shard)
         return
     for sentence in contradictions(note, row):

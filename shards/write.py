@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from semblance.manifests import storage, tables
 from semblance.manifests.config import canonical_json
 from semblance.manifests.errors import ConservationError, StorageError
 from semblance.manifests.ids import digest
-from semblance.manifests.records import Outcome, Rejection, Sample
+from semblance.manifests.records import HASHES_AS_TEXT, Outcome, Rejection, Sample
 from semblance.shards import layout, tar
 from semblance.shards.layout import Receipt, Stored
 
@@ -145,8 +146,22 @@ def sha256_of(url: str) -> str:
 
 
 def sample_json(row: Mapping[str, Any]) -> bytes:
-    """The JSON next to a picture: the sample's row without the columns that the tar determines, keys sorted."""
-    return canonical_json({name: value for name, value in row.items() if name not in _TAR_COLUMNS}).encode()
+    """The JSON next to a picture: the sample's row without the columns that the tar determines, keys sorted.
+
+    The hashes of aligned faces are 16 hexadecimal digits: many readers of JSON round whole numbers of 64 bits.
+    """
+    given = {name: value for name, value in row.items() if name not in _TAR_COLUMNS}
+    text = {name: f"{given[name]:016x}" for name in HASHES_AS_TEXT if given.get(name) is not None}
+    return canonical_json(given | text).encode()
+
+
+def read_sample_json(data: bytes) -> dict[str, Any]:
+    """The row that ``sample_json`` wrote; raises ValueError if it is not JSON, or a hash is not hexadecimal."""
+    row = json.loads(data)
+    return {
+        name: int(value, 16) if name in HASHES_AS_TEXT and isinstance(value, str) else value
+        for name, value in row.items()
+    }
 
 
 def _write_samples(

@@ -248,11 +248,10 @@ def _cut(found: Iterable[FrameFaces], recipe: Recipe) -> Iterator[FrameCrops]:
 def _measure(cropped: Iterable[FrameCrops], partners: Partners | None, recipe: Recipe) -> Iterator[FrameMeasures]:
     """Measure every crop; raises ContentDiffersError where the guided crops disagree with their partners."""
     for frame, frame_crops in cropped:
-        height, width = frame.image.shape[:2]
         of_frame = measures.measure_frame(frame.image, [crop.geometry for crop in frame_crops])
         measured = []
         for crop in frame_crops:
-            of_crop = measures.measure(crop, of_frame, width, height)
+            of_crop = measures.measure(crop, of_frame, frame.image)
             if partners is not None:
                 partner = partners.of(frame.index, crop.face.track)
                 compared = measures.compare(crop, partner.image)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from semblance.ingest.steps.crops import similarity, template
 from semblance.manifests.records import Box, Face, Grey, Image
+from semblance.quality.template import similarity, template
 
 Appearance = NDArray[np.float32]  # (576,), length 1
 

@@ -12,21 +12,9 @@ from pydantic import Field
 from semblance.manifests.config import Config
 from semblance.manifests.records import Box, Crop, Face, Frame, Geometry, Image, Mask
 from semblance.quality.resize import to_square
+from semblance.quality.template import similarity, template
 
 PROBE: Final = 224  # px: the largest picture that is measured, so that upscaled pixels never are
-
-# The five-point template of ArcFace (Deng et al. 2019) in a 112 px square, shifted by 8 px in x as its authors
-# do for square crops: left eye, right eye, nose, left and right mouth corner.
-TEMPLATE: Final = np.array(
-    [
-        [30.2946 + 8, 51.6963],
-        [65.5318 + 8, 51.5014],
-        [48.0252 + 8, 71.7366],
-        [33.5493 + 8, 92.3655],
-        [62.7299 + 8, 92.2041],
-    ]
-)
-TEMPLATE_SIDE: Final = 112.0
 
 
 class CropConfig(Config):
@@ -105,21 +93,6 @@ def square(box: Box, margin: float, width: int, height: int) -> Geometry:
     if side <= height:
         y0 = min(max(y0, 0), height - side)
     return Geometry(x0=x0, y0=y0, side=side)
-
-
-def similarity(source_N2: NDArray[np.float64], target_N2: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The (2, 3) similarity transform that maps ``source`` to ``target`` with least squares."""
-    x, y = source_N2[:, 0], source_N2[:, 1]
-    ones, zeros = np.ones_like(x), np.zeros_like(x)
-    equations = np.concatenate([np.stack([x, -y, ones, zeros], 1), np.stack([y, x, zeros, ones], 1)])
-    (a, b, u, v), *_ = np.linalg.lstsq(equations, np.concatenate([target_N2[:, 0], target_N2[:, 1]]), rcond=None)
-    return np.array([[a, -b, u], [b, a, v]])
-
-
-def template(size: int, margin: float) -> NDArray[np.float64]:
-    """The template points (5, 2) in a crop of ``size`` px; a margin above 1 shrinks the face, as in DeepfakeBench."""
-    points = (TEMPLATE / TEMPLATE_SIDE - 0.5) / margin + 0.5
-    return np.asarray(points * size)
 
 
 def _cut_aligned(frame: Frame, face: Face, config: CropConfig) -> Crop:

@@ -71,11 +71,10 @@ def recompress(
 
 def _cut(frame: Frame, seen: Sequence[Seen], config: CropConfig) -> Iterator[Seen]:
     """The faces of one frame, cropped from its re-encoded picture and measured there."""
-    height, width = frame.image.shape[:2]
     of_frame = measures.measure_frame(frame.image, [face.geometry for face in seen if face.geometry is not None])
     for observation in seen:
         assert observation.face is not None
         crop = crops.cut(frame, observation.face, config)
         before = observation.measures or Measures()
-        after = replace(measures.measure(crop, of_frame, width, height), **measures.of_pair(before))
+        after = replace(measures.measure(crop, of_frame, frame.image), **measures.of_pair(before))
         yield replace(observation, image=crop.image, measures=after)

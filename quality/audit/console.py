@@ -14,6 +14,7 @@ from semblance.manifests.console import plain
 from semblance.manifests.records import TRAIN_VAL_TEST, Finding
 from semblance.quality.audit import shares_table
 from semblance.quality.audit.findings import MANY
+from semblance.quality.audit.leak_table import COPIES
 from semblance.quality.audit.result import Audit, BuildAudit
 from semblance.quality.audit.text import (
     EXAMPLES,
@@ -21,6 +22,7 @@ from semblance.quality.audit.text import (
     examples,
     named,
     near_sentences,
+    recording_sentences,
     same,
     sentences,
     verdict,
@@ -60,6 +62,8 @@ def show(audit: Audit, console: Console) -> None:
     if audit.near is not None:
         console.print()
         for sentence in near_sentences(audit.near):
+            _print(sentence, console)
+        for sentence in recording_sentences(audit.recordings):
             _print(sentence, console)
     else:
         _print("Only the plan was audited; audit the build to find equal pictures and near-duplicates.", console)
@@ -117,8 +121,7 @@ def _leak_table(audit: Audit, one: BuildAudit) -> Table:
         rows = inside.filter(pl.col("column") == column)
         cells = [_id_cells(row) for row in figures.iter_rows(named=True)]
         if audit.near is not None:
-            kinds = ("bytes", "near_duplicate", "shared_recording")
-            cells += [_pixel_cells(kind, rows.filter(pl.col("kind") == kind), one, column) for kind in kinds]
+            cells += [_pixel_cells(kind, rows.filter(pl.col("kind") == kind), one, column) for kind in COPIES]
         shown = [row for row in cells if column == "split" or row[_SHARED] != "0"]
         for row in shown or [["none shared", "", "0"]]:
             table.add_row(name, *row)

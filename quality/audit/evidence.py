@@ -90,6 +90,10 @@ class CopyPair(Part):
     other_split: str | None = Field(description="split of the second")
     shared: int = Field(description="frames that match")
     share: float = Field(description="of the sampled frames of the shorter video, 0 to 1")
+    kind: str = Field(
+        description="near_duplicate: the same frames; same_recording: the same recording, whatever was done to a copy"
+    )
+    how: str | None = Field(description="what turns the first into the second, in words; null for near_duplicate")
 
 
 class Copies(Part):

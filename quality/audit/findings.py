@@ -11,6 +11,7 @@ import polars as pl
 from semblance.manifests import leaks, overlap
 from semblance.manifests.records import FAILURES, TRAIN_VAL_TEST, Finding, Level
 from semblance.quality.audit.evidence import EstimatedPeople
+from semblance.quality.audit.leak_table import COPIES
 from semblance.quality.builds import Audited
 
 ONE: Final[Mapping[str, str]] = MappingProxyType(
@@ -19,6 +20,7 @@ ONE: Final[Mapping[str, str]] = MappingProxyType(
         "video": "video",
         "bytes": "equal picture",
         "near_duplicate": "near-duplicate pair",
+        "same_recording": "pair that shows one recording",
         "shared_recording": "pair from one recording",
         "target_recording": "fake in another split than its target's recording",
         "donor_recording": "fake in another split than its donor's recording",
@@ -30,6 +32,7 @@ MANY: Final[Mapping[str, str]] = MappingProxyType(
         "video": "videos",
         "bytes": "equal pictures",
         "near_duplicate": "near-duplicate pairs",
+        "same_recording": "pairs that show one recording",
         "shared_recording": "pairs from one recording",
         "target_recording": "fakes in another split than their target's recording",
         "donor_recording": "fakes in another split than their donor's recording",
@@ -91,7 +94,7 @@ def of_leaks(build: Audited, table: pl.DataFrame) -> Iterator[Finding]:
     """
     rows = table.filter((pl.col("build") == build.name) & pl.col("other").is_null() & (pl.col("column") == "split"))
     yield from leaks.judged(rows, build.plan, build.protocol, build.against)
-    for kind in ("bytes", "near_duplicate", "shared_recording"):
+    for kind in COPIES:
         for breaks in (True, False):
             ids = tuple(rows.filter((pl.col("kind") == kind) & (pl.col("breaks") == breaks))["id"].sort())
             if ids:
@@ -119,7 +122,7 @@ def of_two_builds(table: pl.DataFrame) -> Iterator[Finding]:
     for (kind, breaks), leaking in rows.group_by(["kind", "breaks"], maintain_order=True):
         yield Finding(
             level="broken" if breaks else "warning",
-            law="copies" if kind in ("bytes", "near_duplicate", "shared_recording") else leaks.LAW,
+            law="copies" if kind in COPIES else leaks.LAW,
             what=f"{counted(leaking.height, str(kind))} in test of one build and in train or val of another"
             f"{'' if breaks else ', but the protocols do not both separate them'}",
             remedy="Do not train on one and test on the other. `quality audit --to FILE` lists every leak.",
@@ -231,20 +234,26 @@ def of_videos(videos: pl.LazyFrame, protocol: str, gated: Set[tuple[str, int]]) 
         yield Finding(level="warning", law="coverage", what=what, remedy=remedy)
 
 
-def of_search(unsearched: pl.DataFrame | None, videos: int, unseen: int, inside: pl.DataFrame) -> Iterator[Finding]:
-    """What the search for duplicates did not cover, and copies that are not leaks.
+def of_search(
+    unsearched: pl.DataFrame | None, videos: int, unseen: int, inside: pl.DataFrame, *, unhashed: bool = False
+) -> Iterator[Finding]:
+    """What the search for copies did not cover, and copies that are not leaks.
 
     ``unsearched`` are those of the ``videos`` that were not compared (video_id, why), ``unseen`` pairs were not
-    compared on pixels; ``inside`` are copies in one split (columns video, other).
+    compared on pixels; ``inside`` are copies in one split (columns video, other, kind). ``unhashed``: the build has no
+    hashes of aligned faces.
     """
-    if inside.height:
-        what = f"{counted(inside.height, 'near_duplicate')} across families in one split: counted twice, or one clip"
-        yield Finding(
-            level="note",
-            law="copies",
-            what=f"{what} under two names",
-            ids=tuple(f"{row['video']}+{row['other']}" for row in inside.iter_rows(named=True)),
+    for kind in ("near_duplicate", "same_recording"):
+        ids = tuple(
+            f"{video}+{other}" for video, other in inside.filter(kind=kind).select("video", "other").iter_rows()
         )
+        if ids:
+            what = f"{counted(len(ids), kind)} across families in one split: counted twice, or one clip under two names"
+            yield Finding(level="note", law="copies", what=what, ids=ids)
+    if unhashed:
+        why = "an older build, or faces that the dataset's authors cut out"
+        what = f"no hashes of aligned faces ({why}): mirrored, cropped or framed copies were not searched for"
+        yield Finding(level="note", law="copies", what=what)
     if unsearched is not None and unsearched.height:
         share = unsearched.height / videos
         why = ", ".join(f"{name} {count:,}" for name, count in unsearched.group_by("why").len().sort("why").iter_rows())

@@ -36,12 +36,12 @@ ALWAYS: Final = (
     "family",
     "bytes",
     "near_duplicate",
-)  # never shared between one build's test and another
+    "same_recording",
+)  # never of one build's test and another
 _TABLES: Final = (*SUFFIXES, ".txt")
 _ACCEPTED: Final = "The list of accepted leaks"
-
-
-PAIRS: Final = ("near_duplicate", "shared_recording")  # kinds whose id is two videos
+PAIRS: Final = ("near_duplicate", "same_recording", "shared_recording")  # kinds whose id is two videos
+COPIES: Final = ("bytes", *PAIRS)  # kinds that pictures show, whatever the names say
 
 
 def inside(build: Audited) -> pl.DataFrame:
@@ -52,12 +52,12 @@ def inside(build: Audited) -> pl.DataFrame:
             rows = leaks.isolation(build.plan, build.protocol, build.against)
         else:
             rows = overlap.shared(build.plan, column, build.kinds(column))
-        parts.append(_rows(rows, build, column))
+        parts.append(conformed(rows, build, column))
         note = pl.when(side="test").then(pl.lit("real videos of its recording lie outside test"))
         apart = overlap.parted(build.plan, column).with_columns(
             note=note.otherwise(pl.lit("real videos of its recording lie in test"))
         )
-        parts.append(_rows(apart, build, column))
+        parts.append(conformed(apart, build, column))
     return pl.concat(parts)
 
 
@@ -78,7 +78,7 @@ def equal_inside(
         counts[column] = assigned, int(several.select(pl.sum_horizontal(TRAIN_VAL_TEST).sum()).item() or 0)
         named = several.join(_names(build, several["bytes"]), on="bytes")
         breaks = pl.lit(value=column == "split")
-        parts.append(_rows(named.with_columns(kind=pl.lit("bytes"), breaks=breaks), build, column))
+        parts.append(conformed(named.with_columns(kind=pl.lit("bytes"), breaks=breaks), build, column))
     return pl.concat(parts), {column: count for column, count in counts.items() if count[0]}
 
 
@@ -110,81 +110,16 @@ def equal_between(
     )
 
 
-def near_pairs(builds: Sequence[Audited], numbered: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of videos of two families in two splits: by each column within a build, by the active one between two.
-
-    Kind ``near_duplicate`` was confirmed on pixels, and breaks every protocol. ``shared_recording`` matches by hash
-    alone, frame after frame, so it shows other moments or faces of one recording. It breaks the protocols that
-    separate recordings, if both videos have crops; pairs known to show different people are excluded.
-    """
-    both = _named(numbered, pairs)
-    parts = []
-    for place, build in enumerate(builds):
-        own = both.filter((pl.col("build") == place) & (pl.col("build_b") == place))
-        for column in overlap.COLUMNS_AUDITED:
-            splits = pl.col(column), pl.col(f"{column}_b")
-            across = own.filter(
-                splits[0].is_in(TRAIN_VAL_TEST) & splits[1].is_in(TRAIN_VAL_TEST) & (splits[0] != splits[1])
-            )
-            counts = {name: sum((split == name).cast(pl.Int64) for split in splits) for name in TRAIN_VAL_TEST}
-            breaks = _breaks(build.promise.get("recording"), pl.any_horizontal(split == "test" for split in splits))
-            judged = across.with_columns(**counts, breaks=breaks & pl.lit(value=column == "split"))
-            parts.append(_rows(judged, build, column))
-    for one in range(len(builds)):
-        for other in range(one + 1, len(builds)):
-            rows = both.filter((pl.col("build") == one) & (pl.col("build_b") == other)).with_columns(
-                side=pl.col("split"), other_side=pl.col("split_b"), other=pl.lit(builds[other].name)
-            )
-            promised = all("recording" in builds[place].promise for place in (one, other)) or None
-            judged = _crossing(rows).with_columns(breaks=_breaks(promised, pl.lit(value=True)))
-            parts.append(_rows(judged, builds[one], "split"))
-    return pl.concat(parts)
-
-
-def _named(numbered: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """The pairs with kind, id and note, and the columns of both videos (those of the second end in _b)."""
-    columns = ["number", "build", "dataset", "video_id", *overlap.COLUMNS_AUDITED]
-    confirmed = pl.col("confirmed").fill_null(value=False)
-    matched = format_columns("{} of {} frames match", "matched", "sampled")
-    seen = format_columns(
-        "{} of {} frames match, {} agree on pixels (correlation {})",
-        "matched",
-        "sampled",
-        "agreed",
-        pl.col("likeness").round(3),
-    )
-    unseen = matched + ", not compared on pixels"
-    other = matched + ", but not on pixels: another moment or another face"
-    return (
-        pairs.filter(confirmed | ~pl.col("strangers"))
-        .with_columns(pl.col("a", "b").cast(numbered.schema["number"]))
-        .join(numbered.select(columns), left_on="a", right_on="number")
-        .join(numbered.select(columns), left_on="b", right_on="number", suffix="_b")
-        .with_columns(
-            kind=pl.when(confirmed).then(pl.lit(PAIRS[0])).otherwise(pl.lit(PAIRS[1])),
-            id=format_columns("{}+{}", "video_id", "video_id_b"),
-            note=pl.when(confirmed).then(seen).when(pl.col("confirmed").is_null()).then(unseen).otherwise(other),
-        )
-    )
-
-
-def _breaks(recordings: bool | None, with_test: pl.Expr) -> pl.Expr:
-    """Which pairs break; ``recordings``: what is promised of them (None: nothing; False: test alone)."""
-    if recordings is None:
-        return pl.col("kind") == PAIRS[0]
-    return (pl.col("kind") == PAIRS[0]) | (pl.col("stored") & (pl.lit(value=recordings) | with_test))
-
-
 def between_builds(builds: Sequence[Audited], pair: tuple[int, int], shared: pl.DataFrame) -> pl.DataFrame:
     """What one of two builds tests and the other trains or validates with."""
     one, other = (builds[place] for place in pair)
     kinds = [*ALWAYS, *(one.promise.keys() & other.promise.keys())]
-    rows = _crossing(shared).with_columns(
+    rows = tested(shared).with_columns(
         other=pl.lit(other.name),
         note=format_columns("{} there, {} in the other", "videos", "other_videos"),
         breaks=pl.col("kind").is_in(kinds),
     )
-    return _rows(rows, one, "split")
+    return conformed(rows, one, "split")
 
 
 def allowed(table: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -262,13 +197,13 @@ def _names(build: Audited, values: pl.Series) -> pl.DataFrame:
     )
 
 
-def _crossing(rows: pl.DataFrame) -> pl.DataFrame:
+def tested(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows where one split is test and the other train or val."""
     assigned = pl.col("side").is_in(TRAIN_VAL_TEST) & pl.col("other_side").is_in(TRAIN_VAL_TEST)
     return overlap.crossing(rows.filter(assigned))
 
 
-def _rows(rows: pl.DataFrame, build: Audited, column: str) -> pl.DataFrame:
+def conformed(rows: pl.DataFrame, build: Audited, column: str) -> pl.DataFrame:
     """``rows`` with all columns of ``LEAKS``; missing ones are null, ``breaks`` false."""
     given = rows.with_columns(build=pl.lit(build.name), column=pl.lit(column), allowed=pl.lit(value=False))
     if "breaks" not in given.columns:

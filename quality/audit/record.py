@@ -187,6 +187,26 @@ class Search(Part):
     false_confirmed: int = Field(description="of them, confirmed: false alarms")
 
 
+class RecordingSearch(Part):
+    """The search for recordings under two names, by hashes of aligned faces, own and mirrored."""
+
+    sentences: list[str] = Field(description="the search in words: what was compared, found, and missed")
+    compared: int = Field(description="videos with hashed faces enough")
+    no_hash: int = Field(description="videos without a hash of an aligned face")
+    no_hash_in_build: int = Field(description="of them, those of builds that have no such hashes")
+    flat: int = Field(description="faces left out because they are flat")
+    common: int = Field(description="faces left out because they resemble too many others")
+    by_hash: int = Field(description="pairs of two families that match by hash")
+    confirmed: int = Field(description="of them, confirmed on pixels and local features")
+    not_confirmed: int = Field(description="of them, compared and not confirmed")
+    no_crops: int = Field(description="of them, not comparable: a video has no stored crop")
+    not_looked_at: int = Field(description="of them, comparable and not compared")
+    unreadable: int = Field(description="pictures that could not be read")
+    different_people: int = Field(description="pairs of videos known to show different people")
+    false_by_hash: int = Field(description="of them, matching by hash")
+    false_confirmed: int = Field(description="of them, confirmed: false alarms")
+
+
 class Record(Part):
     """An audit. Every statement of the reviewer's page comes from here."""
 
@@ -200,3 +220,4 @@ class Record(Part):
     between: list[Between] = Field(description="every two builds")
     leaks: list[Leak] = Field(description="every leaking id, under every protocol")
     near_duplicates: Search | None = Field(description="the search for copies; null: plans")
+    same_recordings: RecordingSearch | None = Field(description="the search for changed copies; null: plans")

@@ -15,6 +15,7 @@ from semblance.quality.audit.evidence import EstimatedPeople
 from semblance.quality.audit.promises import Promises
 from semblance.quality.builds import Audited
 from semblance.quality.checks.shares import Shares
+from semblance.quality.duplicates.recordings import Recordings
 from semblance.quality.duplicates.search import Near
 from semblance.quality.duplicates.sequences import DuplicateConfig
 
@@ -25,8 +26,8 @@ class BuildAudit:
 
     ``problems``: broken laws of files and rows, as sentences. ``pictures``: column -> pictures in any split, those
     of them in several; None for a plan, as are ``checks`` and ``shares``. ``copies``: confirmed pairs of two families
-    (video, other, split, other_split, shared, share). ``unsearched``: the videos that were not compared with others
-    (video_id, why); None for a plan. ``not_compared`` pairs match by hash and were not compared on pixels.
+    (video, other, split, other_split, shared, share, kind, how). ``unsearched``: the videos that were not compared with
+    others (video_id, why); None for a plan. ``not_compared`` pairs match by hash and were not compared on pixels.
     """
 
     build: Audited
@@ -78,6 +79,7 @@ class Audit:
     between: dict[tuple[str, str], pl.DataFrame]
     copies: dict[tuple[str, str], pl.DataFrame]
     near: Near | None
+    recordings: Recordings | None
     leaks: pl.DataFrame
     idle: tuple[str, ...]
     asked: Asked

@@ -11,12 +11,13 @@ import polars as pl
 from semblance.manifests import overlap, scan
 from semblance.quality import builds as audited
 from semblance.quality.audit import checks as dataset_checks
-from semblance.quality.audit import estimated, leak_table
+from semblance.quality.audit import estimated, leak_table, pair_table
 from semblance.quality.audit import findings as judge
 from semblance.quality.audit.result import Asked, Audit, BuildAudit
 from semblance.quality.builds import Audited
 from semblance.quality.checks import gated_faces, shares
 from semblance.quality.duplicates import clusters
+from semblance.quality.duplicates.recordings import Recordings, same_recordings
 from semblance.quality.duplicates.search import Near, near
 from semblance.quality.duplicates.sequences import DuplicateConfig
 from semblance.shards.verify import verify
@@ -39,9 +40,9 @@ def audit(
 
     A leak breaks the audit if the active protocol promises that there is none. ``official`` itself promises nothing,
     but sharing families, people or recordings breaks it too, because its test results would mislead. So do equal
-    pictures and confirmed near-duplicate videos in two splits, and videos of one recording under protocols that
-    separate recordings. Between builds, test of one must not share with train or val of another: videos, families,
-    whatever both protocols promise, equal pictures and near-duplicates.
+    pictures, confirmed near-duplicate videos and videos seen to show one recording in two splits, and videos that
+    match by hash alone under protocols that separate recordings. Between builds, test of one must not share with train
+    or val of another: videos, families, whatever both protocols promise, equal pictures, near-duplicates, recordings.
 
     ``allow`` names accepted leaks by id, ``kind:id``, or one video of a pair. At most ``most`` pairs of videos are
     compared on pixels. ``attributes`` is a table of groups for the filter check of the first build.
@@ -55,7 +56,7 @@ def audit(
     found = [leak_table.inside(build) for build in builds]
     shared = {pair: overlap.between(builds[pair[0]].plan, builds[pair[1]].plan) for pair in pairs}
     counts = {pair: _counts(rows) for pair, rows in shared.items()}
-    hashed, duplicates = None, None
+    hashed, duplicates, recordings = None, None, None
     pictures: list[dict[str, tuple[int, int]] | None] = [None] * len(builds)
     if not plan:
         hashed = audited.samples(builds, numbered, config.least_frames)
@@ -63,11 +64,16 @@ def audit(
             equal, pictures[place] = leak_table.equal_inside(build, place, numbered, hashed)
             found.append(equal)
         duplicates = near(builds, numbered, hashed, config, most)
-        found.append(leak_table.near_pairs(builds, numbered, duplicates.pairs))
+        recordings = same_recordings(builds, numbered, duplicates.pairs.filter("confirmed"), most)
+        shown = recordings.pairs.filter("confirmed").select("a", "b")
+        by_hash = duplicates.pairs.join(shown, on=["a", "b"], how="anti")
+        found.append(pair_table.near_duplicates(builds, numbered, by_hash))
+        unnamed = recordings.pairs.join(by_hash.select("a", "b"), on=["a", "b"], how="anti")
+        found.append(pair_table.recordings(builds, numbered, unnamed))
         for one, other in pairs:
             equal = leak_table.equal_between(builds, (one, other), numbered, hashed)
             shared[one, other] = pl.concat([shared[one, other], equal])
-            near_counts = _near_counts(duplicates.pairs, numbered, one, other)
+            near_counts = _counts(_copies(duplicates, recordings, numbered, one, other).rename(_SIDES))
             counts[one, other] = pl.concat([_counts(shared[one, other]), near_counts])
     found += [leak_table.between_builds(builds, pair, rows) for pair, rows in shared.items()]
     table, idle = leak_table.allowed(pl.concat(found), allow)
@@ -75,7 +81,7 @@ def audit(
     names = {pair: (builds[pair[0]].name, builds[pair[1]].name) for pair in pairs}
     return Audit(
         builds=tuple(
-            _one(build, place, numbered, hashed, wrong, pictures[place], duplicates, attributes)
+            _one(build, place, numbered, hashed, wrong, pictures[place], duplicates, recordings, attributes)
             for place, build in enumerate(builds)
         ),
         across={
@@ -83,8 +89,9 @@ def audit(
             for one, other in names.values()
         },
         between={names[pair]: rows for pair, rows in counts.items()},
-        copies={names[pair]: _copies(duplicates, numbered, *pair) for pair in pairs},
+        copies={names[pair]: _copies(duplicates, recordings, numbered, *pair) for pair in pairs},
         near=duplicates,
+        recordings=recordings,
         leaks=table.sort("build", "other", "column", "kind", "id", nulls_last=False),
         idle=idle,
         asked=Asked(plan=plan, allow=tuple(allow), config=config, most=most, attributes=attributes),
@@ -99,6 +106,7 @@ def _one(
     wrong: pl.DataFrame,
     pictures: dict[str, tuple[int, int]] | None,
     duplicates: Near | None,
+    recordings: Recordings | None,
     attributes: str | None,
 ) -> BuildAudit:
     """The evidence and findings of one build."""
@@ -111,9 +119,9 @@ def _one(
         for column in overlap.COLUMNS_AUDITED
         if overlap.assigned(build.plan, column).height
     }
-    copies = _copies(duplicates, numbered, place, place)
+    copies = _copies(duplicates, recordings, numbered, place, place)
     unsearched = None if duplicates is None or crops is None else _unsearched(duplicates, own, crops)
-    unseen = _unseen(duplicates, own)
+    unseen = _unseen(duplicates, own) + _unseen(recordings, own)
     checks = dataset_checks.measure(build.name, attributes if place == 0 else None) if build.shards else None
     lost = shares.measure(build.name) if build.shards else None
     gated = gated_faces.rejected(build.name) if build.shards else frozenset()
@@ -126,7 +134,13 @@ def _one(
         *(lost.findings() if lost is not None else ()),
         *(checks.findings() if checks is not None else ()),
         *judge.of_identities(build, figures.get("split"), people),
-        *judge.of_search(unsearched, own.height, unseen, _inside(copies)),
+        *judge.of_search(
+            unsearched,
+            own.height,
+            unseen,
+            _inside(copies),
+            unhashed=recordings is not None and place in recordings.older,
+        ),
     ]
     return BuildAudit(
         build=build,
@@ -149,27 +163,22 @@ def _counts(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by("kind", "side", "other_side").len("ids").sort("kind", "side", "other_side")
 
 
-def _near_counts(pairs: pl.DataFrame, numbered: pl.DataFrame, one: int, other: int) -> pl.DataFrame:
-    """How many confirmed near-duplicates two builds share, by splits."""
-    splits = numbered.select("build", "split").with_columns(pl.col("split").fill_null("unassigned"))
-    a, b = splits[pairs["a"].to_list()], splits[pairs["b"].to_list()]
-    both = pl.DataFrame({"kind": "near_duplicate", "side": a["split"], "other_side": b["split"]}).filter(
-        (a["build"] == one) & (b["build"] == other) & pairs["confirmed"].fill_null(value=False)
-    )
-    return _counts(both)
-
-
-def _copies(duplicates: Near | None, numbered: pl.DataFrame, one: int, other: int) -> pl.DataFrame:
-    """The confirmed pairs between two builds, or within one: video, other, split, other_split, shared, share."""
+def _copies(
+    duplicates: Near | None, recordings: Recordings | None, numbered: pl.DataFrame, one: int, other: int
+) -> pl.DataFrame:
+    """The confirmed pairs between two builds, or within one (columns: ``BuildAudit.copies``)."""
     ends = numbered.select(pl.col("number").cast(pl.Int64), "video_id", "split", "build")
     first, second = (
         ends.rename({"number": end, "video_id": name, "split": split, "build": f"build_{end}"})
         for end, name, split in (("a", "video", "split"), ("b", "other", "other_split"))
     )
-    pairs = pl.DataFrame(schema=_PAIRS) if duplicates is None else duplicates.pairs
+    parts = [pl.DataFrame(schema=_PAIRS)]
+    if duplicates is not None and recordings is not None:
+        parts.append(duplicates.pairs.with_columns(kind=pl.lit("near_duplicate"), how=pl.lit(None, pl.String)))
+        parts.append(recordings.pairs.with_columns(kind=pl.lit("same_recording")))
     return (
-        pairs.filter("confirmed")
-        .with_columns(pl.col("a", "b").cast(pl.Int64))
+        pl.concat([part.select(list(_PAIRS)).cast(_PAIRS) for part in parts])  # type: ignore[arg-type]
+        .filter("confirmed")
         .join(first, on="a")
         .join(second, on="b")
         .filter((pl.col("build_a") == one) & (pl.col("build_b") == other))
@@ -180,12 +189,14 @@ def _copies(duplicates: Near | None, numbered: pl.DataFrame, one: int, other: in
             "other_split",
             shared=pl.col("matched").cast(pl.UInt32),
             share=(pl.col("matched") / pl.col("sampled")).clip(0, 1),
+            kind="kind",
+            how="how",
         )
         .sort("video", "other")
     )
 
 
-def _unseen(duplicates: Near | None, own: pl.DataFrame) -> int:
+def _unseen(duplicates: Near | Recordings | None, own: pl.DataFrame) -> int:
     """Pairs within a build that match by hash and could have been compared on pixels, but were not."""
     if duplicates is None:
         return 0
@@ -213,4 +224,7 @@ _PAIRS: Final = {
     "matched": pl.Int64,
     "sampled": pl.Int64,
     "confirmed": pl.Boolean,
+    "kind": pl.String,
+    "how": pl.String,
 }
+_SIDES: Final = {"split": "side", "other_split": "other_side"}

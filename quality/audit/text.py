@@ -13,6 +13,7 @@ from semblance.manifests.records import Finding, Level
 from semblance.quality.audit import findings as judge
 from semblance.quality.audit import promises
 from semblance.quality.audit.result import Audit, BuildAudit
+from semblance.quality.duplicates.recordings import Recordings
 from semblance.quality.duplicates.search import Near
 
 EXAMPLES: Final = 5
@@ -47,7 +48,7 @@ def _judged(audit: Audit) -> str:
         return f"{head}{accepted_leaks}: {builds}"
     promised = {kind for one in audit.builds for kind in one.promises.kept}
     kinds = [judge.ONE[kind] for kind in judge.ONE if kind in promised]
-    kinds += [] if audit.near is None else ["equal picture", "near-duplicate video"]
+    kinds += [] if audit.near is None else ["equal picture", "near-duplicate video", "recording shown under two names"]
     known = f"{', '.join(kinds[:-1])} or {kinds[-1]}" if len(kinds) > 1 else "".join(kinds) or "id"
     across = "" if len(audit.builds) == 1 else ", or in test of one build and in train or val of another"
     checks = "all checks pass" if audit.near is not None else "all checks of a plan pass"
@@ -145,7 +146,27 @@ def near_sentences(near: Near) -> list[str]:
         lines.append("rate of false matches unknown: no two videos are known to show different people")
     if not confirmed:
         lines.append("no shared frames were found; this does not exclude shared recordings or people")
-    lines.append("mirrored, cropped or framed copies have different hashes and are not found")
+    return lines
+
+
+def recording_sentences(found: Recordings | None) -> list[str]:
+    """What was found by aligned faces, and the rate of false matches."""
+    if found is None:
+        return []
+    without = f", {found.unhashed:,} of them in builds without these hashes" if found.unhashed else ""
+    confirmed = int(found.pairs["confirmed"].sum() or 0)
+    lines = [
+        f"recordings: {found.videos:,} videos compared by the hashes of their aligned faces, mirrored too; "
+        f"{found.bare:,} have none{without}; {found.flat:,} flat faces, {found.common:,} that resemble too many others",
+        f"{found.pairs.height + found.refuted:,} more pairs across families match by these hashes: {confirmed:,} seen "
+        "to show one recording, mirrored, cropped, framed, re-timed or at other moments; "
+        f"{found.refuted:,} not, {found.unseen:,} not compared, {found.unstored:,} without crops to compare",
+    ]
+    if found.different:
+        lines.append(
+            f"of {found.different:,} pairs known to show different people, {found.false_by_hash:,} match by these "
+            f"hashes and {found.false_confirmed:,} were confirmed"
+        )
     return lines
 
 

@@ -15,8 +15,9 @@ from semblance.quality.audit import evidence, record
 from semblance.quality.audit import findings as judge
 from semblance.quality.audit.losses import losses
 from semblance.quality.audit.result import Audit, BuildAudit
-from semblance.quality.audit.text import near_sentences, verdict
+from semblance.quality.audit.text import near_sentences, recording_sentences, verdict
 from semblance.quality.checks import filter_fairness, separability, shares, shortcuts
+from semblance.quality.duplicates.recordings import Recordings
 from semblance.quality.duplicates.search import Near
 
 _JUDGED_BY: Final = ("semblance", "polars", "numpy", "scipy", "scikit-learn", "opencv-python-headless")
@@ -43,6 +44,7 @@ def transcribe(audit: Audit) -> record.Record:
         ],
         leaks=[record.Leak(**row) for row in audit.leaks.iter_rows(named=True)],
         near_duplicates=None if audit.near is None else _search(audit.near),
+        same_recordings=None if audit.recordings is None else _recordings(audit.recordings),
     )
 
 
@@ -222,4 +224,24 @@ def _search(near: Near) -> record.Search:
         different_people=near.different,
         false_by_hash=near.false_by_hash,
         false_confirmed=near.false_confirmed,
+    )
+
+
+def _recordings(found: Recordings) -> record.RecordingSearch:
+    return record.RecordingSearch(
+        sentences=recording_sentences(found),
+        compared=found.videos,
+        no_hash=found.bare,
+        no_hash_in_build=found.unhashed,
+        flat=found.flat,
+        common=found.common,
+        by_hash=found.pairs.height + found.refuted,
+        confirmed=int(found.pairs["confirmed"].sum() or 0),
+        not_confirmed=found.refuted,
+        no_crops=found.unstored,
+        not_looked_at=found.unseen,
+        unreadable=found.unreadable,
+        different_people=found.different,
+        false_by_hash=found.false_by_hash,
+        false_confirmed=found.false_confirmed,
     )

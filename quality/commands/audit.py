@@ -45,15 +45,19 @@ def audit(
         typer.Option("--distance", min=0, max=12, help="Bits (of 64) in which matching frames may differ."),
     ] = 8,
     confirm: Annotated[
-        int, typer.Option("--confirm", min=0, help="Maximum number of video pairs to compare on pixels.")
+        int,
+        typer.Option(
+            "--confirm", min=0, help="Maximum number of video pairs to compare on pixels, in each of two searches."
+        ),
     ] = 5000,
 ) -> None:
     """Check the files, splits, coverage and labels of builds, and leaks between builds. Exits with 1 if BROKEN.
 
     BROKEN: a file or row is wrong; the active split (official too) shares ids that its protocol separates; equal
-    pictures or near-duplicate videos are in two splits; or one build tests what another trains on. WARNING: a split
-    cannot be evaluated, known people are in two splits without breaking the protocol, videos failed or were lost, fakes
-    lack face labels, or a check of `quality report` found something. SOUND: none of these.
+    pictures, near-duplicate videos or videos of one recording are in two splits; or one build tests what another
+    trains on. WARNING: a split cannot be evaluated, known people are in two splits without breaking the protocol,
+    videos failed or were lost, fakes lack face labels, or a check of `quality report` found something. SOUND: none of
+    these.
     """
     from rich.console import Console
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import Image
+from semblance.manifests.records import Grey, Image
 from semblance.quality import codec
 from semblance.quality.measures import grey
 from semblance.shards import read
@@ -121,16 +121,16 @@ def likeness(a_HWC: Image, b_HWC: Image, a_place: Area | None = None, b_place: A
     if common is None or a_place is None or b_place is None:
         return _best_scale(a_HWC, b_HWC)
     first, second = _cut(a_HWC, a_place, common), _cut(b_HWC, b_place, common)
-    return _correlation(_structure(first), _structure(second), _SHIFT)
+    return correlation(structure(first), structure(second), _SHIFT)
 
 
 def _best_scale(a_HWC: Image, b_HWC: Image) -> float:
     """The best correlation over the scales; stops at the first scale that matches."""
-    second = _structure(b_HWC)
+    second = structure(b_HWC)
     best = -1.0
     for side in _SIDES:
         if best < ALIKE:
-            best = max(best, _correlation(_structure(a_HWC, side), second, (side - _INNER) // 2))
+            best = max(best, correlation(structure(a_HWC, side), second, (side - _INNER) // 2))
     return best
 
 
@@ -152,7 +152,7 @@ def _cut(image_HWC: Image, place: Area, part: Area) -> Image:
     return image_HWC[y0 : max(high[1], y0 + 1), x0 : max(high[0], x0 + 1)]
 
 
-def _correlation(first: NDArray[np.float32], second: NDArray[np.float32], border: int) -> float:
+def correlation(first: NDArray[np.float32], second: NDArray[np.float32], border: int) -> float:
     """The best correlation of the first, less a border, with a part of the second."""
     inner = first[border:-border, border:-border]
     if min(cv2.norm(inner, cv2.NORM_INF), cv2.norm(second, cv2.NORM_INF)) < _FLAT:  # nothing to compare
@@ -160,7 +160,12 @@ def _correlation(first: NDArray[np.float32], second: NDArray[np.float32], border
     return float(cv2.matchTemplate(second, inner, cv2.TM_CCOEFF_NORMED).max())
 
 
-def _structure(image_HWC: Image, side: int = _SIDE) -> NDArray[np.float32]:
+def structure(image_HWC: Image, side: int = _SIDE) -> NDArray[np.float32]:
     """Fine structure: grey, ``side`` x ``side``, high-pass filtered."""
-    small = cv2.resize(grey(image_HWC), (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return high_pass(cv2.resize(grey(image_HWC), (side, side), interpolation=cv2.INTER_AREA))  # type: ignore[arg-type]
+
+
+def high_pass(grey_HW: Grey) -> NDArray[np.float32]:
+    """The grey picture less its blurred self."""
+    small = grey_HW.astype(np.float32)
     return np.asarray(small - cv2.GaussianBlur(small, (0, 0), _SIGMA), np.float32)

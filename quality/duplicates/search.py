@@ -17,7 +17,7 @@ from semblance.quality.duplicates.pixel_match import Pictures, agreeing
 from semblance.quality.duplicates.sequences import DuplicateConfig, Duplicates, chain, different_people, find
 
 Seen = Literal["frame", "crop"]  # what was hashed
-_SURE = pl.col("target_id").is_not_null() & ((pl.col("label") == 0) | pl.col("donor_id").is_not_null())  # all are named
+SURE = pl.col("target_id").is_not_null() & ((pl.col("label") == 0) | pl.col("donor_id").is_not_null())  # all are named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +78,10 @@ def near(
     pictures = Pictures([build.name for build in builds])
     others = every.filter(~pl.col("family")).drop("family")
     others = others.with_columns(
-        stored=_stored(others, hashed, numbered.height, config), strangers=_strangers(others, numbered)
+        stored=_stored(others, hashed, numbered.height, config), strangers=known_strangers(others, numbered)
     )
-    pairs = _confirmed(_first_across(others, numbered), builds, numbered, config, most, pictures)
-    named = numbered.filter(_SURE)
+    pairs = _confirmed(first_across(others, numbered), builds, numbered, config, most, pictures)
+    named = numbered.filter(SURE)
     compared = named.filter(pl.col("number").is_in(hashed["number"].unique().implode()))
     false = pairs.filter("strangers")
     hashed_videos = hashed["number"].n_unique()
@@ -135,7 +135,7 @@ def _long_enough(found: Duplicates, config: DuplicateConfig) -> Flags:
     return enough
 
 
-def _first_across(pairs: pl.DataFrame, numbered: pl.DataFrame) -> pl.DataFrame:
+def first_across(pairs: pl.DataFrame, numbered: pl.DataFrame) -> pl.DataFrame:
     """The pairs by priority: across builds or splits first, the most certain of them first."""
     splits = numbered["split"].fill_null("unassigned").to_numpy()
     builds = numbered["build"].to_numpy()
@@ -206,9 +206,9 @@ def _hashes(frames: list[list[dict[str, Any]]], seen: Seen) -> Hashes:
     return np.array([frame[0][column] for frame in frames], np.uint64)
 
 
-def _strangers(pairs: pl.DataFrame, numbered: pl.DataFrame) -> pl.Series:
+def known_strangers(pairs: pl.DataFrame, numbered: pl.DataFrame) -> pl.Series:
     """Which pairs are known to show different people: all their people are named, and none is in both."""
-    people = numbered.select("dataset", "target_id", "donor_id", sure=_SURE)
+    people = numbered.select("dataset", "target_id", "donor_id", sure=SURE)
     one, two = people[pairs["a"].to_list()], people[pairs["b"].to_list()]
     both = (one["dataset"] == two["dataset"]) & one["sure"] & two["sure"]
     for own in ("target_id", "donor_id"):

@@ -75,7 +75,7 @@ def find(
     stand in order of time. Exact but for what is said to be left out: frames whose hash is flat (fewer than 28 or
     more than 36 bits set), or near more than ``common`` hashes of other families; both match by chance.
     """
-    kept, thinned = _thin(videos, len(families))
+    kept, thinned = thin(videos, len(families))
     videos, hashes = videos[kept], hashes[kept]
     sampled = np.bincount(videos, minlength=len(families))
     flat = np.abs(np.bitwise_count(hashes).astype(np.int16) - 32) > _FLAT
@@ -85,7 +85,7 @@ def find(
     videos, hashes = videos[~shared], hashes[~shared]
     starts = np.concatenate([[0], np.cumsum(np.bincount(videos, minlength=len(families)))])
     sequences = Sequences(hashes=hashes, starts=starts, sampled=sampled)
-    parts = [_judge(a, b, sequences, families, config) for a, b in _candidates(found.pairs, families)]
+    parts = [_judge(a, b, sequences, families, config) for a, b in candidates(found.pairs, families)]
     return Duplicates(
         pairs=pl.concat(parts).sort("a", "b") if parts else pl.DataFrame(schema=_SCHEMA),
         sequences=sequences,
@@ -144,17 +144,17 @@ def _choose(count: int) -> int:
     return count * (count - 1) // 2
 
 
-def _thin(videos: Numbers, count: int) -> tuple[Numbers, int]:
-    """Places of at most ``_MOST_FRAMES`` frames of each video, evenly spread, and how many videos had more."""
+def thin(videos: Numbers, count: int, most: int = _MOST_FRAMES) -> tuple[Numbers, int]:
+    """Places of at most ``most`` frames of each video, evenly spread, and how many videos had more."""
     sizes = np.bincount(videos, minlength=count)
     rank = np.arange(len(videos)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     size = np.repeat(sizes, sizes)
     # rank r is kept where it is the first with its share r * most // size
-    chosen = (size <= _MOST_FRAMES) | (rank * _MOST_FRAMES // size != (rank - 1) * _MOST_FRAMES // size)
-    return np.flatnonzero(chosen), int((sizes > _MOST_FRAMES).sum())
+    chosen = (size <= most) | (rank * most // size != (rank - 1) * most // size)
+    return np.flatnonzero(chosen), int((sizes > most).sum())
 
 
-def _candidates(pairs: Numbers, families: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
+def candidates(pairs: Numbers, families: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
     """The pairs of videos of each pair of families, and of each family with itself, some at a time."""
     order = np.argsort(families, kind="stable")
     sizes = np.bincount(families)
@@ -208,8 +208,8 @@ def _matched(
     a: Numbers, b: Numbers, least: Numbers, width: int, sequences: Sequences, distance: int
 ) -> NDArray[np.int64]:
     """The most frames of each pair (P,) that match going forward in both; 0 where they cannot be ``least``."""
-    first_PW, is_first_PW = _padded(a, width, sequences)
-    second_PW, is_second_PW = _padded(b, width, sequences)
+    first_PW, is_first_PW = padded(a, width, sequences)
+    second_PW, is_second_PW = padded(b, width, sequences)
     match_PWW = np.bitwise_count(first_PW[:, :, None] ^ second_PW[:, None, :]) <= distance
     match_PWW &= is_first_PW[:, :, None] & is_second_PW[:, None, :]
     enough = (match_PWW.any(2).sum(1) >= least) & (match_PWW.any(1).sum(1) >= least)
@@ -223,7 +223,7 @@ def _matched(
     return matched
 
 
-def _padded(videos: Numbers, width: int, sequences: Sequences) -> tuple[Hashes, Flags]:
+def padded(videos: Numbers, width: int, sequences: Sequences) -> tuple[Hashes, Flags]:
     """The hashes of the videos in rows of ``width``, and which of them are any."""
     starts = sequences.starts[videos]
     places = starts[:, None] + np.arange(width)[None, :]

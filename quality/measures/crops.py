@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from semblance.manifests.records import Box, Crop, Image, Landmarks, Measures
-from semblance.quality.measures import pixels
+from semblance.manifests.records import Box, Crop, Grey, Image, Landmarks, Measures
+from semblance.quality.measures import aligned, pixels
 from semblance.quality.measures.measure import Gate, Measure
 from semblance.quality.measures.skin import ita
 
@@ -22,7 +22,8 @@ class CropView:
     """The input of the crop measures. For a face that was published as a crop, box, landmarks and frame are None.
 
     ``image`` is (P, P, 3) RGB, P = min(native side, 224), ``grey`` its BT.601 grey; ``box`` and ``landmarks`` are in
-    its pixels. ``frame_box`` and ``frame_size`` (width, height) are in pixels of the upright source frame.
+    its pixels. ``frame_box`` and ``frame_size`` (width, height) are in pixels of the upright source frame. ``face`` is
+    what ``aligned.cut`` took from that.
     """
 
     image: Image
@@ -31,11 +32,12 @@ class CropView:
     landmarks: Landmarks | None = None
     frame_box: Box | None = None
     frame_size: tuple[int, int] | None = None
+    face: tuple[Grey, Landmarks] | None = None
 
 
-def measure(crop: Crop, frame: Measures, width: int, height: int) -> Measures:
-    """All measures of a crop except those that need a partner. ``frame`` holds those of the whole frame, ``width`` and
-    ``height`` are its size in pixels.
+def measure(crop: Crop, frame: Measures, image_HWC: Image) -> Measures:
+    """All measures of a crop except those that need a partner. ``frame`` holds those of the whole frame, which is
+    ``image_HWC``, upright.
     """
     view = CropView(
         image=crop.probe,
@@ -43,7 +45,8 @@ def measure(crop: Crop, frame: Measures, width: int, height: int) -> Measures:
         box=crop.box_in_probe,
         landmarks=crop.landmarks_in_probe,
         frame_box=crop.face.box,
-        frame_size=(width, height),
+        frame_size=(image_HWC.shape[1], image_HWC.shape[0]),
+        face=aligned.cut(image_HWC, crop.face.landmarks),
     )
     return replace(frame, **_values(view))
 
@@ -74,6 +77,14 @@ def _face_ratio(view: CropView) -> float | None:
 
 def _ita(view: CropView) -> float | None:
     return None if view.landmarks is None else ita(view.image, view.landmarks)
+
+
+def _aligned_phash(view: CropView) -> int | None:
+    return None if view.face is None else aligned.aligned_phash(*view.face)
+
+
+def _aligned_phash_mirrored(view: CropView) -> int | None:
+    return None if view.face is None else aligned.aligned_phash(*aligned.mirrored(*view.face))
 
 
 def _values(view: CropView) -> dict[str, Any]:
@@ -118,4 +129,8 @@ MEASURES: Final[tuple[Measure[CropView], ...]] = (
     ),
     Measure(name="ita", function=_ita, source="Chardon et al. 1991", role="identity"),
     Measure(name="phash", function=lambda view: pixels.phash(view.image), source="Zauner 2010", role="identity"),
+    Measure(name="aligned_phash", function=_aligned_phash, source="after Zauner 2010", role="identity"),
+    Measure(
+        name="aligned_phash_mirrored", function=_aligned_phash_mirrored, source="after Zauner 2010", role="identity"
+    ),
 )

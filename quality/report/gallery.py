@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import cv2
@@ -13,7 +13,7 @@ import polars as pl
 
 from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import SPLITS, Image
+from semblance.manifests.records import HASHES_AS_TEXT, SPLITS, Image
 from semblance.manifests.text import seeded_order
 from semblance.quality import codec
 from semblance.quality.measures import registry
@@ -246,10 +246,38 @@ def pairs(album: Gallery, other: Gallery, found: Sequence[pl.DataFrame]) -> list
     return sheets
 
 
+def recordings(album: Gallery, found: pl.DataFrame) -> list[Sheet]:
+    """For each pair of videos of one recording (columns video, other, split, other_split, how) its nearest faces, side
+    by side, with what was done to the second.
+    """
+    rows = _rows(album, [*found["video"], *found["other"]])
+    sheets = []
+    for row in found.iter_rows(named=True):
+        both = [rows[row[end]].drop_nulls("aligned_phash") for end in ("video", "other") if row[end] in rows]
+        if len(both) < 2 or min(part.height for part in both) < 1:
+            continue
+        first, second = (album.sheet("", [face]).pictures for face in _same_face(*both))
+        what = row["how"] or "the same picture, encoded or coloured anew"
+        shown = [replace(picture, caption=what) for picture in second]
+        title = f"{row['video']} ({row['split']}) and {row['other']} ({row['other_split']}): {what}"
+        sheets.append(Sheet(title=title, pictures=(*first, *shown)))
+    return sheets
+
+
+def _same_face(first: pl.DataFrame, second: pl.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The rows of two videos whose aligned faces are nearest, or nearest to the other's mirror image."""
+    one = first["aligned_phash"].to_numpy()
+    far = np.minimum(*(np.bitwise_count(one[:, None] ^ second[name].to_numpy()[None, :]) for name in HASHES_AS_TEXT))
+    i, j = np.unravel_index(int(far.argmin()), far.shape)
+    return first.row(int(i), named=True), second.row(int(j), named=True)
+
+
 def _rows(album: Gallery, names: Iterable[str]) -> dict[str, pl.DataFrame]:
     """The stored pictures of these videos."""
     wanted = pl.Series(sorted(set(names)), dtype=pl.String).implode()
-    rows = scan(album.out).filter(pl.col("video_id").is_in(wanted)).select(*_COLUMNS, "phash").collect()
+    rows = (
+        scan(album.out).filter(pl.col("video_id").is_in(wanted)).select(*_COLUMNS, "phash", *HASHES_AS_TEXT).collect()
+    )
     return {str(name): part.sort("sample_id") for (name,), part in rows.group_by("video_id")}
 
 

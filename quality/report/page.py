@@ -120,7 +120,7 @@ def render(out: str, description: Mapping[str, Any], judged: Audit, *, compare: 
     gates = description.get("recipe", {}).get("gates", {})
     spread = [shape for shape in statistics.distributions(out, gates) if sum(shape.real) + sum(shape.fake)]
     families = statistics.families(out)
-    clusters = copies.clusters(one.copies)
+    clusters = copies.clusters(one.copies.filter(kind="near_duplicate"))
     sheets = {} if share else _sheets(out, one, clusters)
     return (
         environment()
@@ -138,7 +138,8 @@ def render(out: str, description: Mapping[str, Any], judged: Audit, *, compare: 
             label_names=shares.NAMES,
             ruled=any(row.rules for row in one.shares.rows) if one.shares is not None else False,
             persons=any(row.persons for row in one.shares.rows) if one.shares is not None else False,
-            copied=one.copies,
+            copied=one.copies.filter(kind="near_duplicate"),
+            recorded=one.copies.filter(kind="same_recording"),
             crossing=_crossing(one),
             totals=statistics.totals(out),
             counts=statistics.counts(out),
@@ -219,6 +220,10 @@ def _sheets(out: str, one: BuildAudit, clusters: list[list[str]]) -> dict[str, l
     found["labels"] += doubtful.sheets(album)
     across = copies.across(one.copies)
     crossing = {*across["video"], *across["other"]}
+    recorded = one.copies.filter(kind="same_recording")
+    inside = recorded.join(across, on=["video", "other"], how="anti", maintain_order="left")
+    first = pl.concat([across.filter(kind="same_recording"), inside]).head(_SUSPECTS)
+    found["recordings"] = gallery.recordings(album, first)
     crossing_first = sorted(clusters, key=lambda names: crossing.isdisjoint(names))
     found["pairs"] = gallery.clusters(album, crossing_first[:_SUSPECTS])
     found["worst"] = gallery.worst(album)

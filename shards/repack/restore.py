@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
@@ -16,6 +15,7 @@ from semblance.shards import layout, tar
 from semblance.shards.layout import Receipt
 from semblance.shards.repack.subset import Keep, leave_out
 from semblance.shards.verify import contradictions
+from semblance.shards.write import read_sample_json
 
 _GAP: Final = 1 << 18  # gaps up to this many bytes are read, not skipped
 _MOST: Final = 1 << 25  # most bytes of one read
@@ -86,7 +86,7 @@ def _sample(out: str, row: Row, parts: Mapping[str, bytes], extension: str) -> S
     if hashlib.sha256(picture).hexdigest() != row["sha256"]:
         raise _damage(out, f"the picture of {name} differs from the committed one")
     try:
-        note = json.loads(parts[f"{name}.json"])
+        note = read_sample_json(parts[f"{name}.json"])
         wrong = next(contradictions(note, row), None)
     except (KeyError, ValueError, AttributeError) as error:
         raise _damage(out, f"the JSON of {name} cannot be read") from error

@@ -146,7 +146,9 @@ def _write_shard(
     fakes = np.tile(np.repeat(np.arange(MEMBERS) > 0, FRAMES), videos.height // MEMBERS)
     forged = np.where(fakes, chance.uniform(3.5, 20, count), np.nan)
     sides = chance.uniform(80, 300, count)
-    samples = videos[np.repeat(np.arange(videos.height), FRAMES)].with_columns(
+    samples = videos[
+        np.repeat(np.arange(videos.height), FRAMES)
+    ].with_columns(
         frame_index=pl.Series(frames),
         track=pl.lit(0),
         verdict=pl.lit("keep"),
@@ -154,6 +156,8 @@ def _write_shard(
         tar_bytes=pl.Series(np.where(of_common, len(common), len(picture))),
         frame_phash=pl.Series(hashes.reshape(-1)),
         phash=pl.Series(hashes.reshape(-1)[::-1]),
+        aligned_phash=pl.Series(hashes.reshape(-1) >> np.uint64(1)),  # a copy has its original's, as of its frames
+        aligned_phash_mirrored=pl.Series(~hashes.reshape(-1) >> np.uint64(1)),
         crop_x0=pl.lit(10),
         crop_y0=pl.lit(10),
         crop_side=pl.lit(200),

@@ -30,6 +30,7 @@ STORED = Path(__file__).parent / "stored" / "schema4.tar.xz"  # made by make_sch
 ADDED = (  # in versions 5 and 5.1
     *("blur_outside", "brightness_outside", "contrast_outside", "person", "face_label_by"),
     *("residual_outside", "residual_kurtosis_outside", "split_person_estimated"),
+    *("aligned_phash", "aligned_phash_mirrored"),
 )
 
 

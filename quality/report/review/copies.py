@@ -12,8 +12,8 @@ from semblance.quality.report.review.answer import Answer, Block, Listing, Quest
 
 
 def _answer(record: Record, build: BuildRecord) -> Answer:
-    copies, search = build.copies, record.near_duplicates
-    if copies is None or search is None:
+    copies, search, changed = build.copies, record.near_duplicates, record.same_recordings
+    if copies is None or search is None or changed is None:
         return Answer(
             sentence="Not searched: only the plan was audited.",
             checked=[],
@@ -40,7 +40,8 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
             entries=[f"{leak.id} ({leak.note})" for leak in own],
         )
     ]
-    found += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in search.sentences]
+    sentences = (*search.sentences, *changed.sentences)
+    found += [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences]
     return Answer(
         sentence=f"{many(len(copies.pairs), 'copy', 'copies')} confirmed, {len(across):,} in two splits; "
         f"{many(len(own), 'more pair')} from one recording in two splits; {many(several, 'equal picture')} in several "
@@ -49,6 +50,9 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
             "Stored pictures by their bytes; videos by the perceptual hashes of their frames, or of their crops where "
             f"frames are unknown: at least {record.settings.least_frames} frames within {record.settings.distance} of "
             "64 bits, in order. Pairs are then compared on pixels.",
+            "Faces, rejected ones too, by hashes of the aligned face and of its mirror image, so that a mirrored, "
+            "cropped, framed, re-timed or recoloured copy is found. Pairs are then compared on aligned pixels and "
+            "local features.",
         ],
         found=found,
         unchecked=_unchecked(copies),
@@ -77,7 +81,7 @@ def _across(pair: CopyPair) -> bool:
 def _pair(pair: CopyPair) -> str:
     return (
         f"{pair.video} = {pair.other} ({pair.split or 'unassigned'} | {pair.other_split or 'unassigned'}; "
-        f"{pair.shared:,} frames, {pair.share:.0%} of the shorter)"
+        f"{pair.shared:,} frames, {pair.share:.0%} of the shorter{f'; {pair.how}' if pair.how else ''})"
     )
 
 

@@ -31,6 +31,7 @@ from semblance.ingest.steps.crops import CropConfig
 from semblance.manifests import storage
 from semblance.manifests.records import Face, Frame, Mask, Outcome, Video
 from semblance.quality import codec, measures, video
+from semblance.quality.template import TEMPLATE, TEMPLATE_SIDE
 from semblance.shards import read, tar, verify
 from tests.conftest import Run
 
@@ -146,7 +147,7 @@ def test_mask_and_picture_are_cut_alike(
 ) -> None:
     """Where the crop of a mask, taken as a picture, is clearly black or white, the crop as a mask is the same."""
     x, y, side = place
-    template = (crops.TEMPLATE - crops.TEMPLATE_SIDE / 2) / crops.TEMPLATE_SIDE * side
+    template = (TEMPLATE - TEMPLATE_SIDE / 2) / TEMPLATE_SIDE * side
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = template @ turn.T + (x + side / 2, y + side / 2)
     face = Face(box=(x, y, x + side, y + side), landmarks=tuple(points.reshape(-1).tolist()), confidence=1.0)

@@ -10,6 +10,7 @@ from skimage.transform import SimilarityTransform
 from semblance.ingest.steps import crops
 from semblance.ingest.steps.crops import CropConfig
 from semblance.manifests.records import Face, Frame, Image
+from semblance.quality.template import TEMPLATE, similarity, template
 
 RNG = np.random.default_rng(0)
 IMAGE: Image = RNG.integers(0, 255, (300, 400, 3)).astype(np.uint8)
@@ -51,24 +52,24 @@ def test_edge_pixels_are_repeated_outside_the_frame() -> None:
 
 def test_alignment_is_least_squares() -> None:
     """The transform equals scikit-image's estimate; the template at its reference size is unchanged."""
-    target = crops.template(256, 1.3)
+    target = template(256, 1.3)
     source = np.array(MARKS).reshape(5, 2)
-    ours = crops.similarity(source, target)
+    ours = similarity(source, target)
     theirs = SimilarityTransform.from_estimate(source, target).params[:2]
     assert np.allclose(ours, theirs)
-    assert np.allclose(crops.template(112, 1.0), crops.TEMPLATE)
+    assert np.allclose(template(112, 1.0), TEMPLATE)
 
 
 @settings(deadline=None, max_examples=30)
 @given(angle=st.floats(-60, 60), scale=st.floats(0.5, 3), shift=st.floats(-20, 20))
 def test_aligned_landmarks_land_on_the_template(angle: float, scale: float, shift: float) -> None:
     turned = SimilarityTransform(scale=scale, rotation=np.radians(angle), translation=(180 + shift, 140))
-    marks = turned(crops.TEMPLATE - 56)
+    marks = turned(TEMPLATE - 56)
     turned_face = Face(box=(100, 60, 260, 240), landmarks=tuple(marks.reshape(-1)), confidence=1.0)
     crop = crops.cut(FRAME, turned_face, CropConfig(kind="aligned", size=256))
     scale_to_image = 256 / crop.probe.shape[0]
     landmarks = np.array(crop.landmarks_in_probe).reshape(5, 2) * scale_to_image
-    assert np.allclose(landmarks, crops.template(256, 1.3), atol=1e-6)
+    assert np.allclose(landmarks, template(256, 1.3), atol=1e-6)
     assert crop.image.shape == (256, 256, 3)
 
 

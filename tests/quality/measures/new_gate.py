@@ -31,7 +31,7 @@ def seen(index: int, nose: float) -> Seen:
     landmarks = (230.0, 140.0, 270.0, 140.0, 250.0 + 20 * nose, 160.0, 235.0, 190.0, 265.0, 190.0)
     face = Face(box=(200.0, 100.0, 300.0, 220.0), landmarks=landmarks, confidence=0.99, track=0)
     crop = crops.cut(Frame(index=index, time_s=0.0, image=IMAGE), face, RECIPE.crop)
-    found = measures.measure(crop, Measures(), 600, 400)
+    found = measures.measure(crop, Measures(), IMAGE)
     verdict = gates.judge(face, found, RECIPE.gates)
     return Seen(
         frame_index=index,

@@ -175,7 +175,7 @@ def test_measures_are_blind_to_the_recipes_size() -> None:
     for size in (112, 224, 380):
         crop = crops.cut(frame, face((200, 100, 300, 220)), crops.CropConfig(size=size))
         assert crop.image.shape == (size, size, 3)
-        found.append(meters.measure(crop, Measures(), 600, 400))
+        found.append(meters.measure(crop, Measures(), frame.image))
     assert found[0] == found[1] == found[2]
 
 
@@ -191,9 +191,10 @@ def test_nothing_crashes_at_the_edges(x: float, y: float, w: float, h: float, ki
     landmarks = (*marks, x + 0.65 * w, y + 0.8 * h)
     one = Face(box=(x, y, x + w, y + h), landmarks=landmarks, confidence=0.99)
     config = crops.CropConfig.model_validate({"kind": kind})
-    crop = crops.cut(Frame(index=0, time_s=0.0, image=picture(7, 400, 600)), one, config)
+    frame = Frame(index=0, time_s=0.0, image=picture(7, 400, 600))
+    crop = crops.cut(frame, one, config)
     assert crop.image.shape == (224, 224, 3)
-    measures = meters.measure(crop, Measures(), 600, 400)
+    measures = meters.measure(crop, Measures(), frame.image)
     assert measures.brightness is not None
     assert 0 <= measures.brightness <= 1
     gates.judge(one, measures, gates.GatesConfig())

@@ -65,7 +65,8 @@ def test_audits_see_what_their_role_allows() -> None:
         assert (name in shortcuts.BARRED) == (role in ("label", "identity"))
         assert not (name in seen and name in shortcuts.BARRED)
         assert (name in drift.CROPS) == (role != "identity" and name != "side")
-    assert {name for name, role in roles.items() if role == "identity"} == {"ita", "phash", "frame_phash"}
+    hashes = {"phash", "frame_phash", "aligned_phash", "aligned_phash_mirrored"}
+    assert {name for name, role in roles.items() if role == "identity"} == {"ita", *hashes}
 
 
 @given(
