@@ -48,9 +48,9 @@ SIZES: Final = (1_000_000, 4_000_000)  # faces among which candidates are looked
 INTRODUCTION: Final = """# Copies that were changed
 
 Made by `python -m tests.benchmarks.copies`: {people} people under {changes} changes
-(`tests/benchmarks/changed_copies.py`), two parts of each recording without a common frame, and {strangers} strangers; 16
-frames a clip, the plan's recipe. Each row is about the pairs of an original and its copy. *Five kept*, *five seen*: both
-have five kept crops, or five faces of any verdict. *Found*: as near-duplicate or as one recording. *Before*: as
+(`tests/benchmarks/changed_copies.py`), two parts of each recording without a common frame, and {strangers} strangers;
+16 frames a clip, the plan's recipe. Each row is about the pairs of an original and its copy. *Five kept*, *five seen*:
+both have five kept crops, or five faces of any verdict. *Found*: as near-duplicate or as one recording. *Before*: as
 near-duplicate alone. *By hash*: of those with five seen, also without crops to confirm it.
 """
 HEADS: Final = (
