@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,7 @@ Made by `python -m tests.benchmarks.copies`: {people} people under {changes} cha
 both have five kept crops, or five faces of any verdict. *Found*: as near-duplicate or as one recording. *Before*: as
 near-duplicate alone. *By hash*: of those with five seen, also without crops to confirm it.
 """
+OTHER: Final = "other moments"
 HEADS: Final = (
     "change",
     "pairs",
@@ -109,7 +111,7 @@ def pairs(out: Path, found: Audit) -> Iterator[Pair]:
         ends = ends if ends in copies or ends in looked else (ends[1], ends[0])
         row, of_hash = copies.get(ends), looked.get(ends, {})
         yield Pair(
-            change="other moments" if change == "first_part" else change.replace("_", " "),
+            change=OTHER if change == "first_part" else change.replace("_", " "),
             kept=min(videos[end]["crops_kept"] for end in ends),
             seen=min(videos[end]["faces_seen"] for end in ends),
             kind=None if row is None else row["kind"],
@@ -135,8 +137,9 @@ def table(rows: list[Pair]) -> Iterator[str]:
     """A row a change, and one of all of them together."""
     yield "| " + " | ".join(HEADS) + " |"
     yield "|" + "---|" * len(HEADS)
-    for change in dict.fromkeys(row.change for row in rows):
-        yield _line(change, [row for row in rows if row.change == change])
+    for change in [*CHANGES, OTHER]:
+        if some := [row for row in rows if row.change == change]:
+            yield _line(change, some)
     yield _line("**all**", rows)
     yield ""
 
@@ -196,8 +199,9 @@ def report(out: Path) -> Iterator[str]:
         f"{seconds:.0f} s ({cpu:.0f} s of the processor); {compared:,} pairs were compared on aligned pixels."
     )
     yield ""
-    said = {row.change: row.how for row in rows if row.how}
-    yield "As the audit says it: " + "; ".join(f"*{change}*: {how}" for change, how in said.items()) + "."
+    said = {change: [row.how for row in rows if row.change == change and row.how] for change in CHANGES}
+    most = [f"*{change}*: {statistics.mode(hows)}" for change, hows in said.items() if hows]
+    yield f"As the audit says it, most often: {'; '.join(most)}."
     yield ""
 
 
