@@ -23,7 +23,7 @@ from semblance.ingest.run.child_process import Child, Fault
 from semblance.ingest.sources import source
 from semblance.manifests import storage
 from semblance.manifests.errors import UsageError
-from semblance.manifests.records import FAILURES, Video
+from semblance.manifests.records import FAILURES, HASHES_AS_TEXT, Video
 from semblance.quality import codec, video
 from semblance.training.cli import app as training
 from semblance.training.evaluation import evaluate, robustness
@@ -34,7 +34,7 @@ from tests.ingest.run.test_build import build, content
 from tests.quality.video.test_video import ffmpeg, reference
 from tests.training import untrained
 
-PIXELS = ["blur", "blur_face", "brightness", "contrast", "ita", "phash", "frame_phash"]
+PIXELS = ["blur", "blur_face", "brightness", "contrast", "ita", "phash", "frame_phash", *HASHES_AS_TEXT]
 PIXELS += ["blur_outside", "brightness_outside", "contrast_outside"]
 BYTES = ["tar_offset", "tar_bytes", "encoded_bytes", "sha256"]
 
