@@ -162,6 +162,8 @@ def recording_sentences(found: Recordings | None) -> list[str]:
         "to show one recording, mirrored, cropped, framed, re-timed or at other moments; "
         f"{found.refuted:,} not, {found.unseen:,} not compared, {found.unstored:,} without crops to compare",
     ]
+    if found.unreadable:
+        lines.append(f"{found.unreadable:,} pictures could not be read; run `shards verify --deep` for details")
     if found.different:
         lines.append(
             f"of {found.different:,} pairs known to show different people, {found.false_by_hash:,} match by these "

@@ -229,8 +229,8 @@ def clusters(album: Gallery, found: Sequence[Sequence[str]]) -> list[Sheet]:
 
 
 def pairs(album: Gallery, other: Gallery, found: Sequence[pl.DataFrame]) -> list[Sheet]:
-    """For each cluster of pairs of videos of two builds (columns video, other, split, other_split, shared) the first
-    pair's most alike frames, side by side.
+    """For each cluster of pairs of videos of two builds (columns video, other, split, other_split, shared, how) the
+    first pair's most alike frames, side by side.
     """
     sheets = []
     for cluster in found:
@@ -241,7 +241,8 @@ def pairs(album: Gallery, other: Gallery, found: Sequence[pl.DataFrame]) -> list
         first, second = _closest(ours, theirs)
         shown = [*album.sheet("", [first]).pictures, *other.sheet("", [second]).pictures]
         title = f"{row['video']} ({row['split']}) and {row['other']} ({row['other_split']}): {row['shared']} frames"
-        more = f"; {cluster.height - 1} more such pairs with these" if cluster.height > 1 else ""
+        more = f": {row['how']}" if row["how"] else ""
+        more += f"; {cluster.height - 1} more such pairs with these" if cluster.height > 1 else ""
         sheets.append(Sheet(title=title + more, pictures=tuple(shown)))
     return sheets
 

@@ -95,7 +95,8 @@ def test_a_picture_of_the_recipes_size_is_stored_bit_for_bit(tmp_path: Path, fac
         assert sample.row["blur"] == measures.blur(grey)
         assert sample.row["brightness"] == measures.brightness(grey)
         assert sample.row["phash"] == measures.phash(original)
-        for unknown in ("confidence", "box_x0", "landmarks", "crop_side", "face_ratio", "blur_face", "frame_phash"):
+        unknowns = ("confidence", "box_x0", "landmarks", "crop_side", "face_ratio", "blur_face")
+        for unknown in (*unknowns, "frame_phash", "aligned_phash", "aligned_phash_mirrored"):
             assert sample.row[unknown] is None
         assert (sample.row["track"], sample.row["face_label"], sample.row["time_s"]) == (0, 1, None)
     row = outcome.video
