@@ -68,13 +68,17 @@ def centred(vector_ND: NDArray[Any], raw: float) -> tuple[Floats, bool]:
 
 
 def cluster(points: Points, cuts: Distances, least: int) -> Clusters:
-    """Average linkage (Sokal and Michener 1958) at ``cuts.linkage``, then clusters of fewer than ``least`` clips.
+    """Average linkage (Sokal and Michener 1958) at ``cuts.linkage``, then what becomes of small clusters."""
+    return settled(points, linked(points, cuts.linkage), cuts, least)
+
+
+def settled(points: Points, found: Ints, cuts: Distances, least: int) -> Clusters:
+    """The clusters of ``linked``, where those of fewer than ``least`` clips are small.
 
     If half of all clips are in large clusters, a small one without a known id joins the nearest large one within
     ``cuts.attach``, or abstains. Else small clusters stay: in a collection of one clip a person, nobody would be left.
     """
     count = len(points.vector_ND)
-    found = _linked(points, cuts.linkage)
     sizes = np.bincount(found, weights=points.clips_N).astype(np.int64)
     named = np.zeros(len(sizes), bool)
     named[[found[point] for point, known in enumerate(points.known) if known is not None]] = True
@@ -171,8 +175,8 @@ def _index(count: int, one: int, other: Any) -> Any:
     return count * one - one * (one + 1) // 2 + other - one - 1
 
 
-def _linked(points: Points, cut: float) -> Ints:
-    """The cluster of each point, from 0."""
+def linked(points: Points, cut: float) -> Ints:
+    """The cluster of each point, from 0, by average linkage below ``cut``; raises SemblanceError if memory is short."""
     if len(points.vector_ND) < 2:
         return np.zeros(len(points.vector_ND), np.int64)
     tree = linkage(distances(points), "average")

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
+from facenet_pytorch.models.utils.detect_face import crop_resize
 
 from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError, UsageError
@@ -79,6 +80,15 @@ def test_an_aligned_crop_gives_the_same_chip_as_a_box_crop() -> None:
     box = alignment.chip(frame, row(points), {"kind": "box", "margin": 1.3}, to)
     aligned = alignment.chip(np.asarray(drawn, np.uint8), row(points), {"kind": "aligned", "margin": 1.3}, to)
     assert np.abs(box.astype(int) - aligned.astype(int)).mean() < 1.5
+
+
+def test_a_box_is_cut_as_facenet_pytorch_cuts_it() -> None:
+    rng = np.random.default_rng(1)
+    frame = np.asarray(cv2.GaussianBlur(rng.integers(0, 256, (224, 224, 3), np.uint8), (0, 0), 3), np.uint8)
+    face = row(TEMPLATES["arcface"] * 224) | {"box_x0": 30.0, "box_y0": 22.0, "box_x1": 150.0, "box_y1": 202.0}
+    chip = alignment.chip(frame, face, {}, Alignment(side=160, points=None, name="box"))
+    referee = crop_resize(frame, [30, 22, 150, 202], 160)
+    assert np.abs(chip.astype(int) - referee.astype(int)).mean() < 1.5
 
 
 def test_dlib_is_its_package_and_deterministic() -> None:

@@ -97,3 +97,21 @@ def test_too_many_faces_for_the_memory_are_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("psutil.virtual_memory", Little)
     with pytest.raises(SemblanceError, match=r"2,000 faces need 0\.\d GiB to be clustered"):
         cluster(points(simulated.crowd(PEOPLE, CLIPS, 0.0, seed=0)), simulated.DISTANCES, 4)
+
+
+def test_a_clip_between_two_people_is_near_the_other() -> None:
+    """It belongs to the first and lists the second, unless it is known to be nobody of the second."""
+    base = np.eye(3)
+    between = 0.8 * base[0] + 0.6 * base[1]  # 0.2 and 0.4 away
+    vectors = np.array([*[base[0]] * 5, *[base[1]] * 5, *[base[2]] * 5, between])
+    cuts = simulated.DISTANCES.model_copy(update={"linkage": 0.3, "quarantine": 0.45})
+    for known, expected in (([None] * 16, [1]), ([None] * 5 + ["b"] * 5 + [None] * 5 + ["a"], [])):
+        found = Points(
+            vector_ND=vectors, clips_N=np.ones(16, np.int64), known=known, apart_K2=np.zeros((0, 2), np.int64)
+        )
+        grouped = cluster(found, cuts, 4)
+        label = grouped.label_N
+        assert label[15] == label[0]
+        close = clusters.near(found, grouped, cuts.quarantine, clusters.known_apart(found, grouped))
+        assert close[15] == [int(label[5])] * len(expected)
+        assert all(close[n] == [] for n in range(5, 15))
