@@ -13,7 +13,7 @@ from semblance.quality.checks import separability
 from semblance.quality.checks.separability import Numbers, Wholes
 from semblance.quality.statistics import bootstrap, roc
 
-STRENGTH: Final = 0.01  # inverse of the L2 penalty on standardised statistics: more of them than families
+STRENGTH: Final = 0.1  # inverse of the L2 penalty on standardised statistics: more of them than families
 _FLAT: Final = 1e-9
 _SURE: Final = 1e-4  # a score is taken for no surer than this
 

@@ -72,7 +72,7 @@ def measure(out: str, seed: int = 0) -> Order:
 
 def tar_order(stored: pl.DataFrame) -> pl.DataFrame:
     """video_id and the median place, 0 to 1, of its pictures among those of their shard, by ``tar_offset``."""
-    place = (pl.col("tar_offset").rank("ordinal") - 0.5) / pl.len()
+    place = (pl.col("tar_offset").rank("average") - 0.5) / pl.len()
     return stored.with_columns(place.over("shard").alias(TAR)).group_by("video_id").agg(pl.col(TAR).median())
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.fft
-import skimage.data
 
 from semblance import manifests
 from semblance.manifests.records import Image
@@ -22,31 +21,14 @@ from semblance.quality.checks import background, linear, picture_features, short
 from semblance.quality.checks.picture_features import features, in_crop
 from tests.conftest import Run
 from tests.quality import planted
+from tests.quality.photographs import ALL, BOX, kind_of, photograph
 from tests.quality.planted import Faults
-
-BOX = (28.0, 24.0, 84.0, 96.0)
-ALL = (0.0, 0.0, 112.0, 112.0)
-PHOTOGRAPHS = [getattr(skimage.data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")]
-
-
-def photograph(number: int) -> Image:
-    """A piece of a real photograph, (112, 112, 3), of its own light: another for each number."""
-    chance = np.random.default_rng(number)
-    whole = PHOTOGRAPHS[number % len(PHOTOGRAPHS)]
-    y, x = (int(chance.integers(0, end - 112)) for end in whole.shape[:2])
-    piece = whole[y : y + 112, x : x + 112] * chance.uniform(0.6, 1.1) + chance.normal(0, 2, (112, 112, 3))
-    return np.clip(piece, 0, 255).astype(np.uint8)
 
 
 def seen(image: Image, region: picture_features.Region = "outside") -> np.ndarray:
     found = features(image, [region], BOX, ALL)
     assert found is not None
     return found[region]
-
-
-def kind_of(number: int) -> Image:
-    """The same, as one of four cameras stored it, whatever its label."""
-    return codec.degrade(photograph(number), 60 + 10 * (number // 4 % 4))
 
 
 def judged(count: int, of_fake: Callable[[Image], Image], *, paired: bool) -> background.Comparison:

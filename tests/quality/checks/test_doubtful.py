@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,44 +12,19 @@ from hypothesis import strategies as st
 
 from semblance import manifests
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import Image
-from semblance.quality import codec
 from semblance.quality.audit import checks
 from semblance.quality.checks import doubtful, label_noise, linear, predictions
-from semblance.quality.checks.picture_features import Numbers, Region, features
 from semblance.quality.report import gallery
 from semblance.quality.report.doubtful import sheets
 from semblance.training.evaluation.predictions import COLUMNS
 from tests.benchmarks import label_noise as planting
 from tests.conftest import Run
 from tests.quality import planted
-from tests.quality.checks.test_background import ALL, BOX, kind_of
-
-
-def forged(image: Image) -> Image:
-    """The face smoothed and sharpened again, as a generator of few pixels leaves it."""
-    other = image.copy()
-    other[24:96, 28:84] = codec.degrade(image, 25)[24:96, 28:84]
-    return other
-
-
-def collection(families: int) -> tuple[pl.DataFrame, dict[str, Mapping[Region, Numbers]]]:
-    """Videos of one real photograph and its forgery a family, and their statistics."""
-    rows, seen = [], dict[str, Mapping[Region, Numbers]]()
-    for number in range(2 * families):
-        image = kind_of(number // 2)
-        found = features(forged(image) if number % 2 else image, ["face", "outside"], BOX, ALL)
-        assert found is not None
-        seen[f"v{number}"] = found
-        rows.append({"video_id": f"v{number}", "label": number % 2, "family_id": f"f{number // 2}"})
-    return pl.DataFrame(rows), seen
 
 
 def test_planted_wrong_labels_come_first() -> None:
     """2 % of the labels are turned: a good part of as many at the top of the list are these, and most are on it."""
-    table, seen = collection(100)
-    values = np.stack([doubtful.beside(seen[name]) for name in table["video_id"]])
-    found = planting.measure(table, values, draws=3)
+    found = planting.measure(*planting.photographs(100, 25), draws=3)
     print(found)
     assert found.planted == 4
     assert found.auc > 0.9
@@ -59,7 +33,6 @@ def test_planted_wrong_labels_come_first() -> None:
 
 
 def test_a_model_that_knows_nothing_doubts_nothing() -> None:
-    table, _ = collection(1)
     names = [f"v{number}" for number in range(120)]
     chance = np.random.default_rng(3)
     labels = np.arange(120) % 2
@@ -69,7 +42,7 @@ def test_a_model_that_knows_nothing_doubts_nothing() -> None:
     told = linear.told(chance.normal(size=(120, 50)), labels, table["family_id"].to_list())
     found = doubtful.scored("a guess", table, told, 3)
     assert not found.scores
-    assert "does not tell fakes from reals" in found.words
+    assert "too weak to doubt a label by" in found.words
     assert "3 videos have no score" in found.words
     few = linear.told(chance.normal(size=(20, 5)), labels[:20], table["family_id"].to_list()[:20])
     assert "too few families" in doubtful.scored("a guess", table.head(20), few, 0).words

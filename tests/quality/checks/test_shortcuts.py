@@ -66,6 +66,31 @@ def test_what_lies_away_from_the_face_can_give_the_label_away() -> None:
     assert found.acquisition.found.giveaways[0].column == "blur_outside"
 
 
+def test_sound_and_resampling_can_give_the_label_away(tmp_path: Path) -> None:
+    """A silent file has a known rate of 0, one that does not state its rate an unknown one."""
+    out = tmp_path / "out"
+    planted.build(out, 24)
+    frame = shortcuts.table_of(str(out))
+    assert frame["resampling"].to_list() == pytest.approx([160 / 224] * frame.height)
+    fake = pl.col("label") == 1
+    videos = manifests.scan(str(out), "videos").with_columns(
+        has_audio=pl.when(pl.col("video_id") == frame["video_id"][0]).then(None).otherwise(~fake),
+        audio_rate=pl.when(~fake).then(44100).cast(pl.Int32),
+        audio_bit_rate=pl.lit(None, pl.Int64),
+    )
+    samples = manifests.scan(str(out), flags=False).with_columns(crop_side=pl.when(fake).then(300).otherwise(150))
+    heard = shortcuts.video_table(samples, videos, 224).filter(pl.col("video_id") != frame["video_id"][0])
+    assert heard.filter(fake)["audio_rate"].unique().to_list() == [0]
+    assert heard.filter(fake)["audio_bit_rate"].unique().to_list() == [0]
+    assert heard.filter(~fake)["audio_rate"].unique().to_list() == [44100]
+    assert heard.filter(~fake)["audio_bit_rate"].null_count() == heard.filter(~fake).height
+    found = shortcuts.compare(heard)[0].acquisition
+    assert found.verdict == "shortcut"
+    told = {one.column for one in found.found.giveaways if one.auc > 0.99}
+    assert {"audio_rate", "has_audio", "resampling"} <= told
+    assert "audio_bit_rate" in found.found.unused
+
+
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
 def test_a_null_pattern_tells_nothing(share: float) -> None:
     """Reals and fakes alike in all but what is missing: values that are equal within a family give ties, 0.5."""
