@@ -144,6 +144,35 @@ class Shortcut(Part):
     face: Separability = Field(description="by statistics of the face crops: a baseline for detectors")
 
 
+class Told(Part):
+    """How well the label can be told from something, out of fold by family."""
+
+    auc: float | None = Field(description="area under the ROC curve, 0.5 is chance; null: not tested")
+    low: float | None = Field(description="lower bound of the 95 % interval over families; a shortcut is above 0.6")
+    high: float | None = Field(description="upper bound")
+    reals: int = Field(description="real videos used")
+    fakes: int = Field(description="fakes used")
+    families: int = Field(description="families used; fewer than `settings.shortcut_families` are not tested")
+
+
+class Background(Part):
+    """Whether the label of one method and compression can be read from the picture without the face."""
+
+    method: str | None = Field(description="null: all methods")
+    compression: str | None = Field(description="null: all compressions")
+    verdict: str = Field(description="even (no shortcut), shortcut, too few to tell (families), or nothing known")
+    paired: bool = Field(description="whether most fakes are beside their original, so that they share its background")
+    without_face: Told = Field(description="by blocks of the crops away from the face: frequencies, noise, colours")
+    whole_crop: Told = Field(description="by the same statistics of the whole crops, for comparison")
+
+
+class Order(Part):
+    """Whether an order tells fakes from reals."""
+
+    tar: Told = Field(description="the order of pictures in the tars, which the seed mixes: it should tell nothing")
+    name: Told = Field(description="the order of file names, which no model sees")
+
+
 class Flag(Part):
     """A video whose label is doubtful."""
 
@@ -171,6 +200,9 @@ class LabelNoise(Part):
     compared_fakes: int = Field(description="fakes that were compared with their original")
     not_compared: dict[str, int] = Field(description="fakes that were not, by reason (column guide)")
     without_crops: int = Field(description="fakes without a stored crop: not judged")
+    doubtful: list[str] = Field(
+        description="videos that `quality flag` ranked by all evidence and a model's doubts, the most doubtful first"
+    )
     unreadable: str | None = Field(description="why labels could not be compared; null: they were")
 
 

@@ -8,12 +8,14 @@ from pydantic import Field
 
 from semblance.manifests.records import Level
 from semblance.quality.audit.evidence import (
+    Background,
     Copies,
     EstimatedPeople,
     Figures,
     FilterGroup,
     LabelNoise,
     Losses,
+    Order,
     Part,
     People,
     Shortcut,
@@ -68,7 +70,7 @@ class Dataset(Part):
 class Promise(Part):
     """A kind of ids, and whether the active split separates it."""
 
-    kind: str = Field(description="family, person, recording or method")
+    kind: str = Field(description="family, person, person_estimated, recording or method")
     promised: bool = Field(description="whether the protocol promises to separate them")
     splits: Literal["all", "test"] | None = Field(
         description="all: no two of train, val and test share one; test: test shares none; null: not promised"
@@ -80,7 +82,7 @@ class Promise(Part):
 class Protocol(Part):
     """The rule of the active split."""
 
-    name: str = Field(description="identity, family, official, official_clean, method or temporal")
+    name: str = Field(description="identity, person_estimated, family, official, official_clean, method or temporal")
     against: str | None = Field(description="what official_clean is clean of; null for other protocols")
     promises: list[Promise] = Field(description="what it separates, and what a reader may expect and it does not")
     note: str = Field(description="what is known about the people of this dataset; may be empty")
@@ -120,6 +122,10 @@ class BuildRecord(Part):
     )
     copies: Copies | None = Field(description="copies; null: a plan")
     shortcuts: list[Shortcut] | None = Field(description="whether metadata predict the label; null: a plan")
+    background: list[Background] | None = Field(
+        description="whether the label can be read from the picture without the face; null: a plan"
+    )
+    order: Order | None = Field(description="whether an order of pictures or names tells the label; null: a plan")
     label_noise: LabelNoise | None = Field(description="doubtful labels; null: a plan")
     filters: list[FilterGroup] | None = Field(description="reject rates by group; null: a plan")
     losses: Losses = Field(description="what was lost, and why")
@@ -150,7 +156,7 @@ class Leak(Part):
     other: str | None = Field(description="the second build of a leak between two")
     column: str = Field(description="protocol column; split is the active one")
     kind: str = Field(
-        description="family, target, donor, person, recording, method, video, bytes (equal pictures), near_duplicate "
+        description="family, target, donor, person, person_estimated, recording, method, video, bytes, near_duplicate "
         "(copies), shared_recording (other moments of one recording), target_recording or donor_recording (a fake in "
         "another split than the real video of its target's or donor's recording)"
     )

@@ -16,7 +16,9 @@ from semblance.quality.audit import findings as judge
 from semblance.quality.audit.losses import losses
 from semblance.quality.audit.result import Audit, BuildAudit
 from semblance.quality.audit.text import near_sentences, recording_sentences, verdict
-from semblance.quality.checks import filter_fairness, separability, shares, shortcuts
+from semblance.quality.checks import background, filter_fairness, separability, shares, shortcuts
+from semblance.quality.checks.linear import Told
+from semblance.quality.checks.separability import Separability
 from semblance.quality.duplicates.recordings import Recordings
 from semblance.quality.duplicates.search import Near
 
@@ -84,6 +86,8 @@ def _build(one: BuildAudit) -> record.BuildRecord:
         people_estimated=one.estimated,
         copies=_copies(one),
         shortcuts=None if checks is None else [_shortcut(found) for found in checks.comparisons],
+        background=None if checks is None else [_background(found) for found in checks.background.comparisons],
+        order=None if checks is None else evidence.Order(tar=_told(checks.order.tar), name=_told(checks.order.name)),
         label_noise=None if checks is None else _label_noise(one),
         filters=None if checks is None else [evidence.FilterGroup(**asdict(group)) for group in checks.groups],
         losses=losses(one),
@@ -192,6 +196,23 @@ def _separability(figure: shortcuts.Figure) -> evidence.Separability:
     )
 
 
+def _background(found: background.Comparison) -> evidence.Background:
+    return evidence.Background(
+        method=found.method,
+        compression=found.compression,
+        verdict=found.verdict,
+        paired=found.paired,
+        without_face=_told(found.without),
+        whole_crop=_told(found.whole),
+    )
+
+
+def _told(found: Told | Separability) -> evidence.Told:
+    return evidence.Told(
+        auc=found.auc, low=found.low, high=found.high, reals=found.reals, fakes=found.fakes, families=found.families
+    )
+
+
 def _label_noise(one: BuildAudit) -> evidence.LabelNoise | None:
     if one.checks is None:
         return None
@@ -202,6 +223,7 @@ def _label_noise(one: BuildAudit) -> evidence.LabelNoise | None:
         compared_fakes=noise.fakes,
         not_compared=dict(noise.refused),
         without_crops=noise.bare,
+        doubtful=list(one.checks.doubtful),
         unreadable=one.checks.unreadable or None,
     )
 

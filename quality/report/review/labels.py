@@ -44,6 +44,9 @@ def _answer(_: Record, build: BuildRecord) -> Answer:
     found += (
         [Listing(summary=f"Reals and fakes with the same pictures: {len(pairs):,}", entries=pairs)] if pairs else []
     )
+    if noise.doubtful:
+        summary = f"Ranked by all evidence and a model's doubts: {many(len(noise.doubtful), 'video')}"
+        found.append(Listing(summary=f"{summary}, the most doubtful first", entries=noise.doubtful))
     unchecked = [f"{many(count, 'fake')}: {REFUSED.get(why, why)}." for why, count in noise.not_compared.items()]
     unchecked += [f"{many(noise.without_crops, 'fake')} without a stored crop."] if noise.without_crops else []
     unchecked += [f"Labels were not compared: {noise.unreadable}"] if noise.unreadable else []
