@@ -54,7 +54,7 @@ PROMISES: Final[Mapping[str, Mapping[str, bool]]] = MappingProxyType(
         "official": {"family": True, "person": True, "recording": True},
     }
 )
-_REPORTED: Final = ("family", "person", "recording", ESTIMATED)  # reported even if the protocol does not promise them
+_REPORTED: Final = ("family", "person", "recording")  # reported even if the protocol does not promise them
 
 
 def promise(protocol: str, against: str = "recording") -> Mapping[str, bool]:
@@ -185,7 +185,7 @@ def sentences(plan: pl.DataFrame, protocol: str, against: str = "recording") -> 
             continue
         kinds = [
             kind
-            for kind in _REPORTED
+            for kind in (*_REPORTED, ESTIMATED)
             if not (kind == "person" and of_recordings(plan))
             and not (kind == ESTIMATED and plan["persons_estimated"].null_count() == plan.height)
         ]

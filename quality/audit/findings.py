@@ -139,7 +139,8 @@ def of_identities(build: Audited, figures: pl.DataFrame | None, estimated: Estim
             law=PEOPLE,
             what=f"estimated from faces: {estimated.test_videos_shared:,} of {estimated.test_videos:,} test videos "
             f"({share:.1%}) show somebody who is in train or val too",
-            remedy="This is an estimate: read how it was made before you rely on it.",
+            remedy="Separate them with `shards repack OUT --split person_estimated --to OUT2`. It is an estimate: "
+            "`quality persons` says how far to trust it.",
             ids=tuple(one.person for one in estimated.shared),
         )
     if overlap.of_recordings(build.plan):
