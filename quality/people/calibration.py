@@ -212,9 +212,8 @@ def without_centre(cuts: Distances) -> Distances:
 def leaking(points: Points, clusters: Clusters, truth: Sequence[str | None], cuts: Distances) -> Leak:
     """The share of test clips that leak, where whole clusters are drawn into test, val and train (10, 10, 80 %)."""
     count, kinds = len(clusters.label_N), len(clusters.mean_CD)
-    close_NC = np.zeros((count, kinds), bool)
-    for point, others in enumerate(near(points, clusters, cuts.quarantine, known_apart(points, clusters))):
-        close_NC[point, others] = True
+    close = near(points, clusters, cuts.quarantine, known_apart(points, clusters))
+    close_K2 = np.array([(point, other) for point in range(count) for other in close[point]], np.int64).reshape(-1, 2)
     truth_N = np.unique([label or "" for label in truth], return_inverse=True)[1]
     told_N = np.array([label is not None for label in truth])
     inside = clusters.label_N != NOBODY
@@ -227,8 +226,11 @@ def leaking(points: Points, clusters: Clusters, truth: Sequence[str | None], cut
         side_C = np.empty(kinds, np.int64)
         side_C[order] = np.digitize(before, np.cumsum(_PARTS))  # 0 test, 1 val, 2 train
         side_N = np.where(inside, side_C[clusters.label_N], 3)
-        in_test, in_val = (close_NC[:, side_C == side].any(1) for side in (0, 1))
-        side_N[((side_N > 0) & in_test) | ((side_N == 2) & in_val)] = 3
+        near_test, near_val = (close_K2[side_C[close_K2[:, 1]] == side, 0] for side in (0, 1))
+        held = np.zeros(count, bool)
+        held[near_test] = side_N[near_test] > 0
+        held[near_val] |= side_N[near_val] == 2
+        side_N[held] = 3
         tested = (side_N == 0) & told_N
         if tested.any():
             shares.append(float(np.isin(truth_N[tested], truth_N[(side_N == 2) & told_N]).mean()))
