@@ -201,7 +201,8 @@ def measured(unit: str, meaning: str, null: str) -> Any:
     return field(default=None, metadata={"unit": unit, "meaning": meaning, "null": null})
 
 
-HASHES_AS_TEXT: Final = ("aligned_phash", "aligned_phash_mirrored")  # beside a picture: 16 hexadecimal digits
+ALIGNED_HASHES: Final = ("aligned_phash", "aligned_phash_mirrored")
+HASHES_AS_TEXT: Final = ("phash", "frame_phash", *ALIGNED_HASHES)  # beside a picture: 16 hexadecimal digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

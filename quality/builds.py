@@ -10,7 +10,7 @@ import polars as pl
 
 from semblance.manifests import build_files, leaks, overlap, persons, scan, splits, storage, tables
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import FAILURES, HASHES_AS_TEXT, SPLITS
+from semblance.manifests.records import ALIGNED_HASHES, FAILURES, SPLITS
 
 SIDE_COLUMNS: Final = overlap.COLUMNS_AUDITED
 _PLANNED: Final = ["dataset", "video_id", "label", "family_id", "target_id", "donor_id", "shard", *SIDE_COLUMNS]
@@ -117,7 +117,7 @@ def faces(builds: Sequence[Audited], numbered: pl.DataFrame) -> pl.DataFrame:
     Columns: number (of the video), frame_index, track, aligned_phash, aligned_phash_mirrored, stored. A build that was
     made before there were such hashes has none. About 30 bytes per row.
     """
-    keys = ["video_id", "frame_index", "track", *HASHES_AS_TEXT]
+    keys = ["video_id", "frame_index", "track", *ALIGNED_HASHES]
     parts = []
     for place, build in enumerate(builds):
         numbers = numbered.filter(pl.col("build") == place).select("video_id", "number").lazy()
@@ -145,7 +145,7 @@ def sample_rows(builds: Sequence[Audited], numbered: pl.DataFrame, numbers: Sequ
             continue
         sizes = scan(build.name, "videos").select("video_id", "width", "height")
         columns = ["sample_id", "video_id", "shard", "tar_offset", "tar_bytes", "frame_index", "track"]
-        columns += ["sha256", "frame_phash", "phash", "crop_x0", "crop_y0", "crop_side", "landmarks", *HASHES_AS_TEXT]
+        columns += ["sha256", "frame_phash", "phash", "crop_x0", "crop_y0", "crop_side", "landmarks", *ALIGNED_HASHES]
         rows = scan(build.name, flags=False).select(columns)
         keys = wanted["video_id"].implode()
         parts.append(

@@ -148,7 +148,7 @@ def sha256_of(url: str) -> str:
 def sample_json(row: Mapping[str, Any]) -> bytes:
     """The JSON next to a picture: the sample's row without the columns that the tar determines, keys sorted.
 
-    The hashes of aligned faces are 16 hexadecimal digits: many readers of JSON round whole numbers of 64 bits.
+    Hashes are 16 hexadecimal digits: many readers of JSON round whole numbers of 64 bits, or refuse them.
     """
     given = {name: value for name, value in row.items() if name not in _TAR_COLUMNS}
     text = {name: f"{given[name]:016x}" for name in HASHES_AS_TEXT if given.get(name) is not None}

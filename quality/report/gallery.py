@@ -13,7 +13,7 @@ import polars as pl
 
 from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError
-from semblance.manifests.records import HASHES_AS_TEXT, SPLITS, Image
+from semblance.manifests.records import ALIGNED_HASHES, SPLITS, Image
 from semblance.manifests.text import seeded_order
 from semblance.quality import codec
 from semblance.quality.measures import registry
@@ -268,7 +268,7 @@ def recordings(album: Gallery, found: pl.DataFrame) -> list[Sheet]:
 def _same_face(first: pl.DataFrame, second: pl.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
     """The rows of two videos whose aligned faces are nearest, or nearest to the other's mirror image."""
     one = first["aligned_phash"].to_numpy()
-    far = np.minimum(*(np.bitwise_count(one[:, None] ^ second[name].to_numpy()[None, :]) for name in HASHES_AS_TEXT))
+    far = np.minimum(*(np.bitwise_count(one[:, None] ^ second[name].to_numpy()[None, :]) for name in ALIGNED_HASHES))
     i, j = np.unravel_index(int(far.argmin()), far.shape)
     return first.row(int(i), named=True), second.row(int(j), named=True)
 
@@ -277,7 +277,7 @@ def _rows(album: Gallery, names: Iterable[str]) -> dict[str, pl.DataFrame]:
     """The stored pictures of these videos."""
     wanted = pl.Series(sorted(set(names)), dtype=pl.String).implode()
     rows = (
-        scan(album.out).filter(pl.col("video_id").is_in(wanted)).select(*_COLUMNS, "phash", *HASHES_AS_TEXT).collect()
+        scan(album.out).filter(pl.col("video_id").is_in(wanted)).select(*_COLUMNS, "phash", *ALIGNED_HASHES).collect()
     )
     return {str(name): part.sort("sample_id") for (name,), part in rows.group_by("video_id")}
 

@@ -4,14 +4,17 @@ From SCLBD/DeepfakeBench: ``training/dataset/abstract_dataset.py`` opens ``<data
 reads ``[name][label][mode]`` for every label in it, so each must have every mode. Except for its own FF++ names,
 there is no level of compressions below. A frame's file name is an integer before the first dot. A path that begins
 with ``.`` is opened unchanged, from the folder in which DeepfakeBench runs. The path of a mask is that of the picture
-with ``masks`` in place of ``frames``. ``training/metrics/utils.py`` uses the folder of a frame as its video. The names
-of labels are those of ``preprocessing/rearrange.py`` and of ``label_dict`` in ``training/config/train_config.yaml``.
+with ``masks`` in place of ``frames``. ``training/metrics/utils.py`` uses the folder of a frame as its video, clip
+detectors take neighbouring files of a folder as one clip, and ``frame_num`` takes the first files. So each person of a
+video has a folder. The names of labels are those of ``preprocessing/rearrange.py`` and of ``label_dict`` in
+``training/config/train_config.yaml``.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from semblance.manifests.datasets import DATASETS, Labels
 from semblance.manifests.ids import make_video_id
@@ -46,7 +49,7 @@ class DeepfakeBench(Format):
     def write(self, picture: Picture, folder: NewFolder) -> None:
         row = picture.row
         name, label = self._name(row["compression"]), self._label(picture)
-        video = make_video_id(row["video_id"])
+        video = make_video_id(row["video_id"], *_person(row))
         number = f"{row['frame_index']:06d}{row['track'] or 0:02d}"
         path = f"rgb/{name}/{label}/frames/{video}/{number}.{picture.suffix}"
         modes = self._frames.setdefault(name, {}).setdefault(label, {mode: {} for mode in TRAIN_VAL_TEST})
@@ -91,8 +94,9 @@ class DeepfakeBench(Format):
         description = self._description
         names = ", ".join(f"`{name}`" for name in sorted(self._frames)) or "none (no picture was exported)"
         notes = [
-            "A frame's number is its frame index followed by two digits for the track, so the faces of one frame are "
-            "distinct; its folder is its video."
+            "A frame's number is its frame index followed by two digits for the track. Each person of a video has a "
+            "folder: the first is named after the video, others end in `-p01` and so on (`-t01` by track, where a "
+            "build knows no persons). DeepfakeBench takes a folder for a video, so its figures by video are by person."
         ]
         if self._unknown_labels:
             lines = "".join(f"  {label}: {value}\n" for label, value in sorted(self._unknown_labels.items()))
@@ -115,6 +119,13 @@ class DeepfakeBench(Format):
             terms=description["datasheet"]["terms"],
             citation=description["datasheet"]["citation"],
         )
+
+
+def _person(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells a video's persons apart in names: nothing for the first."""
+    person, track = row.get("person"), row["track"] or 0
+    kind, number = ("t", track) if person is None else ("p", person)
+    return (f"{kind}{number:02d}",) if number else ()
 
 
 _README: Final = """# {title} for DeepfakeBench, exported by Semblance

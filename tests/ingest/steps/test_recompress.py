@@ -23,7 +23,7 @@ from semblance.ingest.run.child_process import Child, Fault
 from semblance.ingest.sources import source
 from semblance.manifests import storage
 from semblance.manifests.errors import UsageError
-from semblance.manifests.records import FAILURES, HASHES_AS_TEXT, Video
+from semblance.manifests.records import ALIGNED_HASHES, FAILURES, Video
 from semblance.quality import codec, video
 from semblance.training.cli import app as training
 from semblance.training.evaluation import evaluate, robustness
@@ -37,7 +37,7 @@ from tests.training import untrained
 PIXELS = ["blur", "blur_face", "brightness", "contrast", "ita", "phash", "frame_phash"]
 PIXELS += ["blur_outside", "brightness_outside", "contrast_outside", "residual_outside", "residual_kurtosis_outside"]
 BYTES = ["tar_offset", "tar_bytes", "encoded_bytes", "sha256"]
-OTHER = [*BYTES, *HASHES_AS_TEXT]
+OTHER = [*BYTES, *ALIGNED_HASHES]
 
 
 @pytest.fixture(scope="module")

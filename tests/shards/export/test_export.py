@@ -67,6 +67,15 @@ def usable(out: Path, *, sides: tuple[str, ...] = ("train", "val", "test")) -> p
     return samples.collect()
 
 
+def with_folders(rows: pl.DataFrame) -> pl.DataFrame:
+    """``rows`` with the folder of each picture: one a person, or one a track where persons are unknown."""
+    names = []
+    for row in rows.iter_rows(named=True):
+        kind, number = ("t", row["track"]) if row["person"] is None else ("p", row["person"])
+        names.append(f"{row['video_id']}-{kind}{number:02d}" if number else row["video_id"])
+    return rows.with_columns(pl.Series("folder", names, pl.String))
+
+
 def test_deepfakebench_reads_what_the_manifest_has(own: Path, run: Run, tmp_path: Path) -> None:
     """Paths, labels, videos and pixels through a copy of their way of reading; the rest is excluded and counted."""
     before = content(own)
@@ -84,14 +93,18 @@ def test_deepfakebench_reads_what_the_manifest_has(own: Path, run: Run, tmp_path
         found = load(bench, "folder-semblance", mode, KNOWN | own_labels)
         assert len(found) == len({path for path, _, _ in found}) == wanted.height
         videos = Counter((path.split("/")[-2], label) for path, label, _ in found)  # their metrics' idea of a video
-        assert videos == Counter(wanted.select("video_id", "face_label").iter_rows())
-        by_place = {(row["video_id"], row["frame_index"] * 100 + row["track"]): row for row in wanted.to_dicts()}
+        named = with_folders(wanted)
+        assert videos == Counter(named.select("folder", "face_label").iter_rows())
+        by_place = {(row["folder"], row["frame_index"] * 100 + row["track"]): row for row in named.to_dicts()}
         for path, label, _ in found:
             row = by_place.pop((path.split("/")[-2], int(path.split("/")[-1].split(".")[0])))
             assert (bench / path).read_bytes() == read.fetch(str(own), row)
             assert label == row["face_label"]
             assert cv2.imread(str(bench / path)) is not None
         assert not by_place
+        people = named.group_by("folder").agg(pl.struct("video_id", "person").n_unique(), pl.col("track").n_unique())
+        assert people["video_id"].eq(1).all()  # no clip of theirs mixes people
+        assert people.filter(pl.col("folder").str.contains("-t"))["track"].eq(1).all()
     samples = manifests.scan(str(own)).collect()
     on_side = samples.filter(pl.col("split") != "unassigned")
     for words, count in (
@@ -187,12 +200,13 @@ def test_ffpp_has_deepfakebenchs_own_labels_and_its_masks(tmp_path: Path) -> Non
             wanted = rows.filter((pl.col("split") == mode) & (pl.col("compression") == compression))
             found = load(bench, name, mode, KNOWN)
             assert Counter(label for _, label, _ in found) == Counter(wanted["face_label"])
-            by_place = {(row["video_id"], row["frame_index"] * 100 + row["track"]): row for row in wanted.to_dicts()}
+            named = with_folders(wanted)
+            by_place = {(row["folder"], row["frame_index"] * 100 + row["track"]): row for row in named.to_dicts()}
             for path, _, video in found:
                 row = by_place[path.split("/")[-2], int(path.split("/")[-1].split(".")[0])]
                 acted = "actors" in row["video_id"]
                 label = "DFD_real" if acted and row["label"] == 0 else expected[row["method"]]
-                assert video == f"{label}_{row['video_id']}"
+                assert video == f"{label}_{row['folder']}"
                 labels.add(label)
                 mask = bench / path.replace("frames", "masks")  # as their __getitem__ does
                 assert mask.is_file() == row["mask"]

@@ -196,6 +196,16 @@ def test_a_split_by_estimated_persons_equals_a_build_with_the_same_table(
     assert "estimated" in verdict.verdict(examine([str(copied)]))
 
 
+def test_notes_hold_no_number_that_a_reader_refuses(own: Path) -> None:
+    """Arrow and Hugging Face's datasets take whole numbers of 64 bits with a sign; hashes have none, and are text."""
+    rows = {row["sample_id"]: row for row in table(own, "samples").iter_rows(named=True)}
+    for name, note in notes(own).items():
+        assert all(-(2**63) <= value < 2**63 for value in note.values() if isinstance(value, int))
+        for column in ("phash", "frame_phash", "aligned_phash", "aligned_phash_mirrored"):
+            assert (None if note[column] is None else int(note[column], 16)) == rows[name][column]
+    assert any(note["phash"] >= "8" for note in notes(own).values())  # beyond what a sign leaves
+
+
 def test_there_and_back_again(own: Path, tmp_path: Path) -> None:
     """Repacking a repacked build to the first one's split gives its rows, JSON and pictures; the steps are recorded."""
     before = content(own)
