@@ -18,6 +18,8 @@ Level = Literal["frame", "video", "video (mean)"]
 LEVELS: Final[tuple[Level, ...]] = ("frame", "video", "video (mean)")
 Mark = Literal["seen", "unseen method", "unseen dataset"]
 
+LEAST_GROUPS: Final = 10  # of a class: draws of fewer are too alike to tell how sure a figure is
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -117,11 +119,12 @@ def evaluate(
 def _figures(rows: pl.DataFrame, label: str, threshold: float, draws: int, seed: int) -> dict[str, Estimate]:
     if rows.is_empty():
         return {name: Estimate(value=None) for name in registry.METRICS}
-    arrays = predictions.as_arrays(rows, label)
+    arrays, groups = predictions.as_arrays(rows, label), predictions.groups(rows)
+    by_class = [groups.filter(rows[label] == one).n_unique() for one in rows[label].unique()]
     return bootstrap.estimate(
         lambda weight_DN: registry.figures(arrays, threshold, weight_DN),
-        predictions.groups(rows).to_numpy(),
-        draws=draws,
+        groups.to_numpy(),
+        draws=draws if min(by_class) >= LEAST_GROUPS else 0,
         seed=seed,
     )
 

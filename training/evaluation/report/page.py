@@ -13,7 +13,7 @@ from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.evaluation.fairness import PARITY, Fairness
 from semblance.training.evaluation.predictions import MIRROR
 from semblance.training.evaluation.report import curves
-from semblance.training.evaluation.results import Row
+from semblance.training.evaluation.results import LEAST_GROUPS, Row
 from semblance.training.evaluation.robustness import Change
 from semblance.training.evaluation.selective import Risk
 from semblance.training.inference.mc_dropout import UNCERTAIN
@@ -261,7 +261,8 @@ def _legend(draws: int) -> str:
         "last column scores the others at probability 0.5. Frame figures use the label of the face, and exclude faces "
         "whose label is unknown. "
         f"{notes} Intervals: the middle 95 % of {draws} bootstrap draws of whole groups. A group is the person seen, "
-        "if the dataset names one for every video, else the family."
+        f"if the dataset names one for every video, else the family. With fewer than {LEAST_GROUPS} groups of a class "
+        "there is no interval: it would look surer than the figure is."
     )
 
 
