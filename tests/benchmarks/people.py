@@ -264,14 +264,15 @@ The sample collections show few people, some in several collections as other enc
 this is an easy test. Limits on sharpness are off, 8 frames a video, 5 crops a person. *As used*: with all ids and
 recordings that the dataset gives. *Faces alone*: without them. A pair is two faces of the set. Leaks: share of test
 clips whose true person is in train, over 100 drawn splits (10 % test, 10 % val). *Before*: clips are drawn one by one.
-*After*: by estimated people, with quarantine. Distances: {cuts}. Sets of fewer than {few} people are not centred and
-use `raw`.
+*After*: by estimated people, with quarantine. Sets of fewer than {few} people are not centred and use `raw`. Distances:
+{cuts}.
 
 | set | | faces | people | estimated | pairs missed | pairs joined wrongly | leak before | leak after |
 |---|---|---|---|---|---|---|---|---|
 {real}
 
-`folder` are the 17 hard clips of real footage; a person there is known within one clip and its copies only.
+`folder` are the hard clips of real footage, too few to be centred: some of their people are in two clusters, and the
+distance for such sets is the weakest part of the method.
 
 ## Simulation at the size of DFDC
 
@@ -285,7 +286,7 @@ clips of one person have in common. Linkage, attach and quarantine are at a cosi
 
 Peak memory: {memory:.1f} GiB. Pair errors say little: clusters alone leak although few pairs are missed. Where hard
 clips have nothing in common, abstention ends the leak. Where those of one person look alike they form a second large
-cluster, which abstention cannot see; the quarantine then has to catch it.
+cluster, which abstention cannot see, and of which the quarantine catches a part.
 """
 
 
