@@ -162,15 +162,17 @@ def lines(sets: Mapping[str, tuple[pl.DataFrame, NDArray[np.float64], Peaks]]) -
 INTRODUCTION: Final = f"""# Planted wrong labels
 
 Made by `python -m tests.benchmarks.label_noise`: {WRONG:.0%} of the videos get the other label, {DRAWS} times, others
-each time. *AUC*: of the light model, out of fold, with the wrong labels in it. *Speaks*: how often its lower 95 % bound
-exceeds {doubtful.USEFUL}; else `quality flag` doubts no label by it, and the list is shown here all the same. *k*: as
-many are planted. By chance, precision would be {WRONG:.0%}. With `change_peak`, fakes that were clearly changed are
-cleared. The list holds at most {doubtful.SHARE:.0%} of the videos by the model alone.
+each time. *AUC*: of the light model, out of fold, with the wrong labels in it. *Speaks*: how often its lower 95 %
+bound exceeds {doubtful.USEFUL}; else `quality flag` doubts no label by it, and the list is shown here all the same.
+*k*: as many are planted. By chance, precision would be {WRONG:.0%}. With `change_peak`, fakes that were clearly
+changed are cleared. The list holds at most {doubtful.SHARE:.0%} of the videos by the model alone.
 
 The sample collections are small and their forgeries simulated; `demo` is made of one photograph. `photographs` are
 pieces of four real photographs without people, as four cameras would compress them, whose forgery is a JPEG of the
 inner part: they show what a list is worth whose model is as good as that.
 
+| set | evidence | videos | families | AUC | speaks | k | precision at k | at 2k | planted on list | length of list |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
