@@ -76,10 +76,26 @@ def test_figures_follow_from_the_table(result: Evaluation, tmp_path: Path) -> No
     assert frame.figures["ap"].value == pytest.approx(sk.average_precision_score(label, score))
     assert frame.figures["log_loss"].value == pytest.approx(sk.log_loss(label, score))
     assert frame.unlabelled == duckdb.sql(f"SELECT count(*) FROM {table} WHERE face_label IS NULL").fetchall()[0][0]
-    low, high = video.figures["auc"].low, video.figures["auc"].high
-    assert low is not None
-    assert high is not None
-    assert low <= video.figures["auc"].value <= high
+    assert (video.figures["auc"].low, video.figures["auc"].high) == (None, None)  # of six families
+
+
+@pytest.mark.parametrize(("families", "known"), [(9, False), (10, True)])
+def test_few_groups_have_no_interval(families: int, known: bool) -> None:
+    """Ten of each class have one; perfect separation of fewer would read "1.000 (1.000 to 1.000)"."""
+    count = 10 + families
+    rows = pl.DataFrame(
+        {
+            "dataset": ["a"] * count,
+            "family_id": [str(number) for number in range(count)],
+            "target_id": pl.Series([None] * count, dtype=pl.String),
+            "label": [0] * 10 + [1] * families,
+            "logit": [float(number % 7) for number in range(count)],
+            "score": [0.5] * count,
+        }
+    )
+    found = results._figures(rows, "label", 0.0, 200, 0)["auc"]
+    assert found.value is not None
+    assert ((found.low is not None), (found.high is not None)) == (known, known)
 
 
 def test_a_method_is_compared_with_reals_of_its_compression(result: Evaluation) -> None:
