@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from semblance.manifests import build_files, schema, storage
+from semblance.manifests import build_files, persons, schema, storage
 from semblance.manifests.records import SPLIT_COLUMNS, Outcome
 from semblance.shards import build_folder, card, lock
 from semblance.shards.layout import Receipt, key_of
@@ -44,6 +44,7 @@ def run(repack: Repack, to: str, watch: Watch = lambda *_: None) -> Repacked:
         build_folder.claim(repack, to, flag="--to")
         _seal_all(repack, to, shards, pending, lease, watch)
         _copy_flags(repack.out, to)
+        _copy_persons(repack, to)
         description = _describe(repack, to)
         build_folder.finish(to, description, card.card(description))
     return Repacked(description=description, worked=len(pending))
@@ -98,6 +99,14 @@ def _copy_flags(out: str, to: str) -> None:
     for name in storage.list_names(storage.join(out, "manifests", "flags")):
         data = storage.read_bytes(storage.join(out, "manifests", "flags", name))
         storage.write_bytes(storage.join(to, "manifests", "flags", name), data)
+
+
+def _copy_persons(repack: Repack, to: str) -> None:
+    """Copy the table of estimated persons, which the audit judges by: that of the request, else the build's own."""
+    own = persons.url_of(repack.out)
+    url = repack.request.persons or own
+    if url != own or storage.exists(own):
+        storage.write_bytes(persons.url_of(to), storage.read_bytes(url))
 
 
 def _describe(repack: Repack, to: str) -> dict[str, Any]:

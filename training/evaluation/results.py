@@ -16,7 +16,7 @@ from semblance.training.metrics import registry
 
 Level = Literal["frame", "video", "video (mean)"]
 LEVELS: Final[tuple[Level, ...]] = ("frame", "video", "video (mean)")
-Mark = Literal["seen", "unseen method", "unseen dataset"]
+Mark = Literal["seen", "mixed", "unseen method", "unseen dataset"]
 
 LEAST_GROUPS: Final = 10  # of a class: draws of fewer are too alike to tell how sure a figure is
 
@@ -133,13 +133,19 @@ def mark(trained: Sequence[Mapping[str, Any]], videos: pl.DataFrame) -> Mark:
     """Whether the model was trained on such data.
 
     ``unseen dataset``: on none of the datasets. ``unseen method``: on these datasets, but on none of the fakes'
-    methods. Else ``seen``. Datasets are compared by name, since a repacked build has another fingerprint.
+    methods. ``mixed``: on some of the datasets or methods. Else ``seen``: on all of them. Datasets are compared by
+    name, since a repacked build has another fingerprint.
     """
-    known = [record for record in trained if record["role"] == "train" and record["dataset"] in set(videos["dataset"])]
+    datasets = set(videos["dataset"])
+    known = [record for record in trained if record["role"] == "train" and record["dataset"] in datasets]
     if not known:
         return "unseen dataset"
     methods = {name for record in known for name in record["methods"]}
     fakes = videos.filter(pl.col("label") == 1)
     named = set(fakes["method"].drop_nulls())
-    nameless = fakes["method"].null_count() and any(record["unnamed_methods"] for record in known)
-    return "seen" if not fakes.height or named & methods or nameless else "unseen method"
+    nameless = fakes["method"].null_count() > 0
+    seen_nameless = nameless and any(record["unnamed_methods"] for record in known)
+    if fakes.height and not named & methods and not seen_nameless:
+        return "unseen method"
+    whole = datasets == {record["dataset"] for record in known} and named <= methods and seen_nameless == nameless
+    return "seen" if whole else "mixed"

@@ -193,6 +193,7 @@ def test_a_split_by_estimated_persons_equals_a_build_with_the_same_table(
     shutil.copy(file, copied / persons.FILE)
     repacked(copied, tmp_path / "out3", "person_estimated")
     assert table(tmp_path / "out3", "plan").equals(table(out2, "plan"))
+    assert (out2 / persons.FILE).read_bytes() == (tmp_path / "out3" / persons.FILE).read_bytes() == file.read_bytes()
     assert "estimated" in verdict.verdict(examine([str(copied)]))
 
 

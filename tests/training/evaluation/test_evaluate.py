@@ -103,8 +103,23 @@ def test_a_method_is_compared_with_reals_of_its_compression(result: Evaluation) 
     assert (part.reals, part.fakes) == (3, 3)
     assert part.mark == "unseen method"
     assert row(result, "video", "ffpp", "c40", "Deepfakes").mark == "seen"
-    assert row(result, "video", "ffpp", None, None).mark == "seen"
+    assert row(result, "video", "ffpp", None, None).mark == "mixed"
     assert row(result, "video", "dfdc", None, None).mark == "unseen dataset"
+
+
+def test_only_what_was_all_seen_is_marked_seen() -> None:
+    trained = [{"role": "train", "dataset": "a", "methods": ["x", "pristine"], "unnamed_methods": False}]
+
+    def mark(*rows: tuple[str, int, str | None]) -> str:
+        videos = pl.DataFrame(rows, {"dataset": pl.String, "label": pl.Int64, "method": pl.String}, orient="row")
+        return results.mark(trained, videos)
+
+    real = ("a", 0, "pristine")
+    assert mark(real) == mark(real, ("a", 1, "x")) == "seen"
+    assert mark(real, ("a", 1, "y")) == mark(real, ("a", 1, None)) == "unseen method"
+    assert mark(("b", 0, "pristine"), ("b", 1, "x")) == "unseen dataset"
+    assert mark(real, ("a", 1, "x"), ("a", 1, "y")) == mark(real, ("a", 1, "x"), ("b", 1, "x")) == "mixed"
+    assert mark(real, ("a", 1, "x"), ("a", 1, None)) == "mixed"
 
 
 def test_the_threshold_is_chosen_on_val(ffpp: Path, run: Path, result: Evaluation) -> None:

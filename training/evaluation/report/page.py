@@ -257,9 +257,9 @@ def _legend(draws: int) -> str:
     return (
         "The score of a person in a video is the mean logit of all pictures of that person. The score of a video is "
         "the maximum over its persons, or their mean at level *video (mean)*. *mark*: whether the model was trained on"
-        " the dataset and on one of the methods. *videos*: those with a kept face, of all that the split lists; the "
-        "last column scores the others at probability 0.5. Frame figures use the label of the face, and exclude faces "
-        "whose label is unknown. "
+        " the datasets and methods of the row; *mixed*: on some of them. *videos*: those with a kept face, of all that "
+        "the split lists; the last column scores the others at probability 0.5. Frame figures use the label of the "
+        "face, and exclude faces whose label is unknown. "
         f"{notes} Intervals: the middle 95 % of {draws} bootstrap draws of whole groups. A group is the person seen, "
         f"if the dataset names one for every video, else the family. With fewer than {LEAST_GROUPS} groups of a class "
         "there is no interval: it would look surer than the figure is."
