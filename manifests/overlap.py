@@ -24,6 +24,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 _OF_FAKES: Final = ("donor", "method")
+_THERE: Final = {"side": "other_side", "videos": "other_videos"}
 KEYS: Final = ["kind", "dataset", "id"]
 _FIGURES: Final = (
     "kind",
@@ -150,22 +151,30 @@ def parted(plan: pl.DataFrame, column: str) -> pl.DataFrame:
     return pl.concat(parts).sort(KEYS)
 
 
-def between(plan: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+def between(plan: pl.DataFrame, other: pl.DataFrame, *, one_run: bool = False) -> pl.DataFrame:
     """The ids of one dataset that two plans share: kind, dataset, id, side, other_side, videos and other_videos.
 
     One row per pair of active splits (side, other_side). Kind ``video`` is the same video in both plans.
+    ``one_run``: whether one run estimated the people of both; otherwise the same name means other people.
     """
-    kinds = ("video", *(kind for kind in KINDS if kind != ESTIMATED))  # names of another run mean other persons
+    kinds = ("video", *(kind for kind in KINDS if kind != ESTIMATED))
     counted = [
         holders(assigned(one, "split").with_columns(video=pl.col("video_id")), kinds)
         .group_by(*KEYS, "side")
         .agg(pl.len().cast(pl.Int64).alias("videos"))
         for one in (plan, other)
     ]
+    others = [counted[0].join(counted[1].rename(_THERE), on=KEYS)]
+    if one_run:  # whatever the dataset: that is what the estimate adds
+        here, there = (
+            holders(assigned(one, "split"), (ESTIMATED,)).group_by(*KEYS, "side").agg(videos=pl.len().cast(pl.Int64))
+            for one in (plan, other)
+        )
+        others.append(here.join(there.drop("dataset").rename(_THERE), on=["kind", "id"]))
+    found = pl.concat([one.select(*KEYS, "side", "other_side", "videos", "other_videos") for one in others])
     return (
-        counted[0]
-        .join(counted[1].rename({"side": "other_side", "videos": "other_videos"}), on=KEYS)
-        .select(*KEYS, "side", "other_side", "videos", "other_videos")
+        found.group_by(*KEYS, "side", "other_side")
+        .agg(pl.col("videos", "other_videos").max())
         .sort(*KEYS, "side", "other_side")
     )
 

@@ -60,6 +60,7 @@ COLUMNS: Final = (
     ),
 )
 SCHEMA: Final = pa.schema([(column.name, column.type) for column in COLUMNS])
+FEW: Final = 20  # people, or clips: the interval of a share of fewer would look surer than it is
 _ABOUT: Final = b"semblance.persons"
 
 
@@ -111,10 +112,14 @@ def read(url: str) -> Persons:
         found = pl.from_arrow(table.select(SCHEMA.names).cast(SCHEMA))
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise SemblanceError(
-            f"{url} is no table of estimated persons ({str(error).splitlines()[0]}); write one with `quality persons`."
+            f"{url} is no table of estimated persons ({_reason(error)}); write one with `quality persons`."
         ) from error
     assert isinstance(found, pl.DataFrame)
     return Persons(rows=found, about=about)
+
+
+def _reason(error: Exception) -> str:
+    return "its metadata say nothing of people" if isinstance(error, KeyError) else str(error).splitlines()[0]
 
 
 def estimates(persons: Persons) -> Estimates:
@@ -145,7 +150,9 @@ def _facts(about: Mapping[str, Any]) -> Iterator[str]:
         yield "how many test clips still show a person of train is unknown: nothing could calibrate the estimate"
         return
     leak = found["leak"]
+    few = found["people"] < FEW
+    interval = "too few people to say how sure" if few else f"{leak['low']:.1%} to {leak['high']:.1%}"
     yield (
-        f"estimated share of test clips whose person is still in train: {leak['share']:.1%} ({leak['low']:.1%} to "
-        f"{leak['high']:.1%}; by {found['why']})"
+        f"estimated share of test clips whose person is still in train: {leak['share']:.1%} ({interval}; by "
+        f"{found['why']})"
     )

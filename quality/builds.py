@@ -9,7 +9,9 @@ from typing import Any, Final
 import polars as pl
 
 from semblance.manifests import build_files, leaks, overlap, persons, scan, splits, storage, tables
+from semblance.manifests.config import canonical_json
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.manifests.ids import digest
 from semblance.manifests.records import ALIGNED_HASHES, FAILURES, SPLITS
 
 SIDE_COLUMNS: Final = overlap.COLUMNS_AUDITED
@@ -26,6 +28,7 @@ class Audited:
     protocol: str
     against: str
     shards: bool  # False: a plan alone
+    run: str | None = None  # of `quality persons`: within one, a name means one person in all builds
 
     @property
     def promise(self) -> Mapping[str, bool]:
@@ -52,14 +55,16 @@ def _read_one(name: str, *, plan: bool) -> Audited:
     if not rows.height:
         raise SemblanceError(f"The plan of {name} has no videos; there is nothing to audit.")
     described = {} if name.endswith(".parquet") else build_files.description(name)
-    if (
-        not name.endswith(".parquet")
-        and not rows["persons_estimated"].drop_nulls().len()
-        and storage.exists(persons.url_of(name))
-    ):
-        rows = splits.named(rows, persons.estimates(persons.read(name)))
+    run = None
+    if not name.endswith(".parquet") and storage.exists(persons.url_of(name)):
+        table = persons.read(name)
+        run = digest(canonical_json(dict(table.about)))
+        if rows["persons_estimated"].null_count() == rows.height:
+            rows = splits.named(rows, persons.estimates(table))
     protocol, against = leaks.active_protocol(described, rows)
-    return Audited(name=name, plan=rows, description=described, protocol=protocol, against=against, shards=not plan)
+    return Audited(
+        name=name, plan=rows, description=described, protocol=protocol, against=against, shards=not plan, run=run
+    )
 
 
 def videos(builds: Sequence[Audited]) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from semblance.ingest.run import describe, limits_record, replaced, retry, tasks
 from semblance.ingest.run.dask import Cluster, connect
 from semblance.ingest.run.log import ObserverGroup
 from semblance.ingest.run.schedule import Driver, Observer
-from semblance.manifests import build_files
+from semblance.manifests import build_files, persons, storage
 from semblance.manifests.errors import SemblanceError
 from semblance.shards import build_folder, lock
 from semblance.shards.card import card
@@ -71,6 +71,8 @@ def build(
         build_folder.claim(plan, out)
         limits_record.record(plan, out)
         replaced.record(plan, out)
+        if (table := plan.recipe.split.persons) is not None:
+            storage.write_bytes(persons.url_of(out), storage.read_bytes(table))
         description = describe.describe(plan, out)
         build_folder.finish(out, description, card(description))
     return Built(out=out, resumed=resumed, worked=len(pending), description=description)

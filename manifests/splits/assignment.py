@@ -225,6 +225,8 @@ def _active_protocol(rows: Sequence[Row], outcomes: dict[str, Outcome], config: 
     if config.protocol == "auto":
         available = [name for name in names if outcomes[name].splits]
         first: Protocol = available[0] if available else "family"
+        if config.persons is not None and "person_estimated" not in available:
+            outcomes[first].facts.append(f"split.persons={config.persons} is not used: {outcomes[_ASKED].why}")
         active: Protocol = next((name for name in available if _usable(rows, outcomes[name].splits)), first)
         for name in available[: available.index(active) if available else 0]:
             outcomes[active].facts.append(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.manifests.splits.identity_graph import Row, place
 from semblance.manifests.splits.protocols import Notes, Outcome, SplitOf, counts, unavailable
 
@@ -107,6 +108,9 @@ def person_estimated(rows: Sequence[Row], shares: Sequence[float], seed: int, es
         f"join two splits {straddling}, videos that resemble a person of a later split {len(resembling)}",
         *estimates.facts,
     ]
+    wanted = [split for split, share in zip(TRAIN_VAL_TEST, shares, strict=True) if share > 0]
+    if empty := [split for split in wanted if split not in splits.values()]:
+        facts.append(f"{' and '.join(empty)} have no video under person_estimated: too few people, or too large groups")
     if blind := donors.count(False):
         facts.append(
             f"fakes whose donor is unknown, so that nobody can say where else that face is: {blind} of {len(donors)}"

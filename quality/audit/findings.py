@@ -11,7 +11,7 @@ import polars as pl
 from semblance.manifests import leaks, overlap
 from semblance.manifests.records import FAILURES, TRAIN_VAL_TEST, Finding, Level
 from semblance.quality.audit.evidence import EstimatedPeople
-from semblance.quality.audit.leak_table import COPIES
+from semblance.quality.audit.leak_table import COPIES, NO_CROP
 from semblance.quality.builds import Audited
 
 ONE: Final[Mapping[str, str]] = MappingProxyType(
@@ -21,7 +21,7 @@ ONE: Final[Mapping[str, str]] = MappingProxyType(
         "bytes": "equal picture",
         "near_duplicate": "near-duplicate pair",
         "same_recording": "pair that shows one recording",
-        "shared_recording": "pair from one recording",
+        "shared_recording": "pair from one recording by hash alone",
         "target_recording": "fake in another split than its target's recording",
         "donor_recording": "fake in another split than its donor's recording",
     }
@@ -33,7 +33,7 @@ MANY: Final[Mapping[str, str]] = MappingProxyType(
         "bytes": "equal pictures",
         "near_duplicate": "near-duplicate pairs",
         "same_recording": "pairs that show one recording",
-        "shared_recording": "pairs from one recording",
+        "shared_recording": "pairs from one recording by hash alone",
         "target_recording": "fakes in another split than their target's recording",
         "donor_recording": "fakes in another split than their donor's recording",
     }
@@ -44,10 +44,10 @@ HARDLY: Final = 0.1  # of a split's reals or fakes: with fewer kept, its results
 _ORDER: Final[Mapping[Level, int]] = MappingProxyType({"broken": 0, "warning": 1, "note": 2})
 _AGAIN: Final = "Run the same `ingest build` again: it repairs its shards. `shards verify OUT` lists every fault."
 _COPIES: Final = (
-    "Put both in one family in the source's table, or drop the copies of test videos: `quality audit OUT --keep "
-    "keep.parquet`, then `shards repack OUT --split PROTOCOL --keep keep.parquet --to OUT2`."
+    "Give both one `original` in the table of dataset `folder`, or drop the copies of test videos: `quality audit OUT "
+    "--keep keep.parquet`, then `shards repack OUT --split PROTOCOL --keep keep.parquet --to OUT2`."
 )
-_UNPROMISED: Final = ("person", "recording", "shared_recording")  # reported whether promised or not
+_UNPROMISED: Final = ("person", "recording", "shared_recording", overlap.ESTIMATED)  # reported whether promised or not
 _LISTED: Final = 6  # items in one finding
 
 
@@ -94,23 +94,25 @@ def of_leaks(build: Audited, table: pl.DataFrame) -> Iterator[Finding]:
     """
     rows = table.filter((pl.col("build") == build.name) & pl.col("other").is_null() & (pl.col("column") == "split"))
     yield from leaks.judged(rows, build.plan, build.protocol, build.against)
+    unused = pl.col("note").str.ends_with(NO_CROP).fill_null(value=False)
+    where = f"in more than one of train, val and test under {build.protocol}"
     for kind in COPIES:
+        own = rows.filter((pl.col("kind") == kind) & ~unused)
         for breaks in (True, False):
-            ids = tuple(rows.filter((pl.col("kind") == kind) & (pl.col("breaks") == breaks))["id"].sort())
+            ids = tuple(own.filter(pl.col("breaks") == breaks)["id"].sort())
             if ids:
-                where = f"in more than one of train, val and test under {build.protocol}"
-                why = (
-                    ""
-                    if breaks
-                    else f" ({build.protocol} does not separate recordings, or the gates kept no crop of them)"
-                )
                 yield Finding(
                     level="broken" if breaks else "warning",
                     law="copies",
-                    what=f"{counted(len(ids), kind)} {where}{why}",
+                    what=f"{counted(len(ids), kind)} {where}"
+                    f"{'' if breaks else f' ({build.protocol} does not separate recordings)'}",
                     remedy=_COPIES,
                     ids=ids,
                 )
+    if ids := tuple(rows.filter(pl.col("kind").is_in(COPIES) & unused)["id"].sort()):
+        what = f"{counted(len(ids), 'shared_recording')} {where}, of which one video has no stored crop"
+        remedy = "Nothing of that video is trained or tested on, as long as the gates and the list of kept videos stay."
+        yield Finding(level="note", law="copies", what=what, remedy=remedy, ids=ids)
 
 
 def of_two_builds(table: pl.DataFrame) -> Iterator[Finding]:

@@ -40,6 +40,7 @@ ALWAYS: Final = (
 )  # never of one build's test and another
 _TABLES: Final = (*SUFFIXES, ".txt")
 _ACCEPTED: Final = "The list of accepted leaks"
+NO_CROP: Final = ", not confirmed: no crop of one"  # ends the note of a pair of which a video has no stored crop
 PAIRS: Final = ("near_duplicate", "same_recording", "shared_recording")  # kinds whose id is two videos
 COPIES: Final = ("bytes", *PAIRS)  # kinds that pictures show, whatever the names say
 

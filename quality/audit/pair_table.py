@@ -10,7 +10,7 @@ import polars as pl
 from semblance.manifests import overlap
 from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.manifests.text import format_columns
-from semblance.quality.audit.leak_table import conformed, tested
+from semblance.quality.audit.leak_table import NO_CROP, conformed, tested
 from semblance.quality.builds import Audited
 
 _CONFIRMED: Final = ("near_duplicate", "same_recording")  # kinds that were seen on pixels
@@ -32,7 +32,7 @@ def near_duplicates(builds: Sequence[Audited], numbered: pl.DataFrame, pairs: pl
         "agreed",
         pl.col("likeness").round(3),
     )
-    unseen = matched + ", not compared on pixels"
+    unseen = matched + pl.when("stored").then(pl.lit(", not compared on pixels")).otherwise(pl.lit(NO_CROP))
     other = matched + ", but not on pixels: another moment or another face"
     note = pl.when(_SURE).then(seen).when(pl.col("confirmed").is_null()).then(unseen).otherwise(other)
     return _in_two_splits(builds, _named(numbered, pairs, "near_duplicate", note))
@@ -53,7 +53,7 @@ def recordings(builds: Sequence[Audited], numbered: pl.DataFrame, pairs: pl.Data
         "features",
         pl.col("how").replace("", "the same picture, encoded or coloured anew"),
     )
-    lacking = pl.when("stored").then(pl.lit(", not compared")).otherwise(pl.lit(", not confirmed: no crop of one"))
+    lacking = pl.when("stored").then(pl.lit(", not compared")).otherwise(pl.lit(NO_CROP))
     note = pl.when(_SURE).then(seen).otherwise(faces + lacking)
     both = _named(numbered, pairs, "same_recording", note).with_columns(stored=pl.lit(value=False))
     return _in_two_splits(builds, both)

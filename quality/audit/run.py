@@ -54,7 +54,7 @@ def audit(
     numbered = audited.videos(builds)
     pairs = list(combinations(range(len(builds)), 2))
     found = [leak_table.inside(build) for build in builds]
-    shared = {pair: overlap.between(builds[pair[0]].plan, builds[pair[1]].plan) for pair in pairs}
+    shared = {pair: _shared(builds[pair[0]], builds[pair[1]]) for pair in pairs}
     counts = {pair: _counts(rows) for pair, rows in shared.items()}
     hashed, duplicates, recordings = None, None, None
     pictures: list[dict[str, tuple[int, int]] | None] = [None] * len(builds)
@@ -96,6 +96,11 @@ def audit(
         idle=idle,
         asked=Asked(plan=plan, allow=tuple(allow), config=config, most=most, attributes=attributes),
     )
+
+
+def _shared(one: Audited, other: Audited) -> pl.DataFrame:
+    """The ids that two builds share; estimated people too if one run estimated them in both."""
+    return overlap.between(one.plan, other.plan, one_run=one.run is not None and one.run == other.run)
 
 
 def _one(

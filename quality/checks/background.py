@@ -125,7 +125,7 @@ def warnings(comparisons: Sequence[Comparison]) -> Iterator[str]:
             "--to keep.parquet`), or cut closer to the face (`--set crop.margin=1`)"
         )
     yield (
-        f"the label can be read from the picture without the face ({first.name}: {_figure(first.without)}; with the "
+        f"the label can be read from the picture without the face ({first.name}: {_figure(first.without)}, with the "
         f"face {_figure(first.whole)}{also}): {why}; {remedy}."
     )
 

@@ -110,6 +110,8 @@ def persons(
         print(plain(line))
     for url in written:
         print(f"{plain(url)} is written")
+    table_of = f" --persons {plain(to)}" if to is not None else ""
+    print(f"next: shards repack {plain(outs[0])} --split person_estimated{table_of} --to OUT2")
     if keep_vectors is not None:
         print(f"{plain(keep_vectors)}: vectors of {found.faces.rows.height} faces, which are biometric data")
 

@@ -17,13 +17,18 @@ from semblance.quality.builds import Audited
 from semblance.quality.duplicates import aligned_match, aligned_search
 from semblance.quality.duplicates.aligned_search import DISTANCE
 from semblance.quality.duplicates.pixel_match import Pictures
-from semblance.quality.duplicates.search import SURE, first_across, known_strangers
+from semblance.quality.duplicates.search import SURE as NAMED
+from semblance.quality.duplicates.search import first_across, known_strangers
 from semblance.quality.duplicates.sequences import different_people
 
 # Of pairs of strangers none correlates by more than 0.58, and none has more than 10 features in common; of copies of
 # fourteen people under nineteen changes nearly all pass both (tests/benchmarks/COPIES.md).
 ALIKE: Final = 0.6
 FEATURES: Final = 10
+CLOSE: Final = 0.75  # below, only with so many features: invented faces made of one portrait reach 0.64 with 27
+MANY: Final = 30
+SURE: Final = 0.9  # correlation from which the transformation is told
+MOMENT: Final = "another moment, or a copy that was changed"
 _FACES: Final = 8  # pairs of faces of two videos that are compared on pixels
 _CONFIRMED: Final = {
     **dict.fromkeys(("a", "b", "agreed", "features"), pl.Int64),
@@ -95,7 +100,7 @@ def same_recordings(builds: Sequence[Audited], numbered: pl.DataFrame, known: pl
     looked = _confirmed(first_across(others, numbered), builds, numbered, most, pictures)
     pairs = looked.filter(pl.col("confirmed").fill_null(value=True))
     false = pairs.filter("strangers")
-    named = numbered.filter(SURE & pl.col("number").is_in(hashed.implode()))
+    named = numbered.filter(NAMED & pl.col("number").is_in(hashed.implode()))
     older = frozenset(range(len(builds))) - {*numbered.filter(pl.col("number").is_in(hashed.implode()))["build"]}
     return Recordings(
         pairs=pairs,
@@ -156,8 +161,10 @@ def _compared(
     assert one is not None
     assert other is not None
     count, between = aligned_match.features(one, other, mirror=mirror)
-    if between is None or count <= FEATURES:
+    if between is None or count <= FEATURES or (best[0] < CLOSE and count < MANY):
         return agreed, count, best[0], None, False
+    if best[0] < SURE:  # a head that moved would be told as a cut or a turn of the picture
+        return agreed, count, best[0], "mirrored, or changed otherwise" if mirror else MOMENT, True
     how = aligned_match.transformation(best[1], best[2], (one.shape[1], other.shape[1]), between, mirror=mirror)
     return agreed, count, best[0], None if how is None else str(how), True
 

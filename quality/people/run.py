@@ -170,14 +170,14 @@ def _calibration(trust: Calibration) -> dict[str, Any]:
 
 
 def present(rows: pl.DataFrame, planned: pl.DataFrame) -> dict[str, Any] | None:
-    """Of the test clips with an estimated person, the share of which one is in train, under the builds' own split.
+    """Of the test clips with an estimated person, the share of which one is in train or val, under the own split.
 
     With the middle 95 % of draws of people; None without such clips.
     """
     key = ["dataset", "video_id"]
     split = planned.select(*key, "split").unique(key, keep="first", maintain_order=True)
     named = rows.drop_nulls("person_estimated").join(split, on=key, how="left")
-    trained = set(named.filter(pl.col("split") == "train")["person_estimated"])
+    trained = set(named.filter(pl.col("split").is_in(["train", "val"]))["person_estimated"])
     tests = (
         named.filter((pl.col("split") == "test") & (pl.col("role") == "target"))
         .with_columns(leaks=pl.col("person_estimated").is_in(list(trained)))

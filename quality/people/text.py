@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from semblance.manifests.persons import FEW
+
 _BY: Final = {
     "user": "as given",
     "collection": "linkage taken from pairs of two people in this collection",
@@ -49,8 +51,8 @@ def _present(share: Mapping[str, Any] | None) -> str:
     if share is None:
         return "present split: no test clip has an estimated person"
     return (
-        f"present split: {_percent(share['share'])}{_interval(share)} of {share['tests']:,} test clips have their "
-        "estimated person in train"
+        f"present split: {_percent(share['share'])}{_interval(share, share['tests'])} of {share['tests']:,} test clips "
+        "have their estimated person in train or val"
     )
 
 
@@ -63,14 +65,14 @@ def _calibration(found: Mapping[str, Any] | None) -> Iterator[str]:
         f"  pairs: {_rate(found['missed'], found['same'], 'of one person are missed')}, "
         f"{_rate(found['false'], found['different'], 'of two people are joined')}"
     )
-    whole = f"  clusters: {_percent(found['whole'])} of the {_KIND[found['truth']]} are in one cluster"
+    whole = f"  clusters: {_percent(found['whole'])} of the {_KIND[found['truth']]} are each in one cluster"
     pure = found["pure"]
     yield whole if pure is None else f"{whole}; {_percent(pure)} of the clips are in a cluster of their own person"
     leak = found["leak"]
     doubt = " (optimistic)" if found["optimistic"] else ""
     yield (
-        f"  a split by estimated people: {_percent(leak['share'])}{_interval(leak)} of test clips leak{doubt}, "
-        f"{_percent(leak['lost'])} of clips are left out"
+        f"  a split by estimated people: {_percent(leak['share'])}{_interval(leak, found['people'])} of test clips "
+        f"leak{doubt}, {_percent(leak['lost'])} of clips are left out"
     )
 
 
@@ -82,7 +84,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _interval(found: Mapping[str, Any]) -> str:
-    if found["low"] is None:
-        return ""
+def _interval(found: Mapping[str, Any], counted: int) -> str:
+    """The interval; none of so few people or clips that it would look surer than the share is."""
+    if found["low"] is None or counted < FEW:
+        return " (too few to say how sure)"
     return f" [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"

@@ -46,8 +46,15 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
         found=found,
         unchecked=["Ids that the dataset does not publish: people and recordings without a name cannot be compared."],
         known=known,
+        least="broken" if broken else "note",
+        mark="" if any(leak.kind == "person" for leak in active) or _people(build) else "in part",
         commands=[f"quality audit {quote(build.build)}{' --plan' if record.settings.plan_only else ''} --to leaks.csv"],
     )
+
+
+def _people(build: BuildRecord) -> bool:
+    """Whether anybody is named, so that people could be seen in two splits."""
+    return any(one.kind == "person" and one.known for one in build.figures.get("split", []))
 
 
 def between(record: Record, build: str, other: str) -> list[Block]:

@@ -86,9 +86,10 @@ def test_every_column_is_filled_or_expected_to_be_empty(built: Path) -> None:
     """A value that is not recorded at build time cannot be added later."""
     empty = {
         "samples": {"compression", "target_id", "donor_id", "recording_id", "split_identity"}
-        | {"split_method", "split_temporal", "split_note"},
+        | {"split_method", "split_temporal", "split_person_estimated", "split_note"},
         "videos": {"member", "compression", "target_id", "donor_id", "recording_id", "donor_recording_id"}
-        | {"split_identity", "split_method", "split_temporal", "split_note", "created", "error", "masks", "mask_note"}
+        | {"split_identity", "split_method", "split_temporal", "split_person_estimated", "persons_estimated"}
+        | {"split_note", "created", "error", "masks", "mask_note"}
         | {"audio_codec", "audio_rate", "audio_bit_rate", "colour_transfer", "colour_primaries"},
     }
     for table, expected in empty.items():

@@ -132,15 +132,18 @@ def test_a_table_becomes_estimates() -> None:
     }
     assert found.facts == ("nothing is known about how these persons were estimated",)
     leak = {"share": 0.012, "low": 0.0, "high": 0.05, "lost": 0.1}
-    about = {
+    about: dict[str, Any] = {
         "embedder": "net",
         "weights": {"file": "net.dat", "sha256": "0123456789abcdef"},
         "thresholds": {"linkage": 0.3},
-        "calibration": {"leak": leak, "optimistic": True, "why": "halves"},
+        "calibration": {"leak": leak, "optimistic": True, "why": "halves", "people": 30},
     }
     first, second = persons.estimates(persons.Persons(rows=table, about=about)).facts
     assert (
         first == "persons estimated by net (net.dat, sha256 0123456789ab), average linkage to the cosine distance 0.30"
     )
     assert second.endswith("is still in train: 1.2% (0.0% to 5.0%; by halves)")
+    about["calibration"]["people"] = 3
+    (_, second) = persons.estimates(persons.Persons(rows=table, about=about)).facts
+    assert second.endswith("1.2% (too few people to say how sure; by halves)")
     assert found.digest != persons.estimates(persons.Persons(rows=table[:4], about={})).digest

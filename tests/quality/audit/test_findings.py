@@ -118,7 +118,7 @@ def test_other_moments_of_one_recording_leak(tmp_path: Path, protocol: str, leve
     (found,) = (one for one in judged.findings if one.law == "copies" and one.level != "note")
     assert (found.level, len(found.ids)) == (level, 1)
     assert set(found.ids[0].split("+")) == {"folder-real_0", "folder-real_3"}
-    assert "1 pair from one recording in more than one of train, val and test" in found.what
+    assert "1 pair from one recording by hash alone in more than one of train, val and test" in found.what
 
 
 def _hashes(count: int) -> Iterator[int]:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from semblance.manifests import persons
 from semblance.quality.audit import estimated, reference
 from semblance.quality.audit.record import SCHEMA, Record
 from semblance.quality.audit.result import Audit
@@ -155,11 +155,10 @@ def test_estimated_people_are_counted_by_split(rows: list[tuple[str | None, str,
 
 def test_the_table_of_estimated_people_is_read_with_its_method(faulty: Path) -> None:
     plan = pl.read_parquet(faulty / "plan.parquet")
-    table = plan.select("dataset", "video_id", person_estimated=pl.lit("p0001"), by=pl.lit("cluster")).to_arrow()
-    method = {"embedder": "dlib", "counts": {"videos": plan.height}}
-    pq.write_table(
-        table.replace_schema_metadata({"semblance.persons": json.dumps(method)}), faulty / "manifests/persons.parquet"
-    )
+    row = {"role": "target", "person": 0, "person_estimated": "p0001", "by": "cluster", "crops": 4, "near": []}
+    table = persons.frame([row | one for one in plan.select("dataset", "video_id").to_dicts()])
+    method = {"counts": {"videos": plan.height}}
+    persons.write(persons.url_of(str(faulty)), persons.Persons(rows=table, about=method))
     try:
         (build,) = written(audit([str(faulty)]))["builds"]
     finally:

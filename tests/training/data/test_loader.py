@@ -115,7 +115,7 @@ def test_a_position_of_other_data_or_another_world_is_refused(both: Selection, f
     for other in (loader(both, seed=9), loader(query.select([str(ffpp)], "train"), config=ONCE)):
         with pytest.raises(SemblanceError, match="differ from those of the saved position"):
             other.load_state_dict(state)
-    for other in (loader(both, workers=2), loader(both, world=World(rank=0, ranks=2))):
+    for other in (loader(both, workers=2), loader(both, world=World(rank=0, ranks=2), batch=4)):
         with pytest.raises(SemblanceError, match="inside an epoch of 1 ranks with 1 workers"):
             other.load_state_dict(state)
         other.load_state_dict(state | {"position": 0})

@@ -58,10 +58,10 @@ def test_every_page_shows_it(ffpp: Path, tmp_path: Path) -> None:
     rows_ = predictions.of_videos(result.videos, result.predictions["run"], result.predictors["run"])
     fpr, tpr, _ = sk.roc_curve(*rows_.drop_nulls("logit").select("label", "logit"), drop_intermediate=False)
     assert figure.value == pytest.approx(tpr[fpr <= 0.01].max())
-    assert figure.low is not None
+    assert figure.low is None  # few families
     assert dict(zip(*summary, strict=True))[TPR.title] == page.shown(figure)
     assert f"| fakes | {TPR.title} |" in markdown
-    assert f"{page.shown(figure)} ({page.interval(figure)})" in markdown
+    assert f"| {page.shown(figure)} |" in markdown
     assert f"{TPR.title}: {TPR.note}." in markdown
     assert f"<th>{TPR.title}</th>" in html
 
