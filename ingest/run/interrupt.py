@@ -29,6 +29,7 @@ class _Interrupts:
         self._sentence = sentence
         self._first: float | None = None  # monotonic seconds
         self.number = signal.SIGINT
+        self.hook = sys.unraisablehook  # of whoever asks for others than an interruption
 
     def __call__(self, number: int, _: FrameType | None) -> None:
         if self._first is None:
@@ -44,7 +45,7 @@ class _Interrupts:
     def lost(self, unraisable: sys.UnraisableHookArgs) -> None:
         """A ``sys.unraisablehook``: Python drops what is raised in a finaliser, so the signal is sent once more."""
         if unraisable.exc_type is not KeyboardInterrupt or self._first is None:
-            sys.__unraisablehook__(unraisable)
+            self.hook(unraisable)
             return
         self._first = None
         again = threading.Timer(_AGAIN, signal.pthread_kill, (threading.main_thread().ident, self.number))
@@ -102,7 +103,7 @@ def told(sentence: Callable[[], str]) -> Iterator[None]:
     """
     interrupts = _Interrupts(sentence)
     before = {number: signal.signal(number, interrupts) for number in _SIGNALS}
-    hook, sys.unraisablehook = sys.unraisablehook, interrupts.lost
+    sys.unraisablehook = interrupts.lost
     try:
         yield
     except KeyboardInterrupt:
@@ -116,7 +117,7 @@ def told(sentence: Callable[[], str]) -> Iterator[None]:
     else:
         _restore(before)
     finally:
-        sys.unraisablehook = hook
+        sys.unraisablehook = interrupts.hook
 
 
 def _restore(before: Mapping[signal.Signals, Any]) -> None:
