@@ -9,10 +9,6 @@ MODELS := resnet50 efficientnet_b4 f3net
 # Pairs of a fake and its original at the same frame: what differs is the forgery alone, so a short run learns something.
 SHORT := --set epochs=6 --set data.mode=pairs --set data.batch_size=12 --set data.draws=160 --tracking none
 
-# In two runs: a worker that has seen everything once died of a thread's stack, so it sees half, and threads have 64 MiB.
-TESTS := ulimit -s 65536; RUST_MIN_STACK=16777216 $(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile \
-  --no-loadscope-reorder
-
 .PHONY: types demo demo-train test install trainer develop lint wheel coverage bytes bench faults slow lock clean
 
 demo: install
@@ -29,8 +25,7 @@ demo-train: trainer
 	$(BIN)/training evaluate --data $(OUT) $(MODELS:%=--run $(RUNS)/%) --run $(RUNS)/ensemble --to $(RUNS)/evaluation
 
 test: develop lint
-	$(TESTS) --ignore=tests/quality --ignore=tests/training
-	$(TESTS) tests/quality tests/training
+	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 wheel: develop
 	rm -rf build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import subprocess
@@ -43,11 +44,21 @@ def load(weights: dict[str, str]) -> dict[Name, Network]:
     facenet-pytorch is loaded. Raises SemblanceError if the conversion fails.
     """
     _without_telemetry()
+    folder = prepare(weights)
+    core = _core()
+    return {name: _runner(core.compile_model(str(folder / f"{name}.xml"), "CPU", _CPU)) for name in NAMES}
+
+
+@functools.cache
+def _core() -> Any:
+    """The process' one Core of this room, kept to its end.
+
+    OpenVINO 2026.4's CPU plugin gives the calling thread another signal stack and takes it back when its Core goes. Of
+    two, the later then leaves the stack of the earlier, which may be gone: the next signal ends the process.
+    """
     import openvino
 
-    folder = prepare(weights)
-    core = openvino.Core()
-    return {name: _runner(core.compile_model(str(folder / f"{name}.xml"), "CPU", _CPU)) for name in NAMES}
+    return openvino.Core()
 
 
 def _without_telemetry() -> None:

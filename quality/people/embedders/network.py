@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -86,12 +87,22 @@ def _config(network: str | None) -> NetworkConfig:
     return parse(NetworkConfig, values, network)
 
 
+@cache
+def _core() -> Any:
+    """The process' one Core of this room, kept to its end.
+
+    OpenVINO 2026.4's CPU plugin gives the calling thread another signal stack and takes it back when its Core goes. Of
+    two, the later then leaves the stack of the earlier, which may be gone: the next signal ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def _compiled(file: Path, config: NetworkConfig) -> Any:
     """The network as a function of chips; a network of a fixed batch gets the last face again to fill it."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # see ingest.detector.openvino
-    import openvino
-
-    core = openvino.Core()
+    core = _core()
     try:
         model = core.read_model(str(file))
         shape = model.inputs[0].partial_shape

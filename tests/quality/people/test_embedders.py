@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -210,3 +212,25 @@ def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "dlib", None)
     with pytest.raises(SemblanceError, match=r"not installed; .*pip install 'semblance\[people\]'"):
         door.load("dlib")
+
+
+_SIGNALLED = """
+import signal, sys
+from semblance.quality.people.embedders import door
+
+kept = [door.load(name, "arcface") for name in sys.argv[1:]]
+kept = [*kept[1:], door.load(sys.argv[1], "arcface")]  # the first goes, others stay
+del kept
+seen = []
+signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
+for _ in range(20):
+    signal.raise_signal(signal.SIGUSR1)
+print(len(seen))
+"""
+
+
+def test_a_signal_after_several_networks_ends_nothing(means: dict[str, Path]) -> None:
+    """OpenVINO gives the thread another signal stack, and frees it with its Core."""
+    command = [sys.executable, "-c", _SIGNALLED, *(str(means[name]) for name in ("any", "two", "nhwc"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "20\n"), done.stderr
