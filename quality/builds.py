@@ -9,9 +9,8 @@ from typing import Any, Final
 import polars as pl
 
 from semblance.manifests import build_files, leaks, overlap, persons, scan, splits, storage, tables
-from semblance.manifests.config import canonical_json
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.ids import digest
+from semblance.manifests.persons import Persons
 from semblance.manifests.records import ALIGNED_HASHES, FAILURES, SPLITS
 
 SIDE_COLUMNS: Final = overlap.COLUMNS_AUDITED
@@ -28,12 +27,16 @@ class Audited:
     protocol: str
     against: str
     shards: bool  # False: a plan alone
-    run: str | None = None  # of `quality persons`: within one, a name means one person in all builds
+    persons: Persons | None = None  # its table of estimated people, if it has one
 
     @property
     def promise(self) -> Mapping[str, bool]:
         """The promises of the active split's protocol: see ``leaks.promised``."""
         return leaks.promised(self.plan, self.protocol, self.against)
+
+    def shares_run(self, other: Audited) -> bool:
+        """Whether one run of `quality persons` saw both builds: only then does a name mean one person in both."""
+        return self.persons is not None and other.persons is not None and self.persons.about == other.persons.about
 
     def kinds(self, column: str) -> tuple[str, ...]:
         """What can leak in a protocol's column: methods too if some are held out for test."""
@@ -55,15 +58,14 @@ def _read_one(name: str, *, plan: bool) -> Audited:
     if not rows.height:
         raise SemblanceError(f"The plan of {name} has no videos; there is nothing to audit.")
     described = {} if name.endswith(".parquet") else build_files.description(name)
-    run = None
+    found = None
     if not name.endswith(".parquet") and storage.exists(persons.url_of(name)):
-        table = persons.read(name)
-        run = digest(canonical_json(dict(table.about)))
+        found = persons.read(name)
         if rows["persons_estimated"].null_count() == rows.height:
-            rows = splits.named(rows, persons.estimates(table))
+            rows = splits.named(rows, persons.estimates(found))
     protocol, against = leaks.active_protocol(described, rows)
     return Audited(
-        name=name, plan=rows, description=described, protocol=protocol, against=against, shards=not plan, run=run
+        name=name, plan=rows, description=described, protocol=protocol, against=against, shards=not plan, persons=found
     )
 
 

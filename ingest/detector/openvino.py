@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import os
 import subprocess
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from semblance.manifests.config import fingerprint
 from semblance.manifests.errors import SemblanceError
+from semblance.quality import openvino_core
 
 Name = Literal["pnet", "rnet", "onet"]
 Floats = NDArray[np.float32]
@@ -27,15 +27,6 @@ NAMES: Final[tuple[Name, ...]] = ("pnet", "rnet", "onet")
 _FORM: Final = 2  # version of the cached networks: pixels in, normalisation inside
 _SIDE: Final = {"pnet": 12, "rnet": 24, "onet": 48}  # px of the traced example
 
-# One stream on one thread, not pinned (two pinned processes share core 0), and 32 bits even if the processor has
-# bfloat16. With these settings the same input gives the same bits under any load.
-_CPU: Final = {
-    "INFERENCE_NUM_THREADS": 1,
-    "NUM_STREAMS": 1,
-    "ENABLE_CPU_PINNING": False,
-    "INFERENCE_PRECISION_HINT": "f32",
-}
-
 
 def load(weights: dict[str, str]) -> dict[Name, Network]:
     """The three networks, ready to run; converted first if they are not in the cache.
@@ -43,29 +34,11 @@ def load(weights: dict[str, str]) -> dict[Name, Network]:
     ``weights`` is the SHA-256 of each network's weight file. If the networks are cached, neither torch nor
     facenet-pytorch is loaded. Raises SemblanceError if the conversion fails.
     """
-    _without_telemetry()
     folder = prepare(weights)
-    core = _core()
-    return {name: _runner(core.compile_model(str(folder / f"{name}.xml"), "CPU", _CPU)) for name in NAMES}
-
-
-@functools.cache
-def _core() -> Any:
-    """The process' one Core of this room, kept to its end.
-
-    OpenVINO 2026.4's CPU plugin gives the calling thread another signal stack and takes it back when its Core goes. Of
-    two, the later then leaves the stack of the earlier, which may be gone: the next signal ends the process.
-    """
-    import openvino
-
-    return openvino.Core()
-
-
-def _without_telemetry() -> None:
-    """Keep OpenVINO from sending usage statistics when it is imported: it forks a process for that, which may hang, and
-    outlive this one with its output open.
-    """
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    return {
+        name: _runner(openvino_core.core().compile_model(str(folder / f"{name}.xml"), "CPU", openvino_core.CPU))
+        for name in NAMES
+    }
 
 
 def prepare(weights: dict[str, str]) -> Path:
@@ -86,7 +59,7 @@ def cache() -> Path:
 
 def convert(folder: Path) -> None:
     """Write the three networks to ``folder``, which appears complete or not at all."""
-    _without_telemetry()
+    openvino_core.without_telemetry()
     import openvino
     import torch
     from facenet_pytorch.models.mtcnn import ONet, PNet, RNet

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import json
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
-from semblance.manifests import storage
 from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.quality.audit.evidence import EstimatedPeople, EstimatedPerson
-
-FILE: Final = "manifests/persons.parquet"
-METADATA: Final = "semblance.persons"
+from semblance.quality.builds import Audited
 
 
-def people(out: str, plan: pl.DataFrame) -> EstimatedPeople | None:
-    """The estimated people in the active split of the build ``out``; None if nobody estimated them."""
-    try:
-        data = storage.read_bytes(storage.join(out, FILE))
-    except FileNotFoundError:
+def people(build: Audited) -> EstimatedPeople | None:
+    """The estimated people in the active split of a build; None if nobody estimated them."""
+    if build.persons is None:
         return None
-    return counted(pl.read_parquet(io.BytesIO(data)), plan, _method(data))
+    return counted(build.persons.rows, build.plan, build.persons.about)
 
 
-def _method(data: bytes) -> dict[str, Any]:
-    value = json.loads(pl.read_parquet_metadata(io.BytesIO(data)).get(METADATA) or "{}")
-    return value if isinstance(value, dict) else {}
-
-
-def counted(table: pl.DataFrame, plan: pl.DataFrame, method: dict[str, Any]) -> EstimatedPeople:
+def counted(table: pl.DataFrame, plan: pl.DataFrame, method: Mapping[str, Any]) -> EstimatedPeople:
     """The people of ``table`` (dataset, video_id, person_estimated, by) by the splits of ``plan``."""
     splits = plan.filter(pl.col("split").is_in(TRAIN_VAL_TEST) & pl.col("fault").is_null())
     rows = table.join(splits.select("dataset", "video_id", "split"), on=["dataset", "video_id"])
@@ -51,5 +40,5 @@ def counted(table: pl.DataFrame, plan: pl.DataFrame, method: dict[str, Any]) -> 
         test_videos=also.height,
         test_videos_shared=int(also["also"].sum()),
         shared=[EstimatedPerson(**row) for row in several.iter_rows(named=True)],
-        method=method,
+        method=dict(method),
     )

@@ -100,7 +100,7 @@ def audit(
 
 def _shared(one: Audited, other: Audited) -> pl.DataFrame:
     """The ids that two builds share; estimated people too if one run estimated them in both."""
-    return overlap.between(one.plan, other.plan, one_run=one.run is not None and one.run == other.run)
+    return overlap.between(one.plan, other.plan, one_run=one.shares_run(other))
 
 
 def _one(
@@ -130,7 +130,7 @@ def _one(
     checks = dataset_checks.measure(build.name, attributes if place == 0 else None) if build.shards else None
     lost = shares.measure(build.name) if build.shards else None
     gated = gated_faces.rejected(build.name) if build.shards else frozenset()
-    people = estimated.people(build.name, build.plan) if build.shards else None
+    people = estimated.people(build) if build.shards else None
     found = [
         *judge.of_files(build, problems),
         *judge.of_leaks(build, wrong),

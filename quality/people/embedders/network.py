@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -14,16 +12,11 @@ from pydantic import Field
 
 from semblance.manifests.config import Config, parse
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.quality import openvino_core
 from semblance.quality.people.embedders.alignment import TEMPLATES, Alignment
 from semblance.quality.people.embedders.door import Distances, Embedder, Floats, described
 
 Point = tuple[float, float]
-_CPU: Final = {
-    "INFERENCE_NUM_THREADS": 1,
-    "NUM_STREAMS": 1,
-    "ENABLE_CPU_PINNING": False,
-    "INFERENCE_PRECISION_HINT": "f32",
-}
 
 
 class NetworkConfig(Config):
@@ -87,22 +80,9 @@ def _config(network: str | None) -> NetworkConfig:
     return parse(NetworkConfig, values, network)
 
 
-@cache
-def _core() -> Any:
-    """The process' one Core of this room, kept to its end.
-
-    OpenVINO 2026.4's CPU plugin gives the calling thread another signal stack and takes it back when its Core goes. Of
-    two, the later then leaves the stack of the earlier, which may be gone: the next signal ends the process.
-    """
-    import openvino
-
-    return openvino.Core()
-
-
 def _compiled(file: Path, config: NetworkConfig) -> Any:
     """The network as a function of chips; a network of a fixed batch gets the last face again to fill it."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # see ingest.detector.openvino
-    core = _core()
+    core = openvino_core.core()
     try:
         model = core.read_model(str(file))
         shape = model.inputs[0].partial_shape
@@ -113,7 +93,7 @@ def _compiled(file: Path, config: NetworkConfig) -> Any:
         batch = shape[0].get_length() if shape[0].is_static else 1
         side = config.size
         model.reshape([batch, 3, side, side] if first else [batch, side, side, 3])
-        request = core.compile_model(model, "CPU", _CPU).create_infer_request()
+        request = core.compile_model(model, "CPU", openvino_core.CPU).create_infer_request()
     except RuntimeError as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[-1].strip()
         raise SemblanceError(
