@@ -11,6 +11,7 @@ from typing import Final
 from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.manifests.splits.identity_graph import Row, place
 from semblance.manifests.splits.protocols import Notes, Outcome, SplitOf, counts, unavailable
+from semblance.manifests.splits.union import Groups
 
 _LATER: Final[Mapping[str | None, tuple[str, ...]]] = MappingProxyType({"train": ("test", "val"), "val": ("test",)})
 
@@ -131,19 +132,11 @@ def _families(rows: Sequence[Row], estimates: Estimates) -> dict[str, _Family]:
 
 def _together(sets: Iterable[Set[str]]) -> dict[str, str]:
     """Name -> the first name of its group: names of one set are in one group."""
-    parent: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
+    groups = Groups()
     for names in sets:
         for name in names:
-            a, b = find(min(names)), find(name)
-            parent[max(a, b)] = min(a, b)
-    return {name: find(name) for name in list(parent)}
+            groups.join(min(names), name)
+    return {name: groups.of(name) for name in groups.names()}
 
 
 def _stand_in(row: Row, family: _Family, own: Estimate, group: Mapping[str, str]) -> Row:

@@ -12,6 +12,7 @@ from semblance.manifests.ids import digest
 from semblance.manifests.records import TRAIN_VAL_TEST
 from semblance.manifests.splits.balance import divide, outside_and_far
 from semblance.manifests.splits.partition import partition
+from semblance.manifests.splits.union import Groups
 
 Row = Mapping[str, Any]  # a labelled row of the plan
 
@@ -78,23 +79,15 @@ def _nodes(rows: Sequence[Row]) -> dict[str, str]:
 
     A node is a person, several people who are targets in one family, or a family of unknown people.
     """
-    parent: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
+    groups = Groups()
     for row in rows:
         family = f"family {row['family_id']}"
         if row["target_id"]:
-            a, b = find(family), find(f"person {row['target_id']}")
-            parent[max(a, b)] = min(a, b)
+            groups.join(family, f"person {row['target_id']}")
         if row["donor_id"]:
-            find(f"person {row['donor_id']}")
-    nodes = {row["video_id"]: find(f"family {row['family_id']}") for row in rows}
-    return nodes | {name: find(name) for name in list(parent) if name.startswith("person ")}
+            groups.of(f"person {row['donor_id']}")
+    nodes = {row["video_id"]: groups.of(f"family {row['family_id']}") for row in rows}
+    return nodes | {name: groups.of(name) for name in groups.names() if name.startswith("person ")}
 
 
 def _graph(rows: Sequence[Row], nodes: dict[str, str]) -> tuple[dict[str, int], dict[tuple[str, str], int]]:

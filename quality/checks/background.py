@@ -37,8 +37,7 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        what = "all fakes" if self.method is None else self.method
-        return what if self.compression is None else f"{what}, {self.compression}"
+        return shortcuts.comparison_name(self.method, self.compression)
 
     @property
     def verdict(self) -> Verdict:

@@ -105,8 +105,13 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        what = "all fakes" if self.method is None else self.method
-        return what if self.compression is None else f"{what}, {self.compression}"
+        return comparison_name(self.method, self.compression)
+
+
+def comparison_name(method: str | None, compression: str | None) -> str:
+    """``all fakes``, a method, or either within a compression."""
+    what = "all fakes" if method is None else method
+    return what if compression is None else f"{what}, {compression}"
 
 
 def video_table(samples: pl.LazyFrame, videos: pl.LazyFrame, size: int | None = None) -> pl.DataFrame:

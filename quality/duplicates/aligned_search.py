@@ -10,7 +10,7 @@ import polars as pl
 
 from semblance.quality.duplicates.bit_bands import Hashes, Numbers
 from semblance.quality.duplicates.hamming_join import linked
-from semblance.quality.duplicates.sequences import Sequences, candidates, padded, thin
+from semblance.quality.duplicates.sequences import Sequences, by_width, candidates, padded, thin
 
 # Chosen on fourteen people under nineteen changes (tests/benchmarks/COPIES.md).
 DISTANCE: Final = 13  # bits of 63 within which two faces match: those of strangers differ in 14 at least
@@ -79,19 +79,13 @@ def _judge(a: Numbers, b: Numbers, own: Sequences, mirrored: Sequences, families
     a, b, fewer = a[able], b[able], fewer[able]
     widest = np.maximum(own.sampled[a], own.sampled[b])
     matched, nearest = np.zeros((2, len(a)), np.int64), np.full((2, len(a)), _NONE, np.int64)
-    width = 8
-    while len(a) and width < 2 * widest.max():
-        of_width = np.flatnonzero((widest <= width) & (widest > (width // 2 if width > 8 else 0)))
-        step = max(_BLOCK // width**2, 1)
-        for start in range(0, len(of_width), step):
-            some = of_width[start : start + step]
-            one, other = a[some], b[some]
-            matched[0, some], nearest[0, some] = _compared(one, other, width, own, own)
-            for ends in ((one, other), (other, one)):  # whichever of the two is mirrored
-                count, least = _compared(*ends, width, own, mirrored)
-                matched[1, some] = np.maximum(matched[1, some], count)
-                nearest[1, some] = np.minimum(nearest[1, some], least)
-        width *= 2
+    for some, width in by_width(widest, _BLOCK):
+        one, other = a[some], b[some]
+        matched[0, some], nearest[0, some] = _compared(one, other, width, own, own)
+        for ends in ((one, other), (other, one)):  # whichever of the two is mirrored
+            count, least = _compared(*ends, width, own, mirrored)
+            matched[1, some] = np.maximum(matched[1, some], count)
+            nearest[1, some] = np.minimum(nearest[1, some], least)
     least = np.maximum(LEAST, np.ceil(SHARE * fewer - 1e-9)).astype(np.int64)
     straight, turned = (matched >= least) & (nearest <= SEED)
     turned &= ~straight | (matched[1] > matched[0])

@@ -174,6 +174,17 @@ def candidates(pairs: Numbers, families: Numbers) -> Iterator[tuple[Numbers, Num
         yield np.minimum(a, b)[once], np.maximum(a, b)[once]
 
 
+def by_width(widest: Numbers, block: int) -> Iterator[tuple[Numbers, int]]:
+    """Places of pairs whose longer video fits a width, with that width: at most ``block`` comparisons at a time."""
+    width = 8
+    while len(widest) and width < 2 * widest.max():
+        of_width = np.flatnonzero((widest <= width) & (widest > (width // 2 if width > 8 else 0)))
+        step = max(block // width**2, 1)
+        for start in range(0, len(of_width), step):
+            yield of_width[start : start + step], width
+        width *= 2
+
+
 def _judge(a: Numbers, b: Numbers, sequences: Sequences, families: Numbers, config: DuplicateConfig) -> pl.DataFrame:
     """Those of the pairs of videos that are near-duplicates."""
     lengths = np.diff(sequences.starts)
@@ -183,14 +194,8 @@ def _judge(a: Numbers, b: Numbers, sequences: Sequences, families: Numbers, conf
     a, b, shorter, least = a[able], b[able], shorter[able], least[able]
     widest = np.maximum(lengths[a], lengths[b])
     matched = np.zeros(len(a), np.int64)
-    width = 8
-    while len(a) and width < 2 * widest.max():
-        of_width = np.flatnonzero((widest <= width) & (widest > (width // 2 if width > 8 else 0)))
-        step = max(_BLOCK // width**2, 1)
-        for start in range(0, len(of_width), step):
-            some = of_width[start : start + step]
-            matched[some] = _matched(a[some], b[some], least[some], width, sequences, config.distance)
-        width *= 2
+    for some, width in by_width(widest, _BLOCK):
+        matched[some] = _matched(a[some], b[some], least[some], width, sequences, config.distance)
     found = matched >= least
     return pl.DataFrame(
         {

@@ -58,12 +58,13 @@ def evaluate(
     changes += robustness.robustness(result, say=say) if robust else []
     risks, uncertainty = selective.measure(result, passes) if passes else ({}, None)
     extras = page.Extras(
-        changes=changes,
+        changes=tuple(changes),
         fairness=fairness.fairness(result, table) if table is not None else (),
-        costs=[costs.measure(predictor) for predictor in result.runs.values()] if cost else (),
-        uncertainty=risks,
+        costs=tuple(costs.measure(predictor) for predictor in result.runs.values()) if cost else (),
+        uncertainty=risks or None,
     )
-    evaluation.write(result, folder, uncertainty, _pages(result, extras))
+    if extras != page.Extras():
+        evaluation.write(result, folder, uncertainty, _pages(result, extras))
     print(plain(page.aligned(page.summary(result)), keep_lines=True))
     print(f"predictions.parquet, evaluation.md and evaluation.html: {plain(str(folder))}")
 

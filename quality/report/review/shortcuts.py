@@ -7,6 +7,7 @@ from typing import Final
 
 from semblance.quality.audit.evidence import Background, Order, Separability, Shortcut, Told
 from semblance.quality.audit.record import BuildRecord, Record
+from semblance.quality.checks.shortcuts import comparison_name
 from semblance.quality.report.review.answer import Answer, Question, Table
 
 _SHOWN: Final = 3  # columns of a comparison
@@ -65,7 +66,7 @@ def _answer(record: Record, build: BuildRecord) -> Answer:
 
 
 def _name(one: Shortcut | Background) -> str:
-    return ", ".join([one.method or "all fakes", *([one.compression] if one.compression else [])])
+    return comparison_name(one.method, one.compression)
 
 
 def _interval(one: Separability | Told) -> str:
