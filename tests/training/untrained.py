@@ -9,7 +9,7 @@ import torch
 from semblance.manifests import build_files
 from semblance.training import models, recipes
 from semblance.training.data import isolation, query
-from semblance.training.guard import seen
+from semblance.training.guard import ids, leaks, seen
 from semblance.training.models import Model
 from semblance.training.recipes import TrainingRecipe
 from semblance.training.runs import checkpoint
@@ -75,8 +75,9 @@ def trained(out: Path) -> dict[str, object]:
         "dataset": described["dataset"],
         "fingerprint": described["fingerprint"],
         "role": "train",
-        "lineage": [described["fingerprint"]],
-        "promises": ["family"],
+        "recipe": described.get("recipe"),
+        "lineage": sorted(leaks.lineage(described)),
+        "promises": sorted(leaks.promises(ids.read(str(out)), "split")),
         "split_column": "split",
         "methods": ["Deepfakes"] if named else [],
         "unnamed_methods": not named,
