@@ -13,8 +13,7 @@ from semblance.quality.builds import Audited
 from semblance.training.data.query import Selection
 from semblance.training.data.splits import TrainingData
 from semblance.training.guard import crops, ids, leaks, seen
-from semblance.training.guard.ids import FRAME
-from semblance.training.guard.leaks import Leak
+from semblance.training.guard.leaks import COPY, Leak
 from semblance.training.guard.seen import Role, Seen
 
 _ALLOWED: Final = "allowed with"
@@ -56,7 +55,7 @@ def isolate(
     """``data`` with the record of what the run will have ``seen``, and with ``warnings`` on what is only named.
 
     Refused are, between train of any build and val of any other or the same: a shared video or family, people and
-    recordings that the protocol of either build keeps apart, and frames that show copies under other ids; also crops
+    recordings that the protocol of either build keeps apart, and copies of videos under other ids; also crops
     that are cut otherwise. ``inherited`` is the record of the run that its weights are from. Raises SemblanceError for
     what is refused and not allowed.
     """
@@ -141,7 +140,7 @@ def _shared(parts: Sequence[_Build]) -> Iterator[Leak]:
 def _between(one: _Build, other: _Build) -> Iterator[Leak]:
     """What ``one`` trains on and ``other`` selects on: one protocol decides within a build, either between two."""
     always = ("video",) if one is other else leaks.ALWAYS
-    copies = () if one.lineage & other.lineage else (FRAME,)
+    copies = () if one.lineage & other.lineage else (COPY,)
     where = "itself" if one is other else one.out
     return leaks.find(
         seen.record("trained", one.train).of("trained"),
@@ -160,7 +159,7 @@ def _inherited(parts: Sequence[_Build], inherited: Seen | None) -> Iterator[Leak
                 part.val,
                 judged=f"val of {part.out}",
                 seen="trained on by the run that the weights are from",
-                refused={*leaks.ALWAYS, *part.kept_apart, FRAME},
+                refused={*leaks.ALWAYS, *part.kept_apart, COPY},
             )
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import permutations, product
 from typing import Any, Final
 
 import polars as pl
 
 from semblance.manifests.overlap import ESTIMATED
 from semblance.training.guard import crops, ids, leaks
-from semblance.training.guard.ids import FRAME
-from semblance.training.guard.leaks import Leak
+from semblance.training.guard.leaks import COPY, Leak
 from semblance.training.guard.seen import ROLES, Role, Seen
 from semblance.training.inference.predictor import Predictor
 
@@ -55,7 +54,7 @@ def find(predictors: Sequence[Predictor], outs: Sequence[str], split: str, split
         for role in ROLES:
             for one in judged:
                 promised = (one.promises | _promised(predictor.datasets)) & {ESTIMATED}
-                copies = () if one.lineage & _lineage(predictor.datasets) else (FRAME,)
+                copies = () if one.lineage & _lineage(predictor.datasets) else (COPY,)
                 refused = () if role == "selected" and split == "val" else {*leaks.STRICT, *promised, *copies}
                 found += _of_role(predictor, role, one, refused)
     return Found(
@@ -69,18 +68,22 @@ def fitting(predictors: Sequence[Predictor], outs: Sequence[str], split_column: 
     Refused are shared videos and families, and what one of the splits involved promised to keep apart: what the fit of
     a run refuses.
     """
-    found: list[Leak] = []
-    for predictor in predictors:
-        for one in (_judged(out, "val", split_column) for out in outs):
-            copies = () if one.lineage & _lineage(predictor.datasets) else (FRAME,)
-            kept_apart = one.promises | _promised(predictor.datasets)
-            found += _of_role(predictor, "trained", one, {*leaks.ALWAYS, *kept_apart, *copies})
-        for other in predictors:
-            if other is not predictor:
-                found += _between(predictor, other)
+    found = list(choosing(predictors, outs, split_column))
+    for one, other in permutations(predictors, 2):
+        found += _between(one, other)
     return Found(
         leaks=tuple(dict.fromkeys(found)), unknown=tuple(_unknown(predictors)), notes=tuple(_notes(predictors))
     )
+
+
+def choosing(predictors: Sequence[Predictor], outs: Sequence[str], split_column: str) -> Iterator[Leak]:
+    """What runs were trained on of the val splits that something is chosen on for them, such as a threshold."""
+    judged = [_judged(out, "val", split_column) for out in outs] if predictors else []
+    for predictor in predictors:
+        for one in judged:
+            copies = () if one.lineage & _lineage(predictor.datasets) else (COPY,)
+            kept_apart = one.promises | _promised(predictor.datasets)
+            yield from _of_role(predictor, "trained", one, {*leaks.ALWAYS, *kept_apart, *copies})
 
 
 def cut_otherwise(predictors: Sequence[Predictor], recipes: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
@@ -111,7 +114,7 @@ def _of_role(predictor: Predictor, role: Role, one: _Judged, refused: Collection
     for part in _records(predictor):
         rows = part.of(role)
         if role == "selected":  # what it was trained on is said already
-            rows = rows.join(part.of("trained"), on=["kind", "hash"], how="anti")
+            rows = rows.join(part.of("trained"), on=["kind", "hash", "of"], how="anti", nulls_equal=True)
         said = _SAID[role].format(predictor.name)
         yield from leaks.find(rows, one.held, judged=one.name, seen=said, refused=refused)
 

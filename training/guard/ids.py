@@ -1,7 +1,8 @@
 """The ids of a build's videos as 64-bit hashes: what a run keeps of them, and what it is later compared with.
 
-An id is hashed with its kind and its dataset, within which it is unique. Frames are known by their content: the hash of
-``frame_index`` and ``frame_phash`` is the same in any build of the same file, whatever its ids, crops or folders.
+An id is hashed with its kind and its dataset, within which it is unique. A video is also known by its content, in any
+build and under any id: its frames by ``frame_index`` and ``frame_phash``, and a file of H.264 by its size, its count of
+frames, and the mean and spread of the quantiser in its first key frame.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from semblance.quality import builds
 from semblance.quality.builds import Audited
 
 FRAME: Final = "frame"
+FILE: Final = "file"
+CONTENT: Final = (FRAME, FILE)
 NAMED: Final = ("video", "family", "person", "recording")
 KINDS: Final = (*NAMED, ESTIMATED)
+FILE_COLUMNS: Final = ("bytes", "frames_total", "qp_mean", "qp_spread")
 HELD: Final = {"kind": pl.String, "id": pl.String, "video_id": pl.String, "hash": pl.UInt64}
 
 
@@ -34,10 +38,10 @@ def read(out: str) -> Audited:
 def held(build: Audited, videos: Collection[str]) -> pl.DataFrame:
     """One row per id that these ``videos`` of a build have, and video: kind, id, video_id, hash.
 
-    ``KINDS``, and the frames of their kept crops (kind ``frame``, whose id is the video's).
+    ``KINDS``, and ``CONTENT``, whose id is the video's: the frames of its kept crops, and its file.
     """
     inside = pl.col("video_id").is_in(pl.Series(list(videos), dtype=pl.String).implode())
-    return pl.concat([named(build, build.plan.filter(inside)), _frames(build.name, inside)])
+    return pl.concat([named(build, build.plan.filter(inside)), *_content(build.name, inside)])
 
 
 def named(build: Audited, rows: pl.DataFrame) -> pl.DataFrame:
@@ -62,10 +66,22 @@ def of_frames(rows: pl.DataFrame) -> pl.Series:
     return pl.Series(_mixed(_mixed(index) ^ phash), dtype=pl.UInt64)
 
 
-def _frames(out: str, inside: pl.Expr) -> pl.DataFrame:
+def of_files(rows: pl.DataFrame) -> pl.Series:
+    """The hash of each file by the columns ``FILE_COLUMNS`` of its row in ``videos``."""
+    return hashed(rows.select(pl.lit(FILE), *FILE_COLUMNS).cast({"qp_mean": pl.Float32, "qp_spread": pl.Float32}))
+
+
+def _content(out: str, inside: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
     kept = scan(out, flags=False).filter(inside & pl.col("frame_phash").is_not_null())
-    rows = kept.select("video_id", "frame_index", "frame_phash").unique().collect()
-    return rows.select(kind=pl.lit(FRAME), id="video_id", video_id="video_id", hash=of_frames(rows)).cast(HELD)  # type: ignore[arg-type]
+    frames = kept.select("video_id", "frame_index", "frame_phash").unique().collect()
+    files = scan(out, "videos").filter(inside).select("video_id", *FILE_COLUMNS).drop_nulls().collect()
+    return content(FRAME, frames["video_id"], of_frames(frames)), content(FILE, files["video_id"], of_files(files))
+
+
+def content(kind: str, videos: pl.Series, hashes: pl.Series) -> pl.DataFrame:
+    """``held`` of contents: by ``hashes``, which are those of ``videos``."""
+    rows = pl.DataFrame({"video_id": videos, "hash": hashes}).with_columns(kind=pl.lit(kind), id="video_id")
+    return rows.select(list(HELD)).cast(HELD)  # type: ignore[arg-type]
 
 
 def _estimate(build: Audited) -> str:

@@ -10,11 +10,12 @@ import polars as pl
 
 from semblance.manifests import leaks
 from semblance.quality.builds import Audited
-from semblance.training.guard.ids import FRAME, KINDS
+from semblance.training.guard.ids import FILE, FRAME, KINDS
 
 ALWAYS: Final = ("video", "family")  # whatever a protocol promises, between any two builds
 STRICT: Final = ("video", "family", "person", "recording")  # of a test: what is estimated is named
-_ORDER: Final = (*KINDS, FRAME)
+COPY: Final = "copy"  # of a video, under any id
+_ORDER: Final = (*KINDS, COPY)
 _ENOUGH: Final = 2  # equal frames by which a video is known
 
 
@@ -34,12 +35,10 @@ class Leak:
 
     def __str__(self) -> str:
         verb = "was" if self.count == 1 else "were"
-        if self.kind == FRAME:
-            shows = "shows" if self.count == 1 else "show"
-            return (
-                f"{_videos(self.count)} of {self.judged} (such as {self.example}) {shows} the same frames as videos "
-                f"that were {self.seen}"
-            )
+        if self.kind == COPY:
+            are = "is a copy of one" if self.count == 1 else "are copies of ones"
+            what = f"{_videos(self.count)} of {self.judged} (such as {self.example})"
+            return f"{what}, by frames or file, {are} {self.seen}"
         what = _videos(self.count) if self.kind == "video" else leaks.counted(self.count, self.kind)
         example = f" (such as {self.example})" if self.example else ""
         return f"{what} of {self.judged}{example} {verb} {self.seen}"
@@ -48,17 +47,17 @@ class Leak:
 def find(
     record: pl.DataFrame, held: pl.DataFrame, *, judged: str, seen: str, refused: Collection[str]
 ) -> Iterator[Leak]:
-    """The leaks between a ``record`` (kind, hash: ``Seen.of``) and what videos hold (``ids.held``).
+    """The leaks between a ``record`` (kind, hash, of: ``Seen.of``) and what videos hold (``ids.held``).
 
-    ``refused``: the kinds that must not be shared. Copies under other ids are named by their frames, and people whose
-    ids are names of recordings once.
+    ``refused``: the kinds that must not be shared. Copies under other ids are named by their content, and people
+    whose ids are names of recordings once.
     """
-    both = held.join(record.unique(), on=["kind", "hash"], how="semi")
+    both = shared(record, held)
     found = {kind: set(both.filter(pl.col("kind") == kind)["id"]) for kind in KINDS}
     if found["person"] <= found["recording"]:
         found["person"] = set()
     known = set(both.filter(pl.col("kind").is_in(ALWAYS))["video_id"])
-    found[FRAME] = set(copies(both, held)) - known  # what ids tell is not said twice
+    found[COPY] = set(copies(both)) - known  # what ids tell is not said twice
     for kind in _ORDER:
         if found[kind]:
             yield Leak(
@@ -71,12 +70,16 @@ def find(
             )
 
 
-def copies(both: pl.DataFrame, held: pl.DataFrame) -> list[str]:
-    """The videos that are known by their frames: two of them, or all where there are fewer."""
-    total, known = (rows.filter(pl.col("kind") == FRAME).group_by("video_id").len() for rows in (held, both))
-    joined = known.join(total, on="video_id", suffix="_total")
-    enough = pl.col("len") >= pl.col("len_total").clip(upper_bound=_ENOUGH)
-    return joined.filter(enough)["video_id"].sort().to_list()
+def shared(record: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+    """The rows of ``held`` that are in a ``record``; of frames with the video of the record, ``of``."""
+    return held.join(record.unique(), on=["kind", "hash"])
+
+
+def copies(both: pl.DataFrame) -> list[str]:
+    """The videos that are known by their file, or by two frames of one video, since two may share one by chance."""
+    frames = both.filter(pl.col("kind") == FRAME).group_by("video_id", "of").agg(pl.col("hash").n_unique())
+    enough = frames.filter(pl.col("hash") >= _ENOUGH)["video_id"]
+    return sorted({*enough, *both.filter(pl.col("kind") == FILE)["video_id"]})
 
 
 def promises(build: Audited, column: str) -> frozenset[str]:

@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
 from semblance.training.guard import crops, ids, leaks
-from semblance.training.guard.ids import FRAME
 from semblance.training.guard.seen import ROLES
 from semblance.training.inference.predictor import Predictor
 
-_SAID = {"trained": "in the training data of", "selected": "in the val split that selected"}
+_FRAME: Final = ("frame_index", "frame_phash")
+_FILE: Final = {"bytes": pl.Int64, "frames_total": pl.Int64, "qp_mean": pl.Float32, "qp_spread": pl.Float32}
+_SAID: Final = {"trained": "in the training data of", "selected": "in the val split that selected"}
 
 
-def known(predictor: Predictor, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A sentence for each role in which the run saw this video, or a copy with the same frames, under any name.
+def known(predictor: Predictor, video: Mapping[str, Any], faces: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A sentence if the run saw this video, or a copy of it, under any name.
 
-    ``rows``: those of the video's faces, with ``frame_index`` and ``frame_phash``.
+    ``video``: its row, as in a build's ``videos``; ``faces``: the rows of its faces.
     """
-    faces = pl.DataFrame(
-        [{name: row[name] for name in ("frame_index", "frame_phash")} for row in rows],
+    frames = pl.DataFrame(
+        [{name: row[name] for name in _FRAME} for row in faces],
         schema={"frame_index": pl.Int64, "frame_phash": pl.UInt64},
     )
-    frames = faces.drop_nulls().unique()
-    held = pl.DataFrame({"hash": ids.of_frames(frames)}).with_columns(
-        kind=pl.lit(FRAME), id=pl.lit("video"), video_id=pl.lit("video")
+    frames = frames.drop_nulls().unique()
+    files = pl.DataFrame([{name: video.get(name) for name in ids.FILE_COLUMNS}], schema=_FILE).drop_nulls()
+    held = pl.concat(
+        [
+            ids.content(kind, pl.Series([video["video_id"]] * len(hashes), dtype=pl.String), hashes)
+            for kind, hashes in ((ids.FRAME, ids.of_frames(frames)), (ids.FILE, ids.of_files(files)))
+        ]
     )
     records = [one for one in (*(member.trained.seen for member in predictor.members), predictor.seen) if one]
     for role in ROLES:
         for record in records:
-            both = held.join(record.of(role), on=["kind", "hash"], how="semi")
-            if leaks.copies(both, held):
+            if leaks.copies(leaks.shared(record.of(role), held)):
                 yield (
-                    f"This video, or its recording, was {_SAID[role]} {predictor.name} ({both.height} of its "
-                    f"{held.height} frames with a face are the same), so the score is better than on a new one."
+                    f"This video, or its recording, was {_SAID[role]} {predictor.name}, so the score is better than on "
+                    "a new one."
                 )
                 return
 

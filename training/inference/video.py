@@ -206,6 +206,7 @@ def _scored(
                 score=_score(predictor, logit, theirs, [part[inside.to_numpy()] for part in logits_MNP]),
             )
         )
+    row = {**outcome.video, "bytes": Path(path).stat().st_size}
     rows_seen = [sample.row for sample in outcome.samples] + [reject.row for reject in outcome.rejections]
     video_logit = float(aggregate.videos(rows)["logit"][0])
     return Prediction(
@@ -217,7 +218,7 @@ def _scored(
         rejected=_rejected(outcome),
         row=outcome.video,
         sampled=tuple(sorted({int(row["frame_index"]) for row in rows_seen})),
-        known=(*seen_before.known(predictor, rows_seen), *seen_before.encoded_again(predictor)),
+        known=(*seen_before.known(predictor, row, rows_seen), *seen_before.encoded_again(predictor)),
     )
 
 

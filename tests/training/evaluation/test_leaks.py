@@ -86,9 +86,23 @@ def test_another_split_of_the_same_videos_is_known_by_ids(outs: dict[str, Path],
     assert any(leak.seen == "used to select run" and leak.refused for leak in found.leaks)
 
 
-def test_copies_under_other_ids_are_known_by_their_frames(outs: dict[str, Path], run: Predictor) -> None:
+def test_copies_under_other_ids_are_known_by_their_content(outs: dict[str, Path], run: Predictor) -> None:
     found = leaks.find([run], [str(outs["files"])], "test", "split")
-    assert kinds(found) == {("frame", True)}
+    assert kinds(found) == {("copy", True)}
+
+
+def test_no_threshold_is_chosen_on_what_a_run_has_learned(outs: dict[str, Path], run: Predictor) -> None:
+    """Its build has moved: val of another split is no substitute, and the build is found by its fingerprint."""
+    same, again = (str(outs[name]) for name in ("same", "again"))
+    assert evaluate._val_source(run, (again, same), "split")[0] == (same,)
+    assert evaluate._val_source(run, (again,), "split")[0] == (again,)
+    kept = {leak.kind for leak in leaks.choosing([run], [again], "split") if leak.refused}
+    assert kept >= {"video", "family"}
+    assert not any(leak.refused for leak in leaks.choosing([run], [same], "split"))
+    only = Options(split="unassigned", draws=0)
+    with pytest.raises(SemblanceError, match=r"val of .*again .* its threshold would be chosen on what it has learned"):
+        evaluate._leaks([run], [again], only, "split", lambda _: None)
+    assert evaluate._leaks([run], [again, same], only, "split", lambda _: None).refused == ()
 
 
 def test_copies_within_a_build_are_left_to_its_audit(tmp_path: Path) -> None:
@@ -96,7 +110,7 @@ def test_copies_within_a_build_are_left_to_its_audit(tmp_path: Path) -> None:
     given = collections.videos()
     out = make(tmp_path / "out", given, frames=lambda row, _: collections.outcome(row | {"path": row["method"]}))
     run = predictor.load(untrained.make(tmp_path / "run", [out]))
-    assert kinds(leaks.find([run], [str(out)], "test", "split")) == {("frame", False)}
+    assert kinds(leaks.find([run], [str(out)], "test", "split")) == {("copy", False)}
 
 
 def test_a_run_without_a_record_is_not_checked(outs: dict[str, Path], tmp_path: Path) -> None:
