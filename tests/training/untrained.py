@@ -76,6 +76,7 @@ def trained(out: Path) -> dict[str, object]:
         "fingerprint": described["fingerprint"],
         "role": "train",
         "recipe": described.get("recipe"),
+        "by_authors": False,
         "lineage": sorted(leaks.lineage(described)),
         "promises": sorted(leaks.promises(ids.read(str(out)), "split")),
         "split_column": "split",

@@ -118,6 +118,7 @@ def _build(data: TrainingData, known: Mapping[str, Any]) -> _Build:
     described = {
         "lineage": sorted(leaks.lineage(audited.description)),
         "promises": sorted(leaks.promises(audited, str(known["split_column"]))),
+        "by_authors": crops.by_authors(audited.plan),
     }
     return _Build(
         record=dict(known) | described, audited=audited, train=ids.held(audited, train), val=ids.held(audited, val)
@@ -172,10 +173,13 @@ def _reported(parts: Sequence[_Build]) -> Iterator[str]:
 
 
 def _cut(parts: Sequence[_Build]) -> list[str]:
-    """In which builds crops are cut otherwise than in the first."""
+    """The builds whose crops are cut otherwise than in the first: by another recipe, or by the dataset's authors."""
     first = parts[0]
-    return [
-        f"Crops of {part.out} are cut otherwise than those of {first.out}: {', '.join(found)}"
-        for part in parts[1:]
-        if (found := crops.differences(part.record.get("recipe"), first.record.get("recipe")))
-    ]
+    recipes = [recipe] if (recipe := first.record.get("recipe")) else []
+    found = []
+    for part in parts[1:]:
+        found += crops.told(part.out, part.record.get("recipe"), first.out, recipes)
+        if part.record["by_authors"] != first.record["by_authors"]:
+            cut, other = (first, part) if first.record["by_authors"] else (part, first)
+            found.append(f"Faces of {cut.out} were cut by the dataset's authors, and those of {other.out} by a recipe")
+    return found

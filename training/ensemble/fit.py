@@ -129,7 +129,7 @@ def _checked(
             f"{found.refused[0]}{isolation.more(len(found.refused))}, so the weights would favour overfitted members; "
             "choose other builds, or pass --allow-leaks."
         )
-    recipes = {out: build_files.finished(out).get("recipe") for out in outs}
+    recipes = {out: build_files.description(out).get("recipe") for out in outs}
     recipes |= {f"the builds of {one.name}": recipe for one in predictors for recipe in crops.of_runs(one.datasets)}
     cut = leaks.cut_otherwise(predictors, recipes)
     if cut and not allow_other_crops:

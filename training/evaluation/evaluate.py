@@ -156,7 +156,7 @@ def _cut(
     predictors: Sequence[Predictor], outs: Sequence[str], options: Options, say: Callable[[str], None]
 ) -> list[str]:
     """The builds whose crops are cut otherwise than those trained on, in sentences; refused unless allowed."""
-    cut = leaks.cut_otherwise(predictors, {out: build_files.finished(out).get("recipe") for out in outs})
+    cut = leaks.cut_otherwise(predictors, {out: build_files.description(out).get("recipe") for out in outs})
     if cut and not options.allow_other_crops:
         raise SemblanceError(
             f"{cut[0]}{isolation.more(len(cut))}, so results would mix the cut with the data; build them by the run's "

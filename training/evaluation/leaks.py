@@ -37,6 +37,7 @@ class _Judged:
 
     name: str
     held: pl.DataFrame
+    by_authors: bool
     promises: frozenset[str]
     lineage: frozenset[str]
 
@@ -57,9 +58,8 @@ def find(predictors: Sequence[Predictor], outs: Sequence[str], split: str, split
                 copies = () if one.lineage & _lineage(predictor.datasets) else (COPY,)
                 refused = () if role == "selected" and split == "val" else {*leaks.STRICT, *promised, *copies}
                 found += _of_role(predictor, role, one, refused)
-    return Found(
-        leaks=tuple(dict.fromkeys(found)), unknown=tuple(_unknown(predictors)), notes=tuple(_notes(predictors))
-    )
+    notes = (*_notes(predictors), *_by_others(predictors, judged))
+    return Found(leaks=tuple(dict.fromkeys(found)), unknown=tuple(_unknown(predictors)), notes=notes)
 
 
 def fitting(predictors: Sequence[Predictor], outs: Sequence[str], split_column: str) -> Found:
@@ -88,15 +88,12 @@ def choosing(predictors: Sequence[Predictor], outs: Sequence[str], split_column:
 
 def cut_otherwise(predictors: Sequence[Predictor], recipes: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
     """The builds, by name, whose crops are cut otherwise than all those that a run was trained on, in sentences."""
-    told = []
-    for predictor in predictors:
-        known = crops.of_runs(predictor.datasets)
-        for name, recipe in recipes.items():
-            if found := crops.nearest(recipe, known):
-                told.append(f"Crops of {name} are cut otherwise than those of {predictor.name}: {', '.join(found)}")
-            elif known and not recipe:
-                told.append(f"How crops of {name} are cut is not known, so they may differ from {predictor.name}'s")
-    return told
+    return [
+        sentence
+        for predictor in predictors
+        for name, recipe in recipes.items()
+        for sentence in crops.told(name, recipe, predictor.name, crops.of_runs(predictor.datasets))
+    ]
 
 
 def _judged(out: str, split: str, column: str) -> _Judged:
@@ -105,6 +102,7 @@ def _judged(out: str, split: str, column: str) -> _Judged:
     return _Judged(
         name=f"{split} of {out}",
         held=ids.held(build, videos),
+        by_authors=crops.by_authors(build.plan),
         promises=leaks.promises(build, column),
         lineage=leaks.lineage(build.description),
     )
@@ -142,6 +140,17 @@ def _notes(predictors: Sequence[Predictor]) -> Iterator[str]:
     for predictor in predictors:
         for note in dict.fromkeys(note for part in _records(predictor) for note in part.notes):
             yield f"{predictor.name}: {note}."
+
+
+def _by_others(predictors: Sequence[Predictor], judged: Sequence[_Judged]) -> Iterator[str]:
+    """Where authors cut the faces of one side and a recipe those of the other: nobody can change it."""
+    for predictor in predictors:
+        by_authors = {record["by_authors"] for record in predictor.datasets if "by_authors" in record}
+        for one in judged:
+            if by_authors and one.by_authors not in by_authors:
+                cut, other = ("the dataset's authors", "a recipe")[:: 1 if one.by_authors else -1]
+                known = f"those that {predictor.name} was trained on"
+                yield f"Faces of {one.name} were cut by {cut}, and {known} by {other}."
 
 
 def _records(predictor: Predictor) -> list[Seen]:

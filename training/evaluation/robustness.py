@@ -103,7 +103,7 @@ def builds(result: Evaluation, conditions: Sequence[str], *, say: Callable[[str]
 
 
 def _recipe(out: str) -> Mapping[str, Any] | None:
-    return build_files.finished(out.rstrip("/")).get("recipe")
+    return build_files.description(out.rstrip("/")).get("recipe")
 
 
 def _compare(result: Evaluation, rows: pl.DataFrame, kind: str, name: str, strength: float | None) -> list[Change]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+import polars as pl
+
 from semblance.manifests.config import flatten
 
 # With the values of builds that are older than a key. Keys that decide which frames or faces are used are not here.
@@ -34,6 +36,19 @@ def differences(recipe: Mapping[str, Any] | None, other: Mapping[str, Any] | Non
 def nearest(recipe: Mapping[str, Any] | None, others: Iterable[Mapping[str, Any] | None]) -> list[str]:
     """``differences`` from the most similar of several recipes; empty if none of them is known."""
     return min((differences(recipe, other) for other in others if other), key=len, default=[])
+
+
+def told(name: str, recipe: Mapping[str, Any] | None, owner: str, others: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence if the crops of ``name`` are cut otherwise than by all ``others``, the known recipes of ``owner``."""
+    if others and not recipe:
+        return [f"How crops of {name} are cut is not known, so they may differ from those of {owner}"]
+    found = nearest(recipe, others)
+    return [f"Crops of {name} are cut otherwise than those of {owner}: {', '.join(found)}"] if found else []
+
+
+def by_authors(plan: pl.DataFrame) -> bool:
+    """Whether the dataset is published as faces that its authors cut out, which no recipe changes."""
+    return plan["member"].null_count() < plan.height
 
 
 def of_runs(datasets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -92,7 +92,8 @@ def promises(build: Audited, column: str) -> frozenset[str]:
 def lineage(description: Mapping[str, Any]) -> frozenset[str]:
     """The fingerprints of a build and of those that it was repacked from: their videos are the same files."""
     steps: Sequence[Mapping[str, Any]] = description.get("repacked") or ()
-    return frozenset({str(description["fingerprint"]), *(str(step["from"]) for step in steps)})
+    names = (description.get("fingerprint"), *(step["from"] for step in steps))
+    return frozenset(str(name) for name in names if name)
 
 
 def _videos(count: int) -> str:

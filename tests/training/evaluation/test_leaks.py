@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -157,6 +158,13 @@ def test_the_page_names_other_crops(tmp_path: Path) -> None:
     told = f"Crops of {other} are cut otherwise than those of run: crop.margin 2.2 instead of 1.3"
     assert f"warning: {told}" in said
     assert f"{told}." in page.markdown(result)
+
+
+def test_faces_that_authors_cut_are_named(run: Predictor, tmp_path: Path) -> None:
+    given = [replace(one, member=one.path) for one in collections.videos(dataset="wilddeepfake")]
+    out = make(tmp_path / "out", given, scene="web")
+    (note,) = leaks.find([run], [str(out)], "test", "split").notes
+    assert note.endswith("out were cut by the dataset's authors, and those that run was trained on by a recipe.")
 
 
 @pytest.fixture(scope="module")

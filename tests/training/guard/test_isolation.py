@@ -118,6 +118,15 @@ def test_builds_cut_otherwise_are_refused(outs: dict[str, Path]) -> None:
     assert any("allowed with --allow-other-crops: Crops of" in line for line in data.warnings)
 
 
+def test_faces_that_authors_cut_are_cut_otherwise(outs: dict[str, Path], tmp_path: Path) -> None:
+    """WildDeepfake with videos: whatever the recipes say, its faces tell it apart."""
+    given = [replace(one, member=one.path) for one in collections.videos(dataset="wilddeepfake")]
+    out = make(tmp_path / "out", given, scene="web")
+    with pytest.raises(SemblanceError, match=r"Faces of .*out were cut by the dataset's authors.*--allow-other-crops"):
+        isolated([outs["foreign"], out])
+    assert isolated([out]).datasets[0]["by_authors"]
+
+
 def test_weights_bring_along_what_they_were_trained_on(outs: dict[str, Path]) -> None:
     before = isolated([outs["family"]]).seen
     with pytest.raises(SemblanceError, match="trained on by the run that the weights are from"):
