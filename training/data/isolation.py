@@ -80,7 +80,7 @@ def isolate(
         data,
         datasets=tuple(dict(part.record) for part in parts),
         seen=seen.union([inherited, *_records(data, parts)], told),
-        warnings=tuple(dict.fromkeys([*told, *named, *_reported(parts)])),
+        warnings=tuple(dict.fromkeys([*told, *named, *_reported(parts), *(inherited.notes if inherited else ())])),
     )
 
 

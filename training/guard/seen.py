@@ -12,6 +12,8 @@ each video.
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from semblance.manifests import storage, tables
+from semblance.manifests import storage
 from semblance.manifests.errors import SemblanceError
 from semblance.training.guard import ids
 from semblance.training.guard.ids import FRAME
@@ -31,6 +33,7 @@ FRAMES: Final = 6  # kept of a video: those with the lowest hashes, so that any 
 SAMPLE: Final = "sample"
 Role = Literal["trained", "selected"]
 ROLES: Final[tuple[Role, ...]] = ("trained", "selected")
+_NOTES: Final = "semblance.notes"
 _SCHEMA: Final = {"role": pl.String, "kind": pl.String, "hash": pl.UInt64, "of": pl.UInt64}
 
 
@@ -88,8 +91,10 @@ def union(parts: Iterable[Seen | None], notes: Sequence[str] = ()) -> Seen:
 
 
 def write(file: Path, seen: Seen) -> None:
-    """Write the table atomically; equal records give equal bytes."""
-    storage.write_bytes(str(file), tables.parquet(seen.ids))
+    """Write the table atomically, with the notes as its metadata; equal records give equal bytes."""
+    buffer = io.BytesIO()
+    seen.ids.write_parquet(buffer, metadata={_NOTES: json.dumps(seen.notes, ensure_ascii=False)})
+    storage.write_bytes(str(file), buffer.getvalue())
 
 
 def read(file: Path) -> Seen | None:
@@ -97,8 +102,9 @@ def read(file: Path) -> Seen | None:
     if not file.exists():
         return None
     try:
-        return Seen(ids=_sorted([pl.read_parquet(file)]))
-    except (OSError, pl.exceptions.PolarsError) as error:
+        notes = json.loads(pl.read_parquet_metadata(file).get(_NOTES, "[]"))
+        return Seen(ids=_sorted([pl.read_parquet(file)]), notes=tuple(notes))
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise SemblanceError(f"{file} is damaged ({reason}); restore it, or make its folder again.") from error
 

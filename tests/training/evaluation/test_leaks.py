@@ -196,6 +196,10 @@ def test_an_ensemble_is_not_fitted_on_what_a_member_was_trained_on(
     runs = [str(halves[name]) for name in members]
     with pytest.raises(SemblanceError, match=words + r".*--allow-leaks"):
         ensemble.combine([str(halves["first"])], runs, tmp_path / "both", say=lambda _: None)
+    assert not (tmp_path / "both").exists()
+    ensemble.combine([str(halves["first"])], runs, tmp_path / "both", allow_leaks=True, say=lambda _: None)
+    notes = leaks.find([predictor.load(tmp_path / "both")], [], "test", "split").notes
+    assert any(note.startswith("both: allowed with --allow-leaks: ") for note in notes)
 
 
 def test_members_do_not_train_on_what_others_are_selected_on(halves: dict[str, Path]) -> None:

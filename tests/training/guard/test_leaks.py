@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from semblance.manifests import splits
+from semblance.manifests.errors import SemblanceError
 from semblance.manifests.persons import Persons
 from semblance.manifests.records import Video
 from semblance.quality.builds import Audited
@@ -105,14 +107,18 @@ def test_the_record_is_small_and_survives_its_file(tmp_path: Path) -> None:
     """4,400 videos with 32 crops each: 1.1 MB of samples in the folder, and 0.4 MB in a checkpoint."""
     held = frames(**{f"v{video}": [video * 32 + frame for frame in range(32)] for video in range(4400)})
     names = [f"ffpp-{number}" for number in range(4400 * 32)]
-    made = seen.record("trained", held, names)
+    made = seen.union([seen.record("trained", held, names)], ["allowed: “this”"])
     seen.write(tmp_path / seen.FILE, made)
     assert (tmp_path / seen.FILE).stat().st_size < 1.8e6
     assert sum(tensor.nbytes for tensor in made.state()["ids"].values()) == 4400 * seen.FRAMES * 16
     back = seen.read(tmp_path / seen.FILE)
     assert back is not None
     assert back.ids.equals(made.ids)
+    assert back.notes == made.notes
     assert seen.read(tmp_path / "absent.parquet") is None
     again = seen.union([made, back, None])
     assert again.ids.equals(made.ids)
     assert seen.of_state(None) is None
+    (tmp_path / seen.FILE).write_bytes(b"no table")
+    with pytest.raises(SemblanceError, match=r"seen.parquet is damaged"):
+        seen.read(tmp_path / seen.FILE)
