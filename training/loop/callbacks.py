@@ -138,7 +138,7 @@ class RunRecorder(Callback):
             "optimiser": trainer.optimizers[0].state_dict(),
             "schedule": module.schedule.scheduler.state_dict(),
             "scaler": trainer.precision_plugin.state_dict(),
-            "updates": int(module.average.n_averaged) if module.average is not None else 0,
+            "updates": module.average.updates if module.average is not None else 0,
             "place": place,
             "progress": progress,
         }

@@ -73,8 +73,7 @@ class DetectorModule(LightningModule):
         self.loss = losses.build(recipe.loss, model)
         self.average: optim.Average | None = None
         if recipe.ema_decay is not None:
-            mean = optim.ema_average(recipe.ema_decay)
-            self.average = optim.Average(model, multi_avg_fn=mean, use_buffers=True).requires_grad_(False)  # type: ignore[arg-type]
+            self.average = optim.Average(model, recipe.ema_decay).requires_grad_(False)
         self.step = 0  # optimiser steps so far
         self.parts: list[dict[str, float]] = []  # losses of the batches since the last step, the mean over ranks
         self.figures: dict[str, float | None] = {}  # of the last epoch
@@ -90,7 +89,7 @@ class DetectorModule(LightningModule):
         self.loss.load_state_dict(state["loss"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
-            self.average.n_averaged.fill_(state["updates"])
+            self.average.updates = state["updates"]
         self.step, self.figures = state["step"], dict(state["figures"])
 
     # --- data
@@ -193,7 +192,7 @@ class DetectorModule(LightningModule):
         steps = -(-self.train_loader().batches // self.recipe.accumulate)
         self.schedule = optim.schedule(self.recipe.schedule, optimiser, self.recipe.epochs, steps)
         if self.resume is not None:
-            optimiser.load_state_dict(self.resume["optimiser"])
+            optim.restore(optimiser, self.resume["optimiser"])
             self.schedule.scheduler.load_state_dict(self.resume["schedule"])
         if self.schedule.on_val_loss:  # see on_train_epoch_end: Lightning would step after the checkpoint
             return optimiser
