@@ -119,7 +119,9 @@ def restore(optimiser: Optimizer, state: Mapping[str, Any]) -> None:
 
     Moments take the strides of their parameter, without which a fused step would refuse them or be slow.
     """
-    how = [{name: group[name] for name in _HOW if name in group} for group in optimiser.param_groups]
+    how: list[dict[str, Any]] = [
+        {name: group[name] for name in _HOW if name in group} for group in optimiser.param_groups
+    ]
     optimiser.load_state_dict(dict(state))
     for group, own in zip(optimiser.param_groups, how, strict=True):
         group.update(own)

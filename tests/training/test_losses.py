@@ -231,7 +231,7 @@ def test_arcface_is_finite_at_its_weight_and_in_half_precision() -> None:
 @pytest.mark.parametrize("lam", [None, [1.0, 0.4, 1.0, 1.0, 0.9, 1.0], [0.5] * 6])
 def test_a_loss_waits_for_nothing(lam: list[float] | None) -> None:
     loss, output = loss_of(ALL), output_of(6)
-    batch = batch_of([0, 1, 1, 0, 1, 1], lam, lam and [1, 0, 0, 1, 0, 0])
+    batch = batch_of([0, 1, 1, 0, 1, 1], lam, None if lam is None else [1, 0, 0, 1, 0, 0])
     with dispatch.Counter() as counted:
         loss(output, batch)["loss"].backward()
     assert counted.waits == 0

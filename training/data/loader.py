@@ -203,5 +203,5 @@ def as_floats(batch: Batch) -> Batch:
 
 
 def floats(bytes_BCHW: Tensor) -> Tensor:
-    """uint8 pictures as contiguous float32 in [0, 1], on the same device."""
-    return bytes_BCHW.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    """uint8 pictures as float32 in [0, 1], on the same device, in the same order of memory (``channels_last``)."""
+    return bytes_BCHW.to(torch.float32).div_(255)

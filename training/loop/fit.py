@@ -87,7 +87,7 @@ def fit(
         if state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]:
             return _finished(run, state)
     module = _module(recipe, data, options, state)
-    recorder = RunRecorder(run, save_every=options.machine.save_every, say=say)
+    recorder = RunRecorder(run, save_every=options.machine.save_every, log_every=options.machine.log_every, say=say)
     callbacks = [recorder, *options.callbacks, *_powersgd(options.machine, module.step)]
     trainer = _trainer(recipe, options.machine, run, callbacks)
     if main:
@@ -122,7 +122,7 @@ def _module(
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = options.build(recipe.model, pretrained=state is None)
-        return DetectorModule(recipe, data, model, workers=workers, resume=state)
+        return DetectorModule(recipe, data, model, workers=workers, val_batch=options.machine.val_batch, resume=state)
 
 
 def _run(trainer: Trainer, module: DetectorModule, tracker: Tracker | None) -> None:

@@ -29,6 +29,8 @@ class Machine:
     powersgd: int | None = None
     powersgd_after: int = 1000
     save_every: int = 500  # optimiser steps between two checkpoints inside an epoch
+    log_every: int = 10  # steps between two looks at the losses, for which the host waits for the device
+    val_batch: int | None = None  # units on each device in validation; None: four times a training batch
     progress: bool = False  # Lightning's progress bar
 
     @property
