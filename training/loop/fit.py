@@ -118,11 +118,10 @@ def fit(
 def _module(
     recipe: TrainingRecipe, data: TrainingData, options: FitOptions, state: Mapping[str, Any] | None
 ) -> DetectorModule:
-    workers = options.machine.loader_workers(state)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = options.build(recipe.model, pretrained=state is None)
-        return DetectorModule(recipe, data, model, workers=workers, val_batch=options.machine.val_batch, resume=state)
+        return DetectorModule(recipe, data, model, machine=options.machine, resume=state)
 
 
 def _run(trainer: Trainer, module: DetectorModule, tracker: Tracker | None) -> None:
@@ -141,6 +140,7 @@ def _run(trainer: Trainer, module: DetectorModule, tracker: Tracker | None) -> N
 def _trainer(recipe: TrainingRecipe, machine: Machine, run: RunDir, callbacks: list[Callback]) -> Trainer:
     if machine.accelerator == "gpu" and not machine.on_gpu:
         raise SemblanceError("torch cannot use a GPU here; pass --accelerator cpu, or fix the driver.")
+    machine.apply()
     return Trainer(
         accelerator="gpu" if machine.on_gpu else "cpu",
         devices=machine.devices_per_node,
@@ -151,6 +151,7 @@ def _trainer(recipe: TrainingRecipe, machine: Machine, run: RunDir, callbacks: l
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.clip_norm,
         deterministic=machine.deterministic,
+        benchmark=machine.on_gpu and not machine.deterministic,
         default_root_dir=run.path,
         callbacks=callbacks,
         logger=False,

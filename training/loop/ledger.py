@@ -102,8 +102,8 @@ class Ledger:
             raise self._error(step, names, "loss")
         if self._skips >= SKIPS_IN_A_ROW:
             raise SemblanceError(
-                f"The gradients of the last {SKIPS_IN_A_ROW} steps, up to step {step.step} (epoch {step.epoch}), overflow "
-                "16 bits at any scale; start a new run with --set precision=bf16-mixed or 32-true."
+                f"The gradients of the last {SKIPS_IN_A_ROW} steps, up to step {step.step} (epoch {step.epoch}), "
+                "overflow 16 bits at any scale; start a new run with --set precision=bf16-mixed or 32-true."
             )
 
     def _row(self, step: _Step, figures: list[float]) -> dict[str, Any]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import polars as pl
 import torch
-import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
@@ -21,6 +19,8 @@ from semblance.training.data.query import Selection
 from semblance.training.data.splits import TrainingData
 from semblance.training.data.worker import SampleTransform
 from semblance.training.loop.ledger import Ledger
+from semblance.training.loop.machine import Machine
+from semblance.training.loop.validation import Validation, val_loss
 from semblance.training.metrics import aggregate
 from semblance.training.models import Model
 from semblance.training.recipes.base import TrainingRecipe
@@ -67,14 +67,14 @@ class DetectorModule(LightningModule):
         data: TrainingData,
         model: Model,
         *,
-        workers: int = 0,
-        val_batch: int | None = None,
+        machine: Machine | None = None,
         resume: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.recipe, self.data, self.workers, self.resume = recipe, data, workers, resume
-        self.val_batch = val_batch
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as batches are
+        self.recipe, self.data, self.resume = recipe, data, resume
+        self.machine = machine or Machine(workers=0)
+        self.workers = self.machine.loader_workers(resume)
+        self.model = model.to(memory_format=torch.channels_last)  # as batches are
         self.loss = losses.build(recipe.loss, model)
         self.average: optim.Average | None = None
         if recipe.ema_decay is not None:
@@ -85,12 +85,15 @@ class DetectorModule(LightningModule):
         self._train: Loader | None = None
         self._evaluated: dict[str, Loader] = {}
         self.schedule: optim.Schedule | None = None
-        self._logits: dict[str, list[Tensor]] = {}  # of each batch, on the device, by selection
-        self._names: dict[str, list[str]] = {}
+        self._validation = Validation()
         self._stepped = False  # the optimiser, since the last step was closed; a gradient scaler may skip it
         self._before: list[Tensor] = []  # the model's buffers before this step, where it may be skipped
         if resume is not None:
             self._restore(resume)
+        if self.machine.compile:  # in place: names in checkpoints stay as they are
+            self.model.compile()
+            if self.average is not None:
+                self.average.module.compile()
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -125,7 +128,7 @@ class DetectorModule(LightningModule):
         loaders = []
         for name, selection in self._selections().items():
             if name not in self._evaluated:
-                self._evaluated[name] = self._loader(selection, batch=self.val_batch)
+                self._evaluated[name] = self._loader(selection, batch=self.machine.val_batch)
             loader = self._evaluated[name]
             loader.epoch = loader.position = 0
             loaders.append(Sized(loader))
@@ -156,7 +159,7 @@ class DetectorModule(LightningModule):
             workers=self.workers,
             transform=transform,
             size=self.recipe.augment.size,
-            transfer=Transfer(as_bytes=True, pin_memory=self.device.type == "cuda"),
+            transfer=Transfer(as_bytes=True, pin_memory=self.device.type == "cuda", prefetch=self.machine.prefetch),
         )
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -250,46 +253,15 @@ class DetectorModule(LightningModule):
     # --- validation
 
     def on_validation_epoch_start(self) -> None:
-        self._logits = {name: [] for name in self._selections()}
-        self._names = {name: [] for name in self._logits}
+        self._validation = Validation(self._selections())
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         del batch_idx
-        name = list(self._logits)[dataloader_idx]
         model = self.average.module if self.average is not None else self.model
         output: Output = model(batch.image_BCHW)
-        self._logits[name].append(output.logit_B.float())
-        self._names[name] += batch.sample_ids
+        self._validation.add(self._validation.names[dataloader_idx], output.logit_B, batch.sample_ids)
 
     def on_validation_epoch_end(self) -> None:
-        selections = self._selections()
-        own = {
-            name: pl.DataFrame(
-                {"sample_id": self._names[name], "logit": torch.cat(logits).double().cpu().numpy()},
-                schema={"sample_id": pl.String, "logit": pl.Float64},
-            )
-            for name, logits in self._logits.items()
-        }
-        by_rank: list[dict[str, pl.DataFrame]] = [own]
-        if self.trainer.world_size > 1:
-            by_rank = [{}] * self.trainer.world_size
-            dist.all_gather_object(by_rank, own)
-        frames = {
-            name: selection.pictures.select("sample_id", "video_id", "person", "target", "label").join(
-                pl.concat([tables[name] for tables in by_rank]), on="sample_id", validate="1:1"
-            )
-            for name, selection in selections.items()
-        }
-        self._logits, self._names = {}, {}
-        self.figures = {"val/loss": self._val_loss(frames), **aggregate.figures(frames)}
-
-    def _val_loss(self, frames: Mapping[str, pl.DataFrame]) -> float:
-        """The mean loss over all labelled pictures of val. In evaluation it asks for logits and targets alone."""
-        own = [table.select("logit", "target") for name, table in frames.items() if name.startswith("val/")]
-        known = pl.concat(own).drop_nulls().drop_nans()
-        if not known.height:
-            return 0.0
-        logit_B, target_B = (torch.tensor(known[name].to_numpy(), dtype=torch.float32) for name in ("logit", "target"))
-        none = torch.zeros(len(logit_B), 0)
-        labels = Batch(image_BCHW=none, target_B=target_B, sample_ids=(), video_ids=(), tracks=(), persons=())
-        return float(self.loss(Output(logit_B=logit_B, embedding_BD=none), labels)["loss"])
+        frames = self._validation.frames(self._selections(), self.trainer.world_size)
+        self._validation = Validation()
+        self.figures = {"val/loss": val_loss(self.loss, frames), **aggregate.figures(frames)}
