@@ -104,6 +104,7 @@ def train(outs: list[str], run: Path, *settings: str, **options: Any) -> Fitted:
         accelerator="cpu",
         workers=options.pop("workers", 0),
         save_every=options.pop("save_every", 3),
+        **{name: options.pop(name) for name in ("log_every", "val_batch", "compile") if name in options},
         devices=options.pop("devices", None),
         powersgd=options.pop("powersgd", None),
         powersgd_after=2,

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.utils.data import Dataset, Sampler
 
+from semblance.manifests.errors import SemblanceError
 from semblance.training.data.worker import Failure, RankEpoch, SampleTable, SampleTransform
 from semblance.training.records import Batch
 
@@ -49,6 +50,19 @@ class Served(Dataset[Batch | Failure]):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"epoch": None, "_batches": iter(())}
+
+
+def death(error: BaseException) -> SemblanceError | None:
+    """What to say of an error by which torch reports a dead worker; None for any other error.
+
+    torch raises it from a signal handler, so in whatever the main process is doing.
+    """
+    if not isinstance(error, RuntimeError) or "DataLoader worker" not in str(error):
+        return None
+    return SemblanceError(
+        f"A worker of the loader died ({str(error).splitlines()[0]}), most often because memory ran out; use fewer "
+        "workers or a smaller shuffle.buffer."
+    )
 
 
 class _Orders(Sampler[Order], Sized):

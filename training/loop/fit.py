@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from semblance.manifests.config import flatten
 from semblance.manifests.errors import SemblanceError
 from semblance.training import models
-from semblance.training.data import splits
+from semblance.training.data import lasting, splits
 from semblance.training.data.splits import TrainingData
 from semblance.training.loop import terms
 from semblance.training.loop.callbacks import RunRecorder
@@ -132,6 +132,10 @@ def _run(trainer: Trainer, module: DetectorModule, tracker: Tracker | None) -> N
     except SystemExit as error:  # how Lightning reacts to an interruption
         status = "KILLED"
         raise KeyboardInterrupt from error
+    except RuntimeError as error:
+        if (died := lasting.death(error)) is not None:
+            raise died from error
+        raise
     finally:
         if tracker is not None:
             tracker.close(status)
