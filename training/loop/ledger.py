@@ -39,7 +39,6 @@ class Ledger:
 
     def __init__(self) -> None:
         self.ranks, self.scaled = 1, False
-        self.shown = math.nan  # the last loss that was pulled
         self._columns: tuple[str, ...] = ()
         self._values: list[Tensor] = []  # (P,) of every batch
         self._open: list[tuple[str, ...]] = []
@@ -110,8 +109,6 @@ class Ledger:
         named = {
             name: value if math.isfinite(value) else None for name, value in zip(self._columns, figures, strict=True)
         }
-        if named["loss"] is not None and not step.skipped:
-            self.shown = named["loss"]
         skipped = {"skipped": True} if step.skipped else {}
         return {"step": step.step + 1, "epoch": step.epoch, **named, **step.rest, **skipped}
 

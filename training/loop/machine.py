@@ -43,7 +43,6 @@ class Machine:
     save_every: int = 500  # optimiser steps between two checkpoints inside an epoch
     log_every: int = 10  # steps between two looks at the losses, for which the host waits for the device
     val_batch: int | None = None  # units on each device in validation; None: four times a training batch
-    progress: bool = False  # Lightning's progress bar
 
     @property
     def on_gpu(self) -> bool:
