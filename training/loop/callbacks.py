@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from semblance.manifests.errors import NotANumberError
 from semblance.training.loop.module import DetectorModule
+from semblance.training.loop.signals import StopSignal
 from semblance.training.runs import checkpoint, folder
 from semblance.training.runs.folder import RunDir
 from semblance.training.runs.tracking import Tracker
@@ -34,6 +35,7 @@ class RunRecorder(Callback):
         self.stopped = False
         self._started = time.monotonic()
         self._losses: list[float] = []
+        self._stop = StopSignal()
         # epoch and position to resume from, if the last batch ended an optimiser step; None otherwise
         self._resume_at: tuple[int, int] | None = None
 
@@ -42,10 +44,16 @@ class RunRecorder(Callback):
         self.best = tuple(progress["best"]) if progress["best"] is not None else None
         self.best_epoch, self.stopped = progress["best_epoch"], progress["stopped"]
 
+    def on_train_start(self, trainer: Trainer, module: DetectorModule) -> None:  # type: ignore[override]
+        del module
+        if trainer.world_size > 1:
+            self._stop.listen(trainer)
+
     def on_train_epoch_start(self, trainer: Trainer, module: DetectorModule) -> None:  # type: ignore[override]
         self._started, self._losses = time.monotonic(), []
         if module.position(0) == 0 and module.step:
             self._save(trainer, module, trainer.current_epoch, 0)
+            self._stop.obey(trainer)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, module: DetectorModule, outputs: Any, batch: Any, batch_idx: int
@@ -62,13 +70,17 @@ class RunRecorder(Callback):
             self._pull(trainer, module, weights=last or saves)
         if saves and self._resume_at is not None:
             self._save(trainer, module, *self._resume_at)
+        if self._resume_at is not None:
+            self._stop.obey(trainer)
 
     def _pull(self, trainer: Trainer, module: DetectorModule, *, weights: bool) -> None:
         """Write the rows of the last steps, on all ranks together; raises NotANumberError, see ``Ledger.pull``.
 
         ``weights``: looks at them too, as before every checkpoint and validation.
         """
-        for row in module.ledger.pull(module.weights() if weights else ()):
+        rows = module.ledger.pull(module.weights() if weights else (), asked=self._stop.asked)
+        self._stop.agreed = module.ledger.asked > 0
+        for row in rows:
             if row["loss"] is not None and "skipped" not in row:
                 self._losses.append(row["loss"])
             if trainer.is_global_zero:
@@ -108,8 +120,8 @@ class RunRecorder(Callback):
             folder.write_json(self.run.path / "failure.json", failure)
 
     def _save_at_signal(self, trainer: Trainer, module: DetectorModule, epoch: int, position: int) -> None:
-        """Save the current step, if it is sound. Ranks may be at different steps, so they ask each other nothing."""
-        if module.ledger and trainer.world_size > 1:
+        """Save the current step, if it is sound. Ranks that did not stop together ask each other nothing."""
+        if trainer.world_size > 1 and (module.ledger or not self._stop.agreed):
             return
         with contextlib.suppress(NotANumberError):
             self._pull(trainer, module, weights=True)

@@ -39,6 +39,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.ranks, self.scaled = 1, False
+        self.asked = 0.0  # share of the ranks that were asked to stop, at the last pull
         self._columns: tuple[str, ...] = ()
         self._values: list[Tensor] = []  # (P,) of every batch
         self._open: list[tuple[str, ...]] = []
@@ -60,8 +61,10 @@ class Ledger:
         self._steps.append(_Step(step=step, epoch=epoch, skipped=skipped, names=self._open, rest=rest))
         self._open = []
 
-    def pull(self, weights: Sequence[Tensor] = ()) -> list[dict[str, Any]]:
+    def pull(self, weights: Sequence[Tensor] = (), *, asked: bool = False) -> list[dict[str, Any]]:
         """The rows of the steps since the last pull, losses as means over batches and ranks. All ranks pull together.
+
+        ``asked``: whether this rank was asked to stop, which then all know.
 
         Raises NotANumberError, on all ranks, for the first step whose loss is not a finite number on one of them, or
         for the last step if one of ``weights`` is not. A figure that is not finite is None, where it is allowed.
@@ -72,13 +75,15 @@ class Ledger:
             return []
         own_NP = torch.stack(values)
         sound = torch.stack(torch._foreach_norm(list(weights))).isfinite().all() if weights else own_NP.new_ones(())
-        sent = torch.cat([own_NP.flatten(), sound.double().view(1)])
+        rest = torch.stack([own_NP.new_full((), asked), sound.double()])
+        sent = torch.cat([own_NP.flatten(), rest])
         mean = sent
         if self.ranks > 1:
             mean = sent.clone()
             dist.all_reduce(mean)
             mean /= self.ranks
         own, told = torch.stack([sent, mean]).tolist()
+        self.asked = told[-2]
         width, rows, place = len(self._columns), [], 0
         for step in steps:
             here = [slice((place + i) * width, (place + i + 1) * width) for i in range(len(step.names))]

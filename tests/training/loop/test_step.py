@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,36 @@ def test_the_ledger_gives_means() -> None:
     assert ledger
     assert ledger.pull() == [{"step": 5, "epoch": 1, "loss": 1.5, "bce": 3.0, "lr": 0.5}]
     assert not ledger
+
+
+def _rank(rank: int, folder: Path, answers: Any) -> None:
+    """One of two ranks: the second has a loss that is not a number in step 1, and was asked to stop before."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    ledger = Ledger()
+    told: list[Any] = []
+    ledger.ranks = 2
+    for step in range(3):
+        ledger.add(parts(math.nan if (rank, step) == (1, 1) else float(rank + step)), (f"r{rank}s{step}",))
+        ledger.close(step, 0)
+        try:
+            told.append(([row["loss"] for row in ledger.pull(asked=rank == 1)], ledger.asked))
+        except NotANumberError as error:
+            told.append((error.step, error.sample_ids))
+    answers.put((rank, told))
+    torch.distributed.destroy_process_group()
+
+
+def test_ranks_share_means_errors_and_the_wish_to_stop(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    ranks = [context.Process(target=_rank, args=(rank, tmp_path, answers)) for rank in (0, 1)]
+    for process in ranks:
+        process.start()
+    found = dict(answers.get(timeout=60) for _ in ranks)
+    for process in ranks:
+        process.join()
+    assert found[0] == found[1] == [([0.5], 0.5), (1, ("r1s1",)), ([2.5], 0.5)]
 
 
 def test_an_update_that_is_not_a_number_is_not_saved(ffpp: Path, tmp_path: Path) -> None:
