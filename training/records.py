@@ -51,3 +51,8 @@ class Output:
     logit_B: Tensor  # the only score: log odds of fake, before calibration
     embedding_BD: Tensor  # the input of the head that computes ``logit_B``, before dropout
     frequency_BD: Tensor | None = None  # pooled frequency embedding; None for models without one
+
+
+def to_device(table: Tensor, device: torch.device) -> Tensor:
+    """A small tensor of the host on a device, without waiting for it: through page-locked memory where there is any."""
+    return table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table.to(device)
