@@ -21,6 +21,7 @@ class Batch:
     target_B: Tensor  # float32, hard: 0 real, 1 fake
     mixed_with_B: Tensor | None = None  # float32, the hard label of the other picture
     lam_B: Tensor | None = None  # float32, the weight of the sample itself; 1.0: not mixed
+    draws_BK: Tensor | None = None  # float32, on the host: what the device is to do to each picture (augment/draws.py)
     sample_ids: tuple[str, ...]
     video_ids: tuple[str, ...]
     tracks: tuple[int, ...]  # stretches of one face, of which clips are made

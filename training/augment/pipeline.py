@@ -18,20 +18,26 @@ from semblance.quality import codec
 from semblance.quality.resize import shrink, to_square
 from semblance.training.augment import operations, policy
 from semblance.training.augment.config import AugmentConfig
+from semblance.training.augment.draws import Draws
 
 
 class Augment:
     """Changes a picture by a key; equal keys give equal changes, on any worker and in any order.
 
     ``image``: (H, W, 3) uint8 RGB. ``landmarks``: five points in px, as 10 numbers or (5, 2), or None. ``key``: seed,
-    epoch and sample. Returns (size, size, 3) uint8. No step invalidates the label.
+    epoch and sample. Returns (size, size, 3) uint8. No step invalidates the label. With ``on: device`` only policy and
+    encoders are applied, to the pictures of which ``draws`` says so; ``on_device`` does the other steps.
     """
 
     def __init__(self, config: AugmentConfig) -> None:
         self.config = config
-        self._steps = A.Compose(_steps(config), p=config.p)
+        self._draws = Draws(config) if config.on == "device" else None
+        steps = _steps(config) if self._draws is None else _encoders(config)
+        self._steps = A.Compose(steps, p=config.p if self._draws is None else 1.0)
 
     def __call__(self, image: Image, landmarks: operations.Floats | None, key: str) -> Image:
+        if self._draws is not None and not self._draws.applied(key):
+            return to_square(image, self.config.size)
         # One stream of random numbers for all steps. Compose itself gives every step the same seed: equally likely
         # steps would then be applied together or not at all.
         seed = int(digest("augment", key)[:16], 16)
@@ -44,6 +50,15 @@ class Augment:
 def build(config: AugmentConfig) -> Augment:
     """The augmentation of single pictures; ``forge`` and ``mix`` change labels and are separate."""
     return Augment(config)
+
+
+def _encoders(config: AugmentConfig) -> list[A.BasicTransform]:
+    """The steps that need a CPU, in the order of ``_steps``: those left out come after them, on the device."""
+    return [
+        _Policy(p=config.policy.p),
+        _Compression(config, p=config.compression.p),
+        _Jpeg(config, p=config.jpeg.p),
+    ]
 
 
 def _steps(config: AugmentConfig) -> list[A.BasicTransform]:

@@ -8,7 +8,7 @@ from semblance.training.augment.config import AugmentConfig, CompressionConfig, 
 from semblance.training.losses import BceConfig, CentreConfig, LossConfig
 from semblance.training.models.f3net import F3NetConfig
 from semblance.training.optim import AdamConfig, PlateauConfig
-from semblance.training.recipes.base import DataConfig, TrainingRecipe, register
+from semblance.training.recipes.base import ON_DEVICE, DataConfig, TrainingRecipe, register
 
 READINGS: Final = (
     "The DCT-frequency loss is not a published loss. Ours is the single-centre loss (Li et al., CVPR 2021) on the "
@@ -23,6 +23,7 @@ READINGS: Final = (
     "the frequencies of neither.",
     "All: every dataset is drawn in proportion to its size.",
     "This recipe uses He initialisation; f3net_pretrained starts from Xception's ImageNet weights.",
+    ON_DEVICE,
 )
 
 RECIPE: Final = TrainingRecipe(
@@ -33,6 +34,7 @@ RECIPE: Final = TrainingRecipe(
     schedule=PlateauConfig(patience=5),
     data=DataConfig(mix=None, balanced_per_method=False, batch_size=24),
     augment=AugmentConfig(
+        on="device",
         jpeg=JpegConfig(p=0.5),
         frequency=FrequencyConfig(p=0.5, start=0.25),
         compression=CompressionConfig(p=0.5),
@@ -48,6 +50,7 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
         "model.width": 0.25,
         "model.size": 112,
         "data.balanced_per_method": True,
+        "augment.on": "workers",
         "augment.size": 112,
         "epochs": 8,
     },

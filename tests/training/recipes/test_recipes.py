@@ -166,6 +166,11 @@ def test_variants_change_what_they_list_and_nothing_else(plan: Any) -> None:
         assert all(at(plan.RECIPE.name, key) != value for key, value in changes.items())
 
 
+def test_the_plans_recipes_augment_on_the_device_and_small_ones_in_the_workers() -> None:
+    for name in recipes.NAMED:
+        assert at(name, "augment.on") == ("workers" if name.endswith("_small") else "device")
+
+
 def test_second_recipes() -> None:
     assert {"efficientnet_b4_scaled", "f3net_pretrained"} < set(recipes.NAMED)
     scaled = recipes.load("efficientnet_b4_scaled")
