@@ -19,6 +19,7 @@ from semblance.quality.resize import shrink
 from semblance.training import augment
 from semblance.training.augment import blend, operations, policy
 from semblance.training.augment.config import AugmentConfig, PolicyConfig
+from semblance.training.data.worker import Transform
 
 OFF: dict[str, Any] = {
     "p": 1.0,
@@ -42,7 +43,7 @@ def picture(side: int = 48, seed: int = 0) -> np.ndarray:
     return np.clip(coarse + rng.normal(0, 4, coarse.shape), 0, 255).astype(np.uint8)
 
 
-def build(**values: Any) -> augment.Augment:
+def build(**values: Any) -> Transform:
     return augment.build(AugmentConfig.model_validate(OFF | values))
 
 
@@ -51,7 +52,7 @@ def within(count: int, of: int, p: float) -> bool:
     return abs(count - of * p) <= 4 * math.sqrt(of * p * (1 - p)) + 1e-9
 
 
-def changed(transform: augment.Augment, keys: int = 300) -> np.ndarray:
+def changed(transform: Transform, keys: int = 300) -> np.ndarray:
     image = picture()
     return np.array([not np.array_equal(transform(image, LANDMARKS, str(key)), image) for key in range(keys)])
 
