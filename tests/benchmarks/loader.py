@@ -35,8 +35,8 @@ ROUNDS = 5
 RESULTS = Path(__file__).with_name("LOADER.md")
 ABOUT = (
     "Milliseconds of CPU are those of one thread for one picture; they differ between machines more than ratios do. "
-    "What is wished of the workers is the ratio that was predicted from the single steps on another machine, where decod"
-    "ing took 1.14 ms: 1.7 of 3.9 ms for ResNet-50, 2.8 of 6.3 for EfficientNet-B4 and 2.3 of 5.8 for F3-Net."
+    "What is wished of the workers is the ratio that was predicted from the single steps on another machine, where "
+    "decoding took 1.14 ms: 1.7 of 3.9 ms for ResNet-50, 2.8 of 6.3 for EfficientNet-B4 and 2.3 of 5.8 for F3-Net."
 )
 
 
