@@ -56,29 +56,30 @@ def jitter(image_BCHW: Tensor, factor_3B: Tensor, hue_B: Tensor, order_4B: Tenso
     """
     place_4 = torch.arange(4, device=hue_B.device)[:, None]
     turned_B = (order_4B == 3).long().argmax(0)  # when the hue is turned; before it come up to three others, and after
-    kind_6B = torch.cat(
-        [torch.where(place_4 < turned_B, order_4B, 3)[:3], torch.where(place_4 > turned_B, order_4B, 3)[1:]]
-    )
-    factor_6B = torch.cat([factor_3B, torch.ones_like(hue_B)[None]]).gather(0, kind_6B.long())
-    maps = list(zip(kind_6B, factor_6B, strict=True))
-    for kind_B, factor_B in maps[:3]:
-        image_BCHW = _faded(image_BCHW, kind_B, factor_B)
-    image_BCHW = hue(image_BCHW, hue_B)
-    for kind_B, factor_B in maps[3:]:
-        image_BCHW = _faded(image_BCHW, kind_B, factor_B)
+    before_3B, after_3B = (torch.where(side_4B, order_4B, 3) for side_4B in (place_4 < turned_B, place_4 > turned_B))
+    kind_6B = torch.cat([before_3B[:3], after_3B[1:]])
+    maps = _maps(kind_6B, torch.cat([factor_3B, torch.ones_like(factor_3B[:1])]).gather(0, kind_6B))
+    for place, (matrix_BCC, of_mean_BC) in enumerate(zip(*maps, strict=True)):
+        if place == 3:
+            image_BCHW = hue(image_BCHW, hue_B)
+        grey_B11 = (image_BCHW.mean((2, 3)) * of_mean_BC).sum(1)[:, None, None]
+        with dct.exact(image_BCHW.device):
+            image_BCP = torch.baddbmm(grey_B11, matrix_BCC, image_BCHW.flatten(2))
+        image_BCHW = image_BCP.clamp_(0, 255).round_().view_as(image_BCHW)
     return image_BCHW
 
 
-def _faded(image_BCHW: Tensor, kind_B: Tensor, factor_B: Tensor) -> Tensor:
-    """Factor x the picture + the rest x black (kind 0: brightness), mean grey (1: contrast) or grey (2: saturation)."""
-    grey_C = _constant(GREY, image_BCHW.device)
-    rest_B = 1 - factor_B
-    of_mean_B = torch.where(kind_B == 1, rest_B, 0.0) * (image_BCHW.mean((2, 3)) * grey_C).sum(1)
-    own_BCC = torch.eye(3, device=image_BCHW.device) * factor_B[:, None, None]
-    matrix_BCC = own_BCC + torch.where(kind_B == 2, rest_B, 0.0)[:, None, None] * grey_C
-    with dct.exact(image_BCHW.device):
-        mixed_BCP = torch.baddbmm(of_mean_B[:, None, None], matrix_BCC, image_BCHW.flatten(2))
-    return mixed_BCP.clamp_(0, 255).round_().view_as(image_BCHW)
+def _maps(kind_6B: Tensor, factor_6B: Tensor) -> tuple[Tensor, Tensor]:
+    """Each change as a linear map of the colours, (6, B, C, C), and of their means, (6, B, C), to a number to add.
+
+    It is factor x the picture + the rest x black (kind 0: brightness), its mean grey (1: contrast) or its grey (2:
+    saturation). Kind 3 has factor 1 and leaves the picture as it is.
+    """
+    grey_C = _constant(GREY, kind_6B.device)
+    rest_6B = 1 - factor_6B
+    own_6BCC = torch.eye(3, device=kind_6B.device) * factor_6B[..., None, None]
+    of_mean_6BC = torch.where(kind_6B == 1, rest_6B, 0.0)[..., None] * grey_C
+    return own_6BCC + torch.where(kind_6B == 2, rest_6B, 0.0)[..., None, None] * grey_C, of_mean_6BC
 
 
 def hue(image_BCHW: Tensor, turn_B: Tensor) -> Tensor:
@@ -119,8 +120,7 @@ def normal(seed_B: Tensor, rows: int, columns: int) -> Tensor:
     A picture's numbers depend on its seed alone. Their bits are the same on every device, the numbers but for rounding.
     """
     pairs = -(-rows * columns // 2)
-    count_N = torch.arange(2 * pairs, device=seed_B.device)
-    bits_BN = _mixed_bits(_mixed_bits(count_N + 1) ^ _mixed_bits(seed_B.long() + 1)[:, None])
+    bits_BN = _mixed_bits(_counted(2 * pairs, seed_B.device) ^ _mixed_bits(seed_B.long() + 1)[:, None])
     first_BN, second_BN = torch.split(((bits_BN >> 8).float() + 0.5) / 2**24, pairs, 1)
     radius_BN, angle_BN = (-2 * first_BN.log()).clamp_(min=0).sqrt(), 2 * math.pi * second_BN
     both_BN = torch.cat([radius_BN * angle_BN.cos(), radius_BN * angle_BN.sin()], 1)
@@ -145,6 +145,11 @@ def gridmask(image_BCHW: Tensor, cells: int, ratio: float, shift_2B: Tensor) -> 
         holes.append((place_N - offset_B.double()[:, None]).remainder(1) < ratio)
     hole_BHW = holes[0][:, :, None] & holes[1][:, None, :]
     return image_BCHW.masked_fill(hole_BHW[:, None], 0)
+
+
+@lru_cache(maxsize=4)
+def _counted(length: int, device: torch.device) -> Tensor:
+    return _mixed_bits(torch.arange(length) + 1).to(device)
 
 
 @lru_cache(maxsize=16)
