@@ -99,7 +99,7 @@ def _mixing_row() -> Row:
             mixing.draw(BATCH, 224, 224, config, np.random.default_rng(seed))
 
     took = _median(drawn) / 200 * 1e3
-    remark = f"{BATCH} pictures of 224 px; 5.6 ms with masks made on the host, and 6.4 MB instead of 768 bytes to send"
+    remark = f"{BATCH} pictures of 224 px; 1.5 ms and 6.4 MB to send when the host made masks, 768 bytes now"
     return "CutMix and MixUp, drawn on the host for a step", f"{took:.2f} ms", "about 0.1 ms", remark
 
 

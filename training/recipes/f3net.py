@@ -22,7 +22,7 @@ READINGS: Final = (
     "of the spectrum and re-encoding, each in half of the augmented pictures. Pictures are not mixed: a mixture has "
     "the frequencies of neither.",
     "All: every dataset is drawn in proportion to its size.",
-    "F3-Net has no early stopping, no balance and no weights of classes, since the plan names none: all epochs are run, "
+    "F3-Net has no early stopping, no balance and no weights of classes, as the plan names none: all epochs are run, "
     "the best by val AUC is kept, and batches have four fifths fakes where a dataset does, as FF++ has.",
     "The centre loss starts at 20 to 60 times the BCE, since features are spread widely at first; the plateau watches "
     "the val loss, which is BCE alone.",
