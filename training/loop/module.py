@@ -120,6 +120,7 @@ class DetectorModule(LightningModule):
                 image=augment.build(config),
                 forge=augment.forge(config) if forges else None,
                 landmarks=forges or config.policy.p > 0,
+                draws=augment.Draws(config) if config.on == "device" else None,
             )
             self._train = self._loader(self.data.train, config=self.recipe.data, transform=transform)
         return self._train
@@ -164,7 +165,8 @@ class DetectorModule(LightningModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         del dataloader_idx
-        return as_floats(batch.to(device, non_blocking=True))
+        batch = batch.to(device, non_blocking=True)
+        return as_floats(batch) if batch.draws_BK is None else augment.on_device(batch, self.recipe.augment)
 
     # --- learning
 
