@@ -43,9 +43,9 @@ def evaluate(
     cost: Annotated[bool, typer.Option("--cost", help="Also measure time, memory and operations.")] = False,
     draws: Annotated[int, typer.Option("--draws", min=0, help="Bootstrap draws of groups.")] = 2000,
     date: Annotated[str | None, typer.Option("--date", help="Date that the page tells. Default: now.")] = None,
-    pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Show the worst videos by pictures of faces.")
-    ] = True,
+    no_pictures: Annotated[
+        bool, typer.Option("--no-pictures", help="Leave pictures of faces out of the page.")
+    ] = False,
 ) -> None:
     """Evaluate runs on one split of builds: predictions as Parquet, figures as pages, tables and JSON."""
     from pathlib import Path
@@ -64,7 +64,7 @@ def evaluate(
     runs = matching(run)
     folder = Path(to) if to is not None else Path(runs[-1]) / "evaluation"
     result = evaluation.evaluate(data, runs, options, say=say)
-    plain_page = Extras(pictures=pictures)
+    plain_page = Extras(pictures=not no_pictures)
     evaluation.write(result, folder, None, _files(result, plain_page))  # no extra may cost the main result
     changes = robustness.builds(result, condition or (), say=say)
     changes += robustness.robustness(result, say=say) if robust else []
@@ -74,7 +74,7 @@ def evaluate(
         fairness=fairness.fairness(result, table) if table is not None else (),
         costs=tuple(costs.measure(predictor) for predictor in result.runs.values()) if cost else (),
         uncertainty=risks or None,
-        pictures=pictures,
+        pictures=not no_pictures,
     )
     if extras != plain_page:
         evaluation.write(result, folder, uncertainty, _files(result, extras))

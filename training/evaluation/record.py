@@ -98,7 +98,7 @@ def make(result: Evaluation, extras: Extras | None = None) -> Record:
             "worst": [asdict(one) for found in pictures.wrong(result).values() for one in found],
             "changes": [asdict(one) for one in extras.changes],
             "groups": [_group(fair.model, group) for fair in extras.fairness for group in fair.groups],
-            "risks": [asdict(risk) | {"model": model} for model, risk in (extras.uncertainty or {}).items()],
+            "risks": [_risk(model, risk) for model, risk in (extras.uncertainty or {}).items()],
             "costs": [asdict(one) for one in extras.costs],
             "leaks": [str(leak) for leak in result.leaks.leaks],
             "unchecked": list(result.leaks.unknown),
@@ -144,6 +144,11 @@ def _group(model: str, group: Any) -> dict[str, Any]:
         "videos": group.videos,
         "figures": {name: _figure(one) for name, one in figures.items()},
     }
+
+
+def _risk(model: str, risk: Any) -> dict[str, Any]:
+    curve = [{"coverage": coverage, "wrong": wrong} for coverage, wrong in risk.curve]
+    return asdict(risk) | {"model": model, "curve": curve}
 
 
 def _seeds(group: Any, result: Evaluation) -> dict[str, Any]:

@@ -226,6 +226,13 @@ class Group(Part):
     figures: dict[str, Figure] = Field(description="auc, fpr, fnr, positive (share called fake), base (share of fakes)")
 
 
+class Kept(Part):
+    """What is left as the least certain videos are left out."""
+
+    coverage: float = Field(description="share of the videos that is kept")
+    wrong: float = Field(description="share of wrong decisions among them")
+
+
 class Risk(Part):
     """Selective prediction by Monte-Carlo dropout, by video, at val's threshold."""
 
@@ -235,7 +242,7 @@ class Risk(Part):
     uncertain: int = Field(description="of them, uncertain ones")
     wrong: float = Field(description="share of wrong decisions, of all")
     wrong_certain: float | None = Field(description="of the certain ones; null: there are none")
-    curve: list[tuple[float, float]] = Field(description="coverage and share wrong, as the least certain are left out")
+    curve: list[Kept] = Field(description="as the least certain are left out, from few videos to all")
 
 
 class Cost(Part):
