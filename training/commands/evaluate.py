@@ -52,7 +52,7 @@ def evaluate(
 
     from semblance.training.evaluation import cost as costs
     from semblance.training.evaluation import evaluate as evaluation
-    from semblance.training.evaluation import fairness, robustness, selective
+    from semblance.training.evaluation import fairness, robustness, selective, tracked
     from semblance.training.evaluation.report import page
     from semblance.training.evaluation.report.extras import Extras
     from semblance.training.evaluation.runs import matching
@@ -78,6 +78,7 @@ def evaluate(
     )
     if extras != plain_page:
         evaluation.write(result, folder, uncertainty, _files(result, extras))
+    tracked.log(result, [folder / f"evaluation.{kind}" for kind in ("html", "md", "json")], say=say)
     print(plain(page.aligned(page.summary(result)), keep_lines=True))
     print(f"evaluation.html, .md and .json, tables/ and predictions.parquet: {plain(str(folder))}")
 

@@ -104,7 +104,8 @@ def test_every_section_has_something_and_no_mark_shows(result: Evaluation) -> No
         assert one.lines
         assert {len(line) for line in one.lines} == {len(one.heading)}
     assert len({one.label for one in tables}) == len(tables), "a screen reader tells tables apart by their label"
-    text = page.html(result).replace("a`b_*c*", "")
+    text = page.html(result).replace("a`b_*c* &amp; &lt;run&gt;|~^\\x", "")
+    assert "\\" not in text.partition("</style>")[2], "no control character shows as its number"
     assert "`" not in text.partition("<script>")[0].partition("</style>")[2]
     assert "**" not in text.partition("</style>")[2]
 

@@ -20,9 +20,13 @@ _HASH: Final = 12  # characters shown of a fingerprint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """What a reader should know first: ``level`` is broken, warning or note."""
+    """What a reader should know first: ``level`` is broken, warning or note; ``kind`` says so in a word.
+
+    ``text`` may name files and videos, so it is shown as it is.
+    """
 
     level: str
+    kind: str
     text: str
 
 
@@ -67,15 +71,15 @@ def whole(result: Evaluation) -> list[Row]:
 def alarms(result: Evaluation) -> list[Alarm]:
     """Leaks, what could not be checked, and how the figures were made possible."""
     split = result.options.split
-    found = [Alarm(level="broken", text=f"**Leak**: {leak}.") for leak in result.leaks.leaks]
+    found = [Alarm(level="broken", kind="Leak", text=f"{leak}.") for leak in result.leaks.leaks]
     if split != "test":
-        said = f"Models were trained or selected on split `{split}`, or on data close to it."
-        found.append(Alarm(level="warning", text=said))
+        said = f"Models were trained or selected on split {split}, or on data close to it."
+        found.append(Alarm(level="warning", kind="Warning", text=said))
     found += [
-        Alarm(level="warning", text=f"Not checked for leaks into training: {reason}.")
+        Alarm(level="warning", kind="Not checked for leaks into training", text=f"{reason}.")
         for reason in result.leaks.unknown
     ]
-    return [*found, *(Alarm(level="note", text=note) for note in result.notes)]
+    return [*found, *(Alarm(level="note", kind="Note", text=note) for note in result.notes)]
 
 
 def totals(result: Evaluation) -> list[tuple[str, str]]:

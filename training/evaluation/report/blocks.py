@@ -67,17 +67,18 @@ class Sheets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """Bullet points."""
+    """Bullet points, shown as they are."""
 
     points: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """Blocks that open on demand, and in print."""
+    """Blocks that open on demand, and in print; ``open``: they are open at first."""
 
     title: str
     blocks: Sequence[str | Table | Drawings | Sheets | Points]
+    open: bool = False
 
 
 Block = str | Table | Drawings | Sheets | Points | Fold

@@ -83,7 +83,7 @@ def markdown(result: Evaluation, more: Extras | None = None) -> str:
     """The page as Markdown, without drawings and pictures."""
     more = replace(more or Extras(), pictures=False)
     inside = [one for one in sections(result, more) if one.title not in (CURVES, SCORES)]
-    points = [alarm.text for alarm in about.alarms(result)]
+    points = [f"**{alarm.kind}**: {alarm.text}" for alarm in about.alarms(result)]
     head = [f"# {about.title(result)}", f"{about.subtitle(result)}.", f"{about.headline(result)}."]
     told = "\n".join(f"- {point}" for point in points)
     return "\n\n".join(part for part in (*head, told, blocks.markdown(inside)) if part)

@@ -44,19 +44,15 @@ def section(result: Evaluation) -> Section:
         "here for wrong labels, missed faces and what confuses the model. Pictures are those of the person who gave "
         "the video its score, evenly over time."
     )
-    more = (
-        "" if len(shown) == len(found) else f" Shown for {', '.join(shown)}; evaluation.json names those of all runs."
-    )
-    blocks: list[Block] = [text + more]
+    more = f" Shown for {len(shown)} of {len(found)} runs; evaluation.json names those of all."
+    blocks: list[Block] = [text + (more if len(shown) < len(found) else "")]
     for place, name in enumerate(shown):
         sheets = Sheets(sheets=[_sheet(one, where, albums) for one in found[name]])
-        blocks += (
-            [f"**{name}**" if len(shown) > 1 else "", sheets] if not place else [Fold(title=name, blocks=[sheets])]
-        )
+        blocks.append(Fold(title=name, blocks=[sheets], open=not place))
     unreadable = sum(album.unreadable for album in albums.values())
     if unreadable:
         blocks.append(f"{unreadable} pictures cannot be read; `shards verify` says why.")
-    return Section(title="Worst videos", blocks=[block for block in blocks if block])
+    return Section(title="Worst videos", blocks=blocks)
 
 
 def _rows(result: Evaluation, chosen: Sequence[Wrong]) -> dict[str, tuple[str, dict[str, Any]]]:
