@@ -32,9 +32,11 @@ def fpr_at_tpr(on: Weighted, least: float) -> Floats:
 def partial_area(on: Weighted, most: float = PARTIAL) -> Floats:
     """The area (D,) under the linear ROC up to an FPR of ``most``: 0.5 for chance, 1 for perfect (McClish 1989)."""
     curve = on.curve
-    left_DK, right_DK = (np.minimum(part, most) for part in (curve.fpr_DK[:, :-1], curve.fpr_DK[:, 1:]))
-    low_DK, high_DK = curve.tpr_DK[:, :-1], curve.tpr_DK[:, 1:]
-    step_DK = curve.fpr_DK[:, 1:] - curve.fpr_DK[:, :-1]
+    needed = int((curve.fpr_DK <= most).any(0).sum()) + 1  # points; those after them are beyond it in every draw
+    fpr_DK, tpr_DK = curve.fpr_DK[:, :needed], curve.tpr_DK[:, :needed]
+    left_DK, right_DK = (np.minimum(part, most) for part in (fpr_DK[:, :-1], fpr_DK[:, 1:]))
+    low_DK, high_DK = tpr_DK[:, :-1], tpr_DK[:, 1:]
+    step_DK = fpr_DK[:, 1:] - fpr_DK[:, :-1]
     share_DK = np.divide(right_DK - left_DK, step_DK, out=np.zeros_like(step_DK), where=step_DK > 0)
     area_D = ((right_DK - left_DK) * (low_DK + share_DK * (high_DK - low_DK) / 2)).sum(1)
     chance = most * most / 2

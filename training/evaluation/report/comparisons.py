@@ -23,9 +23,10 @@ def differences(result: Evaluation) -> Section | None:
     text = (
         f"{which}{but}, on the same videos, by video: AUC of the first minus AUC of the second. *difference* has the "
         f"middle 95 % of {result.options.draws} bootstrap draws of whole groups, the same draws for both, and its "
-        "two-sided p comes from these draws. DeLong's test takes all videos as independent, though the fakes of one "
-        "original are not, so its interval is often too narrow: trust the draws. *Holm* corrects for all lines of a "
-        f"table. With fewer than {LEAST_GROUPS} groups of a class nothing is tested."
+        "two-sided p comes from these draws, of which no fewer than one can be against it. DeLong's test takes all "
+        "videos as independent, though the fakes of one original are not, so its interval is often too narrow: trust "
+        f"the draws. *Holm* corrects for all lines of a table. With fewer than {LEAST_GROUPS} groups of a class nothing "
+        "is tested."
     )
     tables = [_paired(dataset, result) for dataset in dict.fromkeys(one.dataset for one in result.pairs)]
     folds = [Fold(title=f"On {table.label.rpartition(', ')[2]} alone", blocks=[table]) for table in tables[1:]]
@@ -92,11 +93,13 @@ def left_out_methods(result: Evaluation) -> Section | None:
         caption="Each method left out.",
         label="Each method left out",
     )
-    means = [_mean(model, found) for model in dict.fromkeys(one.model for one in found)]
+    models = list(dict.fromkeys(one.model for one in found))
+    means = [_mean(model, [one for one in found if one.model == model]) for model in models]
+    means += [_mean(f"mean of {len(models)} models", found)] if len(models) > 1 else []
     whole = Table(
         heading=["model", "#methods left out", "#AUC, left out", "#AUC, trained on", "#lost"],
         lines=means,
-        caption="Means over the methods left out, those of several compressions counted for each.",
+        caption="Plain means over the methods left out; a method of several compressions counts once for each.",
         label="Methods left out",
     )
     return Section(title="Methods left out", blocks=[text, whole, Fold(title="Each method", blocks=[each])])
@@ -110,10 +113,9 @@ def _left_out(one: LeftOut) -> list[Value]:
     ]
 
 
-def _mean(model: str, found: Sequence[LeftOut]) -> list[Value]:
-    mine = [one for one in found if one.model == model]
-    values = [[one.auc.value for one in mine], [one.inside for one in mine], [one.gap for one in mine]]
-    return [model, f"{len(mine)}", *(_number(mean(column)) for column in values)]
+def _mean(name: str, found: Sequence[LeftOut]) -> list[Value]:
+    values = [[one.auc.value for one in found], [one.inside for one in found], [one.gap for one in found]]
+    return [name, f"{len(found)}", *(_number(mean(column)) for column in values)]
 
 
 def _number(value: float | None) -> str:

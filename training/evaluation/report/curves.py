@@ -24,6 +24,7 @@ from semblance.training.metrics.classification import Judged
 
 _LEAST_FPR: Final = 1e-4  # of a logarithmic axis
 _BINS: Final = 24
+_MOST: Final = 6  # histograms that stand open
 WORDS: Final = "Logits by video, reals and fakes each as a share of their own; the dashed line is val's threshold."
 
 
@@ -35,16 +36,17 @@ def by_level(result: Evaluation) -> list[Drawings | Fold]:
     return [*found, Fold(title="Curves by frame", blocks=[_curves(frame, "by frame")])] if frame else found
 
 
-def scores(result: Evaluation) -> Drawings:
-    """How the scores of reals and fakes spread, a plot for each run, with val's threshold."""
-    tables = {model: rows for model, rows in _videos(result).items() if model in result.runs}
-    return Drawings(
-        classes=True,
-        plots=[
-            (f"{model}, by video", _histogram(model, rows, result.thresholds[model]["video"]))
-            for model, rows in tables.items()
-        ],
-    )
+def scores(result: Evaluation) -> list[Drawings | Fold]:
+    """How the scores of reals and fakes spread, a plot for each run, with val's threshold; many are folded."""
+    plots = [
+        (f"{model}, by video", _histogram(model, rows, result.thresholds[model]["video"]))
+        for model, rows in _videos(result).items()
+        if model in result.runs
+    ]
+    found: list[Drawings | Fold] = [Drawings(classes=True, plots=plots[:_MOST])]
+    if len(plots) > _MOST:
+        found.append(Fold(title="More runs", blocks=[Drawings(classes=True, plots=plots[_MOST:])]))
+    return found
 
 
 def risk(risks: Mapping[str, Risk]) -> Drawings:

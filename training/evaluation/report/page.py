@@ -63,7 +63,7 @@ def sections(result: Evaluation, more: Extras | None = None) -> list[Section]:
     found = [
         figures.overall(result),
         Section(title=CURVES, blocks=drawn),
-        Section(title=SCORES, blocks=[curves.WORDS, curves.scores(result)]),
+        Section(title=SCORES, blocks=[curves.WORDS, *curves.scores(result)]),
         comparisons.over_seeds(result),
         comparisons.differences(result),
         matrices.section(result),
