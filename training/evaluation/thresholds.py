@@ -27,7 +27,7 @@ def choose(
     predictors: Sequence[Predictor], outs: tuple[str, ...], column: str
 ) -> tuple[dict[str, Chosen], tuple[str, ...]]:
     """The thresholds of each model, and notes on them. Val is read once for all runs that use the same builds."""
-    sources = [_val_source(predictor, outs, column) for predictor in predictors]
+    sources = [val_source(predictor, outs, column) for predictor in predictors]
     chosen: dict[str, Chosen] = {}
     notes = [note for _, _, note in sources if note]
     for val_outs, val_column in dict.fromkeys((val_outs, val_column) for val_outs, val_column, _ in sources):
@@ -39,7 +39,7 @@ def choose(
     return chosen, tuple(dict.fromkeys(notes))
 
 
-def _val_source(predictor: Predictor, outs: tuple[str, ...], column: str) -> tuple[tuple[str, ...], str, str | None]:
+def val_source(predictor: Predictor, outs: tuple[str, ...], column: str) -> tuple[tuple[str, ...], str, str | None]:
     """The builds and split column that a threshold is chosen on: those of training, if they still exist; and a note."""
     trained = [record for record in predictor.datasets if record["role"] == "train"]
     try:

@@ -25,8 +25,8 @@ def differences(result: Evaluation) -> Section | None:
         f"middle 95 % of {result.options.draws} bootstrap draws of whole groups, the same draws for both, and its "
         "two-sided p comes from these draws, of which no fewer than one can be against it. DeLong's test takes all "
         "videos as independent, though the fakes of one original are not, so its interval is often too narrow: trust "
-        f"the draws. *Holm* corrects for all lines of a table. With fewer than {LEAST_GROUPS} groups of a class nothing "
-        "is tested."
+        f"the draws. *Holm* corrects for all lines of a table. With fewer than {LEAST_GROUPS} groups of a class "
+        "nothing is tested."
     )
     tables = [_paired(dataset, result) for dataset in dict.fromkeys(one.dataset for one in result.pairs)]
     folds = [Fold(title=f"On {table.label.rpartition(', ')[2]} alone", blocks=[table]) for table in tables[1:]]
