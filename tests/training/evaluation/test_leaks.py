@@ -19,7 +19,7 @@ from semblance.shards.repack import run as repack
 from semblance.shards.repack.plan import RepackRequest
 from semblance.training.cli import app
 from semblance.training.ensemble import fit as ensemble
-from semblance.training.evaluation import evaluate, leaks
+from semblance.training.evaluation import evaluate, leaks, thresholds
 from semblance.training.evaluation.evaluate import Options
 from semblance.training.evaluation.report import page
 from semblance.training.guard import seen
@@ -95,8 +95,8 @@ def test_copies_under_other_ids_are_known_by_their_content(outs: dict[str, Path]
 def test_no_threshold_is_chosen_on_what_a_run_has_learned(outs: dict[str, Path], run: Predictor) -> None:
     """Its build has moved: val of another split is no substitute, and the build is found by its fingerprint."""
     same, again = (str(outs[name]) for name in ("same", "again"))
-    assert evaluate._val_source(run, (again, same), "split")[0] == (same,)
-    assert evaluate._val_source(run, (again,), "split")[0] == (again,)
+    assert thresholds.val_source(run, (again, same), "split")[0] == (same,)
+    assert thresholds.val_source(run, (again,), "split")[0] == (again,)
     kept = {leak.kind for leak in leaks.choosing([run], [again], "split") if leak.refused}
     assert kept >= {"video", "family"}
     assert not any(leak.refused for leak in leaks.choosing([run], [same], "split"))
