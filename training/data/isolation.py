@@ -153,15 +153,19 @@ def _between(one: _Build, other: _Build) -> Iterator[Leak]:
 
 
 def _inherited(parts: Sequence[_Build], inherited: Seen | None) -> Iterator[Leak]:
+    """What the weights were trained on and a build selects on; within a collection seen before, its split decides."""
     for part in parts:
-        if part.learned and inherited is not None:
-            yield from leaks.find(
-                inherited.of("trained"),
-                part.val,
-                judged=f"val of {part.out}",
-                seen="trained on by the run that the weights are from",
-                refused={*leaks.ALWAYS, *part.kept_apart, COPY},
-            )
+        if not part.learned or inherited is None:
+            continue
+        own = pl.concat([part.train, part.val]).filter(pl.col("kind") == "video")
+        again = not own.join(inherited.ids, on=["kind", "hash"], how="semi").is_empty()
+        yield from leaks.find(
+            inherited.of("trained"),
+            part.val,
+            judged=f"val of {part.out}",
+            seen="trained on by the run that the weights are from",
+            refused={*(("video",) if again else (*leaks.ALWAYS, COPY)), *part.kept_apart},
+        )
 
 
 def _reported(parts: Sequence[_Build]) -> Iterator[str]:

@@ -137,6 +137,15 @@ def test_weights_bring_along_what_they_were_trained_on(outs: dict[str, Path]) ->
     assert before.ids.join(data.seen.ids, on=list(before.ids.columns), how="anti", nulls_equal=True).is_empty()
 
 
+def test_weights_of_a_run_on_the_same_build_are_no_leak(tmp_path: Path) -> None:
+    """Copies within the build, which its audit names, are named again."""
+    out = make(tmp_path / "out", frames=lambda row, _: collections.outcome(row | {"path": row["method"]}))
+    first = isolated([out])
+    again = isolated([out], inherited=first.seen)
+    assert again.warnings
+    assert all("not promised by the split: " in line and "by frames or file" in line for line in again.warnings)
+
+
 @given(seeds=st.tuples(*[st.integers(0, 99)] * 2), protocols=st.tuples(*[st.sampled_from(["identity", "family"])] * 2))
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_run_is_selected_on_what_it_trains_on(
