@@ -21,6 +21,8 @@ READINGS: Final = (
     "Emphasis on high frequencies and compression, and frequency augmentation, are noise on the upper three quarters "
     "of the spectrum and re-encoding, each in half of the augmented pictures. Pictures are not mixed: a mixture has "
     "the frequencies of neither.",
+    "Automatic mixed precision is bf16 on a GPU that has it, else 16 bits with a scaled loss; 32 bits on a CPU. The "
+    "DCT is computed in 32 bits always.",
     "All: every dataset is drawn in proportion to its size.",
     "F3-Net has no early stopping, no balance and no weights of classes, as the plan names none: all epochs are run, "
     "the best by val AUC is kept, and batches have four fifths fakes where a dataset does, as FF++ has.",
@@ -46,6 +48,7 @@ RECIPE: Final = TrainingRecipe(
         mixup=MixConfig(p=0.0, alpha=0.2),
     ),
     epochs=80,
+    precision="mixed",
 )
 
 VARIANTS: Final[dict[str, dict[str, Any]]] = {

@@ -14,6 +14,7 @@ READINGS: Final = (
     "Label smoothing 0.1 moves BCE's two targets to 0.05 and 0.95 and does not affect the focal loss.",
     "Under CutMix and MixUp, BCE and focal loss are the lambda-weighted sum over both hard labels.",
     "Balanced per method: within each dataset half real, half fake, the fakes in equal parts by method.",
+    "Automatic mixed precision is bf16 on a GPU that has it, else 16 bits with a scaled loss; 32 bits on a CPU.",
     "Early stopping watches val; ImageNet weights are timm's resnet50.a1_in1k.",
     ON_DEVICE,
 )
@@ -27,6 +28,7 @@ RECIPE: Final = TrainingRecipe(
     data=DataConfig(mix={"ffpp": 0.60, "dfdc": 0.25, "celebdf": 0.15}, balanced_per_method=True, batch_size=32),
     augment=AugmentConfig(on="device", cutmix=MixConfig(p=0.3, alpha=1.0), mixup=MixConfig(p=0.3, alpha=0.2)),
     epochs=50,
+    precision="mixed",
     clip_norm=1.0,
     early_stop=10,
 )
