@@ -168,9 +168,9 @@ def _median(work: Callable[[], None]) -> float:
 
 INTRODUCTION: Final = """# A training step
 
-Made by `python -m tests.benchmarks.step` on one thread of a CPU, batches of 4 at 112 px. Operations, and in brackets those
-for whose result a GPU would make the host wait. *One by one*: torch's and timm's own loops over tensors, and torch's
-`AveragedModel`; *together*: ours. *A whole step*: forward, loss, backward, optimiser and average.
+Made by `python -m tests.benchmarks.step` on one thread of a CPU, batches of 4 at 112 px. Operations, and in brackets
+those for whose result a GPU would make the host wait. *One by one*: torch's and timm's own loops over tensors, and
+torch's `AveragedModel`; *together*: ours. *A whole step*: forward, loss, backward, optimiser and average.
 
 | model | tensors | optimiser and average, one by one | together | their CPU times' ratio | a whole step |
 |---|---|---|---|---|---|
