@@ -93,9 +93,8 @@ def trained(file: Path) -> Trained:
         raise SemblanceError(
             f"The checkpoint {file} does not match this version's models ({str(error).splitlines()[0]}); train again."
         ) from error
-    model.eval()
     return Trained(
-        model=model,
+        model=model.eval().to(memory_format=torch.channels_last),  # as pictures are decoded
         recipe=recipe,
         datasets=state["datasets"],
         epoch=state["epoch"],
