@@ -68,7 +68,7 @@ CUT = """() => [...document.querySelectorAll("table, svg, img, p, li, h2, h3, pr
   .filter((one) => one.offsetParent !== null || one.tagName === "svg")
   .filter((one) => !one.closest(".wide") && !one.closest(".legend"))
   .filter((one) => one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))"""
-CUT_IN_PRINT = """() => [...document.querySelectorAll(".wide")]
+CUT_IN_FRAMES = """() => [...document.querySelectorAll(".wide")]
   .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.getAttribute("aria-label"))"""
 
 
@@ -80,10 +80,11 @@ def test_the_page_holds_in_a_browser(written: Path) -> None:
             assert seen.page.evaluate(CUT) == []
             assert seen.page.locator("img").count() >= 24
             if not dark:
+                assert seen.page.evaluate(CUT_IN_FRAMES) == []
                 assert seen.page.title() == "Evaluation of net-seed0, net-seed1, a`b_*c* & <run>|~^\\x on ffpp, dfdc"
                 seen.page.set_viewport_size({"width": 703, "height": 1000})  # A4 less its margins
                 seen.page.emulate_media(media="print")
-                assert seen.page.evaluate(CUT_IN_PRINT) == []
+                assert seen.page.evaluate(CUT_IN_FRAMES) == []
                 assert seen.page.evaluate(CUT) == []
 
 
