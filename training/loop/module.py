@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -120,6 +121,7 @@ class DetectorModule(LightningModule):
                 image=augment.build(config),
                 forge=augment.forge(config) if forges else None,
                 landmarks=forges or config.policy.p > 0,
+                draws=augment.Draws(config) if config.on == "device" else None,
             )
             self._train = self._loader(self.data.train, config=self.recipe.data, transform=transform)
         return self._train
@@ -164,7 +166,9 @@ class DetectorModule(LightningModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         del dataloader_idx
-        return as_floats(batch.to(device, non_blocking=True))
+        batch = batch.to(device, non_blocking=True)
+        batch = as_floats(batch) if batch.draws_BK is None else augment.on_device(batch, self.recipe.augment)
+        return replace(batch, image_BCHW=batch.image_BCHW.contiguous(memory_format=torch.channels_last))
 
     # --- learning
 

@@ -16,7 +16,7 @@ from semblance.training.augment.config import (
 from semblance.training.losses import ArcFaceConfig, BceConfig, LossConfig
 from semblance.training.models.efficientnet import EfficientNetConfig
 from semblance.training.optim import ExponentialConfig, RMSpropConfig
-from semblance.training.recipes.base import DataConfig, TrainingRecipe, register
+from semblance.training.recipes.base import ON_DEVICE, DataConfig, TrainingRecipe, register
 
 READINGS: Final = (
     "Drop path and drop connect are the same in EfficientNet: one rate of 0.2 stands for both.",
@@ -33,6 +33,7 @@ READINGS: Final = (
     "paper's results do not apply.",
     "Mixed precision is bf16 on a GPU that has it, else 16 bits with a scaled loss; 32 bits on a CPU.",
     "TTA is the mean logit of image and mirror image, reported separately.",
+    ON_DEVICE,
 )
 
 RECIPE: Final = TrainingRecipe(
@@ -43,6 +44,7 @@ RECIPE: Final = TrainingRecipe(
     schedule=ExponentialConfig(gamma=0.97),
     data=DataConfig(mix={"ffpp": 0.50, "dfdc": 0.30, "celebdf": 0.20}, balanced_per_method=False, batch_size=16),
     augment=AugmentConfig(
+        on="device",
         jpeg=JpegConfig(p=0.5),
         frequency=FrequencyConfig(p=0.3),
         compression=CompressionConfig(p=0.4),
@@ -66,6 +68,7 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
         "optimiser.lr": 0.002,
         "data.mix": None,
         "data.balanced_per_method": True,
+        "augment.on": "workers",
         "augment.size": 112,
         "augment.cutmix.p": 0.0,
         "augment.mixup.p": 0.0,

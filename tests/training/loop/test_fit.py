@@ -124,7 +124,10 @@ class StopBefore(Callback):
 
 @pytest.mark.parametrize(
     ("name", "few"),
-    [("efficientnet_b4", ("optimiser.lr=0.001",)), ("f3net", ("schedule.patience=0", "optimiser.lr=0.1"))],
+    [
+        ("efficientnet_b4", ("optimiser.lr=0.001",)),
+        ("f3net", ("schedule.patience=0", "optimiser.lr=0.1", "augment.on=workers")),
+    ],
 )
 def test_other_schedules_resume_exactly(ffpp: Path, tmp_path: Path, name: str, few: tuple[str, ...]) -> None:
     """By epoch (RMSprop) and by val loss (Adam), stopped at the end of an epoch and inside the next."""
