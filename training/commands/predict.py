@@ -25,6 +25,9 @@ def predict(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Override a value of that recipe by key=value.")
     ] = None,
+    allow_other_crops: Annotated[
+        bool, typer.Option("--allow-other-crops", help="Continue although crops are cut otherwise than the run's.")
+    ] = False,
     passes: Annotated[
         int, typer.Option("--passes", min=0, help="Passes of Monte-Carlo dropout; 0: no uncertainty.")
     ] = 100,
@@ -44,7 +47,7 @@ def predict(
     if to is not None and not to.lower().endswith(".png"):
         raise UsageError(f"--to {to} must end in .png.")
     predictor = predictors.load(run)
-    build_recipe, source = inference.recipe_of(predictor, recipe, settings or ())
+    build_recipe, source = inference.recipe_of(predictor, recipe, settings or (), allow_other_crops=allow_other_crops)
     prediction = inference.predict(video, predictor, build_recipe, passes=passes)
     for one in prediction.persons:
         tracks = f" of {len(one.tracks)} tracks" if len(one.tracks) > 1 else ""
