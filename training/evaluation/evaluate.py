@@ -40,7 +40,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
-    """Everything that pages are made from. Mappings are by model name; a mirrored model has an entry of its own."""
+    """Everything that pages are made from. Mappings are by model name; a mirrored one has a second, NAME+plain."""
 
     outs: tuple[str, ...]
     options: Options
@@ -56,7 +56,7 @@ class Evaluation:
 
     @property
     def runs(self) -> dict[str, Predictor]:
-        """The evaluated runs by name, without their mirrored models."""
+        """The evaluated runs by name, without the rows NAME+plain."""
         return {name: predictor for name, predictor in self.predictors.items() if name == predictor.name}
 
 
@@ -110,8 +110,8 @@ def evaluate(
 
 
 def _owner(predictors: Sequence[Predictor], model: str) -> Predictor:
-    """The predictor that a model belongs to, as itself or with mirror images."""
-    return next(one for one in predictors if model in (one.name, one.name + predictions.MIRROR))
+    """The predictor that a model belongs to, as itself or without mirror images."""
+    return next(one for one in predictors if model in (one.name, one.name + predictions.PLAIN))
 
 
 def _check_classes(selection: Selection, videos: pl.DataFrame) -> None:

@@ -11,7 +11,7 @@ from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.evaluation.cost import Cost
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.evaluation.fairness import PARITY, Fairness
-from semblance.training.evaluation.predictions import MIRROR
+from semblance.training.evaluation.predictions import PLAIN
 from semblance.training.evaluation.report import curves
 from semblance.training.evaluation.results import LEAST_GROUPS, Row
 from semblance.training.evaluation.robustness import Change
@@ -24,7 +24,7 @@ def summary(result: Evaluation) -> list[list[str]]:
     """One line per run with figures by video, for a terminal. The first line is the heading."""
     metrics = [metric for name, metric in METRICS.items() if metric.summary and name != "auc"]
     lines = [["model", "AUC", "95 %", *(metric.title for metric in metrics), "by frame AUC", "videos"]]
-    for model in (name for name in result.predictors if not name.endswith(MIRROR)):
+    for model in (name for name in result.predictors if not name.endswith(PLAIN)):
         whole = [row for row in result.rows if row.model == model and row.method is None]
         video = next(row for row in whole if row.level == "video")
         frame = next(row for row in whole if row.level == "frame")
