@@ -56,8 +56,14 @@ def fit(
         int, typer.Option("--powersgd-after", min=2, help="Steps before gradients are compressed.")
     ] = 1000,
     tracking: Annotated[
-        str, typer.Option("--tracking", help="sqlite (in the run folder), an MLflow address, wandb, or none.")
-    ] = "sqlite",
+        str, typer.Option("--tracking", help="mlflow (a store beside the run), an MLflow address, wandb, or none.")
+    ] = "mlflow",
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", help="Experiment of the tracker. Default: by the datasets' names.")
+    ] = None,
+    track_checkpoint: Annotated[
+        bool, typer.Option("--track-checkpoint", help="Also copy the best checkpoint to the tracker.")
+    ] = False,
 ) -> None:
     """Train on the train splits of builds and select on their val splits.
 
@@ -67,6 +73,7 @@ def fit(
         from semblance.training import recipes
         from semblance.training.loop import fit as loop
         from semblance.training.loop.machine import Machine
+        from semblance.training.loop.tracked import Tracking
         from semblance.training.runs.folder import RunDir
 
     folder = RunDir(run)
@@ -92,10 +99,10 @@ def fit(
         powersgd=powersgd,
         powersgd_after=powersgd_after,
         save_every=save_every,
-        progress=sys.stdout.isatty(),
     )
+    wished = Tracking(address=tracking, experiment=experiment, checkpoint=track_checkpoint)
     options = loop.FitOptions(
-        resume=resume, others=others, machine=machine, tracking=None if tracking == "none" else tracking
+        resume=resume, others=others, machine=machine, tracking=None if tracking == "none" else wished
     )
     try:
         fitted = loop.fit(outs, training_recipe, folder, options, say=say)

@@ -13,19 +13,20 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from semblance.manifests.config import flatten
 from semblance.manifests.errors import SemblanceError
 from semblance.training import models
 from semblance.training.data import splits
 from semblance.training.data.splits import TrainingData
-from semblance.training.loop import terms
+from semblance.training.loop import terms, tracked
 from semblance.training.loop.callbacks import RunRecorder
 from semblance.training.loop.machine import Machine
 from semblance.training.loop.module import DetectorModule
 from semblance.training.loop.powersgd import PowerSGD
+from semblance.training.loop.progress import EpochProgress
+from semblance.training.loop.tracked import Tracking
 from semblance.training.models import Model
 from semblance.training.recipes.base import TrainingRecipe
-from semblance.training.runs import checkpoint, folder, tracking
+from semblance.training.runs import checkpoint, tracking
 from semblance.training.runs.folder import RunDir
 from semblance.training.runs.tracking import Tracker
 
@@ -35,14 +36,14 @@ class FitOptions:
     """How a run is carried out.
 
     ``resume`` continues from the run's last checkpoint; the result equals that of an uninterrupted run. ``others`` are
-    builds whose val split is evaluated every five epochs, but not used for selection. ``tracking``: ``sqlite`` in the
-    run folder, an MLflow address, ``wandb``, or None. ``build`` makes the model, and ``callbacks`` join Lightning's.
+    builds whose val split is evaluated every five epochs, but not used for selection. ``build`` makes the model, and
+    ``callbacks`` join Lightning's.
     """
 
     resume: bool = False
     others: Sequence[str] = ()
     machine: Machine = field(default_factory=Machine)
-    tracking: str | None = "sqlite"
+    tracking: Tracking | None = field(default_factory=Tracking)
     build: Callable[..., Model] = models.build
     callbacks: Sequence[Callback] = ()
 
@@ -79,7 +80,7 @@ def fit(
     main = _is_main_rank()
     if main:
         run.check(recipe, resume=options.resume)
-        tracking.check(options.tracking)
+        tracking.check(options.tracking.address if options.tracking else None)
     state = checkpoint.load(run.last) if options.resume and run.last.exists() else None
     data = splits.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in options.others], recipe.data)
     if state is not None:
@@ -88,21 +89,23 @@ def fit(
             return _finished(run, state)
     module = _module(recipe, data, options, state)
     recorder = RunRecorder(run, save_every=options.machine.save_every, say=say)
-    callbacks = [recorder, *options.callbacks, *_powersgd(options.machine, module.step)]
+    callbacks = [recorder, EpochProgress(say), *options.callbacks, *_powersgd(options.machine, module.step)]
     trainer = _trainer(recipe, options.machine, run, callbacks)
     if main:
         run.begin(recipe, data.datasets, module.step)
         told = terms.lines(recipe, data, options.machine, module.model.origin)
         for line in told:
             say(line)
-        recorder.tracker = _start_tracking(run, module, trainer, told, options.tracking)
+        recorder.tracker = tracked.start(run, module, trainer, told, options.tracking)
+        if recorder.tracker is not None:
+            say(f"tracked: {recorder.tracker.hint}")
     if state is not None:
         recorder.restore(state["progress"])
         _restore(trainer, state)
         if trainer.is_global_zero:
             place = state["place"]
             say(f"resuming at step {state['step']}, epoch {place['epoch'] + 1}, batch {place['position']}")
-    _run(trainer, module, recorder.tracker)
+    _run(trainer, module, run, recorder.tracker, options.tracking)
     return Fitted(
         run=run,
         epochs=trainer.current_epoch,
@@ -125,7 +128,9 @@ def _module(
         return DetectorModule(recipe, data, model, workers=workers, resume=state)
 
 
-def _run(trainer: Trainer, module: DetectorModule, tracker: Tracker | None) -> None:
+def _run(
+    trainer: Trainer, module: DetectorModule, run: RunDir, tracker: Tracker | None, wished: Tracking | None
+) -> None:
     status = "FAILED"
     try:
         trainer.fit(module)
@@ -134,8 +139,8 @@ def _run(trainer: Trainer, module: DetectorModule, tracker: Tracker | None) -> N
         status = "KILLED"
         raise KeyboardInterrupt from error
     finally:
-        if tracker is not None:
-            tracker.close(status)
+        if tracker is not None and wished is not None:
+            tracked.end(tracker, run, status, wished)
 
 
 def _trainer(recipe: TrainingRecipe, machine: Machine, run: RunDir, callbacks: list[Callback]) -> Trainer:
@@ -156,7 +161,7 @@ def _trainer(recipe: TrainingRecipe, machine: Machine, run: RunDir, callbacks: l
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=machine.progress,
+        enable_progress_bar=False,  # EpochProgress says how far an epoch is
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
@@ -179,35 +184,6 @@ def _restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
     counts.ready = counts.started = counts.processed = counts.completed = state["place"]["epoch"]
     if state["scaler"]:
         trainer.precision_plugin.load_state_dict(state["scaler"])
-
-
-def _start_tracking(
-    run: RunDir, module: DetectorModule, trainer: Trainer, told: Sequence[str], address: str | None
-) -> Tracker | None:
-    """Write run.json, and start the tracker's run or continue it."""
-    file = run.path / "run.json"
-    kind = "wandb_run" if address == "wandb" else "mlflow_run"
-    ids = {name: value for name, value in folder.read_json(file).items() if name in ("mlflow_run", "wandb_run")}
-    tracker = None
-    if address is not None:
-        tracker = tracking.begin(address, run.path, f"{module.recipe.name} {run.path.resolve().name}", ids.get(kind))
-        if ids.get(kind) is None:
-            tags = {f"fingerprint/{record['name']}": str(record["fingerprint"]) for record in module.data.datasets}
-            tags |= {f"version/{package}": version for package, version in folder.versions().items()}
-            tags["mlflow.note.content"] = "\n".join(told)  # the description on the run's page
-            tracker.describe(dict(flatten(module.recipe.model_dump(mode="json"))), tags)
-        ids[kind] = tracker.run_id
-    environment = {
-        "versions": folder.versions(),
-        "precision": trainer.precision,
-        "accelerator": type(trainer.accelerator).__name__,
-        "ranks": trainer.world_size,
-        "workers": module.workers,
-        "terms": list(told),
-        "mlflow_run": None,
-    }
-    folder.write_json(file, environment | ids)
-    return tracker
 
 
 def _finished(run: RunDir, state: Mapping[str, Any]) -> Fitted:

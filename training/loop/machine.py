@@ -29,7 +29,6 @@ class Machine:
     powersgd: int | None = None
     powersgd_after: int = 1000
     save_every: int = 500  # optimiser steps between two checkpoints inside an epoch
-    progress: bool = False  # Lightning's progress bar
 
     @property
     def on_gpu(self) -> bool:

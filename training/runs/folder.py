@@ -11,7 +11,8 @@
     DIR/metrics/steps.jsonl     one line per optimiser step: step, epoch, loss and its parts, lr
     DIR/metrics/epochs.jsonl    one line per epoch: step, epoch, val/loss, val/auc_frame, val/auc_video, the same for
                                 each dataset (val/auc_video/NAME) and for others (other/auc_video/NAME)
-    DIR/mlflow.db               MLflow's store, unless another is named; DIR/wandb with --tracking wandb
+    DIR/../mlflow.db, ../mlflow MLflow's store of all runs beside this one, unless another is named, and their files;
+                                DIR/wandb with --tracking wandb
     DIR/failure.json            after a loss that is not a finite number: the step and all its sample ids
 
 Files are replaced atomically. The two metrics tables grow by complete lines. A resumed run first cuts them back to the

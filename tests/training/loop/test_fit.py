@@ -30,6 +30,7 @@ from semblance.training.cli import app
 from semblance.training.data import loader, query
 from semblance.training.loop.callbacks import RunRecorder
 from semblance.training.loop.module import DetectorModule, per_rank
+from semblance.training.loop.tracked import Tracking
 from semblance.training.metrics import aggregate
 from semblance.training.runs import checkpoint
 from semblance.training.runs import folder as rundir
@@ -477,7 +478,7 @@ def test_the_command(ffpp: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "finished after 2 epochs, 6 steps; best val AUC by video" in done.output
     done = CliRunner().invoke(app, ["fit", "--run", str(run), "--resume"])
     assert "was already finished after 2 epochs" in done.output
-    store = sqlite3.connect(run / "mlflow.db")
+    store = sqlite3.connect(tmp_path / "mlflow.db")
     try:
         steps = store.execute("SELECT step, value FROM metrics WHERE key = 'train/loss' ORDER BY step").fetchall()
         tags = dict(store.execute("SELECT key, value FROM tags").fetchall())
@@ -506,13 +507,13 @@ def test_weights_and_biases_offline(ffpp: Path, tmp_path: Path, monkeypatch: pyt
     run, few = tmp_path / "run", ("epochs=2", "data.draws=16")
     if importlib.util.find_spec("wandb") is None:
         with pytest.raises(UsageError, match="needs the package wandb"):
-            runs.train([str(ffpp)], run, *few, tracking="wandb")
+            runs.train([str(ffpp)], run, *few, tracking=Tracking(address="wandb"))
         assert not run.exists()
         return
-    runs.train([str(ffpp)], run, *few, tracking="wandb")
+    runs.train([str(ffpp)], run, *few, tracking=Tracking(address="wandb"))
     (file,) = (run / "wandb").glob("offline-run-*/*.wandb")
     written = file.read_bytes()
-    assert json.loads((run / "run.json").read_text())["wandb_run"] in file.name
+    assert json.loads((run / "run.json").read_text())["tracking"]["run_id"] in file.name
     for name in ("train/loss", "val/auc_video", "optimiser.lr", "fingerprint/ffpp"):
         assert name.encode() in written
     assert all(str(line["loss"]).encode() in written for line in lines(run))
