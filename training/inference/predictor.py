@@ -95,8 +95,11 @@ class Predictor:
         return self.members[0].trained.recipe.data.split_column
 
     def logits(self, images: Sequence[Image]) -> Floats:
-        """(N,) logits of square crops, each (S, S, 3) uint8 RGB."""
-        return np.asarray(self.combine([columns["logit"] for columns in self.member_outputs(images)]))
+        """(N,) logits of square crops, each (S, S, 3) uint8 RGB. Raises SemblanceError for one that is not finite."""
+        logit_N = np.asarray(self.combine([columns["logit"] for columns in self.member_outputs(images)]))
+        if not np.isfinite(logit_N).all():
+            raise SemblanceError(f"A logit of {self.name} is not finite; use another checkpoint.")
+        return logit_N
 
     def member_outputs(self, images: Sequence[Image], forward: Forward = forward) -> list[dict[str, Floats]]:
         """What ``forward`` returns for each member and square crop: columns (N,)."""

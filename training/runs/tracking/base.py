@@ -10,7 +10,10 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Where a run is tracked, as run.json keeps it. The address ``mlflow`` is the store beside the run, so their folder may be moved."""
+    """Where a run is tracked, as run.json keeps it.
+
+    The address ``mlflow`` is the store beside the run, so that the folder of both may be moved.
+    """
 
     address: str
     run_id: str
@@ -36,6 +39,9 @@ class Tracker(Protocol):
 
     def child(self, name: str) -> Tracker:
         """A run nested in this one, for an evaluation; close it by itself."""
+
+    def sibling(self, name: str) -> Tracker:
+        """A run of the same experiment, for an ensemble; close it by itself."""
 
     def flush(self) -> None:
         """Send buffered figures."""
