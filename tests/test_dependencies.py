@@ -16,8 +16,9 @@ PLUGINS: Final = {"s3fs"}  # found by fsspec through its name
 OPTIONAL: Final = {"wandb"}  # for those who have it: no extra asks for it
 UNLISTED: Final = {"dlib": ["dlib-bin"]}  # the wheel names its binary alone
 TOOLS: Final = {
-    *("codespell", "coverage", "datasets", "import-linter", "moto", "mypy", "pre-commit", "pytest-cov", "pytest-timeout"),
+    *("codespell", "coverage", "import-linter", "moto", "mypy", "pre-commit", "pytest-cov", "pytest-timeout"),
     *("pytest-xdist", "ruff", "setuptools", "types-psutil", "types-pyyaml"),
+    "datasets",  # imported by a page that the tests run
 }
 
 

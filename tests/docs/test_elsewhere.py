@@ -22,6 +22,8 @@ OUT, RUN = "out/demo-dfdc", "out/demo-train/resnet50"
 pytestmark = [
     # lightning 2.6 and torch 2.15's exporter ask for trees in a way that this deprecates
     pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning"),
+    # webdataset leaves the last tar open
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO:pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated:FutureWarning"),
 ]
 
@@ -52,7 +54,7 @@ def test_the_page_shows_every_software() -> None:
     assert len(EXPORTS) == 4
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if OUT not in block.text], ids=str)  # others: test_run
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_python_runs(block: pages.Block, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     openvino_core.without_telemetry()
     import openvino

@@ -22,9 +22,11 @@ def ensemble(
     """Combine runs: a weight per run and two temperatures, learned on different families of val."""
     from pathlib import Path
 
+    from semblance.training.ensemble import tracked
     from semblance.training.ensemble.fit import combine
 
     combined = combine(data, run, Path(to), allow_leaks=allow_leaks, say=say)
+    tracked.log(combined, run, say=say)
     print("weights: " + ", ".join(f"{plain(name)} {weight:.3f}" for name, weight in combined.weights.items()))
     for level, fitted in (("frames", combined.frame), ("videos", combined.video)):
         loss = (

@@ -46,7 +46,7 @@ def evaluate(
 
     from semblance.training.evaluation import cost as costs
     from semblance.training.evaluation import evaluate as evaluation
-    from semblance.training.evaluation import fairness, robustness, selective
+    from semblance.training.evaluation import fairness, robustness, selective, tracked
     from semblance.training.evaluation.report import page
 
     table = fairness.read(groups) if groups is not None else None
@@ -65,6 +65,7 @@ def evaluate(
     )
     if extras != page.Extras():
         evaluation.write(result, folder, uncertainty, _pages(result, extras))
+    tracked.log(result, [folder / "evaluation.html", folder / "evaluation.md"], say=say)
     print(plain(page.aligned(page.summary(result)), keep_lines=True))
     print(f"predictions.parquet, evaluation.md and evaluation.html: {plain(str(folder))}")
 

@@ -40,7 +40,7 @@ def begin(tracking: str, run: Path, *, name: str, experiment: str, earlier: Mapp
 
 
 def reopen(run: Path, record: Mapping[str, Any]) -> Tracker | None:
-    """The MLflow run that run.json, ``record``, refers to, to add an evaluation; None if there is none.
+    """The MLflow run that the run.json of folder ``run``, ``record``, refers to; None if there is none.
 
     Raises SemblanceError if its store cannot be reached, or does not have it.
     """

@@ -105,10 +105,15 @@ class MLflow:
         self._client.log_artifact(self.reference.run_id, str(file), folder or None)
 
     def child(self, name: str) -> MLflow:
+        return self._another(name, {"mlflow.parentRunId": self.reference.run_id})
+
+    def sibling(self, name: str) -> MLflow:
+        return self._another(name, {})
+
+    def _another(self, name: str, tags: dict[str, str]) -> MLflow:
         run = MLflow.__new__(MLflow)
         run._client, run._uri, run._experiment_id = self._client, self._uri, self._experiment_id
         with _told(self._uri):
-            tags = {"mlflow.parentRunId": self.reference.run_id}
             run_id = self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id
         run._settle(self.reference.address, run_id, self._client.get_experiment(self._experiment_id).name)
         return run

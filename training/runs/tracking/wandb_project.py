@@ -59,6 +59,9 @@ class Wandb:
         del name  # wandb nests nothing
         return self
 
+    def sibling(self, name: str) -> Wandb:
+        return self.child(name)
+
     def flush(self) -> None:
         """Nothing to do: wandb sends by itself."""
 
