@@ -94,8 +94,9 @@ def shown(block: pages.Block) -> Iterator[tuple[str, list[str]]]:
 _SHOWN = [
     (f"{block} {command[:40]}", command, lines) for block in pages.blocks("console") for command, lines in shown(block)
 ]
-_PYTHON = pages.blocks("python")
-_ELSEWHERE = "docs/elsewhere.md:"  # run by test_elsewhere
+_PYTHON = [
+    block for block in pages.blocks("python") if not block.where.startswith("docs/elsewhere.md:")
+]  # its own test
 
 
 @pytest.mark.parametrize(("command", "lines"), [pair[1:] for pair in _SHOWN], ids=[pair[0] for pair in _SHOWN])
@@ -117,9 +118,7 @@ def test_python_compiles(block: pages.Block) -> None:
     compile(block.text, block.where, "exec")
 
 
-@pytest.mark.parametrize(
-    "block", [block for block in _PYTHON if OUT in block.text and not block.where.startswith(_ELSEWHERE)], ids=str
-)
+@pytest.mark.parametrize("block", [block for block in _PYTHON if OUT in block.text], ids=str)
 def test_python_runs(block: pages.Block, here: Demo) -> None:
     assert here.folder == Path.cwd()
     exec(compile(block.text, block.where, "exec"), {"__name__": "documentation"})
