@@ -16,7 +16,7 @@ def export(
     format: Annotated[  # noqa: A002  # the name of the option
         str, typer.Option("--format", help="onnx, openvino, torchscript, timm or safetensors.")
     ],
-    to: Annotated[str | None, typer.Option("--to", help="Its file. Default: export/model.* in the run.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Its file. Default: in export/ of the run.")] = None,
     data: Annotated[
         list[str] | None,
         typer.Option("--data", help="Build whose crops the file is checked on. Default: those of the run."),

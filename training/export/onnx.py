@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import logging
 import warnings
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from semblance.manifests.errors import UsageError
 from semblance.training.export import graph
 from semblance.training.export.registry import Ask, Format, Pictures, register
 from semblance.training.inference.predictor import Predictor
@@ -19,7 +21,12 @@ from semblance.training.metrics.classification import Floats
 
 
 def write(predictor: Predictor, file: Path) -> None:
-    """One file with its weights, of any batch size."""
+    """One file with its weights, of any batch size. Raises UsageError without the packages of the extra ``export``."""
+    for package in ("onnxscript", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(
+                f"--format onnx needs the package {package!r}; install it with `pip install 'semblance[export]'`."
+            )
     names = list(graph.inputs(predictor))
     exported = graph.program(predictor)
     with _quiet():

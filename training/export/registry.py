@@ -30,6 +30,7 @@ class Format:
     write: Callable[[Predictor, Path], None]
     read: Callable[[Path, Predictor], Ask]
     answers: Literal["score", "weights"]
+    stem: str = "model"  # of the file's usual name
 
 
 FORMATS: Final[Registry[Format]] = Registry("format", "--format")

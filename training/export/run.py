@@ -43,15 +43,15 @@ def export(
     outs: Sequence[str] = (),
     thresholds: Mapping[str, float] | None = None,
 ) -> Exported:
-    """Write a run as format ``name`` to the file ``to``, by default ``export/model.*`` in its folder.
+    """Write a run as format ``name`` to the file ``to``, by default in ``export/`` of its folder.
 
-    A JSON file of the same name describes it. Both appear only after the file, opened by the software that it is for,
+    FILE.json describes it. Both appear only after the file, opened by the software that it is for,
     has answered as the run does to crops from the builds ``outs``, by default those that it was trained with.
     ``thresholds``: logits by level, for the description. Raises UsageError for an unknown format, a suffix that is not
     its own or a run that it cannot hold. Raises SemblanceError if there are no crops, or if the answers differ.
     """
     kind = FORMATS.find(name)
-    to = to or str(predictor.path / "export" / f"model{kind.suffix}")
+    to = to or str(predictor.path / "export" / f"{kind.stem}{kind.suffix}")
     if not to.endswith(kind.suffix):
         raise UsageError(f"--to {to} must end in {kind.suffix} for --format {name}.")
     pictures = crops(predictor, outs)
@@ -63,7 +63,7 @@ def export(
         difference, count = compare(predictor, kind, file, pictures, name)
         checked = {"pictures": count, "largest_difference_of_a_logit": difference, "tolerance": TOLERANCE}
         described = sidecar.describe(predictor, name, kind, thresholds) | {"checked": checked}
-        file.with_suffix(".json").write_text(readable_json(described), "utf-8")
+        file.with_name(f"{file.name}.json").write_text(readable_json(described), "utf-8")
         made = sorted(folder.iterdir(), key=lambda one: (one.name != file.name, one.suffix == ".json", one.name))
         targets = [to[: -len(file.name)] + one.name for one in made]
         for one, target in zip(made, targets, strict=True):

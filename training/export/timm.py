@@ -70,4 +70,4 @@ def _foreign(member: Member) -> UsageError:
     )
 
 
-register("timm", Format(suffix=".safetensors", write=write, read=read, answers="weights"))
+register("timm", Format(suffix=".safetensors", write=write, read=read, answers="weights", stem="timm"))

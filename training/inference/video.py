@@ -169,7 +169,7 @@ def _divided(place: str) -> tuple[str, str]:
         root, _, name = place.rpartition("/")
         return root, name
     file = Path(place.removeprefix("file://"))
-    return str(file.resolve().parent) if not file.is_symlink() else str(file.parent.resolve()), file.name
+    return str(file.parent.resolve()), file.name
 
 
 def _not_scored(path: str, outcome: Outcome) -> NotScoredError:

@@ -31,7 +31,7 @@ READINGS: Final = (
     "Advanced augmentation is every available step, including the policy for forgeries and self-blending, with "
     "compression and frequency noise more often. Self-blending estimates the face's hull from five points, so the "
     "paper's results do not apply.",
-    "TTA is the mean logit of image and mirror image, reported separately.",
+    "TTA is the mean logit of image and mirror image: the score of the run wherever it is asked.",
 )
 
 RECIPE: Final = TrainingRecipe(

@@ -12,7 +12,7 @@ import timm
 import torch
 from typer.testing import CliRunner
 
-from semblance.manifests.errors import SemblanceError
+from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.quality import openvino_core
 from semblance.training import models
 from semblance.training.cli import app
@@ -60,13 +60,12 @@ def test_an_ensemble_with_f3net_is_one_file_in_every_format(ensemble: Path, tmp_
         pictures = {size: torch.cat(list(predictor.batches(images, size))).mul(255).byte().numpy() for size in (32, 48)}
         found = kind.read(tmp_path / f"all{kind.suffix}", one)(pictures)
         np.testing.assert_allclose(found, wanted, atol=1e-3)
-        described = json.loads((tmp_path / "all.json").read_text())
+        described = json.loads((tmp_path / f"all{kind.suffix}.json").read_text())
         assert described["checked"]["largest_difference_of_a_logit"] == done.difference
         assert set(described["input"]) == {"image_32", "image_48"} == set(graph.inputs(one))
         assert described["input"]["image_48"]["shape"] == ["batch", 3, 48, 48]
         assert described["temperature"]["frame"] == 1.7
         assert [member["mirror"] for member in described["members"]] == [False, True]
-        (tmp_path / "all.json").unlink()
     probabilities(tmp_path, pictures, wanted / 1.7)
 
 
@@ -89,7 +88,7 @@ def test_timm_loads_its_file(made: dict[str, Path], kind: str, tmp_path: Path) -
     one = predictor.load(made[kind])
     file = tmp_path / "model.safetensors"
     export(one, "timm", str(file))
-    described = json.loads((tmp_path / "model.json").read_text())
+    described = json.loads((tmp_path / "model.safetensors.json").read_text())
     normalisation = described["input"]["image"]["normalisation"]
     mean, std = (torch.tensor(normalisation[name])[:, None, None] for name in ("mean", "std"))
     arch = described["members"][0]["model"]["arch"]
@@ -128,8 +127,8 @@ def test_the_command(made: dict[str, Path], ensemble: Path, ffpp: Path, tmp_path
     resnet = str(made["resnet"])
     done = CliRunner().invoke(app, ["export", resnet, "--format", "onnx", "--thresholds", "--data", str(ffpp)])
     assert done.exit_code == 0, done.output
-    assert done.output.splitlines()[:2] == [f"{resnet}/export/model.onnx", f"{resnet}/export/model.json"]
-    described = json.loads((made["resnet"] / "export" / "model.json").read_text())
+    assert done.output.splitlines()[:2] == [f"{resnet}/export/model.onnx", f"{resnet}/export/model.onnx.json"]
+    described = json.loads((made["resnet"] / "export" / "model.onnx.json").read_text())
     assert described["threshold_from"].startswith("val")
     assert set(described["threshold"]) == {"frame", "video"}
     ask = onnx_reader(made["resnet"] / "export" / "model.onnx", predictor.load(resnet))
@@ -156,6 +155,12 @@ def test_without_crops_nothing_is_exported(made: dict[str, Path], tmp_path: Path
             record["out"] = str(tmp_path / "gone")
     with pytest.raises(SemblanceError, match="name a build with --data"):
         export(one, "torchscript", str(tmp_path / "model.pt"))
+
+
+def test_onnx_says_what_it_needs(made: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"needs the package 'onnxscript'; .*semblance\[export\]"):
+        export(predictor.load(made["resnet"]), "onnx")
 
 
 def test_folding_leaves_the_model_as_it_was(made: dict[str, Path]) -> None:
