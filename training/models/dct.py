@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import register_flop_formula
 
 
 def matrix(size: int) -> Tensor:
@@ -132,6 +133,13 @@ def exact_product(left: Tensor, right: Tensor) -> Tensor:
 @exact_product.register_fake
 def _shape(left: Tensor, right: Tensor) -> Tensor:
     return left @ right
+
+
+@register_flop_formula(torch.ops.semblance.exact_product)
+def _operations(left: torch.Size, right: torch.Size, *_: object, out_shape: torch.Size, **__: object) -> int:
+    """For `training evaluate --cost`: a multiplication and an addition are two."""
+    del right
+    return 2 * math.prod(out_shape) * left[-1]
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils import parametrize
+from torch.utils.flop_counter import FlopCounterMode
 
 from semblance.manifests.errors import UsageError
 from semblance.training import models
@@ -283,6 +284,12 @@ def test_the_exact_product_is_one_operator_without_tf32(monkeypatch: pytest.Monk
     left, right = torch.rand(5, 5, requires_grad=True), torch.rand(2, 3, 5, 4, requires_grad=True)
     torch.library.opcheck(dct.exact_product, (left, right), test_utils=("test_schema", "test_autograd_registration"))
     assert torch.autograd.gradcheck(dct.exact_product, (left.double(), right.double()))
+    counts = []
+    for multiply in (torch.matmul, dct.exact_product):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            multiply(left, right)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
     grads = [torch.autograd.grad(made.square().sum(), (left, right)) for made in (left @ right, exact(left, right))]
     for expected, found in zip(*grads, strict=True):
         assert torch.allclose(expected, found)
