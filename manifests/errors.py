@@ -63,13 +63,13 @@ class ContentDiffersError(Exception):
 
 
 class NotANumberError(SemblanceError):
-    """A loss that is not a number: the step, and the samples of all ranks in it."""
+    """A loss, or an update of the weights, that is not a number: the step, and the samples of all ranks in it."""
 
-    def __init__(self, step: int, epoch: int, sample_ids: tuple[str, ...]) -> None:
+    def __init__(self, step: int, epoch: int, sample_ids: tuple[str, ...], what: str = "loss") -> None:
         self.step, self.epoch, self.sample_ids = step, epoch, sample_ids
         more = f" and {len(sample_ids) - 8} more (all in failure.json)" if len(sample_ids) > 8 else ""
         super().__init__(
-            f"The loss of step {step} (epoch {epoch}) is not a number for the samples "
+            f"The {what} of step {step} (epoch {epoch}) is not a number for the samples "
             f"{', '.join(sample_ids[:8])}{more}; "
             "inspect them, or start a new run with a lower optimiser.lr or a clip_norm; nothing of this step is saved."
         )

@@ -1,6 +1,6 @@
 """The losses: weighted sums of named parts.
 
-B: batch, U: its samples that were not mixed, D: features of an embedding.
+B: batch, D: features of an embedding. Nothing here waits for the device: samples are left out by weights, not by index.
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ class Loss(nn.Module):
         if self.config.focal.weight:
             parts["focal"] = self.config.focal.weight, over_both(self._focal, logit_B, batch)
         if self.training and self.arcface is not None:
-            embedding_UD, target_U = unmixed(output.embedding_BD, batch)
-            parts["arcface"] = self.config.arcface.weight, self.arcface(embedding_UD, target_U)
+            arcface = self.arcface(output.embedding_BD.float(), batch.target_B, unmixed(batch))
+            parts["arcface"] = self.config.arcface.weight, arcface
         if self.training and self.centre is not None:
             if output.frequency_BD is None:
                 raise RuntimeError("the model has a frequency_dim but did not return a frequency embedding")
-            embedding_UD, target_U = unmixed(output.frequency_BD, batch)
-            parts["centre"] = self.config.centre.weight, self.centre(embedding_UD, target_U)
+            centre = self.centre(output.frequency_BD.float(), batch.target_B, unmixed(batch))
+            parts["centre"] = self.config.centre.weight, centre
         total = torch.stack([weight * part for weight, part in parts.values()]).sum()
         return {"loss": total} | {name: part.detach() for name, (_, part) in parts.items()}
 
@@ -140,38 +140,48 @@ def over_both(loss: Callable[[Tensor, Tensor], Tensor], logit_B: Tensor, batch: 
     return (batch.lam_B * loss_B + (1 - batch.lam_B) * loss(logit_B, batch.mixed_with_B)).mean()
 
 
-def unmixed(embedding_BD: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Embeddings (U, D), float32, and labels (U,) of the samples that were not mixed."""
-    if batch.lam_B is None:
-        return embedding_BD.float(), batch.target_B
-    unmixed_B = batch.lam_B == 1
-    return embedding_BD[unmixed_B].float(), batch.target_B[unmixed_B]
+def unmixed(batch: Batch) -> Tensor:
+    """Which samples were not mixed, (B,) bool."""
+    return torch.ones_like(batch.target_B, dtype=torch.bool) if batch.lam_B is None else batch.lam_B == 1
+
+
+def mean_where(value_B: Tensor, chosen_B: Tensor) -> Tensor:
+    """The mean of the chosen values, zero if there are none; the others get a gradient of zero."""
+    return torch.where(chosen_B, value_B, 0).sum() / chosen_B.sum().clamp(min=1)
 
 
 class ArcFace(nn.Module):
-    """pytorch-metric-learning's ArcFace on (U, D) and labels (U,); zero if U is zero."""
+    """pytorch-metric-learning's ArcFace on the chosen samples: of (B, D), labels (B,), bool (B,); zero if none is."""
 
     def __init__(self, dim: int, config: ArcFaceConfig) -> None:
         super().__init__()
         self.loss = _Arc(CLASSES, dim, margin=math.degrees(config.margin), scale=config.scale)
 
-    def forward(self, embedding_UD: Tensor, target_U: Tensor) -> Tensor:
-        if not len(target_U):
-            return _zero(embedding_UD, self.loss.W)
-        with torch.autocast(embedding_UD.device.type, enabled=False):  # otherwise the library casts W to half precision
-            loss: Tensor = self.loss(embedding_UD, target_U.long())
-        return loss
+    def forward(self, embedding_BD: Tensor, target_B: Tensor, chosen_B: Tensor) -> Tensor:
+        with torch.autocast(embedding_BD.device.type, enabled=False):  # otherwise W would be cast to half precision
+            loss_B = self.loss.by_sample(embedding_BD, target_B.long())
+        return mean_where(loss_B, chosen_B)
 
 
 class _Arc(ArcFaceLoss):  # type: ignore[misc]  # the library is untyped
-    """The library's loss, with finite gradients for an embedding that equals a class's weight."""
+    """The library's loss by sample, without its waiting for the device.
+
+    Its gradients are finite for an embedding that equals a class's weight.
+    """
 
     def get_angles(self, cosine_of_target_classes: Tensor) -> Tensor:
         return torch.acos(cosine_of_target_classes.clamp(-1 + 1e-6, 1 - 1e-6))
 
+    def by_sample(self, embedding_BD: Tensor, label_B: Tensor) -> Tensor:
+        cosine_BK = F.normalize(embedding_BD) @ F.normalize(self.W, dim=0)
+        own_B1 = cosine_BK.gather(1, label_B.unsqueeze(1))
+        moved_B1 = self.modify_cosine_of_target_classes(own_B1)
+        logit_BK = self.scale_logits(cosine_BK.scatter(1, label_B.unsqueeze(1), moved_B1))
+        return F.cross_entropy(logit_BK, label_B, reduction="none")
+
 
 class SingleCentre(nn.Module):
-    """Single-centre loss (Li et al., CVPR 2021, equation 1) on (U, D) and labels (U,).
+    """Single-centre loss (Li et al., CVPR 2021, equation 1) on the chosen samples of (B, D), with labels (B,).
 
     M_real + max(0, M_real - M_fake + margin x sqrt(D)), M the mean Euclidean distance of a class to the learned
     centre. Reals gather around it, and fakes stay away by the margin in any direction. Zero if a class is missing in
@@ -183,16 +193,9 @@ class SingleCentre(nn.Module):
         self.centre_D = nn.Parameter(torch.randn(dim))
         self.gap = margin * math.sqrt(dim)
 
-    def forward(self, embedding_UD: Tensor, target_U: Tensor) -> Tensor:
-        fake_U = target_U == 1
-        if not (fake_U.any() and (~fake_U).any()):
-            return _zero(embedding_UD, self.centre_D)
-        distance_U = torch.linalg.vector_norm(embedding_UD - self.centre_D, dim=1)
-        real, fake = distance_U[~fake_U].mean(), distance_U[fake_U].mean()
-        loss: Tensor = real + F.relu(real - fake + self.gap)
-        return loss
-
-
-def _zero(*tensors: Tensor) -> Tensor:
-    """A zero that depends on every tensor: distributed training waits for the gradient of each parameter."""
-    return torch.stack([tensor.sum() * 0 for tensor in tensors]).sum()
+    def forward(self, embedding_BD: Tensor, target_B: Tensor, chosen_B: Tensor) -> Tensor:
+        fake_B, real_B = chosen_B & (target_B == 1), chosen_B & (target_B != 1)
+        distance_B = torch.linalg.vector_norm(embedding_BD - self.centre_D, dim=1)
+        real, fake = mean_where(distance_B, real_B), mean_where(distance_B, fake_B)
+        # a zero that depends on every tensor: distributed training waits for the gradient of each parameter
+        return torch.where(fake_B.any() & real_B.any(), real + F.relu(real - fake + self.gap), 0 * real)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 import torch
 from pydantic import Field
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel
 
 from semblance.manifests.config import Config
 
@@ -74,6 +74,8 @@ class PlateauConfig(Config):
     factor: float = Field(default=0.1, gt=0, lt=1)
 
 
+_HOW: Final = ("foreach", "fused")  # of a parameter group: how a step is computed, not what
+
 OptimiserConfig = Annotated[AdamWConfig | RMSpropConfig | AdamConfig, Field(discriminator="kind")]
 ScheduleConfig = Annotated[CosineConfig | ExponentialConfig | PlateauConfig, Field(discriminator="kind")]
 
@@ -87,13 +89,17 @@ class Schedule:
     on_val_loss: bool = False
 
 
-def optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """The configured optimiser; weight decay acts on all parameters, including those of the loss."""
+def optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter], *, fused: bool = True) -> Optimizer:
+    """The configured optimiser; weight decay acts on all parameters, including those of the loss.
+
+    A step is a handful of operations on all parameters together. ``fused``: torch's fused Adam, which a gradient
+    scaler does not get on with where gradients are clipped.
+    """
     match config:
         case AdamWConfig():
-            return AdamW(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+            kind: type[AdamW] | type[Adam] = AdamW
         case AdamConfig():
-            return Adam(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+            kind = Adam
         case RMSpropConfig():
             return RMSpropTF(
                 parameters,
@@ -102,7 +108,52 @@ def optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter]) -> Op
                 eps=config.eps,
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
+                foreach=True,
             )
+    how = {"fused": True} if fused else {"foreach": True}
+    return kind(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, **how)
+
+
+def restore(optimiser: Optimizer, state: Mapping[str, Any]) -> None:
+    """Load a ``state_dict`` of any device; how a step is computed stays as it is here.
+
+    Moments take the strides of their parameter, without which a fused step would refuse them or be slow.
+    """
+    how: list[dict[str, Any]] = [
+        {name: group[name] for name in _HOW if name in group} for group in optimiser.param_groups
+    ]
+    optimiser.load_state_dict(dict(state))
+    for group, own in zip(optimiser.param_groups, how, strict=True):
+        group.update(own)
+        for parameter in group["params"]:
+            moments = optimiser.state[parameter]
+            for name, value in moments.items():
+                if name == "step":  # fused kernels count on the device, others on the host
+                    moments[name] = torch.as_tensor(value, device=parameter.device if own.get("fused") else "cpu")
+                elif isinstance(value, Tensor):
+                    moments[name] = strided_as(value, parameter)
+
+
+@torch.no_grad()
+def align_gradients(optimiser: Optimizer) -> None:
+    """Give every gradient the strides of its parameter, which fused steps need.
+
+    Where a side is 1, as in 1x1 convolutions, autograd leaves its stride open.
+    """
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                parameter.grad = strided_as(parameter.grad, parameter)
+
+
+def strided_as(value: Tensor, model: Tensor) -> Tensor:
+    """``value`` with the strides of ``model``; a copy only where its memory has another order."""
+    if value.shape != model.shape or value.stride() == model.stride():
+        return value
+    sides = zip(value.shape, value.stride(), model.stride(), strict=True)
+    if all(ours == theirs for side, ours, theirs in sides if side > 1):
+        return value.as_strided(model.shape, model.stride(), value.storage_offset())
+    return torch.empty_like(model).copy_(value)
 
 
 def schedule(config: ScheduleConfig, optimiser: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
@@ -139,34 +190,44 @@ def ema_decay(limit: float, updates: int) -> float:
     return min(limit, (1 + updates) / (10 + updates))
 
 
-class Average(AveragedModel):
-    """The moving average of a model. The vectors of its spectral norms are copied: they are directions, and their mean
-    would be shorter than 1, so that the norm would come out too small.
+class Average(nn.Module):
+    """The moving average of a model: ``module`` after ``updates`` updates, with decay ``ema_decay``.
+
+    Weights and floating-point buffers are averaged, counters are copied. The vectors of spectral norms are copied too:
+    they are directions, and their mean would be shorter than 1, so that the norm would come out too small. The first
+    update copies everything. An update is three operations, and waits for nothing.
     """
+
+    def __init__(self, model: nn.Module, limit: float) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(model)
+        self.limit, self.updates = limit, 0
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        super().update_parameters(model)
-        averaged = dict(self.module.named_modules())
-        for name, part in model.named_modules():
-            if isinstance(part, _SpectralNorm):
-                mean = averaged[name]
-                for vector in ("_u", "_v"):
-                    mean.get_buffer(vector).copy_(part.get_buffer(vector))
-
-
-def ema_average(limit: float) -> Callable[[tuple[Tensor, ...], tuple[Tensor, ...], Tensor | int], None]:
-    """The ``multi_avg_fn`` of ``torch.optim.swa_utils.AveragedModel`` for an exponential moving average.
-
-    Weights and floating-point buffers are averaged; counters are copied.
-    """
-
-    @torch.no_grad()
-    def average(mean: tuple[Tensor, ...], current: tuple[Tensor, ...], updates: Tensor | int) -> None:
-        weight = 1 - ema_decay(limit, int(updates))
-        if mean[0].is_floating_point():  # torch calls this once per type and device
-            torch._foreach_lerp_(mean, current, weight)
+        mean, current = _split(self.module), _split(model)
+        if self.updates:
+            torch._foreach_lerp_(mean[0], current[0], 1 - ema_decay(self.limit, self.updates))
         else:
-            torch._foreach_copy_(mean, current)
+            torch._foreach_copy_(mean[0], current[0])
+        for ours, theirs in zip(mean[1:], current[1:], strict=True):
+            if ours:
+                torch._foreach_copy_(ours, theirs)
+        self.updates += 1
 
-    return average
+
+def _split(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """The tensors of a model that are averaged, and those that are copied: directions, and counters."""
+    directions = {
+        id(part.get_buffer(name))
+        for part in model.modules()
+        if isinstance(part, _SpectralNorm)
+        for name in ("_u", "_v")
+    }
+    averaged: list[Tensor] = list(model.parameters())
+    copied: list[Tensor] = []
+    counters: list[Tensor] = []
+    for buffer in model.buffers():
+        floating = buffer.is_floating_point()
+        (counters if not floating else copied if id(buffer) in directions else averaged).append(buffer)
+    return averaged, copied, counters

@@ -21,6 +21,7 @@ class Batch:
     target_B: Tensor  # float32, hard: 0 real, 1 fake
     mixed_with_B: Tensor | None = None  # float32, the hard label of the other picture
     lam_B: Tensor | None = None  # float32, the weight of the sample itself; 1.0: not mixed
+    draws_BK: Tensor | None = None  # float32, on the host: what the device is to do to each picture (augment/draws.py)
     sample_ids: tuple[str, ...]
     video_ids: tuple[str, ...]
     tracks: tuple[int, ...]  # stretches of one face, of which clips are made
@@ -51,3 +52,8 @@ class Output:
     logit_B: Tensor  # the only score: log odds of fake, before calibration
     embedding_BD: Tensor  # the input of the head that computes ``logit_B``, before dropout
     frequency_BD: Tensor | None = None  # pooled frequency embedding; None for models without one
+
+
+def to_device(table: Tensor, device: torch.device) -> Tensor:
+    """A small tensor of the host on a device, without waiting for it: through page-locked memory where there is any."""
+    return table.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else table.to(device)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 from semblance.quality.audit.record import SCHEMA, Record
 
 COMMAND: Final = "quality audit-schema"
@@ -41,10 +43,10 @@ software.
 """
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of the record, as it is written."""
-    made = Record.model_json_schema(by_alias=True, mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:semblance:{SCHEMA}", **_bare(made)}
+def json_schema(record: type[BaseModel] = Record, name: str = SCHEMA) -> dict[str, Any]:
+    """The JSON Schema of a record, as it is written; ``name`` is that of its format."""
+    made = record.model_json_schema(by_alias=True, mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:semblance:{name}", **_bare(made)}
 
 
 def _bare(value: Any) -> Any:
@@ -58,10 +60,14 @@ def _bare(value: Any) -> Any:
 
 def markdown() -> str:
     """The reference of every object in the record, the outermost first."""
-    schema = json_schema()
+    return described(json_schema(), _INTRODUCTION.format(command=COMMAND, schema=SCHEMA))
+
+
+def described(schema: Mapping[str, Any], introduction: str) -> str:
+    """An introduction, then every object of a record's schema, the outermost first."""
     objects = {"Record": schema, **schema["$defs"]}
     order = list(dict.fromkeys(_reached("Record", objects)))
-    parts = [_INTRODUCTION.format(command=COMMAND, schema=SCHEMA)]
+    parts = [introduction]
     parts += ["\n".join(_section(name, objects[name])) + "\n" for name in order]
     return "\n".join(parts)
 

@@ -21,8 +21,8 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def distribution(one: Distribution) -> Markup:
-    """Real and fake on one axis, each as a share of its own faces; the limits are drawn by class ``limit``."""
+def distribution(one: Distribution, of: str = "faces") -> Markup:
+    """Real and fake on one axis, each as a share of its own; limits have class ``limit``, words name ``of``."""
     bins = len(one.real)
     wide = WIDTH / bins
     paths = []
@@ -47,7 +47,7 @@ def distribution(one: Distribution) -> Markup:
             x = one.edges.index(limit) * wide
             lines.append(f'<line class="limit {side}" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{HEIGHT}"/>')
     said = escape(
-        f"{one.title}: distribution of {sum(one.real):,} real and {sum(one.fake):,} fake faces from "
+        f"{one.title}: distribution of {sum(one.real):,} real and {sum(one.fake):,} fake {of} from "
         f"{number(one.edges[0])} to {number(one.edges[-1])} {one.unit}"
     )
     return Markup(

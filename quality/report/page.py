@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import jinja2
 import polars as pl
-from markupsafe import Markup, escape
 
 from semblance.manifests import build_files, scan, storage
 from semblance.manifests.config import flatten
-from semblance.manifests.console import plain
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.records import Finding
 from semblance.quality.audit.findings import level, ordered
@@ -24,6 +21,7 @@ from semblance.quality.checks import drift, filter_fairness, label_noise, shares
 from semblance.quality.checks.drift import Shift
 from semblance.quality.duplicates import clusters as copies
 from semblance.quality.report import charts, doubtful, gallery, statistics
+from semblance.quality.report.environment import environment
 
 PAGE: Final = "report/index.html"
 JSON: Final = "report/report.json"
@@ -82,36 +80,6 @@ def to_json(judged: Audit) -> dict[str, Any]:
         "lost": None if one.shares is None else one.shares.to_json(),
         "copies": one.copies.to_dicts(),
     }
-
-
-def environment() -> jinja2.Environment:
-    """A template environment that escapes everything, control characters included."""
-    templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("semblance.quality.report", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_plain,
-    )
-    templates.filters["count"] = lambda value: "" if value is None else f"{value:,}"
-    templates.filters["percent"] = lambda value: "" if value is None else f"{value:.1%}"
-    templates.filters["figure"] = lambda value: "" if value is None else f"{value:.2f}"
-    templates.filters["code"] = _code
-    return templates
-
-
-def _plain(value: object) -> object:
-    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _code(text: str) -> Markup:
-    """Escaped text with `commands` in backticks set as code."""
-    parts = str(text).split("`")
-    return Markup("").join(
-        Markup("<code>{}</code>").format(plain(part)) if place % 2 else escape(plain(part))
-        for place, part in enumerate(parts)
-    )
 
 
 def render(out: str, description: Mapping[str, Any], judged: Audit, *, compare: str | None, share: bool) -> str:

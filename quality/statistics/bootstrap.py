@@ -28,28 +28,36 @@ Figures = Callable[[Floats | None], dict[str, Floats]]  # weights (D, N), or Non
 
 
 def estimate(figures: Figures, group_N: Sequence[str] | NDArray[Any], *, draws: int, seed: int) -> dict[str, Estimate]:
-    """Every figure of ``figures`` with its interval, over ``draws`` draws, with replacement, of as many groups as
-    there are (Efron 1979). The same groups and seed give the same draws, so that models are compared over the same.
-    """
+    """Every figure of ``figures`` with its interval over ``draws`` draws, as ``drawn`` makes them."""
     points = figures(None)
+    found = drawn(figures, group_N, draws=draws, seed=seed)
+    return {name: summarised(float(points[name][0]), found.get(name, np.zeros(0))) for name in points}
+
+
+def drawn(figures: Figures, group_N: Sequence[str] | NDArray[Any], *, draws: int, seed: int) -> dict[str, Floats]:
+    """Every figure over ``draws`` draws (D,), with replacement, of as many groups as there are (Efron 1979).
+
+    The same groups and seed give the same draws, so that models are compared over the same. Empty if there is no draw,
+    or one group alone, which has no spread to tell.
+    """
     names, place_N = np.unique(np.asarray(group_N), return_inverse=True)
-    found: dict[str, list[Floats]] = {name: [] for name in points}
+    found: dict[str, list[Floats]] = {}
     rng = np.random.default_rng(seed)
     even = np.full(len(names), 1 / len(names))
     size = max(_CELLS // len(place_N), 1)
-    for first in range(0, draws if len(names) > 1 else 0, size):  # one group alone has no spread to tell
+    for first in range(0, draws if len(names) > 1 else 0, size):
         times_DG = rng.multinomial(len(names), even, size=min(size, draws - first))
         for name, values in figures(times_DG[:, place_N].astype(np.float64)).items():
-            found[name].append(values)
-    return {name: _estimate(float(points[name][0]), found[name]) for name in points}
+            found.setdefault(name, []).append(values)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _estimate(value: float, parts: list[Floats]) -> Estimate:
-    drawn = np.concatenate(parts) if parts else np.zeros(0)
-    drawn = drawn[np.isfinite(drawn)]  # a draw without one class has no AUC
+def summarised(value: float, drawn_D: Floats) -> Estimate:
+    """A figure with the middle 95 % of its draws; a draw without one class has no AUC and is left out."""
+    drawn_D = drawn_D[np.isfinite(drawn_D)]
     if not np.isfinite(value):
         return Estimate(value=None)
-    if not len(drawn):
+    if not len(drawn_D):
         return Estimate(value=value)
-    low, high = np.percentile(drawn, (2.5, 97.5))
+    low, high = np.percentile(drawn_D, (2.5, 97.5))
     return Estimate(value=value, low=float(low), high=float(high))

@@ -84,6 +84,14 @@ class StopAt(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Terminate(Callback):
+    """Sends SIGTERM to the first rank during its sixth step."""
+
+    def on_train_batch_start(self, trainer: Any, task: Any, *_: Any) -> None:
+        if trainer.is_global_zero and task.step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 class WriteRank(Callback):
     """At the end, each rank writes its weights and the compression rates of its gradients next to the run."""
 
@@ -104,6 +112,7 @@ def train(outs: list[str], run: Path, *settings: str, **options: Any) -> Fitted:
         accelerator="cpu",
         workers=options.pop("workers", 0),
         save_every=options.pop("save_every", 3),
+        **{name: options.pop(name) for name in ("log_every", "val_batch", "compile") if name in options},
         devices=options.pop("devices", None),
         powersgd=options.pop("powersgd", None),
         powersgd_after=2,
@@ -113,10 +122,12 @@ def train(outs: list[str], run: Path, *settings: str, **options: Any) -> Fitted:
     return fit(outs, training_recipe, RunDir(run), FitOptions(machine=machine, **options), say=say)
 
 
-if __name__ == "__main__":  # python -m tests.training.runs killed|ranks|powersgd|resumed RUN OUT [SETTING ...]
+if __name__ == "__main__":  # python -m tests.training.runs KIND RUN OUT [SETTING ...]
     kind, folder, out, *more = sys.argv[1:]
     if kind == "killed":
         train([out], Path(folder), *more, workers=2, callbacks=[StopAt(11)])
+    elif kind == "signalled":
+        train([out], Path(folder), *more, build=plain, devices=2, log_every=4, save_every=99, callbacks=[Terminate()])
     else:
         rank = 1 if kind == "powersgd" else None
         train(

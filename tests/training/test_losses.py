@@ -11,13 +11,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pytorch_metric_learning.losses import ArcFaceLoss
 from torch import Tensor
 
 from semblance.manifests.errors import UsageError
 from semblance.training import losses, models, recipes
-from semblance.training.losses import LossConfig
+from semblance.training.losses import ArcFaceConfig, LossConfig
 from semblance.training.models.resnet import ResNetConfig
 from semblance.training.records import Batch, Output
+from tests.training import dispatch
 
 ALL: dict[str, Any] = {
     "bce": {"weight": 0.7, "smoothing": 0.1},
@@ -91,6 +93,20 @@ def test_arcface_follows_deng_et_al() -> None:
     assert found.item() == pytest.approx(float(expected.mean()), rel=1e-5)
 
 
+def test_arcface_equals_the_library() -> None:
+    """By sample and with its gradients, on the samples that were chosen alone."""
+    torch.manual_seed(3)
+    ours = losses.ArcFace(16, ArcFaceConfig(margin=0.5, scale=16.0))
+    theirs = ArcFaceLoss(2, 16, margin=math.degrees(0.5), scale=16.0)
+    theirs.W.data.copy_(ours.loss.W.data)
+    embedding, label = torch.randn(40, 16, requires_grad=True), torch.arange(40) % 2
+    chosen = torch.rand(40) < 0.6
+    found, expected = ours(embedding, label.float(), chosen), theirs(embedding[chosen], label[chosen])
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    mine, other = (torch.autograd.grad(loss, embedding)[0] for loss in (found, expected))
+    assert torch.allclose(mine, other, rtol=1e-5, atol=1e-7)
+
+
 def test_scale_64_would_dominate_the_bce() -> None:
     """Why the recipe does not use the library's scale: ArcFace would start at about 95 % of the weighted sum."""
     share = {}
@@ -119,7 +135,7 @@ def test_single_centre_loss_follows_li_et_al() -> None:
 def test_single_centre_loss_ignores_distant_fakes() -> None:
     centre = losses.SingleCentre(4, 0.3)
     embedding = torch.tensor([[0.1, 0, 0, 0], [9.0, 0, 0, 0]]).requires_grad_()
-    centre(embedding, torch.tensor([0.0, 1.0])).backward()
+    centre(embedding, torch.tensor([0.0, 1.0]), torch.tensor([True, True])).backward()
     assert embedding.grad is not None
     assert embedding.grad[1].abs().sum() == 0
     assert embedding.grad[0].abs().sum() > 0
@@ -210,6 +226,15 @@ def test_arcface_is_finite_at_its_weight_and_in_half_precision() -> None:
     assert weight.dtype == parts["loss"].dtype == torch.float32
     assert embedding.grad is not None
     assert embedding.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("lam", [None, [1.0, 0.4, 1.0, 1.0, 0.9, 1.0], [0.5] * 6])
+def test_a_loss_waits_for_nothing(lam: list[float] | None) -> None:
+    loss, output = loss_of(ALL), output_of(6)
+    batch = batch_of([0, 1, 1, 0, 1, 1], lam, None if lam is None else [1, 0, 0, 1, 0, 0])
+    with dispatch.Counter() as counted:
+        loss(output, batch)["loss"].backward()
+    assert counted.waits == 0
 
 
 def test_the_parameters_of_the_loss() -> None:

@@ -43,16 +43,27 @@ def forge(config: AugmentConfig) -> SelfBlend:
 
 
 def blend(image_HWC: Image, landmarks_52: operations.Floats, rng: np.random.Generator) -> Image:
-    """The picture with its face blended with a changed copy of itself."""
-    mask_HW = deform(hull(image_HWC.shape[:2], landmarks_52, rng), rng)
+    """The picture with its face blended with a changed copy of itself.
+
+    The mask is smooth, so it is made at half the size and enlarged.
+    """
+    height, width = image_HWC.shape[:2]
+    half = (height + 1) // 2, (width + 1) // 2
+    mask_HW = deform(hull(half, (landmarks_52 - np.float32(0.5)) / np.float32(2), rng), rng)
     changed = _recoloured(image_HWC, rng)
     source, target = (changed, image_HWC) if rng.random() < 0.5 else (image_HWC, changed)
-    to_source = _shift(image_HWC.shape[:2], rng)
-    height, width = image_HWC.shape[:2]
+    to_source = _shift((height, width), rng)
     moved = cv2.warpAffine(source, to_source, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-    mask_HW = soften(np.asarray(cv2.warpAffine(mask_HW, to_source, (width, height)), np.float32), rng)
-    weight_HW1 = (mask_HW * RATIOS[rng.integers(len(RATIOS))])[..., None]
-    return operations.rounded(weight_HW1 * moved + (1 - weight_HW1) * target)
+    mask_HW = np.asarray(cv2.warpAffine(mask_HW, _halved(to_source), half[::-1]), np.float32)
+    mask_HW = np.asarray(cv2.resize(soften(mask_HW, rng), (2 * half[1], 2 * half[0])), np.float32)[:height, :width]
+    weight_HW = np.ascontiguousarray(mask_HW * np.float32(RATIOS[rng.integers(len(RATIOS))]))
+    return np.asarray(cv2.blendLinear(moved, target, weight_HW, 1 - weight_HW), np.uint8)
+
+
+def _halved(to_23: operations.Floats) -> operations.Floats:
+    """An affine map of a picture, for that picture at half size, where the centre of pixel x lies at (x - 0.5) / 2."""
+    linear_22, shift_2 = to_23[:, :2], to_23[:, 2]
+    return np.column_stack([linear_22, (shift_2 + linear_22 @ (0.5, 0.5) - 0.5) / 2]).astype(np.float32)
 
 
 def hull(shape: tuple[int, ...], landmarks_52: operations.Floats, rng: np.random.Generator) -> operations.Floats:

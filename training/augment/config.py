@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from semblance.manifests.config import Config
@@ -101,8 +103,15 @@ class AugmentConfig(Config):
     CutMix, MixUp and self-blending change labels; their probabilities do not depend on ``p``. The plan does not specify
     probabilities for rotation, colour jitter, JPEG, frequency noise and compression: 0.5, 0.5, 0.3, 0.2 and 0.2 are
     ours. Every picture, augmented or not, is resized to ``size`` x ``size`` px.
+
+    ``on``: who does it. ``workers``: the loader's processes, one picture after another. ``device``: they only decode,
+    forge, encode and resize; mirror, rotation, window, colours, noise on the spectrum and grid mask are done to whole
+    batches where the model is. Probabilities and ranges are the same. The order is not: policy and encoders then come
+    before the other steps, so what an encoder leaves is turned and resized with the picture; and a picture that is
+    stored larger than ``size`` is resized before the window is cut.
     """
 
+    on: Literal["workers", "device"] = "workers"
     p: Probability = Field(default=0.7, ge=0, le=1)
     size: int = Field(default=224, ge=16, le=2048)
     flip: Probability = Field(default=0.5, ge=0, le=1)

@@ -1,6 +1,6 @@
 """CutMix and MixUp within a batch, which keep both hard labels.
 
-B: batch, H, W: pixels.
+B: batch, C: colours, H, W: pixels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semblance.training.augment.config import AugmentConfig
-from semblance.training.records import Batch
+from semblance.training.records import Batch, to_device
+
+Table = NDArray[np.float32]
 
 
 def mix(batch: Batch, config: AugmentConfig, generator: torch.Generator | None = None) -> Batch:
@@ -22,30 +24,43 @@ def mix(batch: Batch, config: AugmentConfig, generator: torch.Generator | None =
     Each picture independently undergoes CutMix (Yun et al. 2019), MixUp (Zhang et al. 2018) or neither, with the
     configured probabilities. So losses on embeddings find unmixed pictures in most batches. ``lam_B`` is the weight of
     the picture itself; for CutMix it is the exact share of its area. ``image_BCHW`` must be floats. All draws come
-    from ``generator``, on the CPU, so a seed gives the same mixing on any device.
+    from ``generator``, on the CPU, so a seed gives the same mixing on any device. Only six numbers a picture go to the
+    device, which makes the masks of them; nothing waits for the device.
     """
     count, _, height, width = batch.image_BCHW.shape
     if count < 2 or config.cutmix.p + config.mixup.p == 0:
         return batch
-    seed = int(torch.randint(2**62, (1,), generator=generator))
-    rng = np.random.default_rng(seed)
+    seed = torch.randint(2**62, (1,), generator=generator).numpy()[0]
+    table_6B = draw(count, height, width, config, np.random.default_rng(seed))
+    return batch if table_6B is None else _mixed(batch, table_6B)
+
+
+def draw(count: int, height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> Table | None:
+    """Six numbers for each of ``count`` pictures, float32 (6, count); None if no picture is mixed.
+
+    They are first row, end row, first column and end column of its CutMix window, which is empty without CutMix, the
+    weight of the picture itself (``lam_B``), and its partner.
+    """
     way_B = rng.random(count)
     cut_B = way_B < config.cutmix.p
     blend_B = ~cut_B & (way_B < config.cutmix.p + config.mixup.p)
     if not (cut_B | blend_B).any():
-        return batch
+        return None
     ring = rng.permutation(count)
     partner_B = np.empty(count, np.int64)
     partner_B[ring] = np.roll(ring, 1)  # never the picture itself
     alpha_B = np.where(cut_B, config.cutmix.alpha, config.mixup.alpha)
     share_B: NDArray[np.float64] = rng.beta(alpha_B, alpha_B)
-    weight_BHW = np.ones((count, height, width), np.float32)  # of the picture itself, at each pixel
+    table_6B = np.zeros((6, count), np.float32)
+    table_6B[4] = np.where(blend_B, share_B, 1.0)
+    table_6B[5] = partner_B
     for place in np.flatnonzero(cut_B):
         rows, columns = box(height, width, float(share_B[place]), rng)
-        weight_BHW[place, rows, columns] = 0
-    weight_BHW[blend_B] = share_B[blend_B, None, None]
-    lam_B = np.where(cut_B | blend_B, weight_BHW.astype(np.float64).mean((1, 2)), 1.0)
-    return _mixed(batch, torch.from_numpy(partner_B), torch.from_numpy(weight_BHW), torch.from_numpy(lam_B).float())
+        area = max(rows.stop - rows.start, 0) * max(columns.stop - columns.start, 0)
+        if area:
+            lam = (height * width - area) / (height * width)
+            table_6B[:5, place] = rows.start, rows.stop, columns.start, columns.stop, lam
+    return table_6B
 
 
 def box(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[slice, slice]:
@@ -57,11 +72,17 @@ def box(height: int, width: int, share: float, rng: np.random.Generator) -> tupl
     return rows, slice(max(int(x - half_width), 0), min(int(x + half_width), width))
 
 
-def _mixed(batch: Batch, partner_B: Tensor, weight_BHW: Tensor, lam_B: Tensor) -> Batch:
+def _mixed(batch: Batch, table_6B: Table) -> Batch:
     image_BCHW = batch.image_BCHW
-    device = image_BCHW.device
-    partner_B, lam_B = partner_B.to(device), lam_B.to(device)
-    weight_B1HW = weight_BHW.to(device, image_BCHW.dtype).unsqueeze(1)
+    top_B, end_B, left_B, right_B, lam_B, partner_B = to_device(torch.from_numpy(table_6B), image_BCHW.device)
+    partner_B = partner_B.long()
+    within_BHW = (
+        _between(top_B, end_B, image_BCHW.shape[2])[:, :, None]
+        & (_between(left_B, right_B, image_BCHW.shape[3])[:, None, :])
+    )
+    outside_B = torch.where(end_B > top_B, 1.0, lam_B)  # CutMix leaves all but the window, MixUp changes every pixel
+    weight_BHW = torch.where(within_BHW, 0.0, outside_B[:, None, None])
+    weight_B1HW = weight_BHW.to(image_BCHW.dtype).unsqueeze(1)
     other_B = torch.where(lam_B < 1, batch.target_B[partner_B], batch.target_B)
     return replace(
         batch,
@@ -69,3 +90,9 @@ def _mixed(batch: Batch, partner_B: Tensor, weight_BHW: Tensor, lam_B: Tensor) -
         mixed_with_B=other_B,
         lam_B=lam_B,
     )
+
+
+def _between(first_B: Tensor, end_B: Tensor, length: int) -> Tensor:
+    """Which of the places 0 to ``length`` - 1 lie in [first, end), (B, length)."""
+    place = torch.arange(length, device=first_B.device)
+    return (place >= first_B[:, None]) & (place < end_B[:, None])

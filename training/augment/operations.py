@@ -61,7 +61,7 @@ def blur(image_HWC: Image, sigma: float) -> Image:
 def sharpen(image_HWC: Image, amount: float) -> Image:
     """Unsharp mask with a sigma of 1 px and strength ``amount``."""
     image = image_HWC.astype(np.float32)
-    return rounded(image + amount * (image - cv2.GaussianBlur(image, (0, 0), 1.0)))
+    return rounded(cv2.addWeighted(image, 1 + amount, cv2.GaussianBlur(image, (0, 0), 1.0), -amount, 0))
 
 
 def noise(image_HWC: Image, sigma: float, normal_HWC: Floats) -> Image:
@@ -71,20 +71,19 @@ def noise(image_HWC: Image, sigma: float, normal_HWC: Floats) -> Image:
 
 def gamma(image_HWC: Image, exponent: float) -> Image:
     """Gamma correction: grey levels, divided by 255, to the power of ``exponent``."""
-    table = rounded(np.linspace(0, 1, 256, dtype=np.float32) ** exponent * 255)
-    return np.asarray(table[image_HWC], np.uint8)
+    return _image(cv2.LUT(image_HWC, rounded(np.linspace(0, 1, 256, dtype=np.float32) ** exponent * 255)))
 
 
 def tint(image_HWC: Image, levels_C: Floats) -> Image:
     """``levels_C`` grey levels added to each colour."""
-    return rounded(image_HWC.astype(np.float32) + levels_C)
+    table_1VC = rounded(np.arange(256, dtype=np.float32)[None, :, None] + levels_C)
+    return _image(cv2.LUT(image_HWC, table_1VC))
 
 
 def fade(image_HWC: Image, saturation: float) -> Image:
     """Saturation changed: colours moved towards (below 1) or away from (above 1) their BT.601 grey."""
-    image = image_HWC.astype(np.float32)
-    grey = cv2.cvtColor(image_HWC, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
-    return rounded(grey + saturation * (image - grey))
+    grey_HWC = cv2.cvtColor(cv2.cvtColor(image_HWC, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return _image(cv2.addWeighted(image_HWC, saturation, grey_HWC, 1 - saturation, 0))
 
 
 def posterise(image_HWC: Image, bits: int) -> Image:

@@ -17,7 +17,8 @@ from semblance.manifests.records import Image
 from semblance.quality import codec
 from semblance.quality.resize import shrink, to_square
 from semblance.training.augment import operations, policy
-from semblance.training.augment.config import AugmentConfig
+from semblance.training.augment.config import AugmentConfig, CompressionConfig
+from semblance.training.augment.draws import Draws
 
 
 class Augment:
@@ -41,9 +42,35 @@ class Augment:
         return to_square(changed, self.config.size)
 
 
-def build(config: AugmentConfig) -> Augment:
+class Encode:
+    """``Augment`` where a device does the other steps: policy and encoders, on the pictures whose row augments them.
+
+    Arguments and result are those of ``Augment``.
+    """
+
+    def __init__(self, config: AugmentConfig) -> None:
+        self.config = config
+        self._draws = Draws(config)
+        self._probabilities = config.policy.p, config.compression.p, config.jpeg.p
+
+    def __call__(self, image: Image, landmarks: operations.Floats | None, key: str) -> Image:
+        config = self.config
+        if self._draws.applied(key):
+            rng = np.random.default_rng(int(digest("augment", key)[:16], 16))
+            with_policy, with_compression, with_jpeg = rng.random(3) < self._probabilities
+            if with_policy:
+                points = None if landmarks is None else np.asarray(landmarks, np.float32).reshape(5, 2)
+                image = policy.apply(image, points, rng)
+            if with_compression:
+                image = _compressed(image, config.compression, rng)
+            if with_jpeg:
+                image = codec.degrade(image, int(rng.integers(*config.jpeg.quality, endpoint=True)))
+        return to_square(image, config.size)
+
+
+def build(config: AugmentConfig) -> Augment | Encode:
     """The augmentation of single pictures; ``forge`` and ``mix`` change labels and are separate."""
-    return Augment(config)
+    return Augment(config) if config.on == "workers" else Encode(config)
 
 
 def _steps(config: AugmentConfig) -> list[A.BasicTransform]:
@@ -108,16 +135,7 @@ class _Frequency(_Step):
 
 class _Compression(_Step):
     def apply(self, img: Image, **_: Any) -> Image:
-        config, rng = self.config.compression, self.random_generator
-        match rng.integers(3):
-            case 0:
-                first, second = rng.integers(*config.quality, size=2, endpoint=True).tolist()
-                down, right = rng.integers(1, 8, size=2).tolist()
-                return operations.encode_twice(img, first, second, (down, right))
-            case 1:
-                return codec.degrade(img, int(rng.integers(*config.quality, endpoint=True)), "webp")
-            case _:
-                return shrink(img, float(rng.uniform(*config.scale)), "area" if rng.random() < 0.5 else "linear")
+        return _compressed(img, self.config.compression, self.random_generator)
 
 
 class _Jpeg(_Step):
@@ -129,3 +147,16 @@ class _GridMask(_Step):
     def apply(self, img: Image, **_: Any) -> Image:
         down, right = self.random_generator.random(2).tolist()
         return operations.gridmask(img, self.config.gridmask.cells, self.config.gridmask.ratio, (down, right))
+
+
+def _compressed(image: Image, config: CompressionConfig, rng: np.random.Generator) -> Image:
+    """One of three, drawn: JPEG twice, WebP, or smaller and enlarged again."""
+    match rng.integers(3):
+        case 0:
+            first, second = rng.integers(*config.quality, size=2, endpoint=True).tolist()
+            down, right = rng.integers(1, 8, size=2).tolist()
+            return operations.encode_twice(image, first, second, (down, right))
+        case 1:
+            return codec.degrade(image, int(rng.integers(*config.quality, endpoint=True)), "webp")
+        case _:
+            return shrink(image, float(rng.uniform(*config.scale)), "area" if rng.random() < 0.5 else "linear")

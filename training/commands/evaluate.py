@@ -11,13 +11,15 @@ from semblance.training.commands.output import say
 
 if TYPE_CHECKING:
     from semblance.training.evaluation.evaluate import Evaluation
-    from semblance.training.evaluation.report.page import Extras
+    from semblance.training.evaluation.report.extras import Extras
 
 
 @friendly
 def evaluate(
     data: Annotated[list[str], typer.Option("--data", help="Build folder or s3:// prefix; repeat for several.")],
-    run: Annotated[list[str], typer.Option("--run", help="A run or an ensemble; repeat for several.")],
+    run: Annotated[
+        list[str], typer.Option("--run", help="A run, an ensemble, or a pattern like 'runs/a-seed*'; repeatable.")
+    ],
     split: Annotated[str, typer.Option("--split", help="train, val, test or unassigned.")] = "test",
     split_column: Annotated[
         str | None, typer.Option("--split-column", help="E.g. split_method. Default: that of the first run.")
@@ -40,37 +42,55 @@ def evaluate(
     ] = 0,
     cost: Annotated[bool, typer.Option("--cost", help="Also measure time, memory and operations.")] = False,
     draws: Annotated[int, typer.Option("--draws", min=0, help="Bootstrap draws of groups.")] = 2000,
+    date: Annotated[str | None, typer.Option("--date", help="Date that the page tells. Default: now.")] = None,
+    no_pictures: Annotated[
+        bool, typer.Option("--no-pictures", help="Leave pictures of faces out of the page.")
+    ] = False,
 ) -> None:
-    """Evaluate runs on one split of builds: predictions as Parquet, figures with intervals, Markdown and HTML pages."""
+    """Evaluate runs on one split of builds: predictions as Parquet, figures as pages, tables and JSON."""
     from pathlib import Path
 
     from semblance.training.evaluation import cost as costs
     from semblance.training.evaluation import evaluate as evaluation
     from semblance.training.evaluation import fairness, robustness, selective, tracked
     from semblance.training.evaluation.report import page
+    from semblance.training.evaluation.report.extras import Extras
+    from semblance.training.evaluation.runs import matching
 
     table = fairness.read(groups) if groups is not None else None
-    options = evaluation.Options(split=split, split_column=split_column, allow_leaks=allow_leaks, draws=draws)
-    folder = Path(to) if to is not None else Path(run[-1]) / "evaluation"
-    result = evaluation.evaluate(data, run, options, say=say)
-    evaluation.write(result, folder, None, _pages(result, page.Extras()))  # no extra may cost the main result
+    options = evaluation.Options(
+        split=split, split_column=split_column, allow_leaks=allow_leaks, draws=draws, date=date
+    )
+    runs = matching(run)
+    folder = Path(to) if to is not None else Path(runs[-1]) / "evaluation"
+    result = evaluation.evaluate(data, runs, options, say=say)
+    plain_page = Extras(pictures=not no_pictures)
+    evaluation.write(result, folder, None, _files(result, plain_page))  # no extra may cost the main result
     changes = robustness.builds(result, condition or (), say=say)
     changes += robustness.robustness(result, say=say) if robust else []
     risks, uncertainty = selective.measure(result, passes) if passes else ({}, None)
-    extras = page.Extras(
+    extras = Extras(
         changes=tuple(changes),
         fairness=fairness.fairness(result, table) if table is not None else (),
         costs=tuple(costs.measure(predictor) for predictor in result.runs.values()) if cost else (),
         uncertainty=risks or None,
+        pictures=not no_pictures,
     )
-    if extras != page.Extras():
-        evaluation.write(result, folder, uncertainty, _pages(result, extras))
-    tracked.log(result, [folder / "evaluation.html", folder / "evaluation.md"], say=say)
+    if extras != plain_page:
+        evaluation.write(result, folder, uncertainty, _files(result, extras))
+    tracked.log(result, [folder / f"evaluation.{kind}" for kind in ("html", "md", "json")], say=say)
     print(plain(page.aligned(page.summary(result)), keep_lines=True))
-    print(f"predictions.parquet, evaluation.md and evaluation.html: {plain(str(folder))}")
+    print(f"evaluation.html, .md and .json, tables/ and predictions.parquet: {plain(str(folder))}")
 
 
-def _pages(result: Evaluation, extras: Extras) -> dict[str, str]:
-    from semblance.training.evaluation.report import page
+def _files(result: Evaluation, extras: Extras) -> dict[str, str]:
+    """Everything that is written beside the predictions, by name."""
+    from semblance.training.evaluation import record
+    from semblance.training.evaluation.report import matrices, page
 
-    return {"md": page.markdown(result, extras), "html": page.html(result, extras)}
+    return {
+        "evaluation.md": page.markdown(result, extras),
+        "evaluation.html": page.html(result, extras),
+        "evaluation.json": record.as_json(record.make(result, extras)),
+        **matrices.files(result),
+    }

@@ -35,7 +35,9 @@ def export(
         if thresholds:
             from semblance.training.export.thresholds import of_val
 
-            limits = of_val(predictor, data or ())
+            limits, notes = of_val(predictor, data or ())
+            for note in notes:
+                print(plain(note))
         done = exports.export(predictor, format, to, data or (), limits)
     for file in done.files:
         print(plain(file))

@@ -43,11 +43,20 @@ def fit(
     workers: Annotated[
         int | None, typer.Option("--workers", min=0, help="Loader processes per device. Default: by the cores.")
     ] = None,
+    val_batch: Annotated[
+        int | None, typer.Option("--val-batch", min=1, help="Units per device in validation. Default: 4 x training's.")
+    ] = None,
+    log_every: Annotated[
+        int, typer.Option("--log-every", min=1, help="Steps whose losses are fetched, checked and written together.")
+    ] = 10,
     save_every: Annotated[
         int, typer.Option("--save-every", min=1, help="Steps between two checkpoints inside an epoch.")
     ] = 500,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Use only algorithms that also repeat exactly on a GPU; slower.")
+    ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the model with torch.compile, which takes minutes at the start.")
     ] = False,
     powersgd: Annotated[
         int | None, typer.Option("--powersgd", min=1, help="Compress gradients between ranks to this matrix rank.")
@@ -96,9 +105,12 @@ def fit(
         nodes=nodes,
         workers=workers,
         deterministic=deterministic,
+        compile=compiled,
         powersgd=powersgd,
         powersgd_after=powersgd_after,
         save_every=save_every,
+        log_every=log_every,
+        val_batch=val_batch,
     )
     wished = Tracking(address=tracking, experiment=experiment, checkpoint=track_checkpoint)
     options = loop.FitOptions(

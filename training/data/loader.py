@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from semblance.manifests.config import fingerprint
 from semblance.manifests.errors import SemblanceError
 from semblance.training.data import order, sampling, worker
+from semblance.training.data.lasting import Served
 from semblance.training.data.order import EpochPlan, ShuffleConfig
 from semblance.training.data.query import QueryConfig, Selection
 from semblance.training.data.sampling import SamplingConfig
@@ -59,19 +60,21 @@ class Transfer:
     """How batches leave the loader, for the sake of their way to the device.
 
     ``as_bytes`` leaves ``image_BCHW`` uint8, a quarter of the memory, to be divided by 255 on the device.
-    ``pin_memory`` puts batches into page-locked memory.
+    ``pin_memory`` puts batches into page-locked memory. ``prefetch``: batches that each worker makes in advance.
     """
 
     as_bytes: bool = False
     pin_memory: bool = False
+    prefetch: int = 2
 
 
 class Loader:
     """Batches of one epoch after another: iterate over it once per epoch.
 
     ``batch`` counts units: pictures, clips or pairs. The pictures of a unit are adjacent in ``image_BCHW``: a clip's in
-    time order, a pair's with the real one first. ``workers`` are processes; 0 reads in this one. ``transform`` is
-    applied there, then pictures of another size are resized to ``size`` x ``size`` px.
+    time order, a pair's with the real one first. ``workers`` are processes; 0 reads in this one. They and their pinned
+    buffers live from the first epoch until ``close``, or as long as the loader. ``transform`` is applied there, then
+    pictures of another size are resized to ``size`` x ``size`` px.
 
     The pictures of an epoch depend on the selection, ``config``, ``seed`` and the epoch. Their order also depends on
     ``world`` and ``workers``, and repeats exactly for the same values. Every rank gets the same number of batches.
@@ -99,6 +102,8 @@ class Loader:
         self.epoch = self.position = 0
         self._table = worker.SampleTable(selection)
         self._cut = order.cut(self.config.draws or selection.units.height, self.world.ranks, batch)
+        self._served = Served(self._table, self.transform)
+        self._loader: DataLoader[Batch | worker.Failure] | None = None
 
     def __len__(self) -> int:
         """Remaining batches of this epoch, for each rank."""
@@ -118,7 +123,48 @@ class Loader:
 
         Raises SemblanceError, with the name, for a damaged shard or picture.
         """
-        dataset = worker.RankEpoch(
+        if self._loader is None:
+            self._loader = self._start()
+        self._served.epoch = self._epoch()
+        try:
+            for batch in worker.raising(self._loader):
+                self.position += 1
+                yield batch if self.transfer.as_bytes else as_floats(batch)
+        except SemblanceError:
+            self.close()  # a worker may have died; the next iteration starts others
+            raise
+        if self.position != self._cut.batches:
+            raise SemblanceError(
+                f"The loader gave {self.position} of {self._cut.batches} batches. This is a bug; please report it."
+            )
+        self.epoch, self.position = self.epoch + 1, 0
+
+    def close(self) -> None:
+        """End the workers; the next iteration starts new ones."""
+        self._loader = None
+
+    def _start(self) -> DataLoader[Batch | worker.Failure]:
+        """torch's loader, whose workers start with its first iteration and go on with each further one."""
+        lasting: dict[str, Any] = {
+            "persistent_workers": True,
+            "prefetch_factor": self.transfer.prefetch,
+            "multiprocessing_context": "fork",  # a worker that imports all anew takes 7 s of CPU, and its own table
+        }
+        return DataLoader(
+            self._served,
+            batch_size=None,
+            sampler=self._served.orders(),
+            num_workers=self.workers,
+            collate_fn=worker.unchanged,
+            worker_init_fn=worker.start_worker,
+            pin_memory=self.transfer.pin_memory,
+            generator=torch.Generator(),  # leaves torch's global generator alone
+            **(lasting if self.workers else {}),
+        )
+
+    def _epoch(self) -> worker.RankEpoch:
+        """The rest of the current epoch."""
+        return worker.RankEpoch(
             table=self._table,
             plan=self._plan(),
             cut=self._cut,
@@ -131,23 +177,6 @@ class Loader:
             rank=self.world.rank,
             workers=max(self.workers, 1),
         )
-        loader = DataLoader(
-            dataset,
-            batch_size=None,
-            num_workers=self.workers,
-            collate_fn=worker.unchanged,
-            worker_init_fn=worker.start_worker,
-            pin_memory=self.transfer.pin_memory,
-            generator=torch.Generator(),  # leaves torch's global generator alone
-        )
-        for batch in worker.raising(loader):
-            self.position += 1
-            yield batch if self.transfer.as_bytes else as_floats(batch)
-        if self.position != self._cut.batches:
-            raise SemblanceError(
-                f"The loader gave {self.position} of {self._cut.batches} batches. This is a bug; please report it."
-            )
-        self.epoch, self.position = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the data, as plain numbers and strings."""
@@ -203,5 +232,5 @@ def as_floats(batch: Batch) -> Batch:
 
 
 def floats(bytes_BCHW: Tensor) -> Tensor:
-    """uint8 pictures as contiguous float32 in [0, 1], on the same device."""
-    return bytes_BCHW.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    """uint8 pictures as float32 in [0, 1], on the same device, in the same order of memory (``channels_last``)."""
+    return bytes_BCHW.to(torch.float32).div_(255)

@@ -27,7 +27,9 @@ from semblance.training.records import Batch
 
 # (image, its ten landmarks in px or None, key of this draw) -> image; the key seeds all random numbers
 Transform = Callable[[Image, NDArray[np.float32] | None, str], Image]
-# the same arguments of a real picture -> a fake made from it, or None to leave it unchanged
+# the key of this draw -> K numbers: what is to be done to the picture on the device
+DeviceDraws = Callable[[str], NDArray[np.float32]]
+# the arguments of a transform, of a real picture -> a fake made from it, or None to leave it unchanged
 Forge = Callable[[Image, NDArray[np.float32] | None, str], Image | None]
 Draw = tuple[int, int, list[reader.Members]]  # a unit, the number of this draw of it, the members of its pictures
 
@@ -69,12 +71,13 @@ class SampleTransform:
     """What is done to a picture in the worker, before it is resized.
 
     ``forge`` makes fakes of some real pictures, whose target becomes 1. Then ``image`` changes each picture.
-    ``landmarks``: both are given the landmarks, else None.
+    ``landmarks``: both are given the landmarks, else None. ``draws``: what a batch carries for the device to do.
     """
 
     image: Transform | None = None
     forge: Forge | None = None
     landmarks: bool = False
+    draws: DeviceDraws | None = None
 
     def apply(self, name: str, members: reader.Members, shard: Shard, key: str, target: float) -> tuple[Image, float]:
         """Decode the picture of a sample; returns it transformed, (H, W, 3), and its target."""
@@ -135,6 +138,7 @@ class RankEpoch(IterableDataset[Batch | Failure]):
         rows = [unit * table.members + member for unit, _, pictures in draws for member in range(len(pictures))]
         names: list[str] = table.sample_P.take(pa.array(rows)).to_pylist()
         images: list[Image] = []
+        rows_BK: list[NDArray[np.float32]] = []
         target_B = table.target_P[rows]
         for unit, copy, pictures in draws:
             for members in pictures:
@@ -143,12 +147,15 @@ class RankEpoch(IterableDataset[Batch | Failure]):
                 shard = table.shards[table.shard_U[unit]]
                 image, target_B[i] = self.transform.apply(names[i], members, shard, key, float(target_B[i]))
                 images.append(image if self.size is None else to_square(image, self.size))
+                if self.transform.draws is not None:
+                    rows_BK.append(self.transform.draws(key))
         if len({image.shape for image in images}) > 1:
             sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in images})
             raise SemblanceError(f"A batch has pictures of {' and '.join(sizes)} px; pass a size to resize all to.")
         return Batch(
             image_BCHW=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),  # a view: `floats` makes it contiguous
             target_B=torch.from_numpy(target_B),
+            draws_BK=torch.from_numpy(np.stack(rows_BK)) if rows_BK else None,
             sample_ids=tuple(names),
             video_ids=tuple(table.video_P.take(pa.array(rows)).to_pylist()),
             tracks=tuple(table.track_P[rows].tolist()),

@@ -108,6 +108,11 @@ def write(file: Path, rows: pl.DataFrame) -> None:
         rows.write_parquet(out)
 
 
+def owner(predictors: Sequence[Predictor], model: str) -> Predictor:
+    """The predictor that a model belongs to, as itself or without mirror images."""
+    return next(one for one in predictors if model in (one.name, one.name + PLAIN))
+
+
 def by_model(rows: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
     """The predictions of each model, in order of appearance."""
     return {str(key[0]): part for key, part in rows.partition_by("model", as_dict=True, maintain_order=True).items()}

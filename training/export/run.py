@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from semblance.manifests.records import Image
 from semblance.quality.resize import to_square
 from semblance.training.data import peek, query
 from semblance.training.data.query import QueryConfig
+from semblance.training.evaluation.thresholds import Chosen
 from semblance.training.export import graph, sidecar
 from semblance.training.export.registry import FORMATS, Format, Pictures
 from semblance.training.inference.predictor import Predictor
@@ -41,13 +42,13 @@ def export(
     name: str,
     to: str | None = None,
     outs: Sequence[str] = (),
-    thresholds: Mapping[str, float] | None = None,
+    thresholds: Chosen | None = None,
 ) -> Exported:
     """Write a run as format ``name`` to the file ``to``, by default in ``export/`` of its folder.
 
     FILE.json describes it. Both appear only after the file, opened by the software that it is for,
     has answered as the run does to crops from the builds ``outs``, by default those that it was trained with.
-    ``thresholds``: logits by level, for the description. Raises UsageError for an unknown format, a suffix that is not
+    ``thresholds``: val's, for the description. Raises UsageError for an unknown format, a suffix that is not
     its own or a run that it cannot hold. Raises SemblanceError if there are no crops, or if the answers differ.
     """
     kind = FORMATS.find(name)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from semblance.manifests.config import fingerprint
+from semblance.training.evaluation.results import Level
+from semblance.training.evaluation.thresholds import Chosen
 from semblance.training.export import graph
 from semblance.training.export.registry import Format
 from semblance.training.inference.predictor import Member, Predictor
 from semblance.training.models.base import Normalise
 from semblance.training.runs import folder
 
+_LEVELS: Final[tuple[Level, ...]] = ("frame", "video")
 
-def describe(
-    predictor: Predictor, name: str, kind: Format, thresholds: Mapping[str, float] | None = None
-) -> dict[str, Any]:
-    """What the file holds, what goes in, what comes out, and what becomes of that. ``thresholds``: logits by level."""
+
+def describe(predictor: Predictor, name: str, kind: Format, thresholds: Chosen | None = None) -> dict[str, Any]:
+    """What the file holds, what goes in, what comes out, and what becomes of that. ``thresholds``: val's."""
     whole = kind.answers == "score"
     return {
         "format": name,
@@ -36,8 +37,10 @@ def describe(
         "divided by the temperature of videos",
         "temperature": {"frame": predictor.frame_temperature, "video": predictor.video_temperature},
         "calibrated": predictor.calibrated,
-        "threshold": dict(thresholds) if thresholds else {"frame": 0.0, "video": 0.0},
-        "threshold_from": "val, by balanced accuracy of the logit" if thresholds else "probability 0.5",
+        "threshold": {level: thresholds.limits[level] if thresholds else 0.0 for level in _LEVELS},
+        "threshold_from": f"{thresholds.source}, by balanced accuracy of the logit"
+        if thresholds
+        else "probability 0.5",
         "versions": folder.versions(),
     }
 

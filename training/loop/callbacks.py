@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from semblance.manifests.errors import NotANumberError
 from semblance.training.loop.module import DetectorModule
+from semblance.training.loop.signals import StopSignal
 from semblance.training.runs import checkpoint, folder
 from semblance.training.runs.folder import RunDir
 from semblance.training.runs.tracking import Tracker
@@ -20,17 +22,20 @@ class RunRecorder(Callback):
     """Writes the run folder on rank 0 only; decides on all ranks, from figures that all of them have.
 
     ``save_every``: optimiser steps between two saves of last.ckpt inside an epoch; it is also saved after each epoch.
+    ``log_every``: steps whose losses are fetched from the device together. They are written then, and checked: so a
+    loss that is not a number ends the run some steps late. Before every checkpoint and validation all are checked.
     """
 
     tracker: Tracker | None = None
 
-    def __init__(self, run: RunDir, *, save_every: int, say: Callable[[str], None]) -> None:
-        self.run, self.save_every, self.say = run, save_every, say
+    def __init__(self, run: RunDir, *, save_every: int, say: Callable[[str], None], log_every: int = 1) -> None:
+        self.run, self.save_every, self.log_every, self.say = run, save_every, log_every, say
         self.best: tuple[float, float] | None = None  # on val: AUC by video, and the negative loss
         self.best_epoch = -1
         self.stopped = False
         self._started = time.monotonic()
         self._losses: list[float] = []
+        self._stop = StopSignal()
         # epoch and position to resume from, if the last batch ended an optimiser step; None otherwise
         self._resume_at: tuple[int, int] | None = None
 
@@ -39,10 +44,16 @@ class RunRecorder(Callback):
         self.best = tuple(progress["best"]) if progress["best"] is not None else None
         self.best_epoch, self.stopped = progress["best_epoch"], progress["stopped"]
 
+    def on_train_start(self, trainer: Trainer, module: DetectorModule) -> None:  # type: ignore[override]
+        del module
+        if trainer.world_size > 1:
+            self._stop.listen(trainer)
+
     def on_train_epoch_start(self, trainer: Trainer, module: DetectorModule) -> None:  # type: ignore[override]
         self._started, self._losses = time.monotonic(), []
         if module.position(0) == 0 and module.step:
             self._save(trainer, module, trainer.current_epoch, 0)
+            self._stop.obey(trainer)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: Trainer, module: DetectorModule, outputs: Any, batch: Any, batch_idx: int
@@ -52,20 +63,32 @@ class RunRecorder(Callback):
         self._resume_at = None
         if (batch_idx + 1) % module.recipe.accumulate and not last:
             return
-        module.step += 1
+        module.close_step(lr=trainer.optimizers[0].param_groups[0]["lr"])
         self._resume_at = None if last else (trainer.current_epoch, module.position(batch_idx) + 1)
-        if module.average is not None:
-            module.average.update_parameters(module.model)
-        parts, module.parts = module.parts, []
-        row = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
-        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
-        self._losses.append(row["loss"])
-        if trainer.is_global_zero:
-            self.run.log(self.run.steps, {"step": module.step, "epoch": trainer.current_epoch, **row})
-            if self.tracker is not None:
-                self.tracker.log(module.step, {f"train/{name}": value for name, value in row.items()})
-        if module.step % self.save_every == 0 and self._resume_at is not None:
+        saves = module.step % self.save_every == 0 and self._resume_at is not None
+        if last or saves or module.step % self.log_every == 0:
+            self._pull(trainer, module, weights=last or saves)
+        if saves and self._resume_at is not None:
             self._save(trainer, module, *self._resume_at)
+        if self._resume_at is not None:
+            self._stop.obey(trainer)
+
+    def _pull(self, trainer: Trainer, module: DetectorModule, *, weights: bool) -> None:
+        """Write the rows of the last steps, on all ranks together; raises NotANumberError, see ``Ledger.pull``.
+
+        ``weights``: looks at them too, as before every checkpoint and validation.
+        """
+        rows = module.ledger.pull(module.weights() if weights else (), asked=self._stop.asked)
+        self._stop.agreed = module.ledger.asked > 0
+        for row in rows:
+            if row["loss"] is not None and "skipped" not in row:
+                self._losses.append(row["loss"])
+            if trainer.is_global_zero:
+                self.run.log(self.run.steps, row)
+                if self.tracker is not None:
+                    rest = {name: float(value) for name, value in row.items() if value is not None}
+                    figures = {f"train/{name}": value for name, value in rest.items() if name not in ("step", "epoch")}
+                    self.tracker.log(row["step"], figures)
 
     def on_validation_end(self, trainer: Trainer, module: DetectorModule) -> None:  # type: ignore[override]
         figures, epoch = module.figures, trainer.current_epoch
@@ -91,10 +114,18 @@ class RunRecorder(Callback):
 
     def on_exception(self, trainer: Trainer, module: DetectorModule, exception: BaseException) -> None:  # type: ignore[override]
         if isinstance(exception, SIGTERMException) and self._resume_at is not None:  # raised between two batches
-            self._save(trainer, module, *self._resume_at)
+            self._save_at_signal(trainer, module, *self._resume_at)
         if isinstance(exception, NotANumberError) and trainer.is_global_zero:
             failure = {"step": exception.step, "epoch": exception.epoch, "sample_ids": list(exception.sample_ids)}
             folder.write_json(self.run.path / "failure.json", failure)
+
+    def _save_at_signal(self, trainer: Trainer, module: DetectorModule, epoch: int, position: int) -> None:
+        """Save the current step, if it is sound. Ranks that did not stop together ask each other nothing."""
+        if trainer.world_size > 1 and (module.ledger or not self._stop.agreed):
+            return
+        with contextlib.suppress(NotANumberError):
+            self._pull(trainer, module, weights=True)
+            self._save(trainer, module, epoch, position)
 
     def _progress(self, module: DetectorModule, epoch: int, better: bool) -> str:
         figures = module.figures
@@ -138,7 +169,7 @@ class RunRecorder(Callback):
             "optimiser": trainer.optimizers[0].state_dict(),
             "schedule": module.schedule.scheduler.state_dict(),
             "scaler": trainer.precision_plugin.state_dict(),
-            "updates": int(module.average.n_averaged) if module.average is not None else 0,
+            "updates": module.average.updates if module.average is not None else 0,
             "place": place,
             "progress": progress,
         }

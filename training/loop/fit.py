@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from semblance.manifests.errors import SemblanceError
 from semblance.training import models
-from semblance.training.data import splits
+from semblance.training.data import lasting, splits
 from semblance.training.data.splits import TrainingData
 from semblance.training.loop import terms, tracked
 from semblance.training.loop.callbacks import RunRecorder
@@ -88,7 +88,7 @@ def fit(
         if state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]:
             return _finished(run, state)
     module = _module(recipe, data, options, state)
-    recorder = RunRecorder(run, save_every=options.machine.save_every, say=say)
+    recorder = RunRecorder(run, save_every=options.machine.save_every, log_every=options.machine.log_every, say=say)
     callbacks = [recorder, EpochProgress(say), *options.callbacks, *_powersgd(options.machine, module.step)]
     trainer = _trainer(recipe, options.machine, run, callbacks)
     if main:
@@ -121,11 +121,10 @@ def fit(
 def _module(
     recipe: TrainingRecipe, data: TrainingData, options: FitOptions, state: Mapping[str, Any] | None
 ) -> DetectorModule:
-    workers = options.machine.loader_workers(state)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = options.build(recipe.model, pretrained=state is None)
-        return DetectorModule(recipe, data, model, workers=workers, resume=state)
+        return DetectorModule(recipe, data, model, machine=options.machine, resume=state)
 
 
 def _run(
@@ -138,6 +137,10 @@ def _run(
     except SystemExit as error:  # how Lightning reacts to an interruption
         status = "KILLED"
         raise KeyboardInterrupt from error
+    except RuntimeError as error:
+        if (died := lasting.death(error)) is not None:
+            raise died from error
+        raise
     finally:
         if tracker is not None and wished is not None:
             tracked.end(tracker, run, status, wished)
@@ -146,6 +149,7 @@ def _run(
 def _trainer(recipe: TrainingRecipe, machine: Machine, run: RunDir, callbacks: list[Callback]) -> Trainer:
     if machine.accelerator == "gpu" and not machine.on_gpu:
         raise SemblanceError("torch cannot use a GPU here; pass --accelerator cpu, or fix the driver.")
+    machine.apply()
     return Trainer(
         accelerator="gpu" if machine.on_gpu else "cpu",
         devices=machine.devices_per_node,
@@ -156,6 +160,7 @@ def _trainer(recipe: TrainingRecipe, machine: Machine, run: RunDir, callbacks: l
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.clip_norm,
         deterministic=machine.deterministic,
+        benchmark=machine.on_gpu and not machine.deterministic,
         default_root_dir=run.path,
         callbacks=callbacks,
         logger=False,

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import polars as pl
 import torch
-import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from semblance.manifests.errors import NotANumberError, UsageError
+from semblance.manifests.errors import UsageError
 from semblance.manifests.ids import digest
 from semblance.training import augment, losses, optim
 from semblance.training.data.loader import EpochConfig, Loader, Transfer, World, as_floats
 from semblance.training.data.query import Selection
 from semblance.training.data.splits import TrainingData
 from semblance.training.data.worker import SampleTransform
+from semblance.training.loop.ledger import Ledger
+from semblance.training.loop.machine import Machine
+from semblance.training.loop.validation import Validation, val_loss
 from semblance.training.metrics import aggregate
 from semblance.training.models import Model
 from semblance.training.recipes.base import TrainingRecipe
 from semblance.training.records import Batch, Output
 
 OTHERS_EVERY = 5  # epochs
+VAL_TIMES = 4  # how many times a training batch validation takes: it keeps nothing for gradients
 
 
 class Sized:
@@ -64,33 +67,40 @@ class DetectorModule(LightningModule):
         data: TrainingData,
         model: Model,
         *,
-        workers: int = 0,
+        machine: Machine | None = None,
         resume: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.recipe, self.data, self.workers, self.resume = recipe, data, workers, resume
-        self.model = model
+        self.recipe, self.data, self.resume = recipe, data, resume
+        self.machine = machine or Machine(workers=0)
+        self.workers = self.machine.loader_workers(resume)
+        self.model = model.to(memory_format=torch.channels_last)  # as batches are
         self.loss = losses.build(recipe.loss, model)
         self.average: optim.Average | None = None
         if recipe.ema_decay is not None:
-            mean = optim.ema_average(recipe.ema_decay)
-            self.average = optim.Average(model, multi_avg_fn=mean, use_buffers=True).requires_grad_(False)  # type: ignore[arg-type]
+            self.average = optim.Average(model, recipe.ema_decay).requires_grad_(False)
         self.step = 0  # optimiser steps so far
-        self.parts: list[dict[str, float]] = []  # losses of the batches since the last step, the mean over ranks
+        self.ledger = Ledger()
         self.figures: dict[str, float | None] = {}  # of the last epoch
         self._train: Loader | None = None
+        self._evaluated: dict[str, Loader] = {}
         self.schedule: optim.Schedule | None = None
-        self._logits: dict[str, list[pl.DataFrame]] = {}  # by selection
-        self._val_losses: list[tuple[float, int]] = []  # mean over a batch, and its size
+        self._validation = Validation()
+        self._stepped = False  # the optimiser, since the last step was closed; a gradient scaler may skip it
+        self._before: list[Tensor] = []  # the model's buffers before this step, where it may be skipped
         if resume is not None:
             self._restore(resume)
+        if self.machine.compile:  # in place: names in checkpoints stay as they are
+            self.model.compile()
+            if self.average is not None:
+                self.average.module.compile()
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.loss.load_state_dict(state["loss"])
         if self.average is not None:
             self.average.module.load_state_dict(state["average"])
-            self.average.n_averaged.fill_(state["updates"])
+            self.average.updates = state["updates"]
         self.step, self.figures = state["step"], dict(state["figures"])
 
     # --- data
@@ -110,12 +120,20 @@ class DetectorModule(LightningModule):
                 image=augment.build(config),
                 forge=augment.forge(config) if forges else None,
                 landmarks=forges or config.policy.p > 0,
+                draws=augment.Draws(config) if config.on == "device" else None,
             )
             self._train = self._loader(self.data.train, config=self.recipe.data, transform=transform)
         return self._train
 
     def val_dataloader(self) -> list[Sized]:
-        return [Sized(self._loader(selection)) for selection in self._selections().values()]
+        loaders = []
+        for name, selection in self._selections().items():
+            if name not in self._evaluated:
+                self._evaluated[name] = self._loader(selection, batch=self.machine.val_batch)
+            loader = self._evaluated[name]
+            loader.epoch = loader.position = 0
+            loaders.append(Sized(loader))
+        return loaders
 
     def _selections(self) -> dict[str, Selection]:
         """What is evaluated after this epoch, by the name that its figures carry: kind/dataset."""
@@ -125,25 +143,38 @@ class DetectorModule(LightningModule):
         return selections
 
     def _loader(
-        self, selection: Selection, *, config: EpochConfig | None = None, transform: SampleTransform | None = None
+        self,
+        selection: Selection,
+        *,
+        config: EpochConfig | None = None,
+        transform: SampleTransform | None = None,
+        batch: int | None = None,
     ) -> Loader:
+        share = per_rank(self.recipe.data.batch_size, self.trainer.world_size)
         return Loader(
             selection,
-            batch=per_rank(self.recipe.data.batch_size, self.trainer.world_size),
+            batch=share if config is not None else batch or VAL_TIMES * share,
             seed=self.recipe.seed,
             config=config,
             world=World(rank=self.global_rank, ranks=self.trainer.world_size),
             workers=self.workers,
             transform=transform,
             size=self.recipe.augment.size,
-            transfer=Transfer(as_bytes=True, pin_memory=self.device.type == "cuda"),
+            transfer=Transfer(as_bytes=True, pin_memory=self.device.type == "cuda", prefetch=self.machine.prefetch),
         )
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         del dataloader_idx
-        return as_floats(batch.to(device, non_blocking=True))
+        batch = batch.to(device, non_blocking=True)
+        return as_floats(batch) if batch.draws_BK is None else augment.on_device(batch, self.recipe.augment)
 
     # --- learning
+
+    def on_train_start(self) -> None:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        self.ledger.ranks, self.ledger.scaled = self.trainer.world_size, scaler is not None
+        if scaler is not None:
+            self._before = [buffer.clone() for buffer in self.model.buffers()]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         position = self.current_epoch, self.position(batch_idx), self.global_rank
@@ -151,10 +182,37 @@ class DetectorModule(LightningModule):
         torch.manual_seed(seed)
         batch = augment.mix(batch, self.recipe.augment, torch.Generator().manual_seed(seed))
         parts = self.loss(self.model(batch.image_BCHW), batch)
-        self.parts.append(self._mean_over_ranks(parts, batch))
-        self.log("loss", self.parts[-1]["loss"], prog_bar=True, batch_size=len(batch.sample_ids))
+        self.ledger.add(parts, batch.sample_ids)
         loss: Tensor = parts["loss"] * self._tail(batch_idx)
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        optim.align_gradients(optimizer)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        del metric
+        if self._stepped or (self.schedule is not None and self.schedule.interval == "epoch"):
+            scheduler.step()
+
+    def close_step(self, **row: Any) -> None:
+        """End an optimiser step: count it and average the weights. A step that was skipped leaves no trace in them.
+
+        ``row`` joins its losses in the ledger.
+        """
+        self.ledger.close(self.step, self.current_epoch, skipped=not self._stepped, **row)
+        self.step += 1
+        if self._stepped and self.average is not None:
+            self.average.update_parameters(self.model)
+        if self._before:
+            buffers = list(self.model.buffers())
+            with torch.no_grad():
+                torch._foreach_copy_(*((self._before, buffers) if self._stepped else (buffers, self._before)))
+        self._stepped = False
+
+    def weights(self) -> list[Tensor]:
+        """All that a step changes and a checkpoint keeps, for a look at whether it is finite."""
+        tensors = (*self.parameters(), *self.model.buffers())
+        return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
 
     def _tail(self, batch_idx: int) -> float:
         """What makes the gradient of an epoch's last step a mean over its batches, if they are fewer than the others'.
@@ -171,34 +229,24 @@ class DetectorModule(LightningModule):
         first = self.resume["place"] if self.resume is not None else {"epoch": -1, "position": 0}
         return batch_idx + (first["position"] if first["epoch"] == self.current_epoch else 0)
 
-    def _mean_over_ranks(self, parts: Mapping[str, Tensor], batch: Batch) -> dict[str, float]:
-        """The mean of every part over the ranks; raises NotANumberError on all ranks if one's loss is not finite."""
-        ranks = self.trainer.world_size
-        values = torch.stack([part.detach().double() for part in parts.values()])
-        if ranks > 1:
-            dist.all_reduce(values)
-            values /= ranks
-        if not bool(torch.isfinite(values[list(parts).index("loss")])):
-            names = batch.sample_ids if not bool(torch.isfinite(parts["loss"])) else ()
-            by_rank: list[tuple[str, ...]] = [names]
-            if ranks > 1:
-                by_rank = [()] * ranks
-                dist.all_gather_object(by_rank, names)
-            raise NotANumberError(self.step, self.current_epoch, tuple(name for names in by_rank for name in names))
-        return dict(zip(parts, values.tolist(), strict=True))
-
     def configure_optimizers(self) -> Any:
         config = self.recipe.optimiser.model_copy(update={"lr": self.recipe.lr})
-        optimiser = optim.optimiser(config, [*self.model.parameters(), *self.loss.parameters()])
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        parameters = [*self.model.parameters(), *self.loss.parameters()]
+        optimiser = optim.optimiser(config, parameters, fused=not scaled)
         steps = -(-self.train_loader().batches // self.recipe.accumulate)
         self.schedule = optim.schedule(self.recipe.schedule, optimiser, self.recipe.epochs, steps)
+        optimiser.register_step_post_hook(self._mark_step)
         if self.resume is not None:
-            optimiser.load_state_dict(self.resume["optimiser"])
+            optim.restore(optimiser, self.resume["optimiser"])
             self.schedule.scheduler.load_state_dict(self.resume["schedule"])
         if self.schedule.on_val_loss:  # see on_train_epoch_end: Lightning would step after the checkpoint
             return optimiser
         settings = {"scheduler": self.schedule.scheduler, "interval": self.schedule.interval}
         return {"optimizer": optimiser, "lr_scheduler": settings}
+
+    def _mark_step(self, *_: Any) -> None:
+        self._stepped = True
 
     def on_train_epoch_end(self) -> None:
         if self.schedule is not None and isinstance(self.schedule.scheduler, ReduceLROnPlateau):
@@ -207,43 +255,15 @@ class DetectorModule(LightningModule):
     # --- validation
 
     def on_validation_epoch_start(self) -> None:
-        self._logits, self._val_losses = {name: [] for name in self._selections()}, []
+        self._validation = Validation(self._selections())
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         del batch_idx
-        name = list(self._logits)[dataloader_idx]
         model = self.average.module if self.average is not None else self.model
         output: Output = model(batch.image_BCHW)
-        logit_B = output.logit_B.float()
-        rows = {"sample_id": batch.sample_ids, "logit": logit_B.double().cpu().tolist()}
-        self._logits[name].append(pl.DataFrame(rows, schema={"sample_id": pl.String, "logit": pl.Float64}))
-        known_B = ~torch.isnan(batch.target_B)
-        if name.startswith("val/") and bool(known_B.any()):
-            labelled = Output(logit_B=logit_B[known_B], embedding_BD=output.embedding_BD[known_B])
-            labels = Batch(
-                image_BCHW=batch.image_BCHW[:0],
-                target_B=batch.target_B[known_B],
-                sample_ids=(),
-                video_ids=(),
-                tracks=(),
-                persons=(),
-            )
-            self._val_losses.append((float(self.loss(labelled, labels)["loss"]), int(known_B.sum())))
+        self._validation.add(self._validation.names[dataloader_idx], output.logit_B, batch.sample_ids)
 
     def on_validation_epoch_end(self) -> None:
-        selections = self._selections()
-        own = {name: pl.concat(rows) for name, rows in self._logits.items()}
-        by_rank: list[tuple[dict[str, pl.DataFrame], list[tuple[float, int]]]] = [(own, self._val_losses)]
-        if self.trainer.world_size > 1:
-            by_rank = [({}, [])] * self.trainer.world_size
-            dist.all_gather_object(by_rank, (own, self._val_losses))
-        weighted = [loss for _, losses_of_rank in by_rank for loss in losses_of_rank]
-        loss = sum(value * count for value, count in weighted) / max(sum(count for _, count in weighted), 1)
-        logits = {name: pl.concat([tables[name] for tables, _ in by_rank]) for name in selections}
-        frames = {
-            name: selection.pictures.select("sample_id", "video_id", "person", "target", "label").join(
-                logits[name], on="sample_id", validate="1:1"
-            )
-            for name, selection in selections.items()
-        }
-        self.figures = {"val/loss": loss, **aggregate.figures(frames)}
+        frames = self._validation.frames(self._selections(), self.trainer.world_size)
+        self._validation = Validation()
+        self.figures = {"val/loss": val_loss(self.loss, frames), **aggregate.figures(frames)}

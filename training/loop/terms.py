@@ -34,6 +34,7 @@ def _training(recipe: TrainingRecipe, data: TrainingData, machine: Machine, orig
     precision = machine.precision(recipe.precision)
     given = "" if precision == recipe.precision else f" (the recipe says {recipe.precision})"
     yield f"device: {machine.device}, precision {precision}{given}"
+    yield f"augmentation: {_augmentation(recipe, machine)}"
     share = per_rank(recipe.data.batch_size, machine.ranks)
     batches = order.cut(recipe.data.draws or data.train.units.height, machine.ranks, share).batches
     steps = -(-batches // recipe.accumulate)
@@ -46,6 +47,13 @@ def _training(recipe: TrainingRecipe, data: TrainingData, machine: Machine, orig
     )
     meant = f" ({recipe.optimiser.lr:g} is meant for {recipe.lr_batch} units)" if recipe.lr_batch else ""
     yield f"learning rate: {recipe.lr:g}{meant}"
+
+
+def _augmentation(recipe: TrainingRecipe, machine: Machine) -> str:
+    if recipe.augment.on == "workers":
+        return "in the loader's workers"
+    where = "in batches on the device; policy and encoders in the loader's workers, before the other steps"
+    return where if machine.on_gpu else f"{where} (without a GPU --set augment.on=workers is faster)"
 
 
 def _recipe(recipe: TrainingRecipe) -> Iterator[str]:

@@ -57,8 +57,10 @@ class Metric:
     """A figure of an evaluation.
 
     ``compute`` returns it for every draw, (D,), NaN if undefined. ``better``: the direction of improvement, None for a
-    description of the data. ``thresholded``: it depends on the threshold. ``source``: its definition. ``interval``:
-    tables show its interval. ``summary``: the terminal shows it. ``note``: how it is computed, for the page's legend.
+    description of the data. ``thresholded``: it depends on the threshold. ``source``: its definition. ``kind``: the
+    table that it stands in: how rows are ranked, or how they are decided and how far probabilities can be trusted.
+    ``reals``, ``fakes``: rows of a class below which it cannot be measured, and is NaN. ``interval``: tables show its
+    interval. ``summary``: the terminal shows it. ``note``: how it is computed, for the page's legend.
     """
 
     name: str
@@ -66,6 +68,9 @@ class Metric:
     compute: Callable[[Weighted], Floats]
     better: Literal["higher", "lower"] | None
     source: str
+    kind: Literal["ranking", "decision"] = "ranking"
+    reals: int = 0
+    fakes: int = 0
     thresholded: bool = False
     interval: bool = False
     summary: bool = False
@@ -83,12 +88,22 @@ def register(metric: Metric) -> Metric:
 def figures(rows: Judged, threshold: float, weight_DN: Floats | None = None) -> dict[str, Floats]:
     """Each of ``METRICS`` by name as (D,): for weights of one, or for every set of weights.
 
-    ``threshold``: a row is called fake at or above it. A figure that needs both classes is NaN if one is missing.
+    ``threshold``: a row is called fake at or above it. A figure that needs both classes is NaN if one is missing, and
+    one that needs more rows of a class than there are is NaN as well.
     """
     weight_DN = np.ones((1, len(rows.label_N))) if weight_DN is None else weight_DN
     weighted = Weighted(rows=rows, threshold=threshold, weight_DN=weight_DN)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {name: metric.compute(weighted) for name, metric in METRICS.items()}
+        return {
+            name: metric.compute(weighted) if measurable(metric, rows) else np.full(len(weight_DN), np.nan)
+            for name, metric in METRICS.items()
+        }
+
+
+def measurable(metric: Metric, rows: Judged) -> bool:
+    """Whether there are enough rows of each class for the metric."""
+    fakes = int((rows.label_N == 1).sum())
+    return fakes >= metric.fakes and len(rows.label_N) - fakes >= metric.reals
 
 
 def _area(on: Weighted) -> Floats:
@@ -157,6 +172,7 @@ register(
         compute=lambda on: on.mean(on.fake == on.called),
         better="higher",
         source="sklearn.metrics.accuracy_score",
+        kind="decision",
         thresholded=True,
     )
 )
@@ -167,6 +183,7 @@ register(
         compute=_balanced_accuracy,
         better="higher",
         source="sklearn.metrics.balanced_accuracy_score",
+        kind="decision",
         thresholded=True,
         interval=True,
         summary=True,
@@ -191,6 +208,7 @@ register(
         compute=_log_loss,
         better="lower",
         source="sklearn.metrics.log_loss",
+        kind="decision",
         summary=True,
     )
 )
@@ -201,6 +219,7 @@ register(
         compute=_calibration_error,
         better="lower",
         source="mean over bins of equal mass of |mean probability - share of fakes| (Nguyen and O'Connor 2015)",
+        kind="decision",
         summary=True,
         note=f"{BINS} bins of equal mass",
     )
@@ -212,5 +231,6 @@ register(
         compute=lambda on: on.mean(on.fake),
         better=None,
         source="the share of fakes, which is AP's and accuracy's baseline",
+        kind="decision",
     )
 )

@@ -73,7 +73,10 @@ class Normalise(nn.Module):
 
 
 class Head(nn.Module):
-    """(B, D) to the logit (B,): dropout, then one linear layer."""
+    """(B, D) to the logit (B,): dropout, then one linear layer, in float32 also under autocast.
+
+    In 16 bits scores would be rounded to some hundred values, and pictures would tie.
+    """
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
@@ -81,5 +84,6 @@ class Head(nn.Module):
         self.linear = nn.Linear(dim, 1)
 
     def forward(self, embedding_BD: Tensor) -> Tensor:
-        logit_B1: Tensor = self.linear(self.dropout(embedding_BD))
+        with torch.autocast(embedding_BD.device.type, enabled=False):
+            logit_B1: Tensor = self.linear(self.dropout(embedding_BD.float()))
         return logit_B1.squeeze(1)

@@ -3,36 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from semblance.manifests import config
+from semblance.manifests.datasets import DATASETS
 from semblance.manifests.errors import UsageError
 from semblance.training.recipes.base import NAMED, READINGS, TrainingRecipe, register
 
 NAMED.discover(__name__, __path__)
+
+CHANGED: Final = " (changed)"  # ends the name of a recipe that settings made another one
+_TABLES: Final = frozenset({"mix"})  # keys whose mapping is a value as a whole, not a section
 
 
 def load(name_or_file: str, settings: Sequence[str] = ()) -> TrainingRecipe:
     """The recipe of that name, or in that YAML or JSON file, with ``key=value`` settings applied.
 
     A file may name a recipe as its ``base`` and hold only what differs. A section whose ``kind`` changes (model,
-    optimiser, schedule) starts from the defaults of that kind.
+    optimiser, schedule) starts from the defaults of that kind; ``data.mix`` replaces that of the base. Where
+    ``augment.size`` is given and ``model.size`` is not, a model that has one takes it over.
 
-    Raises UsageError for an unknown name, an unreadable file, an unknown key or a value out of range.
+    A recipe that the settings change is named ``... (changed)``, unless they name it, and a named recipe becomes its
+    base, so that ``changes`` tells them.
+
+    Raises UsageError for an unknown name, an unreadable file, an unknown key, a value out of range, or a mix with a
+    dataset that does not exist.
     """
-    values = config.read({name: recipe.model_dump(mode="json") for name, recipe in NAMED.items()}, name_or_file)
-    base = values.get("base")
-    if base is not None:
-        if base not in NAMED:
-            raise UsageError(f"The recipe {name_or_file} has the unknown base {base!r}; bases are {', '.join(NAMED)}.")
-        values = _over(NAMED[base].model_dump(mode="json"), values)
+    values, keys = _read(name_or_file)
+    named = [setting.partition("=")[0].strip() for setting in settings]
+    changed = values
     for setting in settings:
         section, dot, kind = setting.partition(".kind=")
-        if dot and section in values:
-            values = _over(values, {section: {"kind": yaml.safe_load(kind)}})
-    return config.parse(TrainingRecipe, config.apply_settings(values, settings), name_or_file)
+        if dot and section in changed:
+            changed = _over(changed, {section: {"kind": yaml.safe_load(kind)}})
+    recipe = config.parse(TrainingRecipe, config.apply_settings(changed, settings), name_or_file)
+    recipe = _sized(recipe, {*keys, *named}, name_or_file)
+    _check_mix(recipe, name_or_file)
+    return _renamed(recipe, values, keys, name_or_file) if named else recipe
+
+
+def _read(name_or_file: str) -> tuple[dict[str, Any], set[str]]:
+    """The values of a recipe, over those of its base, and the dotted keys that its file writes."""
+    values = config.read({name: recipe.model_dump(mode="json") for name, recipe in NAMED.items()}, name_or_file)
+    if name_or_file in NAMED:
+        return values, set()
+    keys = {key for key, _ in config.flatten(values)}
+    base = values.get("base")
+    if base is None:
+        return values, keys
+    if base not in NAMED:
+        raise UsageError(f"The recipe {name_or_file} has the unknown base {base!r}; bases are {', '.join(NAMED)}.")
+    return _over(NAMED[base].model_dump(mode="json"), values), keys
+
+
+def _sized(recipe: TrainingRecipe, keys: set[str], where: str) -> TrainingRecipe:
+    """The recipe with ``model.size``, where there is one, taken from ``augment.size`` if only that was written."""
+    size = recipe.augment.size
+    if "augment.size" not in keys or "model.size" in keys or getattr(recipe.model, "size", size) == size:
+        return recipe
+    values = recipe.model_dump(mode="json")
+    return config.parse(TrainingRecipe, values | {"model": values["model"] | {"size": size}}, where)
+
+
+def _check_mix(recipe: TrainingRecipe, where: str) -> None:
+    for name in recipe.data.mix or ():
+        if name not in DATASETS:
+            raise UsageError(
+                f"The recipe {where} has the unknown dataset {name!r} in 'data.mix'; datasets are "
+                f"{', '.join(sorted(DATASETS))}."
+            )
+
+
+def _renamed(recipe: TrainingRecipe, values: Mapping[str, Any], keys: set[str], name_or_file: str) -> TrainingRecipe:
+    """The recipe under a name of its own if the settings made it another one than ``values``."""
+    try:
+        if recipe == _sized(config.parse(TrainingRecipe, values, name_or_file), keys, name_or_file):
+            return recipe
+    except UsageError:
+        pass  # complete only with the settings
+    base = name_or_file if name_or_file in NAMED else recipe.base
+    name = recipe.name if recipe.name != values["name"] else recipe.name + CHANGED
+    return recipe.model_copy(update={"name": name, "base": base})
 
 
 def changes(recipe: TrainingRecipe) -> list[str]:
@@ -58,6 +111,7 @@ def _over(under: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
     for key, value in values.items():
         below = merged.get(key)
         same = isinstance(below, Mapping) and isinstance(value, Mapping) and not _other_kind(below, value)
+        same = same and key not in _TABLES
         merged[key] = _over(below, value) if same else value  # type: ignore[arg-type]
     return merged
 

@@ -89,6 +89,10 @@ def derive(base: TrainingRecipe, name: str, changes: Mapping[str, Any]) -> Train
 
 
 NAMED: Final[Registry[TrainingRecipe]] = Registry("recipe", "--recipe")
+ON_DEVICE: Final = (  # of the augmentation, for the readings of a recipe
+    "Geometry, colours, noise on the spectrum and grid mask are done to whole batches on the device, after policy and "
+    "encoders, which the loader's workers do. With augment.on=workers encoders come after geometry, colours and noise."
+)
 READINGS: Final[dict[str, tuple[str, ...]]] = {}  # by the recipe that variants are derived from
 
 
@@ -103,4 +107,4 @@ def register(recipe: TrainingRecipe, variants: Mapping[str, Mapping[str, Any]], 
     READINGS[recipe.name] = readings
 
 
-__all__ = ["NAMED", "READINGS", "DataConfig", "TrainingRecipe", "derive", "register"]
+__all__ = ["NAMED", "ON_DEVICE", "READINGS", "DataConfig", "TrainingRecipe", "derive", "register"]

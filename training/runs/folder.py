@@ -8,7 +8,8 @@
     DIR/run.json                versions, precision, device, ranks, workers, the tracker's run id: for information only
     DIR/checkpoints/last.ckpt   everything needed to resume (training/runs/checkpoint.py)
     DIR/checkpoints/best.ckpt   the weights with the best val AUC by video; evaluation uses them
-    DIR/metrics/steps.jsonl     one line per optimiser step: step, epoch, loss and its parts, lr
+    DIR/metrics/steps.jsonl     one line per optimiser step, written some steps late: step, epoch, loss and its parts,
+                                lr; skipped: true, and null for what is not finite, where 16 bits overflowed
     DIR/metrics/epochs.jsonl    one line per epoch: step, epoch, val/loss, val/auc_frame, val/auc_video, the same for
                                 each dataset (val/auc_video/NAME) and for others (other/auc_video/NAME)
     DIR/../mlflow.db, ../mlflow MLflow's store of all runs beside this one, unless another is named, and their files;

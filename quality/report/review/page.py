@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from semblance.quality.audit.record import BuildRecord, Judgement, Record, Settings
-from semblance.quality.report.page import environment
+from semblance.quality.report.environment import environment
 from semblance.quality.report.review import (
     copies,
     files,

@@ -19,6 +19,7 @@ from semblance.quality.resize import shrink
 from semblance.training import augment
 from semblance.training.augment import blend, operations, policy
 from semblance.training.augment.config import AugmentConfig, PolicyConfig
+from semblance.training.data.worker import Transform
 
 OFF: dict[str, Any] = {
     "p": 1.0,
@@ -42,7 +43,7 @@ def picture(side: int = 48, seed: int = 0) -> np.ndarray:
     return np.clip(coarse + rng.normal(0, 4, coarse.shape), 0, 255).astype(np.uint8)
 
 
-def build(**values: Any) -> augment.Augment:
+def build(**values: Any) -> Transform:
     return augment.build(AugmentConfig.model_validate(OFF | values))
 
 
@@ -51,7 +52,7 @@ def within(count: int, of: int, p: float) -> bool:
     return abs(count - of * p) <= 4 * math.sqrt(of * p * (1 - p)) + 1e-9
 
 
-def changed(transform: augment.Augment, keys: int = 300) -> np.ndarray:
+def changed(transform: Transform, keys: int = 300) -> np.ndarray:
     image = picture()
     return np.array([not np.array_equal(transform(image, LANDMARKS, str(key)), image) for key in range(keys)])
 
@@ -192,6 +193,33 @@ def test_compression_leaves_a_picture_of_the_same_scene(first: int, second: int,
         assert not np.array_equal(answer, image)
 
 
+@given(seed=st.integers(0, 20), factor=st.floats(0, 2), levels=st.tuples(*[st.floats(-60, 60)] * 3))
+@settings(max_examples=30)
+def test_tones_are_their_formulas(seed: int, factor: float, levels: tuple[float, ...]) -> None:
+    """Tables of OpenCV to the bit; its weighted sums but for halves."""
+    image, level_C = picture(40, seed), np.array(levels, np.float32)
+    real = image.astype(np.float32)
+    table = operations.rounded((np.arange(256) / np.float32(255)).astype(np.float32) ** factor * 255)
+    assert np.abs(operations.gamma(image, factor).astype(int) - table[image]).max() <= 1
+    assert np.array_equal(operations.tint(image, level_C), operations.rounded(real + level_C))
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
+    for answer, expected in (
+        (operations.fade(image, factor), grey + factor * (real - grey)),
+        (operations.sharpen(image, factor), real + factor * (real - cv2.GaussianBlur(real, (0, 0), 1.0))),
+    ):
+        assert np.abs(answer - np.clip(expected, 0, 255)).max() <= 0.51
+
+
+def test_webp_is_a_lossy_picture_of_its_quality() -> None:
+    image = picture(96)
+    errors = [np.square(codec.degrade(image, quality, "webp") - image.astype(float)).mean() for quality in (30, 60, 90)]
+    assert errors == sorted(errors, reverse=True)
+    assert 0 < errors[-1] < errors[0] < 60
+    slow = cv2.imencode(".webp", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, 60])[1]
+    default = np.square(codec.decode(slow.tobytes()) - image.astype(float)).mean()
+    assert errors[1] == pytest.approx(default, rel=0.25)  # libwebp's default method is no better
+
+
 @pytest.mark.parametrize("name", policy.OPERATIONS)
 @pytest.mark.parametrize("landmarks", [LANDMARKS, None])
 def test_the_policys_operations(name: policy.Name, landmarks: np.ndarray | None) -> None:
@@ -236,6 +264,39 @@ def test_self_blending_changes_the_face_with_its_probability() -> None:
         assert once_more is None or before is None or np.array_equal(once_more, before)
     assert forge(image, None, "0") is None
     assert augment.forge(AugmentConfig())(image, points, "0") is None
+
+
+@given(angle=st.floats(-3, 3), scale=st.floats(0.5, 2), shift=st.tuples(st.floats(-9, 9), st.floats(-9, 9)))
+def test_the_mask_at_half_the_size_is_moved_as_the_picture(
+    angle: float, scale: float, shift: tuple[float, float]
+) -> None:
+    to_23 = np.array(
+        [
+            [scale * math.cos(angle), -scale * math.sin(angle), shift[0]],
+            [scale * math.sin(angle), scale * math.cos(angle), shift[1]],
+        ],
+        np.float32,
+    )
+    half_23 = blend._halved(to_23)
+    for point in ((0, 0), (10, 3), (97, 41)):
+        moved = (to_23 @ (*point, 1) - 0.5) / 2
+        assert half_23 @ (*((np.array(point) - 0.5) / 2), 1) == pytest.approx(moved, abs=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (97, 95)])
+def test_a_blend_keeps_one_copy_outside_at_any_side(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mask, at half the size, covers an odd side too."""
+    monkeypatch.setattr(blend, "_recoloured", lambda image, _: 255 - image)
+    monkeypatch.setattr(blend, "_shift", lambda *_: np.array([[1, 0, 0], [0, 1, 0]], np.float32))
+    image = picture(97)[: shape[0], : shape[1]]
+    fakes = [blend.blend(image, LANDMARKS * 2, np.random.default_rng(seed)) for seed in range(8)]
+    assert all(fake.shape == image.shape for fake in fakes)
+    inside = [fake[44:60, 40:56] for fake in fakes]  # and not its corners, or the reverse
+    outside = [fake[-3:, -3:] for fake in fakes]
+    for one, other in zip(inside, outside, strict=True):
+        kept = np.array_equal(other, image[-3:, -3:])
+        assert kept or np.array_equal(other, 255 - image[-3:, -3:])
+        assert (one == (image if kept else 255 - image)[44:60, 40:56]).mean() < 0.1
 
 
 def test_a_blend_of_equal_copies_is_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:

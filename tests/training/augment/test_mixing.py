@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,3 +119,53 @@ def test_windows_are_as_large_as_asked_but_for_the_edges() -> None:
     assert max(areas) == pytest.approx(0.25, abs=0.02)
     # half the side, centred anywhere: 1/2 less what each edge cuts off on average, w * w / 8 for a width of w
     assert np.mean(areas) == pytest.approx((0.5 - 2 * 0.5**2 / 8) ** 2, abs=0.01)
+
+
+def by_masks(batch: Batch, config: AugmentConfig, seed: int) -> Batch:
+    """The same mixing with a weight for every pixel on the host, as it was done before."""
+    count, _, height, width = batch.image_BCHW.shape
+    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(seed))))
+    way = rng.random(count)
+    cut = way < config.cutmix.p
+    blend = ~cut & (way < config.cutmix.p + config.mixup.p)
+    if not (cut | blend).any():
+        return batch
+    ring = rng.permutation(count)
+    partner = np.empty(count, np.int64)
+    partner[ring] = np.roll(ring, 1)
+    alpha = np.where(cut, config.cutmix.alpha, config.mixup.alpha)
+    share = rng.beta(alpha, alpha)
+    weight = np.ones((count, height, width), np.float32)
+    for place in np.flatnonzero(cut):
+        rows, columns = mixing.box(height, width, float(share[place]), rng)
+        weight[place, rows, columns] = 0
+    weight[blend] = share[blend, None, None]
+    lam_B = torch.from_numpy(np.where(cut | blend, weight.astype(np.float64).mean((1, 2)), 1.0)).float()
+    weight_B1HW, other_B = torch.from_numpy(weight)[:, None], batch.target_B[partner]
+    image_BCHW = weight_B1HW * batch.image_BCHW + (1 - weight_B1HW) * batch.image_BCHW[partner]
+    mixed_with_B = torch.where(lam_B < 1, other_B, batch.target_B)
+    return replace(batch, image_BCHW=image_BCHW, mixed_with_B=mixed_with_B, lam_B=lam_B)
+
+
+@given(
+    seed=st.integers(0, 10**6), cutmix=st.floats(0, 1), mixup=st.floats(0, 1), alpha=st.sampled_from([0.2, 1.0, 9.0])
+)
+@settings(max_examples=80)
+def test_boxes_mix_to_the_bit_as_masks_do(seed: int, cutmix: float, mixup: float, alpha: float) -> None:
+    probabilities = {"cutmix": {"p": cutmix / 2, "alpha": alpha}, "mixup": {"p": mixup / 2, "alpha": alpha}}
+    config = AugmentConfig.model_validate(probabilities)
+    batch = replace(batch_of(7), image_BCHW=torch.rand(7, 3, 21, 30, generator=torch.Generator().manual_seed(seed)))
+    one, two = augment.mix(batch, config, torch.Generator().manual_seed(seed)), by_masks(batch, config, seed)
+    assert torch.equal(one.image_BCHW, two.image_BCHW)
+    for a, b in ((one.lam_B, two.lam_B), (one.mixed_with_B, two.mixed_with_B)):
+        assert a is b is None or torch.equal(a, b)  # type: ignore[arg-type]
+
+
+def test_nothing_waits_for_the_device() -> None:
+    """A tensor on ``meta`` has no values: whatever needed one on the host would raise."""
+    batch = batch_of().to("meta")
+    answer = augment.mix(batch, config_of(0.5, 0.5), torch.Generator().manual_seed(3))
+    assert answer is not batch
+    assert answer.image_BCHW.device.type == "meta"
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        answer.lam_B.max().item()

@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.ensemble import calibration, fit
-from semblance.training.evaluation import evaluate
+from semblance.training.evaluation import evaluate, thresholds
 from semblance.training.evaluation.evaluate import Options
 from semblance.training.inference import mc_dropout, predictor
 from semblance.training.inference.predictor import sigmoid
@@ -115,9 +115,9 @@ def test_the_families_for_temperatures_are_used_for_nothing_else(ffpp: Path, who
     one = predictor.load(whole)
     val = evaluate.evaluate([str(ffpp)], [str(whole)], Options(split="val", draws=0), say=lambda _: None)
     assert one.calibration_families
-    limits, _ = evaluate.threshold(one, val.predictions["all"], val.videos)
+    limits, _ = thresholds.threshold(one, val.predictions["all"], val.videos)
     kept = val.predictions["all"].filter(~pl.col("family_id").is_in(sorted(one.calibration_families)))
-    without, _ = evaluate.threshold(one, kept, val.videos)
+    without, _ = thresholds.threshold(one, kept, val.videos)
     assert limits == without
 
 

@@ -31,7 +31,7 @@ def test_the_result_is_written_before_any_extra(ffpp: Path, tmp_path: Path, monk
     assert done.exit_code == 1
     assert "There is no meter." in done.output
     written = {file.name for file in (run / "evaluation").iterdir()}
-    assert written == {"predictions.parquet", "evaluation.md", "evaluation.html"}
+    assert written == {"predictions.parquet", "tables", *(f"evaluation.{kind}" for kind in ("md", "html", "json"))}
 
 
 def test_the_cost_of_an_f3net_is_measured() -> None:
@@ -81,14 +81,17 @@ def test_from_two_runs_to_a_page(ffpp: Path, tmp_path: Path, monkeypatch: pytest
     text = (page / "evaluation.md").read_text()
     for title in (
         "Overall",
-        "Datasets",
-        "Methods and compressions",
+        "Differences between runs",
+        "Matrices",
+        "Methods left out",
+        "Thresholds elsewhere",
+        "Each method and compression",
         "Uncertainty",
         "Under other conditions",
         "Groups",
     ):
         assert f"## {title}" in text
-    assert (page / "evaluation.html").read_text().count("<svg") == 5
+    assert {file.name for file in (page / "tables").iterdir()} >= {"figures.csv", "methods-ffpp-c23.tex"}
 
 
 def test_failed_commands_write_nothing(ffpp: Path, tmp_path: Path) -> None:

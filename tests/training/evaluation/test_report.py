@@ -17,6 +17,8 @@ from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.evaluation import cost, energy, evaluate, fairness, predictions, robustness, selective
 from semblance.training.evaluation.evaluate import Evaluation, Options
 from semblance.training.evaluation.report import page, svg
+from semblance.training.evaluation.report.extras import Extras
+from semblance.training.evaluation.report.svg import Axis
 from tests.training import untrained
 
 
@@ -107,20 +109,20 @@ def test_risk_and_cost_and_pages(result: Evaluation, tmp_path: Path) -> None:
     found = energy.find(torch.device("cpu"))
     assert (measured.energy_j is None) == isinstance(found, str)
     energy_cell = f"not measured: {found}" if isinstance(found, str) else f"({found[0].name}"
-    extras = page.Extras(uncertainty=risks, costs=[measured])
-    pages = {"md": page.markdown(result, extras), "html": page.html(result, extras)}
+    extras = Extras(uncertainty=risks, costs=[measured])
+    pages = {"evaluation.md": page.markdown(result, extras), "evaluation.html": page.html(result, extras)}
     evaluate.write(result, tmp_path, table, pages)
     assert {file.name for file in tmp_path.iterdir()} == {
         *("predictions.parquet", "uncertainty.parquet", "evaluation.md", "evaluation.html")
     }
-    assert "a\\|b" in pages["md"]
-    assert energy_cell in pages["md"]
-    assert "<run>" not in pages["html"]
+    assert "a\\|b" in pages["evaluation.md"]
+    assert energy_cell in pages["evaluation.md"]
+    assert "<run>" not in pages["evaluation.html"]
     tags = Tags()
-    tags.feed(pages["html"])
-    assert tags.names.count("svg") == 4
-    assert not {"script", "link", "img"} & set(tags.names)  # it is self-contained
-    overall = [line for line in pages["md"].splitlines() if "| video |" in line and "| all | all |" in line]
+    tags.feed(pages["evaluation.html"])
+    assert tags.names.count("svg") == 8  # three curves by video, three by frame, scores, risk
+    assert all(url.startswith(("data:", "#")) for url in tags.urls)  # it is self-contained
+    overall = [line for line in pages["evaluation.md"].splitlines() if line.startswith("| a\\|b <run> | mixed |")]
     auc = next(row for row in result.rows if row.level == "video" and row.method is None).figures["auc"].value
     assert f"{auc:.3f}" in overall[0]
 
@@ -164,17 +166,39 @@ def test_the_terminal_shows_one_line_per_run(result: Evaluation) -> None:
 
 def test_a_drawing_is_well_formed_and_thinned() -> None:
     points = [(number / 5000, number / 5000) for number in range(5001)]
-    assert len(svg.thinned(points)) == 400
-    assert (svg.thinned(points)[0], svg.thinned(points)[-1]) == (points[0], points[-1])
-    tree = ET.fromstring(svg.plot("<a & b>", "x", "y", {"<m>": points}, diagonal=True, dots=True))
-    assert sum(one.tag.endswith("circle") for one in tree.iter()) == 400
+    x, y, legend = Axis(title="x"), Axis(title="y"), svg.keys(["<m>"])
+    tree = ET.fromstring(svg.plot("<a & b>", x, y, {"<m>": points}, legend, diagonal=True, dots=True))
+    assert 300 < sum(one.tag.endswith("circle") for one in tree.iter()) < 900
+    assert tree.attrib["aria-label"].startswith("<a & b>: y over x")
+
+
+def test_thinning_keeps_the_ends_and_what_stands_apart() -> None:
+    """Also the few points of a logarithmic axis' left end, which thinning by number would lose."""
+    far = [(0.0, 0.0), (100.0, 40.0), (200.0, 41.0)]
+    assert svg.thinned([*far, *((200.0 + number / 1000, 41.0) for number in range(1, 900))])[:3] == far
+    assert svg.thinned([]) == []
+    assert svg.thinned([(1.0, 1.0), (1.0, 1.1)]) == [(1.0, 1.0), (1.0, 1.1)]
+    assert svg.stepped([(0.0, 0.2), (0.5, 0.6)]) == [(0.0, 0.2), (0.5, 0.2), (0.5, 0.6)]
+
+
+def test_a_logarithmic_axis_has_decades() -> None:
+    axis = Axis(title="FPR", low=1e-3, log=True)
+    assert axis.ticks() == pytest.approx([1e-3, 1e-2, 1e-1, 1])
+    assert [axis.share(tick) for tick in axis.ticks()] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert axis.share(0.0) == 0
+
+
+def test_many_models_are_told_apart() -> None:
+    looks = {(key.colour, key.dashes) for key in svg.keys([f"run {number}" for number in range(28)])}
+    assert len(looks) == 28
 
 
 class Tags(html.parser.HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.names: list[str] = []
+        self.urls: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        del attrs
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.append(tag)
+        self.urls += [value or "" for name, value in attrs if name in ("src", "href")]

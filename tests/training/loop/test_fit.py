@@ -124,7 +124,10 @@ class StopBefore(Callback):
 
 @pytest.mark.parametrize(
     ("name", "few"),
-    [("efficientnet_b4", ("optimiser.lr=0.001",)), ("f3net", ("schedule.patience=0", "optimiser.lr=0.1"))],
+    [
+        ("efficientnet_b4", ("optimiser.lr=0.001",)),
+        ("f3net", ("schedule.patience=0", "optimiser.lr=0.1", "augment.on=workers")),
+    ],
 )
 def test_other_schedules_resume_exactly(ffpp: Path, tmp_path: Path, name: str, few: tuple[str, ...]) -> None:
     """By epoch (RMSprop) and by val loss (Adam), stopped at the end of an epoch and inside the next."""
@@ -191,6 +194,17 @@ def test_a_run_goes_on_with_another_number_of_devices(ffpp: Path, tmp_path: Path
     )
     with pytest.raises(UsageError, match=r"20 units cannot be shared by 3 devices; use --set data\.batch_size=18"):
         per_rank(20, 3)
+
+
+def test_two_ranks_stop_together_at_a_signal(ffpp: Path, tmp_path: Path) -> None:
+    """SIGTERM to one of them in step 6: both stop after step 8, when losses are fetched, and save it."""
+    run, few = tmp_path / "run", ("data.draws=60", "data.batch_size=6", "epochs=2", "schedule.warmup_epochs=1")
+    done = child("signalled", str(run), str(ffpp), *few)
+    assert done.returncode != 0
+    assert "KeyboardInterrupt" in done.stderr, done.stderr
+    state = checkpoint.load(RunDir(run).last)
+    assert (state["step"], state["place"]["epoch"], state["place"]["position"]) == (8, 0, 8)
+    assert [line["step"] for line in lines(run)] == list(range(1, 9))
 
 
 class Gradients(Callback):

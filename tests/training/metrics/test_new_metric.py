@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 
 from semblance.training.evaluation import evaluate, predictions
 from semblance.training.evaluation.evaluate import Options
-from semblance.training.evaluation.report import page
+from semblance.training.evaluation.report import about, figures, page
 from semblance.training.metrics import registry
 from semblance.training.metrics.classification import Floats, Judged
 from semblance.training.metrics.registry import METRICS, Metric, Weighted
@@ -18,20 +18,20 @@ from tests.training import untrained
 from tests.training.metrics.test_metrics import rows
 
 
-def _found_at_one_percent(on: Weighted) -> Floats:
-    allowed_DK = np.where(on.curve.fpr_DK <= 0.01, on.curve.tpr_DK, -np.inf)
+def _found_at_five_percent(on: Weighted) -> Floats:
+    allowed_DK = np.where(on.curve.fpr_DK <= 0.05, on.curve.tpr_DK, -np.inf)
     return np.where(np.isfinite(on.curve.fpr_DK[:, 0]), allowed_DK.max(1), np.nan)
 
 
 TPR = Metric(
-    name="tpr_at_fpr_1",
-    title="TPR at FPR 1 %",
-    compute=_found_at_one_percent,
+    name="tpr_at_fpr_5",
+    title="TPR at FPR 5 %",
+    compute=_found_at_five_percent,
     better="higher",
-    source="sklearn.metrics.roc_curve: the largest TPR with FPR <= 0.01",
+    source="sklearn.metrics.roc_curve: the largest TPR with FPR <= 0.05",
     interval=True,
     summary=True,
-    note="the largest TPR at an FPR of at most 0.01",
+    note="the largest TPR at an FPR of at most 0.05",
 )
 
 
@@ -45,7 +45,7 @@ def test_a_metric_is_one_entry(seed: int) -> None:
     assert [*found] == [*before, TPR.name]
     for weight_N, value in zip(weight_DN, found[TPR.name], strict=True):
         fpr, tpr, _ = sk.roc_curve(judged.label_N, judged.score_N, sample_weight=weight_N, drop_intermediate=False)
-        assert value == pytest.approx(tpr[fpr <= 0.01].max())
+        assert value == pytest.approx(tpr[fpr <= 0.05].max())
 
 
 def test_every_page_shows_it(ffpp: Path, tmp_path: Path) -> None:
@@ -57,29 +57,31 @@ def test_every_page_shows_it(ffpp: Path, tmp_path: Path) -> None:
     figure = row.figures[TPR.name]
     rows_ = predictions.of_videos(result.videos, result.predictions["run"], result.predictors["run"])
     fpr, tpr, _ = sk.roc_curve(*rows_.drop_nulls("logit").select("label", "logit"), drop_intermediate=False)
-    assert figure.value == pytest.approx(tpr[fpr <= 0.01].max())
+    assert figure.value == pytest.approx(tpr[fpr <= 0.05].max())
     assert figure.low is None  # few families
-    assert dict(zip(*summary, strict=True))[TPR.title] == page.shown(figure)
-    assert f"| fakes | {TPR.title} |" in markdown
-    assert f"| {page.shown(figure)} |" in markdown
+    assert dict(zip(*summary, strict=True))[TPR.title] == figures.shown(figure)
+    assert f" | {TPR.title} |" in markdown
+    assert f"| {figures.shown(figure)} |" in markdown
     assert f"{TPR.title}: {TPR.note}." in markdown
-    assert f"<th>{TPR.title}</th>" in html
+    assert f'<th scope="col" class="n">{TPR.title}</th>' in html
 
 
 def test_the_current_columns() -> None:
     assert [metric.title for metric in METRICS.values()] == [
-        *("AUC", "AP", "accuracy", "balanced acc.", "EER", "log loss", "ECE", "fakes")
+        *("AUC", "AP", "accuracy", "balanced acc.", "EER", "log loss", "ECE", "fakes"),
+        *("pAUC", "TPR at FPR 1 %", "TPR at FPR 0.1 %", "FPR at TPR 95 %", "Brier"),
     ]
-    assert "EER: linear interpolation of the ROC. ECE: 15 bins of equal mass. Intervals" in page._legend(10)
+    said = " ".join(str(block) for block in about.legend(10).blocks)
+    assert "EER: linear interpolation of the ROC. ECE: 15 bins of equal mass. pAUC: the area up to" in said
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_direction_and_threshold_are_as_declared(name: str) -> None:
     """Perfect scores beat random ones, and only metrics declared so depend on the threshold."""
     metric, chance = METRICS[name], np.random.default_rng(0)
-    label_N = np.repeat([0.0, 1.0], 100)
+    label_N = np.repeat([0.0, 1.0], 1000)
     perfect = Judged(label_N=label_N, score_N=label_N * 20 - 10, probability_N=label_N)
-    guess_N = chance.random(200)
+    guess_N = chance.random(2000)
     coin = Judged(label_N=label_N, score_N=guess_N * 20 - 10, probability_N=guess_N)
     good, bad = (float(registry.figures(one, 0.0)[name][0]) for one in (perfect, coin))
     if metric.better is None:

@@ -26,7 +26,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "data.batch_size": 32,
         "accumulate": 1,
         "epochs": 50,
-        "precision": "32-true",
+        "precision": "mixed",
         "loss.bce.weight": 0.8,
         "loss.focal.weight": 0.2,
         "loss.focal.alpha": 0.7,
@@ -63,7 +63,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "data.batch_size": 16,
         "accumulate": 2,
         "epochs": 60,
-        "precision": "16-mixed",
+        "precision": "mixed",
         "loss.bce.weight": 0.7,
         "loss.bce.smoothing": 0,
         "loss.focal.weight": 0,
@@ -166,6 +166,11 @@ def test_variants_change_what_they_list_and_nothing_else(plan: Any) -> None:
         assert all(at(plan.RECIPE.name, key) != value for key, value in changes.items())
 
 
+def test_the_plans_recipes_augment_on_the_device_and_small_ones_in_the_workers() -> None:
+    for name in recipes.NAMED:
+        assert at(name, "augment.on") == ("workers" if name.endswith("_small") else "device")
+
+
 def test_second_recipes() -> None:
     assert {"efficientnet_b4_scaled", "f3net_pretrained"} < set(recipes.NAMED)
     scaled = recipes.load("efficientnet_b4_scaled")
@@ -199,7 +204,7 @@ def test_a_file_holds_only_its_changes(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("base: resnet50\nepochs: 9\nschedule: {kind: plateau, patience: 2}\nmodel: {dropout: 0.1}\n")
     mine = recipes.load(str(file), ["data.batch_size=8"])
-    assert (mine.name, mine.base, mine.epochs) == ("mine", "resnet50", 9)
+    assert (mine.name, mine.base, mine.epochs) == ("mine (changed)", "resnet50", 9)
     assert mine.schedule.model_dump() == {"kind": "plateau", "patience": 2, "factor": 0.1}
     assert mine.model == resnet50.RECIPE.model.model_copy(update={"dropout": 0.1})
     assert mine.loss == resnet50.RECIPE.loss
@@ -249,3 +254,52 @@ def test_unknown_names(tmp_path: Path) -> None:
     file.write_text("epochs: 3\n")
     with pytest.raises(UsageError, match="'model'"):
         recipes.load(str(file))
+
+
+def test_the_mix_of_a_file_replaces_that_of_its_base(tmp_path: Path) -> None:
+    """It was merged with it: a file that asked for dfdc alone was trained on three datasets."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: resnet50\ndata: {mix: {dfdc: 1.0}, batch_size: 8}\n")
+    mine = recipes.load(str(file))
+    assert mine.data.mix == {"dfdc": 1.0}
+    assert (mine.data.batch_size, mine.data.balanced_per_method) == (8, True)
+    assert recipes.load(str(file), ["data.mix={ffpp: 1}"]).data.mix == {"ffpp": 1.0}
+
+
+@pytest.mark.parametrize("mix", ["{ffpp: 1, dfcd: 2}", "{FFPP: 1}"])
+def test_a_mix_names_datasets_that_exist(mix: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"base: f3net\ndata: {{mix: {mix}}}\n")
+    for one, settings in (("resnet50", [f"data.mix={mix}"]), (str(file), [])):
+        with pytest.raises(UsageError, match=r"unknown dataset '(dfcd|FFPP)' in 'data.mix'; datasets are celebdf"):
+            recipes.load(one, settings)
+
+
+def test_a_changed_recipe_has_another_name() -> None:
+    """Page and tracker showed the plan's name for a recipe that was no longer the plan's."""
+    mine = recipes.load("resnet50_small", ["epochs=9", "schedule.warmup_epochs=1"])
+    assert (mine.name, mine.base) == ("resnet50_small (changed)", "resnet50_small")
+    assert recipes.changes(mine) == ["epochs: 8 -> 9"]
+    assert recipes.readings(mine) == resnet50.READINGS
+    assert recipes.load("resnet50_small", ["epochs=8"]) == recipes.load("resnet50_small")
+    named = recipes.load("f3net", ["name=mine", "epochs=3"])
+    assert (named.name, named.base) == ("mine", "f3net")
+    assert recipes.changes(named) == ["epochs: 80 -> 3"]
+
+
+def test_the_size_of_the_model_follows_that_of_the_pictures(tmp_path: Path) -> None:
+    """F3-Net's masks stayed at 224 px when pictures had 299."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: f3net_small\naugment: {size: 160}\n")
+    for one, settings, size in (
+        ("f3net", ["augment.size=299"], 299),
+        ("f3net", ["augment.size=299", "model.size=256"], 256),
+        ("f3net", ["model.size=64"], 64),
+        (str(file), [], 160),
+        (str(file), ["augment.size=96"], 96),
+    ):
+        assert recipes.load(one, settings).model.model_dump()["size"] == size
+    assert recipes.load(str(file)).name == "mine"
+    assert recipes.load("resnet50", ["augment.size=299"]).augment.size == 299
+    with pytest.raises(UsageError, match=r"'model.size'"):
+        recipes.load("f3net", ["augment.size=16"])

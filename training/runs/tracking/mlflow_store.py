@@ -48,8 +48,12 @@ class MLflow:
 
     def _settle(self, address: str, run_id: str, experiment: str) -> None:
         self.reference = Reference(address=address, run_id=run_id)
-        shown = f"--backend-store-uri {self._uri}" if self._uri.startswith(_FILE) else f"of {self._uri}"
-        self.hint = f"mlflow ui {shown}, experiment {experiment!r}"
+        page = f"#/experiments/{self._experiment_id}/runs?workflowType=machine_learning"
+        if self._uri.startswith(_FILE):
+            shown = f"`mlflow ui --backend-store-uri {self._uri}`, then http://127.0.0.1:5000/{page}"
+        else:
+            shown = f"{self._uri.rstrip('/')}/{page}"
+        self.hint = f"{experiment!r} in MLflow: {shown}"
         self._buffer: list[Any] = []
 
     @classmethod

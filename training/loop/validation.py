@@ -1,0 +1,63 @@
+"""The logits of an epoch's validation: kept on the device, fetched once, and joined to the rows of their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from semblance.training.data.query import Selection
+from semblance.training.losses import Loss
+from semblance.training.records import Batch, Output
+
+
+class Validation:
+    """Collects logits by the name of their selection."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = tuple(names)
+        self._logits: dict[str, list[Tensor]] = {name: [] for name in self.names}
+        self._ids: dict[str, list[str]] = {name: [] for name in self.names}
+
+    def add(self, name: str, logit_B: Tensor, sample_ids: tuple[str, ...]) -> None:
+        """Keep the logits of a batch."""
+        self._logits[name].append(logit_B.float())
+        self._ids[name] += sample_ids
+
+    def frames(self, selections: Mapping[str, Selection], ranks: int) -> dict[str, pl.DataFrame]:
+        """sample_id, video_id, person, target, label and logit of every picture, by selection, over all ranks."""
+        own = {name: self._table(name) for name in self.names}
+        by_rank: list[dict[str, pl.DataFrame]] = [own]
+        if ranks > 1:
+            by_rank = [{}] * ranks
+            dist.all_gather_object(by_rank, own)
+        return {
+            name: selection.pictures.select("sample_id", "video_id", "person", "target", "label").join(
+                pl.concat([tables[name] for tables in by_rank]), on="sample_id", validate="1:1"
+            )
+            for name, selection in selections.items()
+        }
+
+    def _table(self, name: str) -> pl.DataFrame:
+        logits = torch.cat(self._logits[name]).double().cpu().numpy()
+        return pl.DataFrame(
+            {"sample_id": self._ids[name], "logit": logits}, schema={"sample_id": pl.String, "logit": pl.Float64}
+        )
+
+
+def val_loss(loss: Loss, frames: Mapping[str, pl.DataFrame]) -> float:
+    """The mean loss over all labelled pictures of val; zero without any.
+
+    ``loss`` must be in evaluation, where it asks for logits and targets alone.
+    """
+    own = [table.select("logit", "target") for name, table in frames.items() if name.startswith("val/")]
+    known = pl.concat(own).drop_nulls().drop_nans("target")
+    if not known.height:
+        return 0.0
+    logit_B, target_B = (torch.tensor(known[name].to_numpy(), dtype=torch.float32) for name in ("logit", "target"))
+    none = torch.zeros(len(logit_B), 0)
+    labels = Batch(image_BCHW=none, target_B=target_B, sample_ids=(), video_ids=(), tracks=(), persons=())
+    return float(loss(Output(logit_B=logit_B, embedding_BD=none), labels)["loss"])
