@@ -8,6 +8,8 @@ import torch
 
 from semblance.manifests import build_files
 from semblance.training import models, recipes
+from semblance.training.data import isolation, query
+from semblance.training.guard import ids, leaks, seen
 from semblance.training.models import Model
 from semblance.training.recipes import TrainingRecipe
 from semblance.training.runs import checkpoint
@@ -36,6 +38,11 @@ def make(folder: Path, outs: list[Path], *settings: str, seed: int = 0, gain: fl
         for parameter in model.head.linear.parameters():
             parameter.mul_(gain)
     datasets = [trained(out) for out in outs]
+    named = [str(out) for out in outs]
+    parts = [
+        *isolation.records("trained", query.select(named, "train")),
+        *isolation.records("selected", query.select(named, "val", unlabelled=True)),
+    ]
     run = RunDir(folder)
     run.begin(training_recipe, datasets, 0)
     checkpoint.save(
@@ -43,6 +50,7 @@ def make(folder: Path, outs: list[Path], *settings: str, seed: int = 0, gain: fl
         {
             "recipe": training_recipe.model_dump(mode="json"),
             "datasets": datasets,
+            "seen": seen.union(parts).state(),
             "epoch": 0,
             "step": 1,
             "figures": {},
@@ -67,6 +75,10 @@ def trained(out: Path) -> dict[str, object]:
         "dataset": described["dataset"],
         "fingerprint": described["fingerprint"],
         "role": "train",
+        "recipe": described.get("recipe"),
+        "by_authors": False,
+        "lineage": sorted(leaks.lineage(described)),
+        "promises": sorted(leaks.promises(ids.read(str(out)), "split")),
         "split_column": "split",
         "methods": ["Deepfakes"] if named else [],
         "unnamed_methods": not named,

@@ -24,6 +24,7 @@ Columns = Callable[..., Tensor]  # names of columns -> their values for N pictur
 def on_device(batch: Batch, config: AugmentConfig) -> Batch:
     """A batch of uint8 pictures with the rows ``draws_BK``, augmented on its device: float32 in [0, 1], without rows.
 
+    The pictures keep their order of memory (``channels_last``), as those of validation do.
     The steps are mirror, rotation and window in one interpolation, colour jitter, noise on the spectrum, and grid mask.
     Each takes only the pictures that it changes. The rows are on the host, and nothing waits for the device.
     """
@@ -35,7 +36,9 @@ def on_device(batch: Batch, config: AugmentConfig) -> Batch:
         if len(index_N):
             rows_KN = rows_KB[:, index_N]
             image_BCHW.index_copy_(0, index_N, step(image_BCHW[index_N], _columns(rows_KN), config))
-    return replace(batch, image_BCHW=image_BCHW.div_(255), draws_BK=None)
+    last = batch.image_BCHW.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return replace(batch, image_BCHW=image_BCHW.div_(255).contiguous(memory_format=layout), draws_BK=None)
 
 
 def _sent(draws_BK: Tensor, device: torch.device) -> tuple[Tensor, list[Tensor]]:

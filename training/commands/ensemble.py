@@ -18,6 +18,9 @@ def ensemble(
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Continue although val overlaps with training data.")
     ] = False,
+    allow_other_crops: Annotated[
+        bool, typer.Option("--allow-other-crops", help="Continue although builds are cut otherwise than the runs'.")
+    ] = False,
 ) -> None:
     """Combine runs: a weight per run and two temperatures, learned on different families of val."""
     from pathlib import Path
@@ -25,7 +28,7 @@ def ensemble(
     from semblance.training.ensemble import tracked
     from semblance.training.ensemble.fit import combine
 
-    combined = combine(data, run, Path(to), allow_leaks=allow_leaks, say=say)
+    combined = combine(data, run, Path(to), allow_leaks=allow_leaks, allow_other_crops=allow_other_crops, say=say)
     tracked.log(combined, run, say=say)
     print("weights: " + ", ".join(f"{plain(name)} {weight:.3f}" for name, weight in combined.weights.items()))
     for level, fitted in (("frames", combined.frame), ("videos", combined.video)):

@@ -30,6 +30,9 @@ def evaluate(
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Continue although the split overlaps with training data.")
     ] = False,
+    allow_other_crops: Annotated[
+        bool, typer.Option("--allow-other-crops", help="Continue although builds are cut otherwise than the run's.")
+    ] = False,
     condition: Annotated[
         list[str] | None, typer.Option("--condition", help="NAME=OUT: a build of the same samples to compare with.")
     ] = None,
@@ -59,7 +62,12 @@ def evaluate(
 
     table = fairness.read(groups) if groups is not None else None
     options = evaluation.Options(
-        split=split, split_column=split_column, allow_leaks=allow_leaks, draws=draws, date=date
+        split=split,
+        split_column=split_column,
+        allow_leaks=allow_leaks,
+        allow_other_crops=allow_other_crops,
+        draws=draws,
+        date=date,
     )
     runs = matching(run)
     folder = Path(to) if to is not None else Path(runs[-1]) / "evaluation"

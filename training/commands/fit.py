@@ -34,6 +34,12 @@ def fit(
     other: Annotated[
         list[str] | None, typer.Option("--other", help="Build whose val split is only reported on, every 5 epochs.")
     ] = None,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Continue although val overlaps with what is trained on.")
+    ] = False,
+    allow_other_crops: Annotated[
+        bool, typer.Option("--allow-other-crops", help="Continue although builds are cut by different recipes.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume exactly from the run's last checkpoint.")] = False,
     accelerator: Annotated[Accelerator, typer.Option("--accelerator", help="auto: GPUs if any.")] = Accelerator.auto,
     devices: Annotated[
@@ -114,7 +120,12 @@ def fit(
     )
     wished = Tracking(address=tracking, experiment=experiment, checkpoint=track_checkpoint)
     options = loop.FitOptions(
-        resume=resume, others=others, machine=machine, tracking=None if tracking == "none" else wished
+        resume=resume,
+        others=others,
+        machine=machine,
+        tracking=None if tracking == "none" else wished,
+        allow_leaks=allow_leaks,
+        allow_other_crops=allow_other_crops,
     )
     try:
         fitted = loop.fit(outs, training_recipe, folder, options, say=say)

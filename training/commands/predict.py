@@ -37,6 +37,9 @@ def predict(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Override a value of that recipe by key=value.")
     ] = None,
+    allow_other_crops: Annotated[
+        bool, typer.Option("--allow-other-crops", help="Continue although crops are cut otherwise than the run's.")
+    ] = False,
     passes: Annotated[
         int, typer.Option("--passes", min=0, help="Passes of Monte-Carlo dropout; 0: no uncertainty.")
     ] = 100,
@@ -64,7 +67,7 @@ def predict(
     if overlay is not None and one is not None:
         overlays.check(one.path, overlay)
     predictor = predictors.load(run)
-    build_recipe, source = inference.recipe_of(predictor, recipe, settings or ())
+    build_recipe, source = inference.recipe_of(predictor, recipe, settings or (), allow_other_crops=allow_other_crops)
     results = many.predict(given.files, predictor, build_recipe, passes=passes, supervised=one is None)
     rows = []
     with shown(results, len(given.files)) as watched:

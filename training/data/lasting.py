@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch.utils.data import Dataset, Sampler
+from torch.utils.data._utils import signal_handling
 
 from semblance.manifests.errors import SemblanceError
 from semblance.training.data.worker import Failure, RankEpoch, SampleTable, SampleTransform
@@ -55,14 +56,28 @@ class Served(Dataset[Batch | Failure]):
 def death(error: BaseException) -> SemblanceError | None:
     """What to say of an error by which torch reports a dead worker; None for any other error.
 
-    torch raises it from a signal handler, so in whatever the main process is doing.
+    torch raises it from a signal handler, so in whatever the main process is doing, or finds a connection closed when
+    it fetches a batch of the dead.
     """
-    if not isinstance(error, RuntimeError) or "DataLoader worker" not in str(error):
+    closed = isinstance(error, ConnectionError | EOFError)
+    if not closed and not (isinstance(error, RuntimeError) and "DataLoader worker" in str(error)):
         return None
+    reason = str(error).partition("\n")[0]
     return SemblanceError(
-        f"A worker of the loader died ({str(error).splitlines()[0]}), most often because memory ran out; use fewer "
-        "workers or a smaller shuffle.buffer."
+        f"A worker of the loader died ({reason}), most often because memory ran out; use fewer workers or a smaller "
+        "shuffle.buffer."
     )
+
+
+def end(iterator: Any) -> None:
+    """End the workers of torch's iterator, if it has any.
+
+    torch forgets them first: while it knows one that died, it reports that again at the end of each other.
+    """
+    if getattr(iterator, "_worker_pids_set", False):
+        signal_handling._remove_worker_pids(id(iterator))  # type: ignore[attr-defined]
+        iterator._worker_pids_set = False
+        iterator._shutdown_workers()
 
 
 class _Orders(Sampler[Order], Sized):

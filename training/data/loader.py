@@ -14,8 +14,7 @@ from torch.utils.data import DataLoader
 
 from semblance.manifests.config import fingerprint
 from semblance.manifests.errors import SemblanceError
-from semblance.training.data import order, sampling, worker
-from semblance.training.data.lasting import Served
+from semblance.training.data import lasting, order, sampling, worker
 from semblance.training.data.order import EpochPlan, ShuffleConfig
 from semblance.training.data.query import QueryConfig, Selection
 from semblance.training.data.sampling import SamplingConfig
@@ -102,7 +101,7 @@ class Loader:
         self.epoch = self.position = 0
         self._table = worker.SampleTable(selection)
         self._cut = order.cut(self.config.draws or selection.units.height, self.world.ranks, batch)
-        self._served = Served(self._table, self.transform)
+        self._served = lasting.Served(self._table, self.transform)
         self._loader: DataLoader[Batch | worker.Failure] | None = None
 
     def __len__(self) -> int:
@@ -130,8 +129,10 @@ class Loader:
             for batch in worker.raising(self._loader):
                 self.position += 1
                 yield batch if self.transfer.as_bytes else as_floats(batch)
-        except SemblanceError:
-            self.close()  # a worker may have died; the next iteration starts others
+        except (SemblanceError, ConnectionError, EOFError) as error:
+            self.close()  # the next iteration starts others
+            if (died := lasting.death(error)) is not None:
+                raise died from error
             raise
         if self.position != self._cut.batches:
             raise SemblanceError(
@@ -141,11 +142,12 @@ class Loader:
 
     def close(self) -> None:
         """End the workers; the next iteration starts new ones."""
+        lasting.end(getattr(self._loader, "_iterator", None))
         self._loader = None
 
     def _start(self) -> DataLoader[Batch | worker.Failure]:
         """torch's loader, whose workers start with its first iteration and go on with each further one."""
-        lasting: dict[str, Any] = {
+        how: dict[str, Any] = {
             "persistent_workers": True,
             "prefetch_factor": self.transfer.prefetch,
             "multiprocessing_context": "fork",  # a worker that imports all anew takes 7 s of CPU, and its own table
@@ -159,7 +161,7 @@ class Loader:
             worker_init_fn=worker.start_worker,
             pin_memory=self.transfer.pin_memory,
             generator=torch.Generator(),  # leaves torch's global generator alone
-            **(lasting if self.workers else {}),
+            **(how if self.workers else {}),
         )
 
     def _epoch(self) -> worker.RankEpoch:

@@ -11,6 +11,7 @@ from semblance.manifests.errors import SemblanceError
 from semblance.training.data import query, sampling, shards
 from semblance.training.data.loader import DataConfig
 from semblance.training.data.query import Selection
+from semblance.training.guard.seen import Seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -19,13 +20,16 @@ class TrainingData:
 
     ``train``: the units of all builds together. ``val``: the val split of each build, by its name; it includes faces
     without a label, as whole videos are scored. ``others``: the val split of builds that are only reported on.
-    ``datasets``: the run folder's record of every build.
+    ``datasets``: the run folder's record of every build. ``seen``: what the run keeps of all this, and ``warnings``:
+    what it shares although no split promises otherwise, or what was allowed (``isolation.isolate``).
     """
 
     train: Selection
     val: dict[str, Selection]
     others: dict[str, Selection]
     datasets: tuple[dict[str, Any], ...]
+    seen: Seen | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def gather(outs: Sequence[str], others: Sequence[str], config: DataConfig) -> TrainingData:

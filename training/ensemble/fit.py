@@ -4,6 +4,7 @@
 
     DIR/ensemble.json      members with weights, checksums and mirrors, temperatures, the families used for each
     DIR/datasets.json      the builds that the members were trained with
+    DIR/seen.parquet       hashed ids of the val that it was fitted on (training/guard/seen.py)
     DIR/members/*.ckpt     copies of the members' best checkpoints
 
 N: pictures, M: members.
@@ -22,13 +23,15 @@ import polars as pl
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from semblance.manifests import storage
+from semblance.manifests import build_files, storage
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.ids import digest
-from semblance.training.data import shards
+from semblance.training.data import isolation, shards
 from semblance.training.ensemble import calibration
 from semblance.training.ensemble.calibration import Temperature
 from semblance.training.evaluation import leaks, predictions
+from semblance.training.guard import crops, seen
+from semblance.training.guard.seen import Seen
 from semblance.training.inference.predictor import (
     ENSEMBLE,
     FORMAT,
@@ -65,12 +68,13 @@ def combine(
     *,
     seed: int = 0,
     allow_leaks: bool = False,
+    allow_other_crops: bool = False,
     say: Callable[[str], None] = print,
 ) -> Combined:
     """Fit an ensemble of single runs on the val splits of the builds, and write it into the new or empty folder ``to``.
 
     Raises UsageError if the folder is not empty or a member is an ensemble. Raises SemblanceError if val leaks into
-    the training data of a member, is too small, or has one class only.
+    the training data of a member, if its crops are cut otherwise, if it is too small, or has one class only.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UsageError(f"{to} is not empty; choose another --to.")
@@ -80,10 +84,7 @@ def combine(
         if len(predictor.members) > 1 or predictor.calibrated:
             raise UsageError(f"{predictor.path} is an ensemble itself; pass its member runs instead.")
     column = predictors[0].split_column
-    if not allow_leaks and (found := leaks.find(predictors, outs, "val", column).leaks):
-        raise SemblanceError(
-            f"{found[0]}, so the weights would favour overfitted members; choose other builds, or pass --allow-leaks."
-        )
+    notes = _checked(predictors, outs, column, allow_leaks, allow_other_crops, say)
     selection = predictions.select_pictures(outs, "val", column)
     shards.check(selection.shards)
     videos = predictions.listed_videos(outs, "val", column)
@@ -108,8 +109,41 @@ def combine(
         video=video,
         families=(len(families) - len(reserved), len(reserved)),
     )
-    _write(draft, combined, families, reserved)
+    fitted = isolation.records("selected", selection)
+    _write(draft, combined, families, reserved, seen.union(fitted, notes))
     return combined
+
+
+def _checked(
+    predictors: Sequence[Predictor],
+    outs: Sequence[str],
+    column: str,
+    allow_leaks: bool,
+    allow_other_crops: bool,
+    say: Callable[[str], None],
+) -> list[str]:
+    """What is shared or cut otherwise, and was allowed; raises SemblanceError for what was not."""
+    found = leaks.fitting(predictors, outs, column)
+    if found.refused and not allow_leaks:
+        raise SemblanceError(
+            f"{found.refused[0]}{isolation.more(len(found.refused))}, so the weights would favour overfitted members; "
+            "choose other builds, or pass --allow-leaks."
+        )
+    recipes = {out: build_files.description(out).get("recipe") for out in outs}
+    recipes |= {f"the builds of {one.name}": recipe for one in predictors for recipe in crops.of_runs(one.datasets)}
+    cut = leaks.cut_otherwise(predictors, recipes)
+    if cut and not allow_other_crops:
+        raise SemblanceError(
+            f"{cut[0]}{isolation.more(len(cut))}; name builds and members of one recipe, or pass --allow-other-crops."
+        )
+    for leak in found.leaks:
+        say(f"warning: {leak}")
+    for note in (*found.notes, *cut):
+        say(f"warning: {note}")
+    for reason in found.unknown:
+        say(f"not checked for leaks into training: {reason}")
+    allowed = [f"allowed with --allow-leaks: {leak}" for leak in found.refused]
+    return allowed + [f"allowed with --allow-other-crops: {difference}" for difference in cut]
 
 
 def reserve(families: Sequence[str], seed: int = 0) -> frozenset[str]:
@@ -168,7 +202,9 @@ def _temperatures(
     return frame, video
 
 
-def _write(draft: Predictor, combined: Combined, families: Sequence[str], reserved: frozenset[str]) -> None:
+def _write(
+    draft: Predictor, combined: Combined, families: Sequence[str], reserved: frozenset[str], fitted: Seen
+) -> None:
     to, frame, video = combined.path, combined.frame, combined.video
     members: list[dict[str, Any]] = []
     for number, (member, weight) in enumerate(zip(draft.members, draft.weights, strict=True)):
@@ -177,6 +213,7 @@ def _write(draft: Predictor, combined: Combined, families: Sequence[str], reserv
         record = {"name": member.name, "file": str(file), "sha256": member.sha256, "mirror": member.mirror}
         members.append(record | {"weight": weight})
     folder.write_json(to / "datasets.json", draft.datasets)
+    seen.write(to / seen.FILE, fitted)
     folder.write_json(
         to / ENSEMBLE,
         {

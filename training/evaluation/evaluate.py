@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from semblance.manifests import storage
+from semblance.manifests import build_files, storage
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.quality.statistics import bootstrap
-from semblance.training.data import shards
+from semblance.training.data import isolation, shards
 from semblance.training.data.query import Selection
 from semblance.training.evaluation import comparison, leaks, predictions, results, seeds, thresholds, transfer
 from semblance.training.evaluation.comparison import Pair
@@ -32,12 +32,14 @@ class Options:
     """What is evaluated, and how often the bootstrap draws.
 
     ``split_column``: the split protocol; None takes that of the first run. ``allow_leaks`` reports leaks instead of
-    refusing them. ``date``: that of the evaluation, as the page tells it; None for now.
+    refusing them, and ``allow_other_crops`` goes on with builds whose crops are cut otherwise than those trained on.
+    ``date``: that of the evaluation, as the page tells it; None for now.
     """
 
     split: str = "test"
     split_column: str | None = None
     allow_leaks: bool = False
+    allow_other_crops: bool = False
     draws: int = bootstrap.DRAWS
     seed: int = 0
     date: str | None = None
@@ -83,7 +85,7 @@ def evaluate(
     """Evaluate every run on one split of the builds ``outs``.
 
     Raises UsageError for an unknown name. Raises SemblanceError if the split is empty or has one class only, if it
-    leaks into training data, or if a shard is missing. Both are raised before the first picture is read.
+    leaks into training data or is cut otherwise, or if a shard is missing. All before the first picture is read.
     """
     options = options or Options()
     date = options.date or now()
@@ -95,6 +97,7 @@ def evaluate(
     _check_classes(selection, videos)
     shards.check(selection.shards)
     found = _leaks(predictors, outs, options, column, say)
+    cut = _cut(predictors, outs, options, say)
     say(f"{options.split}: {selection.counts}; {videos.height} videos")
     if selection.note:
         say(selection.note)
@@ -128,7 +131,7 @@ def evaluate(
         pairs=comparison.compare(videos, of_runs, groups, draws=options.draws, seed=options.seed),
         transfers=transfer.measure(of_runs, {name: chosen[name].limits["video"] for name in of_runs}),
         leaks=found,
-        notes=tuple(dict.fromkeys([selection.note, *notes] if selection.note else notes)),
+        notes=tuple(dict.fromkeys(note for note in (selection.note, *cut, *found.notes, *notes) if note)),
     )
 
 
@@ -159,17 +162,41 @@ def _leaks(
     predictors: Sequence[Predictor], outs: Sequence[str], options: Options, column: str, say: Callable[[str], None]
 ) -> leaks.Found:
     found = leaks.find(predictors, outs, options.split, column)
-    if found.leaks and not options.allow_leaks:
-        more = f" ({len(found.leaks) - 1} more findings)" if len(found.leaks) > 1 else ""
+    if found.refused and not options.allow_leaks:
         raise SemblanceError(
-            f"{found.leaks[0]}{more}, so results would be too good; choose another --split or --split-column, or pass "
-            "--allow-leaks."
+            f"{found.refused[0]}{isolation.more(len(found.refused))}, so results would be too good; choose another "
+            "--split or --split-column, or pass --allow-leaks."
         )
+    moved = [one for one in predictors if thresholds.val_source(one, tuple(outs), column)[2] is not None]
+    chosen = [leak for leak in leaks.choosing(moved, outs, column) if leak.refused]
+    if chosen and not options.allow_leaks:
+        raise SemblanceError(
+            f"{chosen[0]}{isolation.more(len(chosen))}, so its threshold would be chosen on what it has learned; name "
+            "the builds that it was trained on with --data too, or pass --allow-leaks."
+        )
+    found = replace(found, leaks=tuple(dict.fromkeys([*found.leaks, *chosen])))
     for leak in found.leaks:
         say(f"warning: {leak}")
+    for note in found.notes:
+        say(f"warning: {note}")
     for reason in found.unknown:
         say(f"not checked for leaks into training: {reason}")
     return found
+
+
+def _cut(
+    predictors: Sequence[Predictor], outs: Sequence[str], options: Options, say: Callable[[str], None]
+) -> list[str]:
+    """The builds whose crops are cut otherwise than those trained on, in sentences; refused unless allowed."""
+    cut = leaks.cut_otherwise(predictors, {out: build_files.description(out).get("recipe") for out in outs})
+    if cut and not options.allow_other_crops:
+        raise SemblanceError(
+            f"{cut[0]}{isolation.more(len(cut))}, so results would mix the cut with the data; build them by the run's "
+            "recipe, or pass --allow-other-crops."
+        )
+    for difference in cut:
+        say(f"warning: {difference}")
+    return [f"{difference}." for difference in cut]
 
 
 def write(

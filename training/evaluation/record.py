@@ -10,7 +10,7 @@ from pydantic import Field
 
 from semblance.manifests.config import readable_json
 from semblance.quality.audit.evidence import Part
-from semblance.training.evaluation import provenance
+from semblance.training.evaluation import provenance, worst
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.evaluation.matrices import left_out
 from semblance.training.evaluation.record_parts import (
@@ -31,7 +31,6 @@ from semblance.training.evaluation.record_parts import (
     Transfer,
     Wrong,
 )
-from semblance.training.evaluation.report import pictures
 from semblance.training.evaluation.report.extras import Extras
 from semblance.training.evaluation.results import LEVELS
 from semblance.training.evaluation.seeds import spread
@@ -95,7 +94,7 @@ def make(result: Evaluation, extras: Extras | None = None) -> Record:
             "differences": [asdict(one) for one in result.pairs],
             "left_out": [asdict(one) | {"auc": _figure(one.auc), "gap": one.gap} for one in left_out(result.rows)],
             "transfers": [asdict(one) | {"loss": one.loss} for one in result.transfers],
-            "worst": [asdict(one) for found in pictures.wrong(result).values() for one in found],
+            "worst": [asdict(one) for found in worst.of_runs(result).values() for one in found],
             "changes": [asdict(one) for one in extras.changes],
             "groups": [_group(fair.model, group) for fair in extras.fairness for group in fair.groups],
             "risks": [_risk(model, risk) for model, risk in (extras.uncertainty or {}).items()],

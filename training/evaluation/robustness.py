@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from semblance.manifests import build_files
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Image
 from semblance.quality import codec, resize
@@ -16,7 +17,7 @@ from semblance.quality.statistics import bootstrap
 from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.data.query import QueryConfig, select
 from semblance.training.data.worker import Transform
-from semblance.training.evaluation import predictions
+from semblance.training.evaluation import leaks, predictions
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.metrics import registry
 from semblance.training.metrics.classification import Floats
@@ -93,10 +94,16 @@ def builds(result: Evaluation, conditions: Sequence[str], *, say: Callable[[str]
             raise SemblanceError(
                 f"The condition {name} cannot be compared: {out} shares no sample with split {split} ({error})"
             ) from error
+        for difference in leaks.cut_otherwise(list(result.runs.values()), {out: _recipe(out)}):
+            say(f"{name}: {difference}")
         say(f"{name}: {selection.pictures.height} of {result.selection.pictures.height} pictures are in both")
         rows = predictions.predict(list(result.runs.values()), selection)
         changes += _compare(result, rows, "build", name, None)
     return changes
+
+
+def _recipe(out: str) -> Mapping[str, Any] | None:
+    return build_files.description(out.rstrip("/")).get("recipe")
 
 
 def _compare(result: Evaluation, rows: pl.DataFrame, kind: str, name: str, strength: float | None) -> list[Change]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -40,16 +41,28 @@ def choose(
 
 
 def val_source(predictor: Predictor, outs: tuple[str, ...], column: str) -> tuple[tuple[str, ...], str, str | None]:
-    """The builds and split column that a threshold is chosen on: those of training, if they still exist; and a note."""
+    """The builds and split column that a threshold is chosen on, and a note: those of training, where they still are.
+
+    A build that has moved is known by its fingerprint, if it is among ``outs``.
+    """
     trained = [record for record in predictor.datasets if record["role"] == "train"]
-    try:
-        same = all(build_files.finished(record["out"])["fingerprint"] == record["fingerprint"] for record in trained)
-    except SemblanceError:
-        same = False
-    if same:
-        return tuple(dict.fromkeys(str(record["out"]) for record in trained)), predictor.split_column, None
+    places = [_place(record, outs) for record in trained]
+    found = [place for place in places if place is not None]
+    if len(found) == len(trained):
+        return tuple(dict.fromkeys(found)), predictor.split_column, None
     note = f"{predictor.name}: its training builds no longer exist, so its threshold is from val of the given builds."
     return outs, column, note
+
+
+def _place(record: Mapping[str, Any], outs: Sequence[str]) -> str | None:
+    """Where a build of training is now: at its old place, or one of ``outs``."""
+    for out in (str(record["out"]), *outs):
+        try:
+            if build_files.finished(out)["fingerprint"] == record["fingerprint"]:
+                return out
+        except SemblanceError:
+            continue
+    return None
 
 
 def _on(

@@ -7,6 +7,9 @@ from typing import Any, Final
 
 import polars as pl
 
+from semblance.training.evaluation import predictions
+from semblance.training.evaluation.evaluate import Evaluation
+
 VIDEOS: Final = 6  # of each kind
 PICTURES: Final = 4  # of each video
 
@@ -25,6 +28,19 @@ class Wrong:
     score: float
     wrong: bool  # at val's threshold
     sample_ids: tuple[str, ...]
+
+
+def of_runs(result: Evaluation) -> dict[str, list[Wrong]]:
+    """The worst videos of each run of an evaluation."""
+    return {
+        name: find(
+            name,
+            predictions.of_videos(result.videos, result.predictions[name], predictor),
+            result.predictions[name],
+            result.thresholds[name]["video"],
+        )
+        for name, predictor in result.runs.items()
+    }
 
 
 def find(model: str, videos: pl.DataFrame, pictures: pl.DataFrame, threshold: float) -> list[Wrong]:

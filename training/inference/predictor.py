@@ -23,6 +23,8 @@ from semblance.quality.resize import to_square
 from semblance.training.data.loader import Loader, Transfer, as_floats, floats
 from semblance.training.data.query import Selection
 from semblance.training.data.worker import SampleTransform, Transform
+from semblance.training.guard import seen
+from semblance.training.guard.seen import Seen
 from semblance.training.inference import precision
 from semblance.training.inference.precision import device
 from semblance.training.metrics.classification import Floats
@@ -74,6 +76,7 @@ class Predictor:
     """A run: the weighted mean of its members' logits, and the temperatures that turn it into a probability.
 
     ``calibration_families``: families of val that the temperatures were fitted on; no threshold is chosen on them.
+    ``seen``: all of the val that an ensemble was fitted on; its members keep what they were trained on.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Predictor:
     video_temperature: float = 1.0
     calibrated: bool = False
     calibration_families: frozenset[str] = frozenset()
+    seen: Seen | None = None
 
     @property
     def datasets(self) -> list[dict[str, Any]]:
@@ -185,6 +189,7 @@ def _ensemble(folder: Path, name: str) -> Predictor:
             video_temperature=float(value["temperature"]["video"]),
             calibrated=True,
             calibration_families=frozenset(value["families"]["temperature"]),
+            seen=seen.read(folder / seen.FILE),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SemblanceError(f"{folder / ENSEMBLE} is damaged; run `training ensemble` again.") from error

@@ -24,7 +24,8 @@ from semblance.manifests.errors import SemblanceError
 from semblance.manifests.ids import make_video_id
 from semblance.manifests.records import Image, Outcome, Video
 from semblance.quality import codec
-from semblance.training.inference import mc_dropout
+from semblance.training.guard import crops
+from semblance.training.inference import mc_dropout, seen_before
 from semblance.training.inference.mc_dropout import PASSES, UNCERTAIN
 from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics import aggregate
@@ -74,6 +75,7 @@ class Prediction:
     ``pictures``: sample_id, video_id, track, person, frame_index, time_s, the box, logit, score, uncertainty.
     ``rejected``: the number of rejected faces by reason; ``doubtful`` are those that are perhaps no face. ``row``: the
     video's row, as in a build's ``videos``. ``sampled``: indices of the frames that were searched for faces.
+    ``known``: what the run has seen of it before, in sentences.
     """
 
     path: str
@@ -84,11 +86,13 @@ class Prediction:
     rejected: Mapping[str, int]
     row: Mapping[str, Any]
     sampled: tuple[int, ...]
+    known: tuple[str, ...] = ()
 
     @property
     def note(self) -> str | None:
-        """Which part of the video is missing, if it could not be decoded completely."""
-        return self.row["error"] if self.row["status"] == "partial" else None
+        """What makes the score worth less: a part that could not be decoded, or frames that the run was trained on."""
+        notes = [str(self.row["error"])] if self.row["status"] == "partial" else []
+        return " ".join([*notes, *self.known]) or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +115,28 @@ class NotScoredError(SemblanceError):
 Work = Callable[[process.Job], process.Result]  # finds the faces of a video
 
 
-def recipe_of(predictor: Predictor, name: str | None = None, settings: Sequence[str] = ()) -> tuple[Recipe, str]:
+def recipe_of(
+    predictor: Predictor, name: str | None = None, settings: Sequence[str] = (), *, allow_other_crops: bool = False
+) -> tuple[Recipe, str]:
     """The recipe by which faces are found and cut, with settings laid over it, and where it comes from.
 
     It is the recipe of that name or file, else that of the run's builds, of which the run keeps a copy, else ``plan``.
+    Raises SemblanceError if it cuts crops otherwise than all of the run's builds, unless that is allowed. A single
+    video is never encoded again, whatever ``recompress`` says.
     """
+    found, source = _recipe_of(predictor, name, settings)
+    as_is = {"recompress": RecompressConfig().model_dump()}
+    trained = [{**one, **as_is} for one in crops.of_runs(predictor.datasets)]
+    changed = crops.nearest(found.model_dump(mode="json") | as_is, trained)
+    if changed and not allow_other_crops:
+        raise SemblanceError(
+            f"The recipe cuts crops otherwise than those that {predictor.name} was trained on: {', '.join(changed)}; "
+            "leave out --recipe and --set, or pass --allow-other-crops."
+        )
+    return found, source
+
+
+def _recipe_of(predictor: Predictor, name: str | None, settings: Sequence[str]) -> tuple[Recipe, str]:
     if name is not None:
         return recipes.load(name, settings), name
     for record in predictor.datasets:
@@ -217,6 +238,7 @@ def _scored(
                 score=_score(predictor, logit, theirs, [part[inside.to_numpy()] for part in logits_MNP]),
             )
         )
+    row = {**outcome.video, "bytes": Path(path).stat().st_size}
     rows_seen = [sample.row for sample in outcome.samples] + [reject.row for reject in outcome.rejections]
     video_logit = float(aggregate.videos(rows)["logit"][0])
     return Prediction(
@@ -228,6 +250,7 @@ def _scored(
         rejected=_rejected(outcome),
         row=outcome.video,
         sampled=tuple(sorted({int(row["frame_index"]) for row in rows_seen})),
+        known=(*seen_before.known(predictor, row, rows_seen), *seen_before.encoded_again(predictor)),
     )
 
 

@@ -148,6 +148,7 @@ class RunRecorder(Callback):
         return {
             "recipe": module.recipe.model_dump(mode="json"),
             "datasets": list(module.data.datasets),
+            "seen": module.data.seen.state() if module.data.seen is not None else None,
             "versions": folder.versions(),
             "epoch": epoch,
             "step": module.step,

@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,8 +15,10 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from semblance.manifests.errors import SemblanceError
 from semblance.training import models
-from semblance.training.data import lasting, splits
+from semblance.training.data import isolation, lasting, splits
 from semblance.training.data.splits import TrainingData
+from semblance.training.guard import seen
+from semblance.training.guard.seen import Seen
 from semblance.training.loop import terms, tracked
 from semblance.training.loop.callbacks import RunRecorder
 from semblance.training.loop.machine import Machine
@@ -36,14 +38,17 @@ class FitOptions:
     """How a run is carried out.
 
     ``resume`` continues from the run's last checkpoint; the result equals that of an uninterrupted run. ``others`` are
-    builds whose val split is evaluated every five epochs, but not used for selection. ``build`` makes the model, and
-    ``callbacks`` join Lightning's.
+    builds whose val split is evaluated every five epochs, but not used for selection. ``allow_leaks`` and
+    ``allow_other_crops`` go on where val shares with train, and where builds are cut by different recipes. ``build``
+    makes the model, and ``callbacks`` join Lightning's.
     """
 
     resume: bool = False
     others: Sequence[str] = ()
     machine: Machine = field(default_factory=Machine)
     tracking: Tracking | None = field(default_factory=Tracking)
+    allow_leaks: bool = False
+    allow_other_crops: bool = False
     build: Callable[..., Model] = models.build
     callbacks: Sequence[Callback] = ()
 
@@ -87,12 +92,14 @@ def fit(
         splits.check_same(data.datasets, state["datasets"], str(run.last))
         if state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]:
             return _finished(run, state)
+    data = _isolated(recipe, data, options, state)
     module = _module(recipe, data, options, state)
     recorder = RunRecorder(run, save_every=options.machine.save_every, log_every=options.machine.log_every, say=say)
     callbacks = [recorder, EpochProgress(say), *options.callbacks, *_powersgd(options.machine, module.step)]
     trainer = _trainer(recipe, options.machine, run, callbacks)
     if main:
         run.begin(recipe, data.datasets, module.step)
+        seen.write(run.path / seen.FILE, data.seen or seen.union([]))
         told = terms.lines(recipe, data, options.machine, module.model.origin)
         for line in told:
             say(line)
@@ -116,6 +123,29 @@ def fit(
         worked=True,
         rank=trainer.global_rank,
     )
+
+
+def _isolated(
+    recipe: TrainingRecipe, data: TrainingData, options: FitOptions, state: Mapping[str, Any] | None
+) -> TrainingData:
+    """The data of the run, checked. A resumed run is allowed what it was allowed when it began."""
+    before = seen.of_state(state.get("seen")) if state is not None else None
+    found = isolation.isolate(
+        data,
+        inherited=_of_weights(recipe) if before is None else None,
+        allow_leaks=options.allow_leaks or isolation.allowed(before, "--allow-leaks"),
+        allow_other_crops=options.allow_other_crops or isolation.allowed(before, "--allow-other-crops"),
+    )
+    return found if before is None else replace(found, seen=seen.union([before, found.seen]))
+
+
+def _of_weights(recipe: TrainingRecipe) -> Seen | None:
+    """What the run that the weights come from has seen; None if they are of no run."""
+    given = getattr(recipe.model, "pretrained", "none")
+    if given in ("none", "imagenet"):
+        return None
+    known = checkpoint.seen_by(given)
+    return known or seen.union([], [f"what the weights in {given} were trained on is not known"])
 
 
 def _module(

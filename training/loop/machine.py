@@ -83,7 +83,7 @@ class Machine:
     def apply(self) -> None:
         """Set torch's switches for speed, which hold for the whole process."""
         if self.on_gpu and not self.deterministic:
-            torch.backends.cuda.matmul.fp32_precision = "tf32"
+            torch.set_float32_matmul_precision("high")  # Lightning reads it, which torch refuses after newer switches
 
 
 def cores(root: Path = Path("/")) -> int:

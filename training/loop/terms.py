@@ -27,6 +27,8 @@ def _data(data: TrainingData, recipe: TrainingRecipe) -> Iterator[str]:
         yield f"val of {name}: {selection.counts}"
         if selection.note:
             yield selection.note
+    for warning in data.warnings:
+        yield f"warning: {warning}"
 
 
 def _training(recipe: TrainingRecipe, data: TrainingData, machine: Machine, origin: str) -> Iterator[str]:

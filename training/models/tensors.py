@@ -47,17 +47,21 @@ def is_run(given: str) -> bool:
     return Path(given).is_dir() or given.endswith(".ckpt") or _exported(Path(given)) is not None
 
 
+def file_of(given: str) -> Path:
+    """The file that ``given`` names: that of a run's best weights, if it is a folder."""
+    path = Path(given)
+    return path / RUN_FILE if path.is_dir() else path
+
+
 def read(given: str) -> WeightsFile:
     """The weights in a run folder (its best checkpoint), or in a file that torch or safetensors wrote.
 
     Of a checkpoint with a moving average, the average. Raises UsageError if there is no such file, SemblanceError if it
     holds no weights.
     """
-    path = Path(given)
-    if path.is_dir():
-        if not (path / RUN_FILE).is_file():
-            raise UsageError(f"model.pretrained is the folder {given}, which is not a trained run (no {RUN_FILE}).")
-        path = path / RUN_FILE
+    path = file_of(given)
+    if Path(given).is_dir() and not path.is_file():
+        raise UsageError(f"model.pretrained is the folder {given}, which is not a trained run (no {RUN_FILE}).")
     if not path.is_file():
         raise UsageError(
             f"model.pretrained is {given!r}, which is neither a file nor a run; use a file of weights, the folder of a "

@@ -1,9 +1,10 @@
 """Checkpoints: dictionaries of tensors, numbers and strings, written atomically and loaded without running code.
 
-Both files hold ``format``, ``recipe``, ``datasets`` (with fingerprints), ``versions``, ``epoch``, ``step``, ``figures``
-(of the last epoch), ``model`` and ``loss`` (their weights) and ``average`` (the moving average of the model's weights,
-or None). last.ckpt also holds ``optimiser``, ``schedule``, ``scaler`` (of 16-bit gradients), ``updates`` (of the
-average), ``place`` (the loader's position, also inside an epoch) and ``progress`` (the best figure and its epoch).
+Both files hold ``format``, ``recipe``, ``datasets`` (with fingerprints), ``seen`` (hashed ids of what the run was
+trained and selected on; older files lack it), ``versions``, ``epoch``, ``step``, ``figures`` (of the last epoch),
+``model`` and ``loss`` (their weights) and ``average`` (the moving average of the model's weights, or None). last.ckpt
+also holds ``optimiser``, ``schedule``, ``scaler`` (of 16-bit gradients), ``updates`` (of the average), ``place`` (the
+loader's position, also inside an epoch) and ``progress`` (the best figure and its epoch).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import torch
 from semblance.manifests import storage
 from semblance.manifests.errors import SemblanceError
 from semblance.training import models
-from semblance.training.models import Model
+from semblance.training.guard import seen
+from semblance.training.guard.seen import Seen
+from semblance.training.models import Model, tensors
 from semblance.training.recipes.base import TrainingRecipe
 
 FORMAT: Final = 1
@@ -73,6 +76,7 @@ class Trained:
     epoch: int
     step: int
     figures: dict[str, float | None]
+    seen: Seen | None = None  # None: a checkpoint that is older than such records
 
 
 def trained(file: Path) -> Trained:
@@ -89,12 +93,22 @@ def trained(file: Path) -> Trained:
         raise SemblanceError(
             f"The checkpoint {file} does not match this version's models ({str(error).splitlines()[0]}); train again."
         ) from error
-    model.eval()
     return Trained(
-        model=model,
+        model=model.eval().to(memory_format=torch.channels_last),  # as pictures are decoded
         recipe=recipe,
         datasets=state["datasets"],
         epoch=state["epoch"],
         step=state["step"],
         figures=state["figures"],
+        seen=seen.of_state(state.get("seen")),
     )
+
+
+def seen_by(given: str) -> Seen | None:
+    """What the run in a folder or checkpoint has seen; None if it keeps no record, or is no run."""
+    file = tensors.file_of(given)
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError):  # models.build says what is wrong
+        return None
+    return seen.of_state(state.get("seen")) if isinstance(state, dict) else None

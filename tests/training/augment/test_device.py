@@ -67,7 +67,11 @@ def test_pictures_are_augmented_alone() -> None:
     batch = batch_of(config)
     together = augment.on_device(batch, config)
     assert together.draws_BK is None
-    assert (together.image_BCHW.dtype, together.image_BCHW.is_contiguous()) == (torch.float32, True)
+    for layout in (torch.channels_last, torch.contiguous_format):
+        laid = replace(batch, image_BCHW=batch.image_BCHW.contiguous(memory_format=layout))
+        for answer in (augment.on_device(laid, config), as_floats(laid)):
+            assert answer.image_BCHW.dtype == torch.float32
+            assert answer.image_BCHW.is_contiguous(memory_format=layout)
     alone = torch.cat([augment.on_device(part(batch, [i]), config).image_BCHW for i in range(24)])
     backwards = augment.on_device(part(batch, list(range(23, -1, -1))), config).image_BCHW.flip(0)
     plain = column(batch, "frequency") == 0

@@ -114,20 +114,25 @@ def test_a_dead_worker_is_reported_and_replaced(selection: Selection) -> None:
     """torch reports it from a signal handler, wherever this process then is."""
     one = loader(selection)
     victim = processes(next(iter(one))).pop()
-    with pytest.raises((SemblanceError, RuntimeError), match="worker") as caught:
-        _kill(victim, one)
-    assert lasting.death(caught.value) or "A worker of the loader died" in str(caught.value)
+    error = _kill(victim, one)
+    assert lasting.death(error) or "A worker of the loader died" in str(error)
     assert lasting.death(RuntimeError("another")) is None
-    one.close()
+    assert "died (closed)" in str(lasting.death(ConnectionResetError("closed")))
     one.epoch = one.position = 0
     assert len(list(one)) == one.batches
 
 
-def _kill(process: int, one: Loader) -> None:
-    os.kill(process, signal.SIGKILL)
-    for _ in range(1000):
-        one.epoch = one.position = 0
-        list(one)
+def _kill(process: int, one: Loader) -> Exception:
+    """Kill a worker and go on; returns what is then raised."""
+    try:
+        os.kill(process, signal.SIGKILL)
+        for _ in range(1000):
+            one.epoch = one.position = 0
+            list(one)
+    except (SemblanceError, RuntimeError) as error:
+        one.close()
+        return error
+    pytest.fail("nothing was said")
 
 
 def test_processes_end_with_their_loader(selection: Selection) -> None:

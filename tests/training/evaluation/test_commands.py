@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
 import pytest
+from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from semblance.manifests.errors import SemblanceError
@@ -15,6 +17,7 @@ from semblance.training.evaluation import cost, robustness
 from semblance.training.inference.predictor import Member, Predictor
 from semblance.training.models.f3net import F3NetConfig
 from semblance.training.runs.checkpoint import Trained
+from tests.conftest import REPOSITORY
 from tests.training import untrained
 
 runner = CliRunner()
@@ -91,6 +94,9 @@ def test_from_two_runs_to_a_page(ffpp: Path, tmp_path: Path, monkeypatch: pytest
         "Groups",
     ):
         assert f"## {title}" in text
+    written = json.loads((page / "evaluation.json").read_text())
+    Draft202012Validator(json.loads((REPOSITORY / "docs/evaluation.schema.json").read_text("utf-8"))).validate(written)
+    assert {len(written[name]) for name in ("changes", "groups", "risks", "costs")} == {6, 9, 3}
     assert {file.name for file in (page / "tables").iterdir()} >= {"figures.csv", "methods-ffpp-c23.tex"}
 
 

@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.data import peek, query
-from semblance.training.evaluation import evaluate, leaks, predictions, results
+from semblance.training.evaluation import evaluate, predictions, results
 from semblance.training.evaluation.evaluate import Evaluation, Options
 from semblance.training.evaluation.report import page
 from tests.training import untrained
@@ -161,24 +161,9 @@ def test_training_data_are_refused_unless_allowed(ffpp: Path, run: Path) -> None
     said: list[str] = []
     options = Options(split="train", draws=0, allow_leaks=True)
     found = evaluate.evaluate([str(ffpp)], [str(run)], options, say=said.append)
-    assert {one.kind for one in found.leaks.leaks} == {"videos", "families"}
+    assert {one.kind for one in found.leaks.leaks} == {"video", "family"}
     assert any("warning" in line for line in said)
     assert "**Leak**" in page.markdown(found)
-
-
-def test_people_and_recordings_leak_as_well() -> None:
-    before = pl.DataFrame(
-        {"dataset": ["a", "a"], "video_id": ["1", "2"], "family_id": ["x", "y"], "target_id": ["p", None]}
-        | {"donor_id": [None, "q"], "recording_id": ["r", None], "donor_recording_id": [None, None]}
-        | {"label": [0, 1], "method": ["pristine", "x"], "fault": [None, None], "persons_estimated": [None, None]},
-        schema_overrides=dict.fromkeys(("donor_recording_id", "fault"), pl.String)
-        | {"persons_estimated": pl.List(pl.String)},
-    )
-    now = before.with_columns(video_id=pl.lit("9"), family_id=pl.lit("z"), target_id=pl.Series(["q", "n"]))
-    found = {leak.kind: leak.count for leak in leaks._shared(before, now, "train", "test")}
-    assert found == {"people": 1, "recordings": 1}
-    other = now.with_columns(dataset=pl.lit("b"))
-    assert leaks._shared(before, other, "train", "test") == []
 
 
 def test_invalid_input_is_reported_in_one_sentence(ffpp: Path, run: Path, tmp_path: Path) -> None:

@@ -140,10 +140,34 @@ def test_the_recipe_is_that_of_the_training_builds_or_plan(ffpp: Path, tmp_path:
     shutil.rmtree(out)
     one = predictor.load(tmp_path / "run")
     assert predict.recipe_of(one) == (made, str(out))
-    assert predict.recipe_of(one, None, ("crop.margin=2",))[0].crop.margin == 2
-    assert predict.recipe_of(one, "deepfakebench") == (recipes.load("deepfakebench"), "deepfakebench")
+    assert predict.recipe_of(one, None, ("sampling.n=2",))[0].sampling.n == 2
+    for name, few, words in (
+        (None, ("crop.margin=2",), r"crop\.margin 2\.0 instead of 1\.7"),
+        ("plan", (), "1.3 instead"),
+    ):
+        with pytest.raises(SemblanceError, match=rf"cuts crops otherwise .*{words}.*--allow-other-crops"):
+            predict.recipe_of(one, name, few)
+    changed, _ = predict.recipe_of(one, None, ("crop.margin=2",), allow_other_crops=True)
+    assert changed.crop.margin == 2
+    found = predict.recipe_of(one, "deepfakebench", allow_other_crops=True)
+    assert found == (recipes.load("deepfakebench"), "deepfakebench")
     unknown = predictor.load(untrained.make(tmp_path / "unknown", [ffpp]))
     assert predict.recipe_of(unknown, None, ("sampling.n=3",)) == (recipes.load("plan", ("sampling.n=3",)), "plan")
+
+
+def test_a_video_that_the_run_has_seen_is_warned_of(
+    built: Path, demo: Path, detector: Detector, tmp_path: Path
+) -> None:
+    """Under any name, by its frames or, where others are sampled, by its file; a video of test is new."""
+    run = predictor.load(untrained.make(tmp_path / "run", [built]))
+    rows = pl.read_parquet(built / "manifests" / "videos" / "*.parquet").filter(pl.col("crops_kept") > 0)
+    for side, words in (("train", "training data of run"), ("val", "val split that selected run"), ("test", None)):
+        file = tmp_path / f"{side}.mp4"
+        shutil.copy(demo / rows.filter(pl.col("split") == side)["path"][0], file)
+        for count in (6, 3) if words else (6,):
+            recipe, _ = predict.recipe_of(run, None, (f"sampling.n={count}",))
+            note = predict.predict(str(file), run, recipe, passes=0, detector=lambda: detector).note
+            assert (words or "None") in str(note)
 
 
 @pytest.mark.parametrize("odd", [False, True])

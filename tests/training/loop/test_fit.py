@@ -27,8 +27,11 @@ from typer.testing import CliRunner
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training import losses
 from semblance.training.cli import app
-from semblance.training.data import loader, query
+from semblance.training.data import loader, query, splits
+from semblance.training.guard import seen
+from semblance.training.loop import fit
 from semblance.training.loop.callbacks import RunRecorder
+from semblance.training.loop.fit import FitOptions
 from semblance.training.loop.module import DetectorModule, per_rank
 from semblance.training.loop.tracked import Tracking
 from semblance.training.metrics import aggregate
@@ -274,6 +277,25 @@ def test_the_files_of_a_run(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
     assert datasets[0]["methods"] == ["Deepfakes", "FaceSwap", "pristine"]
     assert datasets[0]["fingerprint"] == json.loads((ffpp / "dataset.json").read_text())["fingerprint"]
     assert "have no face label" in messages[0]
+    # what it has seen: all of it in the folder, and all but the samples in the checkpoint
+    used = query.select([str(ffpp)], "train"), query.select([str(ffpp)], "val", unlabelled=True)
+    whole, inside = seen.read(run / seen.FILE), seen.of_state(kept["seen"])
+    assert whole is not None
+    assert inside is not None
+    assert inside.ids.equals(whole.ids.filter(pl.col("kind") != seen.SAMPLE))
+    for role, selection in zip(seen.ROLES, used, strict=True):
+        for kind, column in ((seen.SAMPLE, "sample_id"), ("video", "video_id"), ("family", "family_id")):
+            count = whole.ids.filter(role=role, kind=kind).height
+            assert count == selection.pictures[column].n_unique()
+    # a run that begins with these weights has seen all that, whatever it is trained on itself
+    after = fit._isolated(
+        runs.recipe(f"model.pretrained={run}"), splits.gather([str(dfdc)], [], runs.recipe().data), FitOptions(), None
+    )
+    assert after.seen is not None
+    assert inside.ids.join(after.seen.ids, on=inside.ids.columns, how="anti", nulls_equal=True).is_empty()
+    unknown = fit._of_weights(runs.recipe("model.pretrained=weights.pth"))
+    assert unknown is not None
+    assert unknown.notes == ("what the weights in weights.pth were trained on is not known",)
     # the figures, recomputed from the best weights by other means
     model = runs.Tiny()
     model.load_state_dict(kept["average"])
@@ -292,6 +314,27 @@ def test_the_files_of_a_run(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
         by_video[str(video)] = label, max(value, by_video.get(str(video), (0, -np.inf))[1])
     labels, values = zip(*by_video.values(), strict=True)
     assert kept["figures"]["val/auc_video"] == pytest.approx(roc_auc_score(labels, values))
+
+
+def test_a_run_goes_on_with_what_it_was_allowed(tmp_path: Path) -> None:
+    """Two builds, one of which trains on the other's val: refused, allowed once, told in run.json, and resumed."""
+    outs = [builds.make(tmp_path / name, builds.Plan(families=2)) for name in ("one", "two")]
+    for file in (outs[1] / "plan.parquet", *outs[1].glob("manifests/*/*.parquet")):
+        table = pl.read_parquet(file)
+        if "split" in table.columns:
+            table.with_columns(pl.col("split").replace({"train": "val", "val": "train"})).write_parquet(file)
+    named, run, few = [str(out) for out in outs], tmp_path / "run", ("epochs=3", "data.draws=8")
+    with pytest.raises(SemblanceError, match=r"videos of val of .* in train of .* too .*--allow-leaks"):
+        runs.train(named, run, *few)
+    assert not run.exists()
+    with pytest.raises(StoppedError):
+        runs.train(named, run, *few, allow_leaks=True, callbacks=[StopBefore(2)])
+    terms = json.loads((run / "run.json").read_text())["terms"]
+    assert any(line.startswith("warning: allowed with --allow-leaks: ") for line in terms)
+    assert runs.train(named, run, *few, resume=True).epochs == 3
+    kept = seen.of_state(checkpoint.load(RunDir(run).best)["seen"])
+    assert kept is not None
+    assert all(note.startswith("allowed with --allow-leaks: ") for note in kept.notes)
 
 
 def test_a_trained_model_is_loaded(dfdc: Path, tmp_path: Path) -> None:

@@ -299,6 +299,20 @@ def test_scores_are_not_rounded_to_half_precision() -> None:
     assert len(logit_B.unique()) > 4000 > 1500 > len(rounded_B.unique())
 
 
+def test_the_switches_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TF32 unless deterministic, in a way that Lightning's own look at it survives."""
+    before = torch.get_float32_matmul_precision()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    try:
+        Machine(deterministic=True).apply()
+        assert torch.get_float32_matmul_precision() == before
+        Machine().apply()
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 V2 = {"proc/self/cgroup": "0::/job/step\n"}
 V1 = {"proc/self/cgroup": "5:memory:/a\n4:cpu,cpuacct:/docker/x\n"}
 QUOTAS: list[tuple[dict[str, str], int]] = [

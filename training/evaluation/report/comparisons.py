@@ -34,13 +34,12 @@ def differences(result: Evaluation) -> Section | None:
 
 
 def _paired(dataset: str | None, result: Evaluation) -> Table:
-    heading = ["first", "second", "#videos", "#AUC, first", "#AUC, second", "#difference", "#p", "#p (Holm)"]
-    heading += ["#DeLong", "#p, DeLong", "#p, DeLong (Holm)"]
+    pairs = [one for one in result.pairs if one.dataset == dataset]
     name = dataset or "all datasets"
     return Table(
-        heading=heading,
-        lines=[_pair(one) for one in result.pairs if one.dataset == dataset],
-        caption=f"Paired differences, {name}.",
+        heading=["first", "second", "#AUC, first", "#AUC, second", "#difference", "#p", "#DeLong", "#p, DeLong"],
+        lines=[_pair(one) for one in pairs],
+        caption=f"Paired differences, {name}: {pairs[0].videos:,} videos.",
         label=f"Differences, {name}",
     )
 
@@ -48,13 +47,17 @@ def _paired(dataset: str | None, result: Evaluation) -> Table:
 def _pair(one: Pair) -> list[Value]:
     test = one.delong
     return [
-        *(one.first, one.second, f"{one.videos:,}"),
+        *(one.first, one.second),
         *(f"{one.first_auc:.3f}", f"{one.second_auc:.3f}"),
         both(one.change),
-        *(probability(one.p), probability(one.p_holm)),
+        _corrected(one.p, one.p_holm),
         Cell(text="-") if test is None else Cell(text=f"{test.value:.3f}", small=f"{test.low:.3f} to {test.high:.3f}"),
-        *(probability(None if test is None else test.p), probability(one.delong_holm)),
+        _corrected(None if test is None else test.p, one.delong_holm),
     ]
+
+
+def _corrected(p: float | None, holm: float | None) -> Cell:
+    return Cell(text=probability(p), small="" if holm is None else f"Holm {probability(holm)}")
 
 
 def probability(p: float | None) -> str:

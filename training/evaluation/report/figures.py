@@ -190,4 +190,6 @@ def _details(rows: Sequence[Row], level: str) -> Iterator[Table]:
         ]
         title = "By video" if level == "video" else "By frame"
         part = ", ".join(filter(None, (chosen[0].dataset, chosen[0].compression)))
-        yield Table(heading=heading, lines=lines, caption=f"{title}: {words}.", label=f"{level}, {part}, {kind}")
+        yield Table(
+            heading=heading, lines=lines, caption=f"{title}: {words}.", label=f"each method, {level}, {part}, {kind}"
+        )

@@ -9,7 +9,7 @@ import polars as pl
 
 from semblance.manifests import scan
 from semblance.quality.report.gallery import Gallery, Picture, Sheet
-from semblance.training.evaluation import predictions, worst
+from semblance.training.evaluation import worst
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.evaluation.report.blocks import Block, Fold, Section, Sheets
 from semblance.training.evaluation.seeds import systems
@@ -19,23 +19,9 @@ RUNS: Final = 4  # of which pictures are shown
 _WHERE: Final = ("sample_id", "shard", "tar_offset", "tar_bytes")
 
 
-def wrong(result: Evaluation) -> dict[str, list[Wrong]]:
-    """The worst videos of each run."""
-    return {
-        name: worst.find(
-            name,
-            predictions.of_videos(result.videos, result.predictions[name], predictor),
-            result.predictions[name],
-            result.thresholds[name]["video"],
-        )
-        for name, predictor in result.runs.items()
-        if name in result.predictions
-    }
-
-
 def section(result: Evaluation) -> Section:
     """The highest-scored reals and the lowest-scored fakes: of the first run openly, of the next ones folded."""
-    found = wrong(result)
+    found = worst.of_runs(result)
     shown = [models[0] for models in systems(list(found), result.seeds).values()][:RUNS]
     where = _rows(result, [one for name in shown for one in found[name]])
     albums = {out: Gallery(out) for out in result.outs}
