@@ -238,7 +238,7 @@ def _scored(
                 score=_score(predictor, logit, theirs, [part[inside.to_numpy()] for part in logits_MNP]),
             )
         )
-    row = {**outcome.video, "bytes": Path(path).stat().st_size}
+    row = {**outcome.video, "bytes": storage.size(path)}
     rows_seen = [sample.row for sample in outcome.samples] + [reject.row for reject in outcome.rejections]
     video_logit = float(aggregate.videos(rows)["logit"][0])
     return Prediction(

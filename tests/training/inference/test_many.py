@@ -122,8 +122,9 @@ def test_a_picture_is_scored_as_it_is_and_a_video_by_its_name_with_a_link(
     mixed: Path, one: predictor.Predictor, detector: Detector, tmp_path: Path
 ) -> None:
     recipe = recipes.load("plan", ("sampling.n=3",))
-    with many.as_video(Input(path=str(mixed / "deep/er/still.png"), kind="picture")) as place:
-        found = inference.predict("still.png", one, recipe, passes=0, detector=lambda: detector, place=place)
+    still = str(mixed / "deep/er/still.png")
+    with many.as_video(Input(path=still, kind="picture")) as place:
+        found = inference.predict(still, one, recipe, passes=0, detector=lambda: detector, place=place)
     first = inference.predict(
         str(mixed / "deep/faces.mp4"),
         one,
@@ -131,7 +132,7 @@ def test_a_picture_is_scored_as_it_is_and_a_video_by_its_name_with_a_link(
         passes=0,
         detector=lambda: detector,
     )
-    assert found.path == "still.png"
+    assert found.path == still
     assert found.pictures.height == first.pictures.height > 0
     assert found.pictures["time_s"].null_count() == found.pictures.height
     assert found.video.logit == pytest.approx(first.video.logit, abs=0.05)
