@@ -7,6 +7,7 @@ import typer
 from semblance.training.commands.ensemble import ensemble
 from semblance.training.commands.evaluate import evaluate
 from semblance.training.commands.evaluation_schema import evaluation_schema
+from semblance.training.commands.export import export
 from semblance.training.commands.fit import fit
 from semblance.training.commands.peek import peek
 from semblance.training.commands.predict import predict
@@ -24,5 +25,5 @@ def main() -> None:
     """Train, combine and evaluate detectors on builds."""
 
 
-for command in (peek, fit, evaluate, ensemble, predict, evaluation_schema):
+for command in (peek, fit, evaluate, ensemble, predict, export, evaluation_schema):
     app.command()(command)

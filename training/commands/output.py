@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from semblance.manifests.console import plain
 from semblance.manifests.errors import UsageError
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def shown(items: Iterable[T], total: int) -> Iterator[Iterable[T]]:
+    """The items with a bar on a terminal that counts them; on a pipe, or for a single one, as they are."""
+    if total < 2 or not sys.stderr.isatty():
+        yield items
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "ETA", TimeRemainingColumn())
+    # standard output on the same terminal appears above the bar
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as progress:
+        yield progress.track(items, total=total)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 ::
 
-    DIR/ensemble.json      members with weights and checksums, temperatures, the families used for each
+    DIR/ensemble.json      members with weights, checksums and mirrors, temperatures, the families used for each
     DIR/datasets.json      the builds that the members were trained with
     DIR/seen.parquet       hashed ids of the val that it was fitted on (training/guard/seen.py)
     DIR/members/*.ckpt     copies of the members' best checkpoints
@@ -210,7 +210,8 @@ def _write(
     for number, (member, weight) in enumerate(zip(draft.members, draft.weights, strict=True)):
         file = Path("members") / f"{number}-{member.name}.ckpt"
         storage.publish(str(member.file), str(to / file))
-        members.append({"name": member.name, "file": str(file), "sha256": member.key, "weight": weight})
+        record = {"name": member.name, "file": str(file), "sha256": member.sha256, "mirror": member.mirror}
+        members.append(record | {"weight": weight})
     folder.write_json(to / "datasets.json", draft.datasets)
     seen.write(to / seen.FILE, fitted)
     folder.write_json(

@@ -12,7 +12,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from semblance.training.evaluation import energy
-from semblance.training.inference.predictor import Predictor, device
+from semblance.training.inference import precision
+from semblance.training.inference.precision import device
+from semblance.training.inference.predictor import Predictor, forward
 
 BATCH: Final = 32
 _REPEATS: Final = 5
@@ -20,7 +22,7 @@ _REPEATS: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """The cost per crop of one run, an ensemble with all its members.
+    """The cost per crop of one run, an ensemble with all its members, mirror images included.
 
     ``alone_ms``, ``batch_ms``: milliseconds per crop, alone and in a batch of 32; the median of five runs after a
     warm-up. ``gflop``: torch's count of convolutions and matrix products, a multiplication and an addition being two
@@ -80,7 +82,7 @@ def _seconds(predictor: Predictor, where: torch.device, batch: int) -> float:
 
 def _run(predictor: Predictor, where: torch.device, batch: int) -> None:
     for member in predictor.members:
-        model = member.trained.model.to(where)
-        model(torch.full((batch, 3, member.size, member.size), 0.5, device=where))
+        precision.place(member.trained.model, where)
+        forward(member, torch.full((batch, 3, member.size, member.size), 0.5, device=where))
     if where.type == "cuda":
         torch.cuda.synchronize()

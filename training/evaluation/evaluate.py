@@ -47,7 +47,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
-    """Everything that pages are made from. Mappings are by model name; a mirrored model has an entry of its own.
+    """Everything that pages are made from. Mappings are by model name; a mirrored one has a second, NAME+plain.
 
     ``threshold_sources``: where thresholds were chosen, in words. ``pairs`` and ``transfers`` are those of runs.
     """
@@ -71,7 +71,7 @@ class Evaluation:
 
     @property
     def runs(self) -> dict[str, Predictor]:
-        """The evaluated runs by name, without their mirrored models."""
+        """The evaluated runs by name, without the rows NAME+plain."""
         return {name: predictor for name, predictor in self.predictors.items() if name == predictor.name}
 
 

@@ -23,7 +23,7 @@ COLUMNS: Final = (
     *("label", "face_label", "model", "logit", "score"),
 )
 _VIDEO: Final = ("video_id", "dataset", "method", "compression", "family_id", "target_id", "label")
-MIRROR: Final = "+mirror"  # suffix of a model name: the mean logit of image and mirror image
+PLAIN: Final = "+plain"  # suffix of a model name: a mirrored model's logit of the image without its mirror image
 
 
 def select_pictures(outs: Sequence[str], split: str, split_column: str) -> Selection:
@@ -43,16 +43,16 @@ def select_pictures(outs: Sequence[str], split: str, split_column: str) -> Selec
 def predict(predictors: Sequence[Predictor], selection: Selection, transform: Transform | None = None) -> pl.DataFrame:
     """One row per picture and model, with ``COLUMNS``; ``score`` is the probability of fake, calibrated for ensembles.
 
-    ``person`` is as in a selection. A model whose recipe uses test-time augmentation also has rows under the name
-    NAME+mirror.
+    ``person`` is as in a selection. A run whose recipe uses test-time augmentation has its score, the mean logit of
+    image and mirror image, under NAME, and for comparison the logit of the image alone under NAME+plain.
     """
     outputs = selection_outputs(distinct_members(predictors), selection, transform=transform)
     pictures = selection.pictures.join(_target_ids(selection), on="sample_id", how="left", maintain_order="left")
     parts = []
     for predictor in predictors:
         tables = [outputs[member.key] for member in predictor.members]
-        for name, column in ((predictor.name, "logit"), (predictor.name + MIRROR, "mirror")):
-            if (len(tables) > 1 and column == "mirror") or column not in tables[0].columns:
+        for name, column in ((predictor.name, "logit"), (predictor.name + PLAIN, "plain")):
+            if column == "plain" and (predictor.calibrated or column not in tables[0].columns):
                 continue
             joined = [pictures.join(rows, on="sample_id", validate="1:1", maintain_order="left") for rows in tables]
             logit = predictor.combine([rows[column].to_numpy() for rows in joined])
@@ -109,8 +109,8 @@ def write(file: Path, rows: pl.DataFrame) -> None:
 
 
 def owner(predictors: Sequence[Predictor], model: str) -> Predictor:
-    """The predictor that a model belongs to, as itself or with mirror images."""
-    return next(one for one in predictors if model in (one.name, one.name + MIRROR))
+    """The predictor that a model belongs to, as itself or without mirror images."""
+    return next(one for one in predictors if model in (one.name, one.name + PLAIN))
 
 
 def by_model(rows: pl.DataFrame) -> Mapping[str, pl.DataFrame]:

@@ -1,6 +1,8 @@
 """Monte-Carlo dropout (Gal and Ghahramani 2016): uncertainty from predictions under different dropout masks.
 
-B: batch, P: passes, N: pictures, V: videos.
+Only the head's dropout is drawn: that is where the models have it, and what is before runs once per picture. F3-Net's
+frequency dropout is noise on the input, in training only. B: batch, P: passes, N: pictures, V: videos (here and there
+views).
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from semblance.manifests.ids import digest
+from semblance.training.inference import precision
 from semblance.training.inference.predictor import Forward, Member, Predictor
+from semblance.training.inference.predictor import forward as deterministic
 from semblance.training.metrics.classification import Floats
 from semblance.training.models import Model
-from semblance.training.models.base import Head
 
 PASSES: Final = 100
 UNCERTAIN: Final = 0.3  # a prediction with a larger uncertainty is called uncertain
@@ -27,7 +30,7 @@ _PREFIX: Final = "pass_"
 
 
 def layers(model: nn.Module) -> list[nn.Module]:
-    """The dropout layers with a rate above 0; drop path and batch norm do not count."""
+    """The dropout layers with a rate above 0; drop path, frequency dropout and batch norm do not count."""
     return [layer for layer in model.modules() if isinstance(layer, _DropoutNd) and layer.p > 0]
 
 
@@ -43,20 +46,21 @@ def dropping(model: nn.Module) -> Iterator[None]:
         model.eval()
 
 
-def passes(model: Model, image_BCHW: Tensor, count: int, seed: int) -> Tensor:
+def passes(model: Model, image_BCHW: Tensor, count: int, seed: int, *, mirror: bool = False) -> Tensor:
     """(P, B) logits of ``count`` passes over pictures in [0, 1], repeatable by seed.
 
-    If only the head has dropout, the layers before it are computed once; the result is the same.
+    ``Model.features``, which no dropout changes, is computed once per picture; a pass repeats ``Model.classify`` alone.
+    With ``mirror``, a pass is the mean logit of picture and mirror image under the same masks.
     """
-    head = getattr(model, "head", None)
-    inside = set(head.modules()) if isinstance(head, Head) else set()
+    views = (image_BCHW, image_BCHW.flip(3)) if mirror else (image_BCHW,)
+    model.eval()
+    features = [precision.features(model, view_BCHW) for view_BCHW in views]
+    logits_VPB = []
     with torch.random.fork_rng(), dropping(model):
-        if isinstance(head, Head) and all(layer in inside for layer in layers(model)):
-            embedding_BD = model(image_BCHW).embedding_BD
+        for one in features:
             torch.manual_seed(seed)
-            return torch.stack([head(embedding_BD) for _ in range(count)])
-        torch.manual_seed(seed)
-        return torch.stack([model(image_BCHW).logit_B for _ in range(count)])
+            logits_VPB.append(torch.stack([model.classify(one).logit_B for _ in range(count)]))
+    return torch.stack(logits_VPB).mean(0)
 
 
 def forward(count: int = PASSES, seed: int = 0) -> Forward:
@@ -69,10 +73,11 @@ def forward(count: int = PASSES, seed: int = 0) -> Forward:
     def run(member: Member, image_BCHW: Tensor) -> dict[str, Tensor]:
         model = member.trained.model
         if not layers(model):
-            logit_B = model(image_BCHW).logit_B
+            logit_B = deterministic(member, image_BCHW)["logit"]
             return {f"{_PREFIX}{i:03d}": logit_B for i in range(count)}
         number = calls[member.key] = calls.get(member.key, -1) + 1
-        logit_PB = passes(model, image_BCHW, count, int(digest(seed, member.key, number)[:15], 16))
+        own = int(digest(seed, member.key, number)[:15], 16)
+        logit_PB = passes(model, image_BCHW, count, own, mirror=member.mirror)
         return {f"{_PREFIX}{i:03d}": logit_B for i, logit_B in enumerate(logit_PB)}
 
     return run

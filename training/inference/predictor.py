@@ -25,6 +25,8 @@ from semblance.training.data.query import Selection
 from semblance.training.data.worker import SampleTransform, Transform
 from semblance.training.guard import seen
 from semblance.training.guard.seen import Seen
+from semblance.training.inference import precision
+from semblance.training.inference.precision import device
 from semblance.training.metrics.classification import Floats
 from semblance.training.records import Batch
 from semblance.training.runs import checkpoint
@@ -32,17 +34,24 @@ from semblance.training.runs.checkpoint import Trained
 from semblance.training.runs.folder import RunDir, read_json
 
 ENSEMBLE: Final = "ensemble.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
+_BEFORE_MIRRORS: Final = 1  # the format of ensembles that were fitted on the pictures alone, whatever the recipe asks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Member:
-    """One model. ``key`` is the SHA-256 of its checkpoint: a member that several runs share is computed once."""
+    """One model and its checkpoint. ``mirror``: its score is the mean logit of a picture and its mirror image."""
 
     name: str
-    key: str
+    sha256: str
     file: Path
     trained: Trained
+    mirror: bool = False
+
+    @property
+    def key(self) -> str:
+        """What its scores follow from: a member that several runs share is computed once."""
+        return f"{self.sha256}+mirror" if self.mirror else self.sha256
 
     @property
     def size(self) -> int:
@@ -54,12 +63,12 @@ Forward = Callable[[Member, Tensor], Mapping[str, Tensor]]  # pictures (B, 3, H,
 
 
 def forward(member: Member, image_BCHW: Tensor) -> dict[str, Tensor]:
-    """Column ``logit`` and, if the recipe asks for it, ``mirror``: the mean with the logit of the mirror image."""
-    logit_B = member.trained.model(image_BCHW).logit_B
-    if member.trained.recipe.tta != "mirror":
+    """Column ``logit``, the member's score and, if that is the mean with the mirror image's, ``plain`` without it."""
+    logit_B = precision.logits(member.trained.model, image_BCHW)
+    if not member.mirror:
         return {"logit": logit_B}
-    mirrored_B = member.trained.model(image_BCHW.flip(3)).logit_B
-    return {"logit": logit_B, "mirror": (logit_B + mirrored_B) / 2}
+    mirrored_B = precision.logits(member.trained.model, image_BCHW.flip(3))
+    return {"logit": (logit_B + mirrored_B) / 2, "plain": logit_B}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,15 +99,18 @@ class Predictor:
         return self.members[0].trained.recipe.data.split_column
 
     def logits(self, images: Sequence[Image]) -> Floats:
-        """(N,) logits of square crops, each (S, S, 3) uint8 RGB."""
-        return np.asarray(self.combine([columns["logit"] for columns in self.member_outputs(images)]))
+        """(N,) logits of square crops, each (S, S, 3) uint8 RGB. Raises SemblanceError for one that is not finite."""
+        logit_N = np.asarray(self.combine([columns["logit"] for columns in self.member_outputs(images)]))
+        if not np.isfinite(logit_N).all():
+            raise SemblanceError(f"A logit of {self.name} is not finite; use another checkpoint.")
+        return logit_N
 
     def member_outputs(self, images: Sequence[Image], forward: Forward = forward) -> list[dict[str, Floats]]:
         """What ``forward`` returns for each member and square crop: columns (N,)."""
         outputs = []
         with torch.inference_mode():
             for member in self.members:
-                member.trained.model.to(device())
+                precision.place(member.trained.model, device())
                 parts = [forward(member, image_BCHW.to(device())) for image_BCHW in batches(images, member.size)]
                 outputs.append({name: np.concatenate([_numbers(part[name]) for part in parts]) for name in parts[0]})
         return outputs
@@ -145,22 +157,26 @@ def load_all(paths: Sequence[str]) -> list[Predictor]:
     return predictors
 
 
-def load_member(name: str, file: Path) -> Member:
-    """The model of one checkpoint."""
+def load_member(name: str, file: Path, mirror: bool | None = None) -> Member:
+    """The model of one checkpoint. ``mirror``: with the mirror image's logit; None: as its recipe says."""
     trained = checkpoint.trained(file)
     with file.open("rb") as opened:
-        key = hashlib.file_digest(opened, "sha256").hexdigest()
-    return Member(name=name, key=key, file=file, trained=trained)
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    mirror = trained.recipe.tta == "mirror" if mirror is None else mirror
+    return Member(name=name, sha256=sha256, file=file, trained=trained, mirror=mirror)
 
 
 def _ensemble(folder: Path, name: str) -> Predictor:
     value = read_json(folder / ENSEMBLE)
     try:
-        if value["format"] != FORMAT:
+        if value["format"] not in (_BEFORE_MIRRORS, FORMAT):
             raise ValueError
-        members = tuple(load_member(record["name"], folder / record["file"]) for record in value["members"])
+        members = tuple(
+            load_member(record["name"], folder / record["file"], bool(record.get("mirror", False)))
+            for record in value["members"]
+        )
         for member, record in zip(members, value["members"], strict=True):
-            if member.key != record["sha256"]:
+            if member.sha256 != record["sha256"]:
                 raise SemblanceError(
                     f"{member.file} is not the checkpoint listed in {folder / ENSEMBLE}; run `training ensemble` again."
                 )
@@ -177,11 +193,6 @@ def _ensemble(folder: Path, name: str) -> Predictor:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SemblanceError(f"{folder / ENSEMBLE} is damaged; run `training ensemble` again.") from error
-
-
-def device() -> torch.device:
-    """A GPU if torch can use one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def distinct_members(predictors: Sequence[Predictor]) -> dict[str, Member]:
@@ -208,7 +219,7 @@ def selection_outputs(
     for size in sorted({member.size for member in members.values()}):
         same_size = {key: member for key, member in members.items() if member.size == size}
         for member in same_size.values():
-            member.trained.model.to(device())
+            precision.place(member.trained.model, device())
         loader = Loader(
             selection,
             batch=batch,

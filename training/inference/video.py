@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import polars as pl
 
@@ -19,12 +18,12 @@ from semblance.ingest.detector.door import Detector
 from semblance.ingest.process import video as process
 from semblance.ingest.recipe import Recipe
 from semblance.ingest.steps.recompress import RecompressConfig
+from semblance.manifests import storage
 from semblance.manifests.config import apply_settings
 from semblance.manifests.errors import SemblanceError
 from semblance.manifests.ids import make_video_id
 from semblance.manifests.records import Image, Outcome, Video
 from semblance.quality import codec
-from semblance.quality.resize import to_square
 from semblance.training.guard import crops
 from semblance.training.inference import mc_dropout, seen_before
 from semblance.training.inference.mc_dropout import PASSES, UNCERTAIN
@@ -32,9 +31,6 @@ from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics import aggregate
 from semblance.training.metrics.classification import Floats
 
-CELL: Final = 112  # px
-_CAPTION: Final = 28  # px under each cell
-_BANNER: Final = 22  # px above the grid
 _COLUMNS: Final[Mapping[str, Any]] = MappingProxyType(
     {"sample_id": pl.String, "video_id": pl.String, "track": pl.Int32, "person": pl.Int32}
     | {"frame_index": pl.Int64, "time_s": pl.Float64}
@@ -99,6 +95,26 @@ class Prediction:
         return " ".join([*notes, *self.known]) or None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A file without a score. ``status``: as of a build's videos, or ``failed``; ``reason``: a sentence."""
+
+    path: str
+    status: str
+    reason: str
+
+
+class NotScoredError(SemblanceError):
+    """A file that cannot be scored, with its status and the reason as a sentence."""
+
+    def __init__(self, status: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+Work = Callable[[process.Job], process.Result]  # finds the faces of a video
+
+
 def recipe_of(
     predictor: Predictor, name: str | None = None, settings: Sequence[str] = (), *, allow_other_crops: bool = False
 ) -> tuple[Recipe, str]:
@@ -137,41 +153,57 @@ def predict(
     *,
     passes: int = PASSES,
     detector: Callable[[], Detector] | None = None,
+    work: Work | None = None,
+    place: str | None = None,
 ) -> Prediction:
-    """Score one video file.
+    """Score one video file, local or ``s3://``.
 
-    Raises SemblanceError if it is missing, cannot be decoded, or shows no face that passes the recipe's gates.
+    ``work`` finds its faces, by default in this process with ``detector``. ``place``: where it is read from, if not at
+    ``path``. Raises NotScoredError if it is missing, cannot be decoded, or shows no face that passes the gates.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise SemblanceError(f"The file {path} does not exist; pass a video.")
+    place = place or path
+    if not storage.exists(place):
+        raise NotScoredError("missing", f"The file {path} does not exist; pass a video.")
     recipe = recipe.model_copy(update={"masks": False, "recompress": RecompressConfig()})
     if recipe.sampling.mode == "list":
         raise SemblanceError("The recipe samples listed frames of known videos; choose another one with --recipe.")
-    name = make_video_id("video", file.stem)
-    video = Video(video_id=name, path=file.name, dataset="video", family_id=name)
+    root, name = _divided(place)
+    video_id = make_video_id("video", PurePosixPath(name).stem)
+    video = Video(video_id=video_id, path=name, dataset="video", family_id=video_id)
     door.prepare(recipe.detect)
-    outcome = process.process(
-        process.Job(root=str(file.resolve().parent), video=video, recipe=recipe, decoder=recipe.decode.decoder),
-        (detector or (lambda: Detector(recipe.detect)))(),
-    ).outcome
+    job = process.Job(root=root, video=video, recipe=recipe, decoder=recipe.decode.decoder)
+    if work is None:
+        outcome = process.process(job, (detector or (lambda: Detector(recipe.detect)))()).outcome
+    else:
+        outcome = work(job).outcome
     kept = [sample for sample in outcome.samples if sample.row["verdict"] == "keep"]
     if not kept:
-        raise SemblanceError(_why_no_face(path, outcome))
+        raise _not_scored(path, outcome)
     images = [codec.decode(sample.picture) for sample in kept]
     rows = pl.DataFrame([{name: sample.row[name] for name in _COLUMNS} for sample in kept], schema=_COLUMNS)
     return _scored(path, predictor, rows, images, passes, outcome)
 
 
-def _why_no_face(path: str, outcome: Outcome) -> str:
+def _divided(place: str) -> tuple[str, str]:
+    """The folder and the name of a file, on disk or in an object store."""
+    if storage.is_remote(place):
+        root, _, name = place.rpartition("/")
+        return root, name
+    file = Path(place.removeprefix("file://"))
+    return str(file.parent.resolve()), file.name
+
+
+def _not_scored(path: str, outcome: Outcome) -> NotScoredError:
     row = outcome.video
     if row["error"] and row["status"] != "partial":
-        return f"{path} cannot be scored: {row['error']}"
+        return NotScoredError(str(row["status"]), f"{path} cannot be scored: {row['error']}")
     if not row["faces_seen"]:
-        return f"{path} shows no face in the {row['frames_sampled']} sampled frames; pass another video."
-    return (
+        frames = row["frames_sampled"]
+        return NotScoredError("no_face", f"{path} shows no face in the {frames} sampled frames; pass another video.")
+    return NotScoredError(
+        "no_face",
         f"{path} shows {row['faces_seen']} faces, but none passes the gates ({', '.join(sorted(_rejected(outcome)))}); "
-        "use a better recording, or loosen the gates with --set."
+        "use a better recording, or loosen the gates with --set.",
     )
 
 
@@ -206,7 +238,7 @@ def _scored(
                 score=_score(predictor, logit, theirs, [part[inside.to_numpy()] for part in logits_MNP]),
             )
         )
-    row = {**outcome.video, "bytes": Path(path).stat().st_size}
+    row = {**outcome.video, "bytes": storage.size(path)}
     rows_seen = [sample.row for sample in outcome.samples] + [reject.row for reject in outcome.rejections]
     video_logit = float(aggregate.videos(rows)["logit"][0])
     return Prediction(
@@ -233,26 +265,3 @@ def _passes(predictor: Predictor, images: Sequence[Image], count: int) -> list[F
         return []
     outputs = predictor.member_outputs(images, mc_dropout.forward(count))
     return [np.stack(list(columns.values()), 1) for columns in outputs]
-
-
-def sheet(prediction: Prediction, columns: int = 8, most: int = 64) -> Image:
-    """The scored faces in a grid, person by person, each with its probability of fake: (H, W, 3) RGB."""
-    rows = prediction.pictures.with_row_index("place").sort("person", "frame_index", "track")
-    if rows.height > most:
-        rows = rows.gather([(2 * i + 1) * rows.height // (2 * most) for i in range(most)])
-    grid_rows = -(-rows.height // columns)
-    canvas = np.full((_BANNER + grid_rows * (CELL + _CAPTION), columns * CELL, 3), 255, np.uint8)
-    video = prediction.video
-    spread = "" if video.uncertainty is None else f" +- {video.uncertainty:.2f}"
-    _write(canvas, f"video: {video.verdict}, probability of fake {video.probability:.3f}{spread}", 4, 15)
-    for cell, row in enumerate(rows.iter_rows(named=True)):
-        y, x = _BANNER + cell // columns * (CELL + _CAPTION), cell % columns * CELL
-        canvas[y : y + CELL, x : x + CELL] = to_square(prediction.images[row["place"]], CELL)
-        time = "" if row["time_s"] is None else f", {row['time_s']:.1f} s"
-        _write(canvas, f"person {row['person']}{time}", x + 2, y + CELL + 11)
-        _write(canvas, f"p {row['score']:.3f}", x + 2, y + CELL + 23)
-    return canvas
-
-
-def _write(canvas: Image, text: str, x: int, y: int) -> None:
-    cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_PLAIN, 0.8, (0, 0, 0), 1, cv2.LINE_AA)

@@ -39,6 +39,19 @@ class Model(nn.Module, ABC):
     def forward(self, image_BCHW: Tensor) -> Output:
         """The output for float pictures (B, 3, H, W) in [0, 1], RGB; the model normalises them itself."""
 
+    def features(self, image_BCHW: Tensor) -> Tensor:
+        """What ``classify`` needs of the pictures, (B, ...): computed once for all passes of Monte-Carlo dropout.
+
+        This one serves a model whose ``head`` takes the embedding. For another model it is the pictures themselves;
+        one that overrides both methods keeps its dropout layers out of this one.
+        """
+        return self(image_BCHW).embedding_BD if isinstance(getattr(self, "head", None), Head) else image_BCHW
+
+    def classify(self, features: Tensor) -> Output:
+        """The output from ``features``: the last part of ``forward``, with all dropout of Monte-Carlo dropout."""
+        head = getattr(self, "head", None)
+        return Output(logit_B=head(features), embedding_BD=features) if isinstance(head, Head) else self(features)
+
     def __call__(self, image_BCHW: Tensor) -> Output:
         output: Output = super().__call__(image_BCHW)
         return output

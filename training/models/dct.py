@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
+from torch.utils.flop_counter import register_flop_formula
 
 
 def matrix(size: int) -> Tensor:
@@ -29,12 +30,12 @@ def matrix(size: int) -> Tensor:
 
 def forward(image_BCHW: Tensor, rows_HH: Tensor, columns_WW: Tensor) -> Tensor:
     """The two-dimensional DCT of every channel; mean at (0, 0), frequencies rising down and to the right."""
-    return rows_HH @ image_BCHW @ columns_WW.T
+    return product(product(rows_HH, image_BCHW), columns_WW.T)
 
 
 def inverse(spectrum_BCHW: Tensor, rows_HH: Tensor, columns_WW: Tensor) -> Tensor:
     """The inverse of ``forward``."""
-    return rows_HH.T @ spectrum_BCHW @ columns_WW
+    return product(product(rows_HH.T, spectrum_BCHW), columns_WW)
 
 
 def height_of(rows: int, columns: int, steps: int = 0, device: torch.device | None = None) -> Tensor:
@@ -60,12 +61,17 @@ def bands(rows: int, columns: int, edges: tuple[float, ...]) -> Tensor:
     return torch.stack([(low <= height) & (height < high) for low, high in itertools.pairwise(edges)]).float()
 
 
-class FrequencyDropout(_DropoutNd):
+class FrequencyDropout(nn.Module):
     """Zero diagonals of a spectrum, each with probability ``p``, drawn separately for every sample.
 
     A diagonal holds the coefficients of equal height, in all channels. It is applied between DCT and inverse. As in
-    other dropout, the remaining coefficients are divided by 1 - p, and nothing happens outside training.
+    other dropout, the remaining coefficients are divided by 1 - p, and nothing happens outside training. It changes
+    the input, as augmentation does, so it is none of the dropout layers that Monte-Carlo dropout draws from.
     """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
 
     def forward(self, spectrum_BCHW: Tensor) -> Tensor:
         if not self.training or self.p == 0:
@@ -86,24 +92,68 @@ class Constants(nn.Module):
         self._made: dict[tuple[object, ...], Tensor] = {}
 
     def of(self, make: Callable[..., Tensor], *sizes: int, device: torch.device) -> Tensor:
-        """``make(*sizes)`` on a device."""
+        """``make(*sizes)`` on a device. A compiled graph that meets new sizes computes them itself."""
         key = (make.__name__, sizes, device)
-        if key not in self._made:
-            with torch.inference_mode(False):  # otherwise training could not use one that validation made
-                self._made[key] = make(*sizes).to(device)
+        if key in self._made:
+            return self._made[key]
+        if torch.compiler.is_compiling():
+            return make(*sizes).to(device)
+        with torch.inference_mode(False):  # otherwise training could not use one that validation made
+            self._made[key] = make(*sizes).to(device)
         return self._made[key]
 
 
-@contextmanager
-def exact(device: torch.device) -> Iterator[None]:
-    """Compute products in full float32.
+def exact(device: torch.device) -> AbstractContextManager[None]:
+    """Keep autocast from half precision. With ``product``, everything inside is in full float32.
 
     Half precision and TF32 round by a thousandth of the mean, more than the high frequencies of a compressed picture.
     """
+    return torch.autocast(device.type, enabled=False)
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right`` in float32, without TF32 on a GPU. An operator of its own, so that a compiler sees one graph."""
+    if not left.is_cuda:
+        return left @ right
+    found: Tensor = exact_product(left, right)
+    return found
+
+
+@torch.library.custom_op("semblance::exact_product", mutates_args=())
+def exact_product(left: Tensor, right: Tensor) -> Tensor:
+    """The operator behind ``product``: torch's setting for TF32 is off inside, and afterwards as before."""
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     try:
-        with torch.autocast(device.type, enabled=False):
-            yield
+        return left @ right
     finally:
         torch.backends.cuda.matmul.fp32_precision = before
+
+
+@exact_product.register_fake
+def _shape(left: Tensor, right: Tensor) -> Tensor:
+    return left @ right
+
+
+@register_flop_formula(torch.ops.semblance.exact_product)
+def _operations(left: torch.Size, right: torch.Size, *_: object, out_shape: torch.Size, **__: object) -> int:
+    """For `training evaluate --cost`: a multiplication and an addition are two."""
+    del right
+    return 2 * math.prod(out_shape) * left[-1]
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    del output
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    left, right = ctx.saved_tensors
+    wanted = ctx.needs_input_grad
+    return (
+        exact_product(grad, right.mT).sum_to_size(left.shape) if wanted[0] else None,
+        exact_product(left.mT, grad).sum_to_size(right.shape) if wanted[1] else None,
+    )
+
+
+exact_product.register_autograd(_backward, setup_context=_keep)

@@ -28,8 +28,9 @@ class F3NetConfig(ModelConfig):
 
     Interpretation of the plan: spectral norm is applied only to the final linear layer and MixBlock's 1x1 convolutions;
     before a batch norm it would cancel out, and invalidate pretrained statistics. Spatial dropout drops entire maps of
-    each stream's last features before the head. Frequency dropout zeroes random diagonals between FAD's DCT and its
-    inverse. "Adaptive DCT coefficient selection" is the learned masks of FAD and LFS.
+    each stream's last features before the head; Monte-Carlo dropout draws it. Frequency dropout zeroes random
+    diagonals between FAD's DCT and its inverse, in training only. "Adaptive DCT coefficient selection" is the learned
+    masks of FAD and LFS.
     """
 
     kind: Literal["f3net"] = "f3net"
@@ -61,7 +62,8 @@ class F3Net(Model):
         streams = [stream for stream in (self.fad_stream, self.lfs_stream) if stream is not None]
         self.mix7 = MixBlock(streams[0].middle_dim) if config.mode == "mix" else None
         self.mix12 = MixBlock(streams[0].late_dim) if config.mode == "mix" else None
-        self.embedding_dim = sum(stream.dim for stream in streams)
+        self.stream_dims = [stream.dim for stream in streams]
+        self.embedding_dim = sum(self.stream_dims)
         self.frequency_dim = None if config.mode == "rgb" else self.embedding_dim
         self.dropout = nn.Dropout2d(config.spatial_dropout)
         self.linear = nn.Linear(self.embedding_dim, 1)
@@ -72,13 +74,19 @@ class F3Net(Model):
             _normalise_spectra(self)
 
     def forward(self, image_BCHW: Tensor) -> Output:
-        maps = self._maps(image_BCHW * 2 - 1)
-        embedding_BD = torch.cat([maps_BCHW.mean((2, 3)) for maps_BCHW in maps], 1)
-        dropped_BD = torch.cat([self.dropout(maps_BCHW).mean((2, 3)) for maps_BCHW in maps], 1)
+        return self.classify(self.features(image_BCHW))
+
+    def features(self, image_BCHW: Tensor) -> Tensor:
+        return torch.cat([maps_BCHW.mean((2, 3)) for maps_BCHW in self._maps(image_BCHW * 2 - 1)], 1)
+
+    def classify(self, features: Tensor) -> Output:
+        # to drop a map before its mean is to drop its mean; streams one after another, as their maps were drawn
+        means = torch.split(features[:, :, None, None], self.stream_dims, 1)
+        dropped_BD = torch.cat([self.dropout(mean_BC11) for mean_BC11 in means], 1).flatten(1)
         return Output(
             logit_B=self.linear(dropped_BD).squeeze(1),
-            embedding_BD=embedding_BD,
-            frequency_BD=None if self.frequency_dim is None else embedding_BD,
+            embedding_BD=features,
+            frequency_BD=None if self.frequency_dim is None else features,
         )
 
     def _maps(self, image_BCHW: Tensor) -> list[Tensor]:

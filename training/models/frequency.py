@@ -98,9 +98,9 @@ class Lfs(nn.Module):
     def _statistics(self, image_BCHW: Tensor) -> Tensor:
         luma_B1HW = ((image_BCHW + 1) * 127.5 * self.luma_C11).sum(1, keepdim=True)
         padded_B1HW = F.pad(luma_B1HW, (LFS_PADDING,) * 4, mode="reflect")
-        spectrum_BNL = self.basis_NN @ F.unfold(padded_B1HW, LFS_WINDOW, stride=LFS_STRIDE)
+        spectrum_BNL = dct.product(self.basis_NN, F.unfold(padded_B1HW, LFS_WINDOW, stride=LFS_STRIDE))
         # |D x mask| = |D| x |mask|, so the filtered sums of all masks are one product
         filter_KN = (self.fixed_KN + weigh(self.learned_KN)).abs()
-        sum_BKL = filter_KN @ spectrum_BNL.abs()
+        sum_BKL = dct.product(filter_KN, spectrum_BNL.abs())
         height, width = ((side - LFS_WINDOW) // LFS_STRIDE + 1 for side in padded_B1HW.shape[2:])
-        return torch.log10(sum_BKL + LFS_FLOOR).view(len(image_BCHW), LFS_BANDS, height, width)
+        return torch.log10(sum_BKL + LFS_FLOOR).reshape(-1, LFS_BANDS, height, width)

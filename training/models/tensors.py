@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 import zipfile
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from semblance.manifests.errors import SemblanceError, UsageError
 State = Mapping[str, Tensor]
 
 RUN_FILE: Final = Path("checkpoints") / "best.ckpt"  # of a run folder
+METADATA: Final = "semblance.model"  # in a file of safetensors: the recipe's model as JSON
 _WRAPPERS: Final = ("state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model_state_dict", "model", "net")
 _COUNTERS: Final = "num_batches_tracked"  # files of old versions of torch lack them
 _UNREADABLE: Final = (
@@ -39,8 +41,10 @@ class WeightsFile:
 
 
 def is_run(given: str) -> bool:
-    """Whether ``given`` names a run folder or a checkpoint of one."""
-    return given not in ("none", "imagenet") and (Path(given).is_dir() or given.endswith(".ckpt"))
+    """Whether ``given`` names a run folder, a checkpoint of one, or its export as safetensors."""
+    if given in ("none", "imagenet"):
+        return False
+    return Path(given).is_dir() or given.endswith(".ckpt") or _exported(Path(given)) is not None
 
 
 def file_of(given: str) -> Path:
@@ -71,6 +75,8 @@ def read(given: str) -> WeightsFile:
         )
     except _UNREADABLE as error:
         raise SemblanceError(f"{path} cannot be read as weights ({str(error).strip().splitlines()[0]}).") from error
+    if (exported := _exported(path)) is not None:
+        return WeightsFile(path=path, state=content, run=exported)
     if isinstance(content, Mapping) and {"recipe", "model", "average"} <= content.keys():
         state = content["average"] if content["average"] is not None else content["model"]
         return WeightsFile(path=path, state=state, run=content["recipe"]["model"])
@@ -106,6 +112,18 @@ def fill(module: nn.Module, file: WeightsFile, *, name: str, head: Collection[st
     module.load_state_dict({key: value for key, value in given.items() if key in own}, strict=False)
     rest = f"; not used: {_some(left)}" if left else ""
     return f"{len(own)} of {len(own)} tensors from {file.path}{rest}"
+
+
+def _exported(path: Path) -> Mapping[str, Any] | None:
+    """The recipe's model that `training export` noted in a file of safetensors; None for any other file."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            noted = (file.metadata() or {}).get(METADATA)
+    except _UNREADABLE:
+        return None
+    return None if noted is None else dict(json.loads(noted))
 
 
 def _unprefixed(state: State, own: State) -> State:

@@ -44,7 +44,7 @@ class TrainingRecipe(Config):
     ema_decay: float | None = Field(default=None, gt=0, lt=1)  # upper limit of (1 + t) / (10 + t); None: no average
     clip_norm: float | None = Field(default=None, gt=0)  # of the norm of all gradients
     early_stop: int | None = Field(default=None, ge=1)  # epochs without a better val figure
-    tta: Literal["none", "mirror"] = "none"  # mirror: the mean logit of image and mirror image, reported separately
+    tta: Literal["none", "mirror"] = "none"  # mirror: the score is the mean logit of image and mirror image
 
     @property
     def units(self) -> int:

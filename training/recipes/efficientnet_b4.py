@@ -32,7 +32,7 @@ READINGS: Final = (
     "compression and frequency noise more often. Self-blending estimates the face's hull from five points, so the "
     "paper's results do not apply.",
     "Mixed precision is bf16 on a GPU that has it, else 16 bits with a scaled loss; 32 bits on a CPU.",
-    "TTA is the mean logit of image and mirror image, reported separately.",
+    "TTA is the mean logit of image and mirror image, the score of the run wherever it is asked.",
     ON_DEVICE,
 )
 

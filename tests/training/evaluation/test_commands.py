@@ -42,7 +42,7 @@ def test_the_cost_of_an_f3net_is_measured() -> None:
     config = F3NetConfig(width=0.125, size=64)
     recipe = recipes.load("f3net", ["augment.size=64", "model.width=0.125", "model.size=64"])
     trained = Trained(model=models.build(config).eval(), recipe=recipe, datasets=[], epoch=0, step=0, figures={})
-    member = Member(name="f3net", key="", file=Path(), trained=trained)
+    member = Member(name="f3net", sha256="", file=Path(), trained=trained)
     measured = cost.measure(Predictor(name="f3net", path=Path(), members=(member,), weights=(1.0,)))
     assert measured.gflop > 0.01
 

@@ -160,7 +160,7 @@ def test_without_a_counter_there_is_a_reason(tmp_path: Path) -> None:
 def test_the_terminal_shows_one_line_per_run(result: Evaluation) -> None:
     lines = page.summary(result)
     assert len(lines) == 2
-    mirrored = {**result.predictors, "a|b <run>+mirror": next(iter(result.predictors.values()))}
+    mirrored = {**result.predictors, "a|b <run>+plain": next(iter(result.predictors.values()))}
     assert len(page.summary(replace(result, predictors=mirrored))) == 2
 
 

@@ -22,6 +22,7 @@ from semblance.quality.resize import to_square
 from semblance.training import models
 from semblance.training.cli import app
 from semblance.training.inference import overlay, predictor
+from semblance.training.inference import sheet as sheets
 from semblance.training.inference import video as predict
 from tests.training import runs, untrained
 
@@ -58,8 +59,8 @@ def test_the_score_of_a_video_follows_from_its_crops(one: predictor.Predictor, d
     assert found.video.probability == pytest.approx(1 / (1 + np.exp(-max(by_person))))
     assert found.video.uncertainty is not None
     assert found.video.uncertainty > 0
-    sheet = predict.sheet(found)
-    assert sheet.shape[1] == 8 * predict.CELL
+    sheet = sheets.sheet(found)
+    assert sheet.shape[1] == 8 * sheets.CELL
     assert codec.decode(codec.encode(sheet, codec.EncodingConfig(format="png"))).shape == sheet.shape
 
 
@@ -206,13 +207,13 @@ def test_the_overlay_is_the_video_with_boxes(
 def test_the_command(one: predictor.Predictor, demo: Path, tmp_path: Path) -> None:
     source, seen, faces = str(videos(demo)["faces"]), tmp_path / "seen.mp4", tmp_path / "faces.png"
     words = ["predict", source, "--run", str(one.path), "--passes", "2", "--set", "sampling.n=2"]
-    done = CliRunner().invoke(app, [*words, "--to", str(faces), "--overlay", str(seen)])
+    done = CliRunner().invoke(app, [*words, "--faces", str(faces), "--overlay", str(seen)])
     assert done.exit_code == 0, done.output
     total = video.probe(source).frames_total
     assert f"overlay of {total} frames: {seen}" in done.output
     persons = done.output.count("\nperson ") + done.output.startswith("person 0: ")
     assert f"the highest of {persons} person" in done.output
-    assert "; rejected: " in done.output
+    assert "rejected: " in done.output
     assert video.probe(str(seen)).frames_total == total
     assert faces.exists()
     for wrong in (str(tmp_path / "seen.gif"), source):

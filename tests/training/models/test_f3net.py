@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils import parametrize
+from torch.utils.flop_counter import FlopCounterMode
 
 from semblance.manifests.errors import UsageError
 from semblance.training import models
@@ -267,19 +270,55 @@ def test_half_precision_leaves_the_transforms_alone() -> None:
     model, image = build("both").eval(), torch.rand(1, 3, 48, 48)
     assert model.fad is not None
     assert model.lfs is not None
-    torch.set_float32_matmul_precision("high")  # TF32, as Lightning proposes it
-    try:
-        with dct.exact(image.device):
-            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
-        assert torch.get_float32_matmul_precision() == "high"
-    finally:
-        torch.set_float32_matmul_precision("highest")
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(model.fad(image.bfloat16()), model.fad(image.bfloat16().float()))
         assert model.lfs(image.bfloat16()).dtype == torch.float32
         mixed = build("mix").train()(torch.rand(2, 3, 48, 48))
     assert mixed.logit_B.isfinite().all()
     mixed.logit_B.float().sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # of opcheck
+def test_the_exact_product_is_one_operator_without_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU; its laws can be checked on any device."""
+    left, right = torch.rand(5, 5, requires_grad=True), torch.rand(2, 3, 5, 4, requires_grad=True)
+    torch.library.opcheck(dct.exact_product, (left, right), test_utils=("test_schema", "test_autograd_registration"))
+    assert torch.autograd.gradcheck(dct.exact_product, (left.double(), right.double()))
+    counts = []
+    for multiply in (torch.matmul, dct.exact_product):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            multiply(left, right)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
+    grads = [torch.autograd.grad(made.square().sum(), (left, right)) for made in (left @ right, exact(left, right))]
+    for expected, found in zip(*grads, strict=True):
+        assert torch.allclose(expected, found)
+    seen = []
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda *_: seen.append(torch.backends.cuda.matmul.fp32_precision))
+    torch.set_float32_matmul_precision("high")  # TF32, as Lightning proposes it
+    try:
+        with contextlib.suppress(Exception):  # nothing is multiplied
+            dct.exact_product(left.detach(), right.detach())
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert set(seen) == {"ieee"}
+
+
+def exact(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    found: torch.Tensor = dct.exact_product(left, right)
+    return found
+
+
+def test_a_compiler_sees_one_graph() -> None:
+    """There were five: the switch of TF32 inside ``forward`` broke it."""
+    torch.compiler.reset()
+    model, image = build(size=32).train(), torch.rand(2, 3, 32, 32)
+    compiled = torch.compile(copy.deepcopy(model), backend="eager", fullgraph=True)  # no constants are there yet
+    torch.manual_seed(1)
+    expected = model(image).logit_B
+    torch.manual_seed(1)
+    assert torch.allclose(compiled(image).logit_B, expected, atol=1e-5)
 
 
 def test_pretrained_xception_reaches_both_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
