@@ -99,7 +99,7 @@ class Metric(Part):
 class Row(Part):
     """The figures of a model for one part of the data."""
 
-    model: str = Field(description="name of the model: a run, or NAME+plain: a mirrored run without its mirror images")
+    model: str = Field(description="name of the model: a run, or with + a variant of its score")
     level: Level = Field(
         description="frame: faces with a known label; video: maximum over persons; video (mean): mean over persons"
     )

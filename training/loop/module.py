@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -166,7 +167,8 @@ class DetectorModule(LightningModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         del dataloader_idx
         batch = batch.to(device, non_blocking=True)
-        return as_floats(batch) if batch.draws_BK is None else augment.on_device(batch, self.recipe.augment)
+        batch = as_floats(batch) if batch.draws_BK is None else augment.on_device(batch, self.recipe.augment)
+        return replace(batch, image_BCHW=batch.image_BCHW.contiguous(memory_format=torch.channels_last))
 
     # --- learning
 

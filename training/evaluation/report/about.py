@@ -34,7 +34,10 @@ def title(result: Evaluation) -> str:
     """What was evaluated, in one line."""
     runs = list(result.runs)
     named = ", ".join(runs) if len(runs) <= 4 else f"{len(runs)} runs"
-    datasets = ", ".join(dict.fromkeys(one.dataset for one in provenance.builds(result)))
+    builds = provenance.builds(result)
+    datasets = ", ".join(
+        dict.fromkeys(f"{one.dataset} (SYNTHETIC)" if one.synthetic else one.dataset for one in builds)
+    )
     return f"Evaluation of {named} on {datasets}"
 
 
