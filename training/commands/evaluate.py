@@ -88,6 +88,8 @@ def evaluate(
         evaluation.write(result, folder, uncertainty, _files(result, extras))
     tracked.log(result, [folder / f"evaluation.{kind}" for kind in ("html", "md", "json")], say=say)
     print(plain(page.aligned(page.summary(result)), keep_lines=True))
+    if few := page.caution(result):
+        print(few)
     print(f"evaluation.html, .md and .json, tables/ and predictions.parquet: {plain(str(folder))}")
 
 

@@ -30,6 +30,7 @@ from semblance.training.data import isolation, shards
 from semblance.training.ensemble import calibration
 from semblance.training.ensemble.calibration import Temperature
 from semblance.training.evaluation import leaks, predictions
+from semblance.training.evaluation.results import LEAST_GROUPS
 from semblance.training.guard import crops, seen
 from semblance.training.guard.seen import Seen
 from semblance.training.inference.predictor import (
@@ -52,10 +53,11 @@ CALIBRATION: Final = 0.2  # of val's families
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combined:
-    """The weights and temperatures of a new ensemble."""
+    """The weights and temperatures of a new ensemble. ``learned``: the weights are; else they are as at the start."""
 
     path: Path
     weights: dict[str, float]
+    learned: bool
     frame: Temperature
     video: Temperature
     families: tuple[int, int]  # used for the weights, for the temperatures
@@ -98,13 +100,14 @@ def combine(
     tables = [
         pictures.join(outputs[member.key], on="sample_id", validate="1:1", maintain_order="left") for member in members
     ]
-    weights = _weights(tables, reserved, seed)
+    weights, learned = _weights(tables, reserved, seed)
     draft = Predictor(name=to.name, path=to, members=members, weights=weights)
     logit = draft.combine([table["logit"].to_numpy() for table in tables])
     frame, video = _temperatures(draft, pictures.with_columns(logit=pl.Series(logit)), videos, reserved, seed)
     combined = Combined(
         path=to,
         weights=dict(zip((predictor.name for predictor in predictors), weights, strict=True)),
+        learned=learned,
         frame=frame,
         video=video,
         families=(len(families) - len(reserved), len(reserved)),
@@ -163,8 +166,7 @@ def learn(logit_MN: Floats, label_N: Floats, *, seed: int = 0) -> tuple[float, .
     The weights are a softmax. They start at ``START`` for three members and equal otherwise, and are trained by Adam
     at 0.01 for 20 epochs of shuffled batches of 64.
     """
-    members = len(logit_MN)
-    start = START if members == len(START) else (1 / members,) * members
+    start = starting(len(logit_MN))
     logits, labels = torch.from_numpy(logit_MN).double(), torch.from_numpy(label_N).double()
     free_M = torch.tensor([math.log(weight) for weight in start], dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.Adam([free_M], lr=RATE)
@@ -178,13 +180,21 @@ def learn(logit_MN: Floats, label_N: Floats, *, seed: int = 0) -> tuple[float, .
     return tuple(torch.softmax(free_M.detach(), 0).tolist())
 
 
-def _weights(tables: Sequence[pl.DataFrame], reserved: frozenset[str], seed: int) -> tuple[float, ...]:
+def starting(members: int) -> tuple[float, ...]:
+    """The weights before learning: ``START`` for three members, equal otherwise."""
+    return START if members == len(START) else (1 / members,) * members
+
+
+def _weights(tables: Sequence[pl.DataFrame], reserved: frozenset[str], seed: int) -> tuple[tuple[float, ...], bool]:
+    """The weights, and whether they are learned: a few families cannot tell which member is better on others."""
     used = ~pl.col("family_id").is_in(sorted(reserved)) & pl.col("face_label").is_not_null()
     rows = [table.filter(used) for table in tables]
     labels = rows[0]["face_label"].to_numpy().astype(np.float64)
     if len(set(labels.tolist())) < 2:
         raise SemblanceError("Without the families for temperatures, val has pictures of one class only; add a build.")
-    return learn(np.stack([table["logit"].to_numpy() for table in rows]), labels, seed=seed)
+    if min(rows[0].filter(face_label=label)["family_id"].n_unique() for label in (0, 1)) < LEAST_GROUPS:
+        return starting(len(rows)), False
+    return learn(np.stack([table["logit"].to_numpy() for table in rows]), labels, seed=seed), True
 
 
 def _temperatures(

@@ -111,6 +111,17 @@ def test_an_ensemble_is_evaluated_like_a_run(ffpp: Path, runs: list[Path], whole
     assert all(member.file.is_relative_to(whole) for member in one.members)  # it needs its members' folders no more
 
 
+def test_few_families_do_not_decide_weights(
+    ffpp: Path, runs: list[Path], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sample has fewer than ten in val: the weights stay as they start, the plan's for its three models."""
+    assert predictor.load(whole).weights == pytest.approx(fit.START)
+    monkeypatch.setattr(fit, "LEAST_GROUPS", 1)
+    combined = fit.combine([str(ffpp)], [str(run) for run in runs], tmp_path / "learned", say=lambda _: None)
+    assert combined.learned
+    assert list(combined.weights.values()) != pytest.approx(fit.START)
+
+
 def test_the_families_for_temperatures_are_used_for_nothing_else(ffpp: Path, whole: Path) -> None:
     one = predictor.load(whole)
     val = evaluate.evaluate([str(ffpp)], [str(whole)], Options(split="val", draws=0), say=lambda _: None)

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Final
 
 from semblance.quality.report.environment import environment
+from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.evaluation.report import about, blocks, comparisons, curves, extras, figures, matrices, pictures
 from semblance.training.evaluation.report.blocks import Block, Section
 from semblance.training.evaluation.report.extras import Extras
 from semblance.training.evaluation.report.figures import interval, shown
-from semblance.training.evaluation.results import Row
+from semblance.training.evaluation.results import LEAST_GROUPS, Row
 from semblance.training.evaluation.seeds import spread
 from semblance.training.metrics.registry import METRICS
 
@@ -46,6 +47,18 @@ def summary(result: Evaluation) -> list[list[str]]:
             cells += ["-" if one is None else f"{one.mean:.3f} ± {one.sd:.3f}" for one in over]
         lines.append([str(group), cells[0], "-", *cells[1:], "-"])
     return lines
+
+
+def caution(result: Evaluation) -> str | None:
+    """What a few groups mean, for a terminal; None if there are enough for intervals."""
+    known = result.videos.with_columns(predictions.groups(result.videos).alias("group"))
+    least = min(known.filter(label=label)["group"].n_unique() for label in (0, 1))
+    if least >= LEAST_GROUPS:
+        return None
+    return (
+        f"Only {least} people or families of a class were judged, so there is no interval: with others each AUC could "
+        f"differ by {1 / least:.1f} and more, and so could the order of the models."
+    )
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
