@@ -32,9 +32,7 @@ def ensemble(
     combined = combine(data, run, Path(to), allow_leaks=allow_leaks, allow_other_crops=allow_other_crops, say=say)
     tracked.log(combined, run, say=say)
     if not combined.learned:
-        say(
-            f"val has fewer than {LEAST_GROUPS} families of a class for the weights, too few to learn them: as at the start"
-        )
+        say(f"weights are not learned: val has fewer than {LEAST_GROUPS} families of a class for them")
     print("weights: " + ", ".join(f"{plain(name)} {weight:.3f}" for name, weight in combined.weights.items()))
     for level, fitted in (("frames", combined.frame), ("videos", combined.video)):
         loss = (
