@@ -83,8 +83,10 @@ class F3Net(Model):
         # to drop a map before its mean is to drop its mean; streams one after another, as their maps were drawn
         means = torch.split(features[:, :, None, None], self.stream_dims, 1)
         dropped_BD = torch.cat([self.dropout(mean_BC11) for mean_BC11 in means], 1).flatten(1)
+        with torch.autocast(features.device.type, enabled=False):  # as in base.Head
+            logit_B1 = self.linear(dropped_BD.float())
         return Output(
-            logit_B=self.linear(dropped_BD).squeeze(1),
+            logit_B=logit_B1.squeeze(1),
             embedding_BD=features,
             frequency_BD=None if self.frequency_dim is None else features,
         )

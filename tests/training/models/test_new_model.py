@@ -73,7 +73,7 @@ def test_a_model_and_its_recipe_are_all_that_training_needs(dfdc: Path, tmp_path
     torch.set_num_threads(1)  # with many small operations, threads mostly wait for each other
     recipe = recipes.load("patch_wide", ["model.dim=12"])
     assert isinstance(recipe.model, PatchConfig)
-    assert recipes.changes(recipe) == ["model.dim: 8 -> 12"]
+    assert recipes.changes(recipe) == ["model.dim: 16 -> 12"]
     assert recipes.readings(recipe) == ("It was invented.",)
     assert parse(TrainingRecipe, recipe.model_dump(mode="json"), "again") == recipe
     assert recipe.model_dump(mode="json")["model"] == {"pretrained": "none", "kind": "patch", "dim": 12}
