@@ -129,7 +129,7 @@ class Loader:
             for batch in worker.raising(self._loader):
                 self.position += 1
                 yield batch if self.transfer.as_bytes else as_floats(batch)
-        except (SemblanceError, ConnectionError, EOFError) as error:
+        except (SemblanceError, RuntimeError, ConnectionError, EOFError) as error:
             self.close()  # the next iteration starts others
             if (died := lasting.death(error)) is not None:
                 raise died from error

@@ -218,20 +218,8 @@ class _Units:
 
 
 def raising(batches: Iterable[Batch | Failure]) -> Iterator[Batch]:
-    """The batches; raises SemblanceError if a worker reports a failure or dies."""
-    iterator = iter(batches)
-    while True:
-        try:
-            batch = next(iterator)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise SemblanceError(
-                f"A worker of the loader died ({str(error).splitlines()[0]}), most often because memory ran out; use "
-                "fewer workers or a smaller shuffle.buffer."
-            ) from error
+    """The batches; raises SemblanceError if a worker reports a failure."""
+    for batch in batches:
         if isinstance(batch, Failure):
             raise SemblanceError(batch.message)
         yield batch
