@@ -47,9 +47,8 @@ class EpochProgress(Callback):
         spent = now - self._started
         left = spent / done * (batches - done)
         epoch, epochs = trainer.current_epoch, module.recipe.epochs
-        rest = max(self._epochs[-1] - spent, 0.0) if self._epochs else left
-        whole = self._epochs[-1] if self._epochs else spent + left
-        total = rest + whole * (epochs - epoch - 1)
+        whole = max(self._epochs[-1] if self._epochs else 0.0, spent + left)  # an epoch of before has validation too
+        total = whole - spent + whole * (epochs - epoch - 1)
         rate = done * module.recipe.data.batch_size / spent
         self._say(
             f"epoch {epoch + 1} of {epochs}: batch {done:,} of {batches:,}, {rate:.0f} units/s; "

@@ -41,6 +41,21 @@ def test_lines_become_rarer_but_never_stop() -> None:
     assert 14 <= len(run(1.0, 3600, epochs=1)) <= 18
 
 
+def test_a_slower_epoch_is_not_over_before_its_end() -> None:
+    """The second epoch takes three times the first one's time."""
+    said: list[str] = []
+    now = [0.1]
+    shown = EpochProgress(said.append, clock=lambda: now[0])
+    module: Any = SimpleNamespace(recipe=SimpleNamespace(epochs=2, data=SimpleNamespace(batch_size=8)))
+    for epoch, seconds in enumerate((1.0, 3.0)):
+        trainer: Any = SimpleNamespace(is_global_zero=True, current_epoch=epoch, num_training_batches=30)
+        shown.on_train_epoch_start(trainer, module)
+        for batch in range(30):
+            now[0] += seconds
+            shown.on_train_batch_end(trainer, module, None, None, batch)
+    assert said[-1].endswith("about 15 s left in this epoch, 15 s in all")
+
+
 def test_short_epochs_and_other_ranks_say_nothing() -> None:
     assert run(0.1, 50) == []
     assert run(1.0, 100, rank_zero=False) == []
