@@ -215,6 +215,7 @@ class Change(Part):
     change: Figure = Field(description="after minus before, over shared draws")
     balanced_before: Figure = Field(description="balanced accuracy before")
     balanced_after: Figure = Field(description="balanced accuracy under the condition")
+    cut: list[str] = Field(description="how a build's crops are cut otherwise than those trained on, in sentences")
 
 
 class Group(Part):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ class Change:
     """A model on the same videos before and under a condition, at the same threshold.
 
     ``change`` is AUC after minus before, over the same bootstrap draws. ``strength``: JPEG quality or scale, the
-    x-axis of the page's curves; None for a build.
+    x-axis of the page's curves; None for a build. ``cut``: how a build's crops are cut otherwise, in sentences.
     """
 
     model: str
@@ -45,6 +45,7 @@ class Change:
     change: Estimate
     balanced_before: Estimate
     balanced_after: Estimate
+    cut: tuple[str, ...] = ()
 
 
 def jpeg(image_HWC: Image, _points: Any, _key: str, *, quality: int) -> Image:
@@ -94,11 +95,12 @@ def builds(result: Evaluation, conditions: Sequence[str], *, say: Callable[[str]
             raise SemblanceError(
                 f"The condition {name} cannot be compared: {out} shares no sample with split {split} ({error})"
             ) from error
-        for difference in leaks.cut_otherwise(list(result.runs.values()), {out: _recipe(out)}):
+        cut = tuple(leaks.cut_otherwise(list(result.runs.values()), {out: _recipe(out)}))
+        for difference in cut:
             say(f"{name}: {difference}")
         say(f"{name}: {selection.pictures.height} of {result.selection.pictures.height} pictures are in both")
         rows = predictions.predict(list(result.runs.values()), selection)
-        changes += _compare(result, rows, "build", name, None)
+        changes += [replace(change, cut=cut) for change in _compare(result, rows, "build", name, None)]
     return changes
 
 

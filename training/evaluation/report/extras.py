@@ -56,6 +56,8 @@ def _changed(changes: Sequence[Change]) -> Section:
         "videos, so faces were detected on clean frames. A build is compared on the samples that both have."
     )
     blocks: list[Block] = [text, Table(heading=heading, lines=lines, caption="Changes.", label="Changes")]
+    if cut := dict.fromkeys(f"{change.name}: {difference}." for change in changes for difference in change.cut):
+        blocks.append(Points(points=list(cut)))
     drawings = curves.degradation(changes)
     return Section(title="Under other conditions", blocks=[*blocks, *([drawings] if drawings else [])])
 
