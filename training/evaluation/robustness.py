@@ -143,6 +143,7 @@ def _compare(result: Evaluation, rows: pl.DataFrame, kind: str, name: str, stren
                 strength=strength,
                 videos=tables[0].height,
                 pictures=after.height,
+                cut=(),
                 **estimates,
             )
         )

@@ -86,9 +86,7 @@ def test_detectors_are_compared_under_the_condition(built: Path, recompressed: P
     assert f"crf40: {count} of {count} pictures are in both" in done.output
     told = (page / "evaluation.md").read_text()
     assert "crf40" in told
-    assert "recompress.crf 40" in told.replace(
-        "\\", ""
-    )  # how its crops differ is on the page, not only on the terminal
+    assert "recompress.crf 40" in told.replace("\\", "")  # how its crops differ
     options, quiet = evaluate.Options(draws=0, allow_other_crops=True), (lambda _: None)
     clean, other = (evaluate.evaluate([str(out)], [str(run)], options, say=quiet) for out in (built, recompressed))
     (change,) = robustness.builds(clean, [f"crf40={recompressed}"], say=quiet)
