@@ -6,8 +6,6 @@ OUT := out/demo-dfdc
 DEMO := data/demo/dfdc
 RUNS := out/demo-train
 MODELS := resnet50 efficientnet_b4 f3net
-# Pairs of a fake and its original at the same frame: what differs is the forgery alone, so a short run learns something.
-SHORT := --set epochs=6 --set data.mode=pairs --set data.batch_size=12 --set data.draws=160 --tracking none
 
 .PHONY: types demo demo-train test install trainer develop lint wheel coverage bytes bench faults slow lock clean
 
@@ -15,11 +13,11 @@ demo: install
 	$(BIN)/ingest demo --dataset dfdc --to $(DEMO)
 	$(BIN)/ingest build --dataset dfdc --root $(DEMO) --recipe $(DEMO)/recipe.yaml --out $(OUT)
 
-# After `make demo`. The small recipes learn for a few minutes, enough to see the machinery, not to judge a detector.
+# After `make demo`. Small models learn for a few minutes, enough to see that they do, not to judge a detector.
 demo-train: trainer
 	rm -rf $(RUNS)
 	for model in $(MODELS); do \
-	  $(BIN)/training fit --data $(OUT) --recipe $${model}_small $(SHORT) --run $(RUNS)/$$model || exit; \
+	  $(BIN)/training fit --data $(OUT) --recipe examples/demo-train/$$model.yaml --run $(RUNS)/$$model || exit; \
 	done
 	$(BIN)/training ensemble --data $(OUT) $(MODELS:%=--run $(RUNS)/%) --to $(RUNS)/ensemble
 	$(BIN)/training evaluate --data $(OUT) $(MODELS:%=--run $(RUNS)/%) --run $(RUNS)/ensemble --to $(RUNS)/evaluation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -66,9 +67,12 @@ def fit(label_N: Floats, logit_N: Floats, families: Sequence[str], *, seed: int 
             folds=tuple(folds),
             before=None,
             after=None,
-            note="fitted on a single family: add builds before relying on it",
+            note="fitted on a single family: add builds before relying on it"
+            + (" (it is at its limit)" if abs(math.log(folds[0])) >= _LIMIT else ""),
         )
     note = f"in {count} folds, since there are no more families" if count < FOLDS else None
+    if max(abs(math.log(value)) for value in folds) >= _LIMIT:
+        note = "at its limit: the logits do not tell these families apart, or no more than perfectly"
     return Temperature(
         value=float(np.exp(np.mean(np.log(folds)))),
         folds=tuple(folds),

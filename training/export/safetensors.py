@@ -27,7 +27,7 @@ def write(predictor: Predictor, file: Path) -> None:
         "semblance.recipe": recipe.name,
         "semblance.recipe_fingerprint": fingerprint(recipe.model_dump(mode="json")),
         "semblance.checkpoint_sha256": member.sha256,
-        "semblance.epoch": str(member.trained.epoch),
+        "semblance.epoch": str(member.trained.epoch + 1),
     }
     save_file({name: value.contiguous() for name, value in member.trained.model.state_dict().items()}, file, metadata)
 

@@ -52,7 +52,7 @@ def _member(member: Member, weight: float) -> dict[str, Any]:
         "weight": weight,
         "mirror": member.mirror,
         "sha256": member.sha256,
-        "epoch": member.trained.epoch,
+        "epoch": member.trained.epoch + 1,
         "recipe": recipe.name,
         "recipe_fingerprint": fingerprint(recipe.model_dump(mode="json")),
         "model": recipe.model.model_dump(mode="json"),

@@ -98,9 +98,9 @@ def fit(
     callbacks = [recorder, EpochProgress(say), *options.callbacks, *_powersgd(options.machine, module.step)]
     trainer = _trainer(recipe, options.machine, run, callbacks)
     if main:
+        told = terms.lines(recipe, data, options.machine, module.model)  # raises, so before anything is written
         run.begin(recipe, data.datasets, module.step)
         seen.write(run.path / seen.FILE, data.seen or seen.union([]))
-        told = terms.lines(recipe, data, options.machine, module.model.origin)
         for line in told:
             say(line)
         recorder.tracker = tracked.start(run, module, trainer, told, options.tracking)

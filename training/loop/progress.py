@@ -51,9 +51,13 @@ class EpochProgress(Callback):
         total = whole - spent + whole * (epochs - epoch - 1)
         rate = done * module.recipe.data.batch_size / spent
         self._say(
-            f"epoch {epoch + 1} of {epochs}: batch {done:,} of {batches:,}, {rate:.0f} units/s; "
-            f"about {duration(left)} left in this epoch, {duration(total)} in all"
+            f"epoch {epoch + 1} of {epochs}: batch {done:,} of {batches:,}, {_rate(rate)} units/s; "
+            f"about {duration(left)} to the end of this epoch, {duration(total)} to that of the run"
         )
+
+
+def _rate(units: float) -> str:
+    return f"{units:.0f}" if units >= 10 else f"{units:.2g}"
 
 
 def duration(seconds: float) -> str:

@@ -9,15 +9,16 @@ from semblance.training.data import order, sampling
 from semblance.training.data.splits import TrainingData
 from semblance.training.loop.machine import Machine
 from semblance.training.loop.module import per_rank
+from semblance.training.models import Model
 from semblance.training.recipes.base import TrainingRecipe
 
 
-def lines(recipe: TrainingRecipe, data: TrainingData, machine: Machine, origin: str) -> list[str]:
-    """The data, the weights at the start, device and precision, batch and steps, changes of the recipe, and readings.
+def lines(recipe: TrainingRecipe, data: TrainingData, machine: Machine, model: Model) -> list[str]:
+    """The data, the model and its weights, device and precision, batch and steps, changes of the recipe, and readings.
 
-    ``origin``: the source of the model's weights. Raises UsageError for a batch that the devices cannot share.
+    Raises UsageError for a batch that the devices cannot share.
     """
-    return [*_data(data, recipe), *_training(recipe, data, machine, origin), *_recipe(recipe)]
+    return [*_data(data, recipe), *_model(recipe, model), *_training(recipe, data, machine), *_recipe(recipe)]
 
 
 def _data(data: TrainingData, recipe: TrainingRecipe) -> Iterator[str]:
@@ -31,8 +32,15 @@ def _data(data: TrainingData, recipe: TrainingRecipe) -> Iterator[str]:
         yield f"warning: {warning}"
 
 
-def _training(recipe: TrainingRecipe, data: TrainingData, machine: Machine, origin: str) -> Iterator[str]:
-    yield f"weights: {origin}"
+def _model(recipe: TrainingRecipe, model: Model) -> Iterator[str]:
+    arch = getattr(recipe.model, "arch", None)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    named = f"{recipe.model.kind} ({arch})" if arch else recipe.model.kind
+    yield f"model: {named}, {count:,} parameters, pictures of {recipe.augment.size} px"
+    yield f"weights: {model.origin}"
+
+
+def _training(recipe: TrainingRecipe, data: TrainingData, machine: Machine) -> Iterator[str]:
     precision = machine.precision(recipe.precision)
     given = "" if precision == recipe.precision else f" (the recipe says {recipe.precision})"
     yield f"device: {machine.device}, precision {precision}{given}"
@@ -53,8 +61,8 @@ def _training(recipe: TrainingRecipe, data: TrainingData, machine: Machine, orig
 
 def _augmentation(recipe: TrainingRecipe, machine: Machine) -> str:
     if recipe.augment.on == "workers":
-        return "in the loader's workers"
-    where = "in batches on the device; policy and encoders in the loader's workers, before the other steps"
+        return "by the loader, on the CPU"
+    where = "in batches on the device; policy and encoders by the loader, before the other steps"
     return where if machine.on_gpu else f"{where} (without a GPU --set augment.on=workers is faster)"
 
 

@@ -74,7 +74,14 @@ def read(given: str) -> WeightsFile:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except _UNREADABLE as error:
-        raise SemblanceError(f"{path} cannot be read as weights ({str(error).strip().splitlines()[0]}).") from error
+        reason = (
+            "it is not one, or holds more than tensors"
+            if isinstance(error, pickle.UnpicklingError)
+            else str(error).strip().splitlines()[0]
+        )
+        raise SemblanceError(
+            f"{path} cannot be read as weights ({reason}); use a file of timm, torchvision or safetensors, or a run."
+        ) from error
     if (exported := _exported(path)) is not None:
         return WeightsFile(path=path, state=content, run=exported)
     if isinstance(content, Mapping) and {"recipe", "model", "average"} <= content.keys():

@@ -10,7 +10,7 @@ import yaml
 from semblance.manifests import config
 from semblance.manifests.datasets import DATASETS
 from semblance.manifests.errors import UsageError
-from semblance.training.recipes.base import NAMED, READINGS, TrainingRecipe, register
+from semblance.training.recipes.base import NAMED, ON_DEVICE, READINGS, TrainingRecipe, register
 
 NAMED.discover(__name__, __path__)
 
@@ -102,7 +102,8 @@ def readings(recipe: TrainingRecipe) -> tuple[str, ...]:
     """How the plan was interpreted for a recipe or its base: sentences for its page."""
     base = NAMED.get(recipe.base or "")
     names = (recipe.name, recipe.base, base and base.base)
-    return next((READINGS[name] for name in names if name in READINGS), ())
+    found = next((READINGS[name] for name in names if name in READINGS), ())
+    return tuple(reading for reading in found if reading != ON_DEVICE or recipe.augment.on == "device")
 
 
 def _over(under: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from semblance.quality.resize import to_square
-from semblance.training import augment, recipes
+from semblance.training import augment, models, recipes
 from semblance.training.augment import draws
 from semblance.training.augment.config import AugmentConfig
 from semblance.training.data import query
@@ -188,14 +188,14 @@ def test_nothing_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_says_where_it_augments(build: Path) -> None:
     selection = query.select([str(build)], "train")
     data = TrainingData(train=selection, val={}, others={}, datasets=())
-    said = {}
+    said, model = {}, models.build(recipes.load("resnet50_small").model, pretrained=False)
     for where in ("device", "workers"):
         recipe = recipes.load("resnet50", ["data.mix=null", f"augment.on={where}"])
         (said[where],) = [
-            line for line in terms.lines(recipe, data, Machine(accelerator="cpu"), "x") if "augmentation:" in line
+            line for line in terms.lines(recipe, data, Machine(accelerator="cpu"), model) if "augmentation:" in line
         ]
-    assert said["workers"] == "augmentation: in the loader's workers"
-    assert "policy and encoders in the loader's workers, before the other steps" in said["device"]
+    assert said["workers"] == "augmentation: by the loader, on the CPU"
+    assert "policy and encoders by the loader, before the other steps" in said["device"]
     assert "without a GPU --set augment.on=workers is faster" in said["device"]
 
 

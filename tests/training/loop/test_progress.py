@@ -27,13 +27,13 @@ def run(seconds_a_batch: float, batches: int, epochs: int = 2, rank_zero: bool =
 def test_a_long_epoch_says_how_far_it_is() -> None:
     said = run(1.0, 100)
     assert said[0] == (
-        "epoch 1 of 2: batch 10 of 100, 8 units/s; about 90 s left in this epoch, 3 min in all"  # 90 s and 100 s
+        "epoch 1 of 2: batch 10 of 100, 8 units/s; about 90 s to the end of this epoch, 3 min to that of the run"
     )
     assert [line.split(", ")[0] for line in said[1:3]] == [
         "epoch 1 of 2: batch 30 of 100",
         "epoch 1 of 2: batch 70 of 100",
     ]
-    assert said[-1].endswith("about 30 s left in this epoch, 30 s in all")
+    assert said[-1].endswith("about 30 s to the end of this epoch, 30 s to that of the run")
 
 
 def test_lines_become_rarer_but_never_stop() -> None:
@@ -53,7 +53,7 @@ def test_a_slower_epoch_is_not_over_before_its_end() -> None:
         for batch in range(30):
             now[0] += seconds
             shown.on_train_batch_end(trainer, module, None, None, batch)
-    assert said[-1].endswith("about 15 s left in this epoch, 15 s in all")
+    assert said[-1].endswith("about 15 s to the end of this epoch, 15 s to that of the run")
 
 
 def test_short_epochs_and_other_ranks_say_nothing() -> None:
