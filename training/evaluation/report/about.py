@@ -57,7 +57,8 @@ def headline(result: Evaluation) -> str:
     best = max(whole(result), key=lambda row: row.figures["auc"].value or 0.0)
     figure = best.figures["auc"]
     wide = interval(figure)
-    sure = f" (95 %: {wide})" if wide else ", without an interval"
+    few = f", without an interval, from {best.reals:,} real and {best.fakes:,} fake videos"
+    sure = f" (95 %: {wide})" if wide else few
     several = f", the best of {len(result.runs)} runs: {best.model}" if len(result.runs) > 1 else ""
     return f"AUC by video {shown(figure)}{sure}{several}"
 

@@ -23,6 +23,7 @@ from semblance.training.metrics import classification
 from semblance.training.metrics.classification import Judged
 
 _LEAST_FPR: Final = 1e-4  # of a logarithmic axis
+_IN_A_BIN: Final = 10  # rows
 _BINS: Final = 24
 _MOST: Final = 6  # histograms that stand open
 WORDS: Final = "Logits by video, reals and fakes each as a share of their own; the dashed line is val's threshold."
@@ -95,6 +96,11 @@ def _frames(result: Evaluation) -> dict[str, Judged]:
     }
 
 
+def _reliability(judged: Judged) -> list[tuple[float, float, int]]:
+    """Bins of at least ``_IN_A_BIN`` rows, so that a share of fakes is more than one or two rows."""
+    return classification.reliability(judged, min(classification.BINS, max(len(judged.label_N) // _IN_A_BIN, 2)))
+
+
 def _curves(rows: Mapping[str, Judged], words: str) -> Drawings:
     legend = svg.keys(list(rows))
     curves = {model: classification.curve(judged) for model, judged in rows.items()}
@@ -107,7 +113,7 @@ def _curves(rows: Mapping[str, Judged], words: str) -> Drawings:
     fpr, tpr = Axis(title="false positive rate"), Axis(title="true positive rate")
     rare = Axis(title="false positive rate, logarithmic", low=least, log=True)
     said = "; ".join(f"{model}: AUC {float(curve.auc_D[0]):.3f}" for model, curve in curves.items())
-    trust = {model: [point[:2] for point in classification.reliability(judged)] for model, judged in rows.items()}
+    trust = {model: [point[:2] for point in _reliability(judged)] for model, judged in rows.items()}
     plots = [
         (f"ROC {words}", svg.plot(f"ROC {words}", fpr, tpr, lines, legend, diagonal=True, said=said)),
         (
