@@ -7,7 +7,7 @@ DEMO := data/demo/dfdc
 RUNS := out/demo-train
 MODELS := resnet50 efficientnet_b4 f3net
 
-.PHONY: types demo demo-train test install trainer develop lint wheel coverage bytes bench faults slow lock clean
+.PHONY: types demo demo-train test install trainer develop lint wheel coverage bytes bench bench-training faults slow lock clean
 
 demo: install
 	$(BIN)/ingest demo --dataset dfdc --to $(DEMO)
@@ -36,6 +36,10 @@ coverage: develop
 
 bench: develop
 	$(BIN)/python -m tests.benchmarks
+
+# The loader and augmentation, a training step, exported models and uncertainty: one table each, in tests/benchmarks.
+bench-training: develop
+	for part in loader step export; do $(BIN)/python -m tests.benchmarks.$$part || exit; done
 
 # Whether this code builds the very bytes that an earlier one builds: `make bytes REVISION=v0.1.0`.
 bytes: develop
