@@ -70,19 +70,21 @@ def predict(
     build_recipe, source = inference.recipe_of(predictor, recipe, settings or (), allow_other_crops=allow_other_crops)
     results = many.predict(given.files, predictor, build_recipe, passes=passes, supervised=one is None)
     rows = []
-    with shown(results, len(given.files)) as watched:
-        for result in watched:
-            rows += scores_table.rows(result, predictor.name, predictor.calibrated)
-            if one is None:
-                print(_line(result), flush=True)
-            elif isinstance(result, inference.Failure):
-                raise SemblanceError(result.reason)
-            else:
-                _print_persons(result)
-                _draw(result, faces, overlay)
-    if to is not None:
-        scores_table.write(to, rows)
-        print(f"{len(rows)} rows: {plain(to)}")
+    try:
+        with shown(results, len(given.files)) as watched:
+            for result in watched:
+                rows += scores_table.rows(result, predictor.name, predictor.calibrated)
+                if one is None:
+                    print(_line(result), flush=True)
+                elif isinstance(result, inference.Failure):
+                    raise SemblanceError(result.reason)
+                else:
+                    _print_persons(result)
+                    _draw(result, faces, overlay)
+    finally:  # an interruption loses nothing that is scored
+        if to is not None and rows:
+            scores_table.write(to, rows)
+            print(f"{len(rows)} rows: {plain(to)}")
     _print_footer(predictor, source)
     if one is None:
         _print_counts(rows, given.repeated)

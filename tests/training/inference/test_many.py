@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -160,6 +161,20 @@ def test_the_command_scores_what_it_can(mixed: Path, one: predictor.Predictor, t
     failed = videos.filter(pl.col("logit").is_null())
     assert failed["reason"].null_count() == 0
     assert all(reason.count("\n") == 0 for reason in failed["reason"])
+
+
+def test_an_interruption_keeps_what_is_scored(
+    mixed: Path, one: predictor.Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> Iterator[Failure]:
+        yield Failure(path="first.mp4", status="missing", reason="first.mp4 does not exist.")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(many, "predict", interrupted)
+    words = ["predict", str(mixed), "--run", str(one.path), "--to", str(tmp_path / "scores.jsonl")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code != 0
+    assert pl.read_ndjson(tmp_path / "scores.jsonl")["path"].to_list() == ["first.mp4"]
 
 
 def test_without_a_score_it_fails(mixed: Path, one: predictor.Predictor, tmp_path: Path) -> None:
