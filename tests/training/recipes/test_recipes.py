@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from semblance.manifests import config
 from semblance.manifests.errors import UsageError
@@ -315,3 +318,29 @@ def test_the_demo_trains_small_forms_of_the_models(model: str) -> None:
     assert (recipe.name, recipe.base) == (f"{model}_demo", f"{model}_small")
     assert recipe.data.mode == "pairs"
     assert recipe.model.kind == recipes.NAMED[model].model.kind
+
+
+@pytest.mark.parametrize("name", ["xception", "resnet50_plain", "efficientnet_b4_plain"])
+def test_baselines_are_their_network_and_cross_entropy_alone(name: str) -> None:
+    """One linear layer over the network, one loss, no dropout; the small form differs in size alone."""
+    small = recipes.load(f"{name}_small")
+    model = models.build(small.model, pretrained=False)
+    assert not any(isinstance(part, nn.Dropout | nn.Dropout2d) and part.p for part in model.modules())
+    assert not [part for part in model.modules() if is_parametrized(part)]
+    assert model.frequency_dim is None
+    for recipe in (recipes.load(name), small):
+        weights = {part: values["weight"] for part, values in recipe.loss.model_dump().items() if values["weight"]}
+        assert (weights, recipe.loss.bce.smoothing) == ({"bce": 1.0}, 0.0)
+        assert (recipe.optimiser.lr, recipe.data.batch_size, recipe.ema_decay, recipe.tta) == (2e-4, 32, None, "none")
+    changed = {change.partition(":")[0] for change in recipes.changes(small)}
+    assert changed <= {
+        "model.pretrained",
+        "model.width",
+        "model.size",
+        "model.arch",
+        "augment.on",
+        "augment.size",
+        "epochs",
+    }
+    logit_B = model.eval()(torch.rand(2, 3, 64, 64)).logit_B
+    assert logit_B.shape == (2,)
