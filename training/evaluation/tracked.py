@@ -27,11 +27,13 @@ def log(result: Evaluation, files: Sequence[Path], *, say: Callable[[str], None]
                 {"split": result.options.split, "split_column": result.split_column}, {"builds": ", ".join(result.outs)}
             )
             nested.log(0, dict(_figures(result, name, whole=False)))
-            for file in files:
-                nested.attach(file)
-            nested.close("FINISHED")
             run.log(0, dict(_figures(result, name, whole=True)))
             run.close(None)
+            try:
+                for file in files:
+                    nested.attach(file)
+            finally:
+                nested.close("FINISHED")
         except SemblanceError as error:
             say(f"not tracked: {error}")
 

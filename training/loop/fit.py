@@ -30,7 +30,6 @@ from semblance.training.models import Model
 from semblance.training.recipes.base import TrainingRecipe
 from semblance.training.runs import checkpoint, tracking
 from semblance.training.runs.folder import RunDir
-from semblance.training.runs.tracking import Tracker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +111,7 @@ def fit(
         if trainer.is_global_zero:
             place = state["place"]
             say(f"resuming at step {state['step']}, epoch {place['epoch'] + 1}, batch {place['position']}")
-    _run(trainer, module, run, recorder.tracker, options.tracking)
+    _run(trainer, module, recorder, options.tracking)
     return Fitted(
         run=run,
         epochs=trainer.current_epoch,
@@ -157,9 +156,7 @@ def _module(
         return DetectorModule(recipe, data, model, machine=options.machine, resume=state)
 
 
-def _run(
-    trainer: Trainer, module: DetectorModule, run: RunDir, tracker: Tracker | None, wished: Tracking | None
-) -> None:
+def _run(trainer: Trainer, module: DetectorModule, recorder: RunRecorder, wished: Tracking | None) -> None:
     status = "FAILED"
     try:
         trainer.fit(module)
@@ -172,8 +169,8 @@ def _run(
             raise died from error
         raise
     finally:
-        if tracker is not None and wished is not None:
-            tracked.end(tracker, run, status, wished)
+        if recorder.tracker is not None and wished is not None:
+            tracked.end(recorder.tracker, recorder.run, status, wished, recorder.say)
 
 
 def _trainer(recipe: TrainingRecipe, machine: Machine, run: RunDir, callbacks: list[Callback]) -> Trainer:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lightning.pytorch import Trainer
 
 from semblance.manifests.config import flatten
+from semblance.manifests.errors import SemblanceError
 from semblance.training.loop.module import DetectorModule
 from semblance.training.runs import folder, tracking
 from semblance.training.runs.folder import RunDir
@@ -65,13 +66,21 @@ def start(
     return tracker
 
 
-def end(tracker: Tracker, run: RunDir, status: str, wished: Tracking) -> None:
-    """Copy the run's small files to the tracker, and best.ckpt if that is wished; then close it."""
+def end(tracker: Tracker, run: RunDir, status: str, wished: Tracking, say: Callable[[str], None]) -> None:
+    """Copy the run's small files to the tracker, and best.ckpt if that is wished; then close it.
+
+    A tracker that cannot be used any more is reported, and hides neither the run nor why it ended.
+    """
     files = [run.recipe_file, run.path / "datasets.json", run.path / "run.json", run.steps, run.epochs]
-    for file in [*files, *([run.best] if wished.checkpoint else [])]:
-        if file.exists():
-            tracker.attach(file)
-    tracker.close(status)
+    try:
+        try:
+            for file in [*files, *([run.best] if wished.checkpoint else [])]:
+                if file.exists():
+                    tracker.attach(file)
+        finally:
+            tracker.close(status)
+    except SemblanceError as error:
+        say(f"not tracked: {error}")
 
 
 def experiment_of(records: Sequence[dict[str, Any]]) -> str:

@@ -92,6 +92,28 @@ def test_a_moved_folder_finds_its_runs(tracked_runs: Path, tmp_path: Path) -> No
     assert tracking.reopen(moved, {}) is None
 
 
+def test_a_store_that_refuses_costs_nothing_else(ffpp: Path, tmp_path: Path) -> None:
+    """Its folder of files is a file: a sentence each for an evaluation and at the end of a run, which are whole."""
+    runs_there = tmp_path / "runs"
+    runs_there.mkdir()
+    (runs_there / "mlflow").write_text("in the way")
+    said: list[str] = []
+    fitted = runs.train(
+        [str(ffpp)], runs_there / "third", *FEW, tracking=Tracking(), build=models.build, say=said.append
+    )
+    assert fitted.run.best.exists()
+    result = evaluate.evaluate([str(ffpp)], [str(fitted.run.path)], evaluate.Options(draws=0), say=said.append)
+    tracked.log(result, [fitted.run.recipe_file], say=said.append)
+    refused = [line for line in said if "cannot be used" in line]
+    assert len(refused) == 2
+    assert all(line.startswith("not tracked: The MLflow store ") for line in refused)
+    store = client(runs_there)
+    run_id = record(fitted.run.path)["tracking"]["run_id"]
+    found = {run.info.run_id: run for run in store.search_runs(["1"])}
+    assert [run.info.status for run in found.values()] == ["FINISHED"] * 2
+    assert "test/auc_video/ffpp" in found[run_id].data.metrics
+
+
 def test_several_processes_may_make_one_store(tmp_path: Path) -> None:
     """All of them start at once; each gets a run of the same experiment."""
     code = (

@@ -20,7 +20,10 @@ class Reference:
 
 
 class Tracker(Protocol):
-    """A place that a run reports to; ``reference`` finds the run again, and ``hint`` says how to look at it."""
+    """A place that a run reports to; ``reference`` finds the run again, and ``hint`` says how to look at it.
+
+    All methods raise SemblanceError if the place cannot be used.
+    """
 
     reference: Reference
     hint: str

@@ -72,11 +72,13 @@ class MLflow:
     def describe(self, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         from mlflow.entities import Param, RunTag
 
-        self._client.log_batch(
-            self.reference.run_id,
-            params=[Param(name, str(value)[:_LONGEST]) for name, value in parameters.items()],
-            tags=[RunTag(name, value[:_LONGEST]) for name, value in tags.items()],
-        )
+        params = [Param(name, str(value)[:_LONGEST]) for name, value in parameters.items()]
+        with _told(self._uri):
+            self._client.log_batch(
+                self.reference.run_id,
+                params=params,
+                tags=[RunTag(name, value[:_LONGEST]) for name, value in tags.items()],
+            )
 
     def datasets(self, records: Sequence[Mapping[str, Any]]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -95,7 +97,8 @@ class MLflow:
             )
             for record in records
         ]
-        self._client.log_inputs(self.reference.run_id, inputs)
+        with _told(self._uri):
+            self._client.log_inputs(self.reference.run_id, inputs)
 
     def log(self, step: int, figures: Mapping[str, float | None]) -> None:
         from mlflow.entities import Metric
@@ -106,7 +109,8 @@ class MLflow:
             self.flush()
 
     def attach(self, file: Path, folder: str = "") -> None:
-        self._client.log_artifact(self.reference.run_id, str(file), folder or None)
+        with _told(self._uri):
+            self._client.log_artifact(self.reference.run_id, str(file), folder or None)
 
     def child(self, name: str) -> MLflow:
         return self._another(name, {"mlflow.parentRunId": self.reference.run_id})
@@ -124,13 +128,15 @@ class MLflow:
 
     def flush(self) -> None:
         buffer, self._buffer = self._buffer, []
-        for first in range(0, len(buffer), 1000):  # the most that MLflow takes at once
-            self._client.log_batch(self.reference.run_id, metrics=buffer[first : first + 1000])
+        with _told(self._uri):
+            for first in range(0, len(buffer), 1000):  # the most that MLflow takes at once
+                self._client.log_batch(self.reference.run_id, metrics=buffer[first : first + 1000])
 
     def close(self, status: str | None) -> None:
         self.flush()
         if status is not None:
-            self._client.set_terminated(self.reference.run_id, status)
+            with _told(self._uri):
+                self._client.set_terminated(self.reference.run_id, status)
 
 
 def _client(uri: str) -> Any:
@@ -173,10 +179,11 @@ def _alone(uri: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _told(uri: str) -> Iterator[None]:
+    """Say in a sentence what the store, or the folder of its files, refuses."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise SemblanceError(f"The MLflow store {uri} cannot be used ({reason}); see --tracking.") from error
