@@ -21,12 +21,13 @@ _ALLOWED: Final = "allowed with"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Build:
-    """A build of a run: its record in datasets.json, plan, and what its videos hold, by role."""
+    """A build of a run: its record in datasets.json, plan, what its videos hold, by role, and what is kept of train."""
 
     record: Mapping[str, Any]
     audited: Audited
     train: pl.DataFrame
     val: pl.DataFrame
+    trained: Seen
 
     @property
     def learned(self) -> bool:
@@ -114,21 +115,26 @@ def _build(data: TrainingData, known: Mapping[str, Any]) -> _Build:
     audited = ids.read(out)
     learned = known["role"] == "train"
     val = (data.val if learned else data.others)[known["name"]].pictures["video_id"].unique()
-    train = of_source(data.train, out)["video_id"].unique() if learned else ()
+    pictures = of_source(data.train, out) if learned else data.train.pictures.clear()
+    train = ids.held(audited, pictures["video_id"].unique())
     described = {
         "lineage": sorted(leaks.lineage(audited.description)),
         "promises": sorted(leaks.promises(audited, str(known["split_column"]))),
         "by_authors": crops.by_authors(audited.plan),
     }
     return _Build(
-        record=dict(known) | described, audited=audited, train=ids.held(audited, train), val=ids.held(audited, val)
+        record=dict(known) | described,
+        audited=audited,
+        train=train,
+        val=ids.held(audited, val),
+        trained=seen.record("trained", train, pictures["sample_id"].unique()),
     )
 
 
 def _records(data: TrainingData, parts: Sequence[_Build]) -> Iterator[Seen]:
     for part in parts:
         if part.learned:
-            yield seen.record("trained", part.train, of_source(data.train, part.out)["sample_id"].unique())
+            yield part.trained
             yield seen.record("selected", part.val, data.val[part.record["name"]].pictures["sample_id"].unique())
 
 
@@ -144,7 +150,7 @@ def _between(one: _Build, other: _Build) -> Iterator[Leak]:
     copies = () if one.lineage & other.lineage else (COPY,)
     where = "itself" if one is other else one.out
     return leaks.find(
-        seen.record("trained", one.train).of("trained"),
+        one.trained.of("trained"),
         other.val,
         judged=f"val of {other.out}",
         seen=f"in train of {where} too",

@@ -153,7 +153,7 @@ class RankEpoch(IterableDataset[Batch | Failure]):
             sizes = sorted({f"{image.shape[1]}x{image.shape[0]}" for image in images})
             raise SemblanceError(f"A batch has pictures of {' and '.join(sizes)} px; pass a size to resize all to.")
         return Batch(
-            image_BCHW=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),  # a view: `floats` makes it contiguous
+            image_BCHW=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),  # a view: channels_last
             target_B=torch.from_numpy(target_B),
             draws_BK=torch.from_numpy(np.stack(rows_BK)) if rows_BK else None,
             sample_ids=tuple(names),

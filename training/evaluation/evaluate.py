@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -49,10 +49,12 @@ class Options:
 class Evaluation:
     """Everything that pages are made from. Mappings are by model name; a mirrored one has a second, NAME+plain.
 
-    ``threshold_sources``: where thresholds were chosen, in words. ``pairs`` and ``transfers`` are those of runs.
+    ``described``: dataset.json of each build. ``threshold_sources``: where thresholds were chosen, in words. ``pairs``
+    and ``transfers`` are those of runs.
     """
 
     outs: tuple[str, ...]
+    described: Mapping[str, Mapping[str, Any]]
     options: Options
     date: str
     split_column: str
@@ -97,7 +99,8 @@ def evaluate(
     _check_classes(selection, videos)
     shards.check(selection.shards)
     found = _leaks(predictors, outs, options, column, say)
-    cut = _cut(predictors, outs, options, say)
+    described = {out: build_files.description(out) for out in outs}
+    cut = _cut(predictors, described, options, say)
     say(f"{options.split}: {selection.counts}; {videos.height} videos")
     if selection.note:
         say(selection.note)
@@ -117,6 +120,7 @@ def evaluate(
     }
     return Evaluation(
         outs=outs,
+        described=described,
         options=options,
         date=date,
         split_column=column,
@@ -185,10 +189,13 @@ def _leaks(
 
 
 def _cut(
-    predictors: Sequence[Predictor], outs: Sequence[str], options: Options, say: Callable[[str], None]
+    predictors: Sequence[Predictor],
+    described: Mapping[str, Mapping[str, Any]],
+    options: Options,
+    say: Callable[[str], None],
 ) -> list[str]:
     """The builds whose crops are cut otherwise than those trained on, in sentences; refused unless allowed."""
-    cut = leaks.cut_otherwise(predictors, {out: build_files.description(out).get("recipe") for out in outs})
+    cut = leaks.cut_otherwise(predictors, {out: build.get("recipe") for out, build in described.items()})
     if cut and not options.allow_other_crops:
         raise SemblanceError(
             f"{cut[0]}{isolation.more(len(cut))}, so results would mix the cut with the data; build them by the run's "

@@ -12,7 +12,7 @@ import polars as pl
 from semblance.manifests.overlap import ESTIMATED
 from semblance.training.guard import crops, ids, leaks
 from semblance.training.guard.leaks import COPY, Leak
-from semblance.training.guard.seen import ROLES, Role, Seen
+from semblance.training.guard.seen import ROLES, Role
 from semblance.training.inference.predictor import Predictor
 
 _SAID: Final[dict[Role, str]] = {"trained": "trained on by {}", "selected": "used to select {}"}
@@ -109,7 +109,7 @@ def _judged(out: str, split: str, column: str) -> _Judged:
 
 
 def _of_role(predictor: Predictor, role: Role, one: _Judged, refused: Collection[str]) -> Iterator[Leak]:
-    for part in _records(predictor):
+    for part in predictor.records:
         rows = part.of(role)
         if role == "selected":  # what it was trained on is said already
             rows = rows.join(part.of("trained"), on=["kind", "hash", "of"], how="anti", nulls_equal=True)
@@ -120,7 +120,7 @@ def _of_role(predictor: Predictor, role: Role, one: _Judged, refused: Collection
 def _between(one: Predictor, other: Predictor) -> Iterator[Leak]:
     """What ``one`` was trained on and ``other`` selected on; the records name no ids, so there is no example."""
     refused = {*leaks.ALWAYS, *_promised(one.datasets), *_promised(other.datasets)}
-    for ours, theirs in product(_records(one), _records(other)):
+    for ours, theirs in product(one.records, other.records):
         held = theirs.of("selected").filter(pl.col("kind").is_in(ids.KINDS))
         named = held.with_columns(id=pl.col("hash").cast(pl.String), video_id=pl.lit(""))
         said, judged = _SAID["trained"].format(one.name), f"what {other.name} was selected on"
@@ -138,7 +138,7 @@ def _unknown(predictors: Sequence[Predictor]) -> Iterator[str]:
 
 def _notes(predictors: Sequence[Predictor]) -> Iterator[str]:
     for predictor in predictors:
-        for note in dict.fromkeys(note for part in _records(predictor) for note in part.notes):
+        for note in dict.fromkeys(note for part in predictor.records for note in part.notes):
             yield f"{predictor.name}: {note}."
 
 
@@ -151,11 +151,6 @@ def _by_others(predictors: Sequence[Predictor], judged: Sequence[_Judged]) -> It
                 cut, other = ("the dataset's authors", "a recipe")[:: 1 if one.by_authors else -1]
                 known = f"those that {predictor.name} was trained on"
                 yield f"Faces of {one.name} were cut by {cut}, and {known} by {other}."
-
-
-def _records(predictor: Predictor) -> list[Seen]:
-    known = [member.trained.seen for member in predictor.members]
-    return [part for part in (*known, predictor.seen) if part is not None]
 
 
 def _promised(datasets: Sequence[Mapping[str, Any]]) -> frozenset[str]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from semblance.manifests import build_files
 from semblance.manifests.config import differences
 from semblance.training import recipes
 from semblance.training.evaluation.evaluate import Evaluation
@@ -60,7 +59,7 @@ def builds(result: Evaluation) -> list[Build]:
     """The evaluated builds, in order."""
     found = []
     for place, out in enumerate(result.outs):
-        described = build_files.description(out)
+        described = result.described[out]
         rows = result.selection.pictures.filter(result.selection.pictures["source"] == place)
         found.append(
             Build(
@@ -99,7 +98,7 @@ def _model(member: Member, weight: float) -> Model:
 
 
 def _changes(recipe: recipes.TrainingRecipe) -> Sequence[str]:
-    """A recipe keeps its name when settings change it, so it is compared with what that name stands for."""
+    """What a recipe changes of its base; of a named one, what an older version changed under that name."""
     named = recipes.NAMED.get(recipe.name)
     if named is None:
         return recipes.changes(recipe)

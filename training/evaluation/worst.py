@@ -9,6 +9,7 @@ import polars as pl
 
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
+from semblance.training.metrics import aggregate
 
 VIDEOS: Final = 6  # of each kind
 PICTURES: Final = 4  # of each video
@@ -58,7 +59,7 @@ def find(model: str, videos: pl.DataFrame, pictures: pl.DataFrame, threshold: fl
 
 
 def _wrong(model: str, row: dict[str, Any], pictures: pl.DataFrame, threshold: float) -> Wrong:
-    persons = pictures.group_by("person").agg(pl.col("logit").mean()).sort("logit", "person", descending=[True, False])
+    persons = aggregate.persons(pictures).sort("logit", "person", descending=[True, False])
     chosen = pictures.filter(person=persons["person"][0])["sample_id"].sort().to_list()
     steps = min(PICTURES, len(chosen))
     places = [(2 * step + 1) * len(chosen) // (2 * steps) for step in range(steps)]

@@ -74,8 +74,7 @@ def export(
 
 def crops(predictor: Predictor, outs: Sequence[str]) -> list[Image]:
     """Up to ``CROPS`` pictures of val or, if it is empty, of another split, from the first build that has some."""
-    trained = [str(record["out"]) for record in predictor.datasets if record.get("role") == "train"]
-    for out, split in itertools.product(outs or dict.fromkeys(trained), ("val", "test", "train")):
+    for out, split in itertools.product(outs or predictor.builds, ("val", "test", "train")):
         try:
             selection = query.select([out.rstrip("/")], split, QueryConfig(), unlabelled=True)
             return [image for _, image in itertools.islice(peek.images(selection), CROPS)]

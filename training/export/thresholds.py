@@ -14,7 +14,6 @@ def of_val(predictor: Predictor, outs: Sequence[str] = ()) -> tuple[Chosen, tupl
 
     Raises SemblanceError if no build is there.
     """
-    trained = [str(record["out"]) for record in predictor.datasets if record.get("role") == "train"]
-    builds = tuple(out.rstrip("/") for out in (outs or dict.fromkeys(trained)))
+    builds = tuple(out.rstrip("/") for out in (outs or predictor.builds))
     chosen, notes = thresholds.choose([predictor], builds, predictor.split_column)
     return chosen[predictor.name], notes

@@ -95,6 +95,18 @@ class Predictor:
         return [record for member in self.members for record in member.trained.datasets]
 
     @property
+    def builds(self) -> list[str]:
+        """The places of the builds that its members were trained with, each once."""
+        trained = (str(record["out"]) for record in self.datasets if record.get("role") == "train")
+        return list(dict.fromkeys(trained))
+
+    @property
+    def records(self) -> list[Seen]:
+        """What its members and it have seen, as far as it is known."""
+        known = (*(member.trained.seen for member in self.members), self.seen)
+        return [record for record in known if record is not None]
+
+    @property
     def split_column(self) -> str:
         return self.members[0].trained.recipe.data.split_column
 

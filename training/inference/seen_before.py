@@ -33,9 +33,8 @@ def known(predictor: Predictor, video: Mapping[str, Any], faces: Sequence[Mappin
             for kind, hashes in ((ids.FRAME, ids.of_frames(frames)), (ids.FILE, ids.of_files(files)))
         ]
     )
-    records = [one for one in (*(member.trained.seen for member in predictor.members), predictor.seen) if one]
     for role in ROLES:
-        for record in records:
+        for record in predictor.records:
             if leaks.copies(leaks.shared(record.of(role), held)):
                 yield (
                     f"This video, or its recording, was {_SAID[role]} {predictor.name}, so the score is better than on "

@@ -86,9 +86,9 @@ class RunRecorder(Callback):
             if trainer.is_global_zero:
                 self.run.log(self.run.steps, row)
                 if self.tracker is not None:
-                    rest = {name: float(value) for name, value in row.items() if value is not None}
-                    figures = {f"train/{name}": value for name, value in rest.items() if name not in ("step", "epoch")}
-                    self.tracker.log(row["step"], figures)
+                    figures = {name: value for name, value in row.items() if name not in ("step", "epoch")}
+                    known = {f"train/{name}": float(one) for name, one in figures.items() if one is not None}
+                    self.tracker.log(row["step"], known)
 
     def on_validation_end(self, trainer: Trainer, module: DetectorModule) -> None:  # type: ignore[override]
         figures, epoch = module.figures, trainer.current_epoch

@@ -123,14 +123,15 @@ class DetectorModule(LightningModule):
                 landmarks=forges or config.policy.p > 0,
                 draws=augment.Draws(config) if config.on == "device" else None,
             )
-            self._train = self._loader(self.data.train, config=self.recipe.data, transform=transform)
+            self._train = self._loader(self.data.train, self._share, config=self.recipe.data, transform=transform)
         return self._train
 
     def val_dataloader(self) -> list[Sized]:
         loaders = []
         for name, selection in self._selections().items():
             if name not in self._evaluated:
-                self._evaluated[name] = self._loader(selection, batch=self.machine.val_batch)
+                batch = self.machine.val_batch or VAL_TIMES * self._share
+                self._evaluated[name] = self._loader(selection, batch)
             loader = self._evaluated[name]
             loader.epoch = loader.position = 0
             loaders.append(Sized(loader))
@@ -143,18 +144,22 @@ class DetectorModule(LightningModule):
             selections |= {f"other/{name}": selection for name, selection in self.data.others.items()}
         return selections
 
+    @property
+    def _share(self) -> int:
+        """Units of a training batch that each device takes."""
+        return per_rank(self.recipe.data.batch_size, self.trainer.world_size)
+
     def _loader(
         self,
         selection: Selection,
+        batch: int,
         *,
         config: EpochConfig | None = None,
         transform: SampleTransform | None = None,
-        batch: int | None = None,
     ) -> Loader:
-        share = per_rank(self.recipe.data.batch_size, self.trainer.world_size)
         return Loader(
             selection,
-            batch=share if config is not None else batch or VAL_TIMES * share,
+            batch=batch,
             seed=self.recipe.seed,
             config=config,
             world=World(rank=self.global_rank, ranks=self.trainer.world_size),

@@ -24,13 +24,13 @@ class EpochProgress(Callback):
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._say, self._clock = say, clock
         self._started = self._due = self._wait = 0.0
-        self._epochs: list[float] = []  # seconds of each whole epoch, validation included
+        self._last = 0.0  # seconds of the epoch before, validation included
 
     def on_train_epoch_start(self, trainer: Trainer, module: DetectorModule) -> None:  # type: ignore[override]
         del trainer, module
         now = self._clock()
         if self._started:
-            self._epochs.append(now - self._started)
+            self._last = now - self._started
         self._started, self._wait = now, FIRST
         self._due = now + FIRST
 
@@ -47,7 +47,7 @@ class EpochProgress(Callback):
         spent = now - self._started
         left = spent / done * (batches - done)
         epoch, epochs = trainer.current_epoch, module.recipe.epochs
-        whole = max(self._epochs[-1] if self._epochs else 0.0, spent + left)  # an epoch of before has validation too
+        whole = max(self._last, spent + left)
         total = whole - spent + whole * (epochs - epoch - 1)
         rate = done * module.recipe.data.batch_size / spent
         self._say(

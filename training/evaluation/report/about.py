@@ -13,6 +13,7 @@ from semblance.training.evaluation.report.figures import interval, shown
 from semblance.training.evaluation.results import LEAST_GROUPS, Row
 from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics.registry import METRICS
+from semblance.training.recipes import NAMED
 from semblance.training.runs.folder import versions
 
 _HASH: Final = 12  # characters shown of a fingerprint
@@ -122,7 +123,7 @@ def _runs(result: Evaluation) -> Table:
 
 def _model(one: Model, predictor: Predictor) -> list[Value]:
     alone = len(predictor.members) == 1
-    recipe = f"{one.recipe}, changed" if one.changes else one.recipe
+    recipe = f"{one.recipe}, changed" if one.changes and one.recipe in NAMED else one.recipe
     trained = "; ".join(f"{part.dataset} {part.fingerprint[:_HASH]} {part.split_column}" for part in one.trained)
     weight = "-" if alone else f"{one.weight:.3f}"
     return [one.name, weight, recipe, str(one.seed), f"{one.epoch} of {one.epochs}", trained, one.sha256[:_HASH]]
@@ -145,7 +146,7 @@ def _thresholds(result: Evaluation) -> Table:
 
 
 def _builds(result: Evaluation) -> Table:
-    heading = ["build", "dataset", "fingerprint", "protocol of `split`", "#pictures", "#videos"]
+    heading = ["build", "dataset", "fingerprint", "protocol", "#pictures", "#videos"]
     lines: list[list[Value]] = [
         [
             *(one.out, f"{one.dataset} (SYNTHETIC)" if one.synthetic else one.dataset),
@@ -154,7 +155,6 @@ def _builds(result: Evaluation) -> Table:
         ]
         for one in provenance.builds(result)
     ]
-    heading[3] = "protocol"
     return Table(heading=heading, lines=lines, caption="Builds whose split was evaluated.", label="Builds")
 
 
@@ -166,7 +166,7 @@ def _recipes(result: Evaluation) -> list[Fold]:
     lines = [line for number, line in enumerate(lines) if line not in lines[:number]]
     if not lines:
         return []
-    caption = "What the recipes change of the recipe of their name."
+    caption = "What the recipes change of the recipe of their name, or of their base."
     table = Table(heading=["model", "key", "change"], lines=lines, caption=caption, label="Changed recipes")
     return [Fold(title="Changed recipes", blocks=[table])]
 

@@ -107,13 +107,9 @@ def _table(rows: Sequence[Row], kind: str, groups: Sequence[Seeds], part: str) -
     return Table(
         heading=heading,
         lines=lines,
-        caption=f"{_words(rows[0].level)}, {part}: {KINDS[kind]}. {counted(rows)}",
+        caption=f"{LEVELS[rows[0].level]}, {part}: {KINDS[kind]}. {counted(rows)}",
         label=f"{rows[0].level}, {part}, {kind}",
     )
-
-
-def _words(level: Level) -> str:
-    return LEVELS[level]
 
 
 def _over(rows: Sequence[Row], group: Seeds, metrics: Sequence[Metric]) -> list[Cell]:
