@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
+import ssl
 import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,44 +23,9 @@ from semblance.training.evaluation.evaluate import Evaluation, Options
 from semblance.training.evaluation.external import External, service
 from semblance.training.evaluation.external.service import Service
 from tests.training import builds
+from tests.training.evaluation.serving import Server, certificate
 
 runner = CliRunner()
-Answer = tuple[int, dict[str, str], bytes]
-
-
-class Server(ThreadingHTTPServer):
-    """A detector by mean brightness behind ``answers``, each of which is given once instead."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[tuple[str, dict[str, str], list[bytes]]] = []
-        self.answers: list[Answer] = []
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        pictures = [base64.b64decode(one["b64"], validate=True) for one in body["instances"]]
-        self.server.asked.append((self.path, dict(self.headers), pictures))
-        predicted = [float(codec.decode(one).mean()) / 255 for one in pictures]
-        answer: Answer = 200, {}, json.dumps({"predictions": predicted}).encode()
-        status, headers, content = self.server.answers.pop(0) if self.server.answers else answer
-        self.send_response(status)
-        for name, value in (headers | {"Content-Length": str(len(content))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture
@@ -245,6 +208,22 @@ def test_a_dropped_connection_is_tried_again(asked: External, server: Server, wa
     server.answers = [(200, {"Transfer-Encoding": "chunked"}, b"zz\r\n")]
     assert ask(asked) == pytest.approx([0.2])
     assert waited == [1]
+
+
+def test_certificates_are_checked(
+    server: Server, tmp_path: Path, waited: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing reaches a host that nobody vouches for; one that somebody does is asked over TLS."""
+    made = certificate(tmp_path / "localhost.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    one = patient(external.parse(f"far=https://localhost:{server.server_port}/judge", send=True), waited)
+    with pytest.raises(SemblanceError, match="certificate verify failed"):
+        ask(one)
+    assert (server.asked, waited) == ([], [])
+    monkeypatch.setenv("SSL_CERT_FILE", str(made))
+    assert ask(one) == pytest.approx([0.2])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import base64
 import http.client
 import ipaddress
 import json
+import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ PATIENCE_S: Final = 120.0  # for a connection, and for each part of an answer
 TRIES: Final = 5
 LONGEST_S: Final = 60.0  # between two tries, whatever Retry-After says
 _BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+# what another try would not change: a certificate that nobody vouches for, a host that nobody knows
+_FINAL: Final = (ssl.SSLCertVerificationError, socket.gaierror, http.client.InvalidURL)
 _LARGEST: Final = 16 << 20  # bytes of an answer
 _SHOWN: Final = 200  # characters of an error's text
 
@@ -64,7 +67,8 @@ class Service:
         """``predictions`` of the answer for encoded pictures, of any form.
 
         A busy service (429 or 503) and a connection that fails are tried five times, after the seconds that
-        Retry-After asks for, or 1, 2, 4, 8. Raises SemblanceError for other answers, and UsageError without ``send``.
+        Retry-After asks for, or 1, 2, 4, 8. A host that is unknown or has no valid certificate is tried once. Raises
+        SemblanceError for other answers, and UsageError without ``send``.
         """
         if not self.send:
             raise UsageError(f"{name} is a service at {self.address}, and nothing is sent to it without --send.")
@@ -75,6 +79,10 @@ class Service:
             pause = 2.0**number
             try:
                 status, headers, answer = self._post(body)
+            except _FINAL as error:
+                raise SemblanceError(
+                    f"The service of {name} at {self.address} cannot be reached ({error}); check the address."
+                ) from error
             except (OSError, http.client.HTTPException) as error:
                 reason = f"cannot be reached ({error or type(error).__name__})"
             else:
