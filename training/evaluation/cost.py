@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from semblance.training.evaluation import energy
 from semblance.training.inference import precision
+from semblance.training.inference.member import forward
 from semblance.training.inference.precision import device
-from semblance.training.inference.predictor import Predictor, forward
+from semblance.training.inference.predictor import Predictor
 
 BATCH: Final = 32
 _REPEATS: Final = 5

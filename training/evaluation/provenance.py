@@ -9,7 +9,8 @@ from typing import Any
 from semblance.manifests.config import differences
 from semblance.training import recipes
 from semblance.training.evaluation.evaluate import Evaluation
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.inference.member import Member
+from semblance.training.inference.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

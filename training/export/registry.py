@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 from semblance.manifests.errors import UsageError
 from semblance.manifests.registry import Registry
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.inference.member import Member
+from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics.classification import Floats
 
 Pictures = Mapping[int, Any]  # by side: the same pictures, uint8 (B, 3, side, side) RGB

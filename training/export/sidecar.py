@@ -11,7 +11,8 @@ from semblance.training.evaluation.results import Level
 from semblance.training.evaluation.thresholds import Chosen
 from semblance.training.export import graph
 from semblance.training.export.registry import Format
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.inference.member import Member
+from semblance.training.inference.predictor import Predictor
 from semblance.training.models.base import Normalise
 from semblance.training.runs import folder
 

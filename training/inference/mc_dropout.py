@@ -19,8 +19,9 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from semblance.manifests.ids import digest
 from semblance.training.inference import precision
-from semblance.training.inference.predictor import Forward, Member, Predictor
-from semblance.training.inference.predictor import forward as deterministic
+from semblance.training.inference.member import Forward, Member
+from semblance.training.inference.member import forward as deterministic
+from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics.classification import Floats
 from semblance.training.models import Model
 

@@ -28,9 +28,11 @@ class Model(nn.Module, ABC):
     """A detector.
 
     ``embedding_dim`` is D of ``embedding_BD``, ``frequency_dim`` that of ``frequency_BD``. ``origin``: the
-    source of its weights.
+    source of its weights. ``members``: the pictures of a score. A clip model has more than one: it takes B pictures of
+    U = B / members clips, those of a clip adjacent and in time order, and its logit and embeddings are of U.
     """
 
+    members: int = 1
     embedding_dim: int
     frequency_dim: int | None = None
     origin: str = "random weights"
