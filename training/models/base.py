@@ -23,6 +23,11 @@ class ModelConfig(Config):
     pretrained: Literal["imagenet", "none"] | str = "none"
     kind: str
 
+    @property
+    def members(self) -> int:
+        """``Model.members`` of its models."""
+        return 1
+
 
 class Model(nn.Module, ABC):
     """A detector.
