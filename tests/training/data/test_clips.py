@@ -62,7 +62,7 @@ def test_clips_cover_every_picture_in_time_order(counts: list[tuple[int, int, in
         assert sum(held.values()) - own.height < frames
         shown = theirs["sample_id"].value_counts()["count"]
         if own.height < frames:  # slower: each about as often
-            assert shown.max() - shown.min() <= 1  # type: ignore[operator]
+            assert shown.max() - shown.min() <= 1
 
 
 def test_clips_do_not_depend_on_the_order_of_rows() -> None:
@@ -138,7 +138,7 @@ def test_clips_arrive_whole_and_in_order(cut: Path, workers: int) -> None:
 
 def test_training_clips_by_person_cross_cuts(cut: Path) -> None:
     by_track, by_person = (
-        query.select([str(cut)], "train", unit=UnitConfig(mode="clips", clip=ClipConfig(frames=3, by=by)))  # type: ignore[arg-type]
+        query.select([str(cut)], "train", unit=UnitConfig(mode="clips", clip=ClipConfig(frames=3, by=by)))
         for by in ("track", "person")
     )
     for selection, most in ((by_track, 1), (by_person, 2)):
@@ -170,7 +170,9 @@ def test_a_clip_with_one_altered_face_is_fake(cut: Path) -> None:
     )
     clips = units.unite(rows.drop("unit", "member"), UnitConfig(mode="clips", clip=ClipConfig(frames=2)))
     summary = units.summarise(clips).with_columns(
-        clips.group_by("unit", maintain_order=True).agg(first=pl.col("frame_index").first(), label=pl.col("label").first())
+        clips.group_by("unit", maintain_order=True).agg(
+            first=pl.col("frame_index").first(), label=pl.col("label").first()
+        )
     )
     assert (summary["target"] == ((summary["first"] == 0) & (summary["label"] == 1))).all()
 
@@ -184,7 +186,7 @@ def test_all_pictures_of_a_clip_are_changed_alike(cut: Path) -> None:
     def rows(by_unit: bool) -> np.ndarray:
         transform = SampleTransform(draws=Draws(config), by_unit=by_unit)
         parts = [batch.draws_BK for batch in Loader(selection, batch=4, transform=transform)]
-        return np.concatenate([part.numpy() for part in parts if part is not None]).reshape(-1, 2, parts[0].shape[1])  # type: ignore[union-attr]
+        return np.concatenate([part.numpy() for part in parts if part is not None]).reshape(-1, 2, parts[0].shape[1])
 
     together, alone = rows(True), rows(False)
     assert (together[:, 0] == together[:, 1]).all()
