@@ -28,9 +28,9 @@ class Cost:
 
     ``alone_ms``, ``batch_ms``: milliseconds per crop, alone and in a batch of 32; the median of five runs after a
     warm-up. ``gflop``: torch's count of convolutions and matrix products, a multiplication and an addition being two
-    operations. A clip model is asked for whole clips, and its figures too are per crop. ``memory_mib``: the peak memory of the process so far, or of the GPU during the measurement.
-    ``energy_j``: joules per crop in a batch, None without a counter. ``metered``: the counter's name, or why there is
-    none.
+    operations. A clip model is asked for whole clips; its figures are per crop too. ``memory_mib``: the peak memory of
+    the process so far, or of the GPU during the measurement. ``energy_j``: joules per crop in a batch, None without a
+    counter. ``metered``: the counter's name, or why there is none.
     """
 
     model: str

@@ -32,7 +32,7 @@ _PREFIX: Final = "pass_"
 
 
 def layers(model: nn.Module) -> list[nn.Module]:
-    """The dropout layers with a rate above 0; drop path, frequency dropout, batch norm and frozen parts do not count."""
+    """The dropout layers with a rate above 0; drop path, frequency dropout, batch norm, frozen parts do not count."""
     frozen = {id(layer) for part in frozen_parts(model) for layer in part.modules()}
     drops = (layer for layer in model.modules() if isinstance(layer, _DropoutNd) and layer.p > 0)
     return [layer for layer in drops if id(layer) not in frozen]

@@ -108,7 +108,8 @@ class Attention(nn.Module):
 
     def forward(self, embedding_UTD: Tensor) -> Tensor:
         weight_UT1 = self.score(self.hidden(embedding_UTD)).float().softmax(1)
-        return (weight_UT1 * embedding_UTD).sum(1)
+        pooled_UD: Tensor = (weight_UT1 * embedding_UTD).sum(1)
+        return pooled_UD
 
 
 class Transformer(nn.Module):
@@ -124,14 +125,16 @@ class Transformer(nn.Module):
         width = config.width
         self.enter = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, width))
         self.layers = nn.Sequential(*(Layer(width, config.heads, config.dropout) for _ in range(config.layers)))
-        self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dim))
-        nn.init.zeros_(self.leave[1].weight)
-        nn.init.zeros_(self.leave[1].bias)
+        last = nn.Linear(width, dim)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.leave = nn.Sequential(nn.LayerNorm(width), last)
         self.register_buffer("position_TW", positions(config.frames, width), persistent=False)
 
     def forward(self, embedding_UTD: Tensor) -> Tensor:
         state_UTW = self.layers(self.enter(embedding_UTD) + self.position_TW)
-        return embedding_UTD.mean(1) + self.leave(state_UTW.mean(1)).float()
+        pooled_UD: Tensor = embedding_UTD.mean(1) + self.leave(state_UTW.mean(1)).float()
+        return pooled_UD
 
 
 class Layer(nn.Module):
