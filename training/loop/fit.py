@@ -141,8 +141,8 @@ def _isolated(
 def _of_weights(recipe: TrainingRecipe) -> Seen | None:
     """What the runs that its weights come from have seen, trained further or not; None if they are of no run."""
     model = recipe.model
-    given = dict.fromkeys([model.pretrained, str(getattr(model, model.base_key))])
-    records = [_seen_by(one) for one in given if one not in ("", "none", "imagenet")]
+    given = dict.fromkeys([model.pretrained, getattr(model, model.base_key)])
+    records = [_seen_by(one) for one in given if one not in (None, "none", "imagenet")]
     return seen.union(records) if records else None
 
 

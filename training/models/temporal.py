@@ -32,7 +32,7 @@ class TemporalConfig(ModelConfig):
 
     base_key: ClassVar[str] = "frames_from"
     kind: Literal["temporal"] = "temporal"
-    frames_from: str = ""
+    frames_from: str | None = None
     frames: int = Field(default=8, ge=2, le=256)
     pooling: Literal["mean", "attention", "transformer"] = "attention"
     width: int = Field(default=128, ge=8, multiple_of=8)
@@ -177,7 +177,7 @@ def _pooling(dim: int, config: TemporalConfig) -> nn.Module:
             return Transformer(dim, config)
 
 
-def _frame_model(given: str) -> tuple[Model, int | None]:
+def _frame_model(given: str | None) -> tuple[Model, int | None]:
     """The model of a run with its weights, and the side of its pictures if it is known.
 
     Raises UsageError if it is not a run, or its model is itself one over clips.
