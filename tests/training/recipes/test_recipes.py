@@ -203,7 +203,7 @@ def test_every_recipe_can_be_built_and_saved(name: str) -> None:
     one = recipes.load(name)
     assert one == recipes.NAMED[name] == config.parse(recipes.TrainingRecipe, one.model_dump(mode="json"), name)
     if name == "temporal_small":
-        with pytest.raises(UsageError, match="--set model.frames_from=RUN"):
+        with pytest.raises(UsageError, match=r"--set model\.frames_from=RUN"):
             models.build(one.model)
     elif name.endswith("_small"):
         model = models.build(one.model)
