@@ -239,7 +239,7 @@ def test_settings() -> None:
     ("settings", "said"),
     [
         (["model.kin=resnet"], "unknown key 'model.kin'"),
-        (["model.kind=vit"], "unknown kind 'vit'"),
+        (["model.kind=swin"], "unknown kind 'swin'"),
         (["optimiser.momentum=0.9"], "unknown key 'optimiser.momentum'; known keys here are betas, kind, lr"),
         (["loss.bce.smoothing=2"], "wrong value for 'loss.bce.smoothing'"),
         (["epochs=5"], "warmup_epochs"),
