@@ -15,7 +15,7 @@ from lightning.pytorch import Callback
 from torch import nn
 
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.training import models, recipes
+from semblance.training import models
 from semblance.training.data import isolation, peek, query
 from semblance.training.ensemble import fit as ensembles
 from semblance.training.evaluation import cost, evaluate
@@ -23,14 +23,12 @@ from semblance.training.evaluation.evaluate import Options
 from semblance.training.guard import seen
 from semblance.training.inference import mc_dropout, predictor
 from semblance.training.inference.predictor import selection_outputs
-from semblance.training.loop.fit import FitOptions, fit
-from semblance.training.loop.machine import Machine
 from semblance.training.models import Model
 from semblance.training.models.temporal import Attention, Temporal, TemporalConfig, positions
-from semblance.training.recipes import TrainingRecipe
 from semblance.training.runs import checkpoint
 from semblance.training.runs.folder import RunDir, read_lines
-from tests.training import builds, untrained
+from tests.training import builds, clip_runs, untrained
+from tests.training.clip_runs import recipe, train
 
 T = 3
 POOLINGS = ("mean", "attention", "transformer")
@@ -47,34 +45,13 @@ def frame(out: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return untrained.make(tmp_path_factory.mktemp("runs") / "frame", [out], gain=9)
 
 
-def recipe(frame: Path, *settings: str, length: int = T) -> TrainingRecipe:
-    given = (f"model.frames_from={frame}", f"model.frames={length}", f"data.clip.frames={length}")
-    small = ("data.clip.step=1", "augment.size=32", "epochs=2", "model.width=16", "optimiser.lr=0.01")
-    return recipes.load("temporal_small", (*given, *small, *settings))
-
-
-def train(out: Path, run: Path, one: TrainingRecipe, **options: Any) -> Path:
-    torch.set_num_threads(1)
-    machine = Machine(accelerator="cpu", workers=0, save_every=options.pop("save_every", 50))
-    fit([str(out)], one, RunDir(run), FitOptions(machine=machine, tracking=None, **options), say=lambda _: None)
-    return run
-
-
 @pytest.fixture(scope="module")
 def trained(out: Path, frame: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(out, tmp_path_factory.mktemp("runs") / "clip", recipe(frame, "model.pooling=transformer"))
 
 
-def made(frame: Path, pooling: str, *, drawn: bool = True, length: int = T) -> Temporal:
-    """A head over a run; ``drawn``: what starts at zero is drawn at random, as training would leave it."""
-    torch.manual_seed(0)
-    model = models.build(recipe(frame, f"model.pooling={pooling}", length=length).model).eval()
-    assert isinstance(model, Temporal)
-    if drawn:
-        with torch.no_grad():
-            for parameter in model.pool.parameters():
-                parameter.normal_(0, 0.5)
-    return model
+def made(frame: Path, pooling: str, *, drawn: bool = True) -> Temporal:
+    return clip_runs.model(frame, f"model.pooling={pooling}", drawn=drawn)
 
 
 def pictures(clips: int, length: int = T) -> torch.Tensor:
