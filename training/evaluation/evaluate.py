@@ -156,7 +156,11 @@ def evaluate(
         pairs=comparison.compare(videos, by_video, groups, draws=options.draws, seed=options.seed),
         transfers=transfer.measure(by_video, of_val),
         leaks=found,
-        notes=tuple(dict.fromkeys(note for note in (selection.note, *cut, *found.notes, *notes, *told) if note)),
+        notes=tuple(
+            dict.fromkeys(
+                note for note in (selection.note, *_clips(predictors), *cut, *found.notes, *notes, *told) if note
+            )
+        ),
     )
 
 
@@ -250,6 +254,17 @@ def _cut(
     for difference in cut:
         say(f"warning: {difference}")
     return [f"{difference}." for difference in cut]
+
+
+def _clips(predictors: Sequence[Predictor]) -> list[str]:
+    """Which runs score clips, in sentences."""
+    return [
+        f"{one.name} scores clips of {member.clip} faces of a person ({member.name}), so its rows of frames are "
+        "pictures with the mean logit of their clips."
+        for one in predictors
+        for member in one.members
+        if member.clip > 1
+    ]
 
 
 def write(

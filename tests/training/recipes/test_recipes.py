@@ -202,7 +202,10 @@ def test_readings_follow_the_base(tmp_path: Path) -> None:
 def test_every_recipe_can_be_built_and_saved(name: str) -> None:
     one = recipes.load(name)
     assert one == recipes.NAMED[name] == config.parse(recipes.TrainingRecipe, one.model_dump(mode="json"), name)
-    if name.endswith("_small"):
+    if name == "temporal_small":
+        with pytest.raises(UsageError, match=r"--set model\.frames_from=RUN"):
+            models.build(one.model)
+    elif name.endswith("_small"):
         model = models.build(one.model)
         assert losses.build(one.loss, model).config == one.loss
 
