@@ -40,8 +40,8 @@ class Row(Config):
 class Degrade(Config):
     """What is done to the stored crops: reduced and enlarged again, then encoded as JPEG."""
 
-    resize: float | None = Field(None, gt=0, lt=1)  # of the side
-    jpeg: int | None = Field(None, ge=1, le=100)  # quality, 4:2:0
+    resize: float | None = Field(default=None, gt=0, lt=1)  # of the side
+    jpeg: int | None = Field(default=None, ge=1, le=100)  # quality, 4:2:0
 
     @model_validator(mode="after")
     def _something(self) -> Degrade:
@@ -82,11 +82,11 @@ class Column(Config):
 class Asked(Config):
     """What is asked of the rows; None: not asked. The defaults are the plan's."""
 
-    consistency: float | None = Field(0.9, gt=0)  # mean AUC on unseen datasets / AUC on seen ones, more than
+    consistency: float | None = Field(default=0.9, gt=0)  # mean AUC on unseen datasets / AUC on seen ones, more than
     gain: float | None = 0.05  # over the baseline, relative, more than
     ensemble_gain: float | None = 0.02  # over its best member, relative, more than
-    robustness: float | None = Field(0.8, ge=0, le=1)  # balanced accuracy under attack, more than
-    latency: float | None = Field(2.0, gt=0)  # seconds per video, less than
+    robustness: float | None = Field(default=0.8, ge=0, le=1)  # balanced accuracy under attack, more than
+    latency: float | None = Field(default=2.0, gt=0)  # seconds per video, less than
 
 
 class Suite(Config):
@@ -99,8 +99,8 @@ class Suite(Config):
     asked: Asked = Asked()
     published: bool = True
     cost: bool = False
-    draws: int = Field(bootstrap.DRAWS, ge=0)
-    seed: int = Field(0, ge=0)
+    draws: int = Field(default=bootstrap.DRAWS, ge=0)
+    seed: int = Field(default=0, ge=0)
     allow_leaks: bool = False
     allow_other_crops: bool = False
 
@@ -132,9 +132,7 @@ def placed(suite: Suite, folder: Path) -> Suite:
                 row if row.runs is None else row.model_copy(update={"runs": _run(folder, row.runs)})
                 for row in suite.rows
             ),
-            "columns": tuple(
-                column.model_copy(update={"data": _out(folder, column.data)}) for column in suite.columns
-            ),
+            "columns": tuple(column.model_copy(update={"data": _out(folder, column.data)}) for column in suite.columns),
         }
     )
 
@@ -148,5 +146,3 @@ def _run(folder: Path, pattern: str) -> str:
     if not glob.has_magic(pattern) or (folder / pattern).exists():
         return os.path.normpath(folder / pattern)
     return pattern if os.path.isabs(pattern) else os.path.join(glob.escape(str(folder)), pattern)
-
-
