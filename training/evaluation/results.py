@@ -11,12 +11,12 @@ import polars as pl
 from semblance.quality.statistics import bootstrap
 from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.evaluation import predictions
-from semblance.training.inference.predictor import Predictor
+from semblance.training.evaluation.scorer import Scorer
 from semblance.training.metrics import registry
 
 Level = Literal["frame", "video", "video (mean)"]
 LEVELS: Final[tuple[Level, ...]] = ("frame", "video", "video (mean)")
-Mark = Literal["seen", "mixed", "unseen method", "unseen dataset"]
+Mark = Literal["seen", "mixed", "unseen method", "unseen dataset", "unknown"]
 
 LEAST_GROUPS: Final = 10  # of a class: draws of fewer are too alike to tell how sure a figure is
 
@@ -70,7 +70,7 @@ def parts(videos: pl.DataFrame) -> Iterator[tuple[Part, pl.Expr]]:
 
 
 def evaluate(
-    predictor: Predictor,
+    scorer: Scorer,
     model: str,
     pictures: pl.DataFrame,
     videos: pl.DataFrame,
@@ -80,16 +80,16 @@ def evaluate(
     seed: int,
 ) -> list[Row]:
     """All rows of one model. ``pictures``: its predictions. ``videos``: those listed in the split."""
-    tables = _tables(predictor, pictures, videos)
+    tables = _tables(scorer, pictures, videos)
     return [
-        _row(predictor, model, level, part, videos.filter(kept), kept, tables, thresholds[level], draws, seed)
+        _row(scorer, model, level, part, videos.filter(kept), kept, tables, thresholds[level], draws, seed)
         for part, kept in parts(videos)
         for level in tables
     ]
 
 
 def whole(
-    predictor: Predictor,
+    scorer: Scorer,
     model: str,
     pictures: pl.DataFrame,
     videos: pl.DataFrame,
@@ -99,23 +99,23 @@ def whole(
     seed: int,
 ) -> dict[Level, Row]:
     """The row of each level over all of ``videos``, whatever their datasets; arguments as for ``evaluate``."""
-    tables, part = _tables(predictor, pictures, videos), (None, None, None)
+    tables, part = _tables(scorer, pictures, videos), (None, None, None)
     return {
-        level: _row(predictor, model, level, part, videos, pl.lit(True), tables, thresholds[level], draws, seed)
+        level: _row(scorer, model, level, part, videos, pl.lit(True), tables, thresholds[level], draws, seed)
         for level in tables
     }
 
 
-def _tables(predictor: Predictor, pictures: pl.DataFrame, videos: pl.DataFrame) -> dict[Level, pl.DataFrame]:
+def _tables(scorer: Scorer, pictures: pl.DataFrame, videos: pl.DataFrame) -> dict[Level, pl.DataFrame]:
     return {
         "frame": pictures,
-        "video": predictions.of_videos(videos, pictures, predictor),
-        "video (mean)": predictions.of_videos(videos, pictures, predictor, "mean"),
+        "video": predictions.of_videos(videos, pictures, scorer),
+        "video (mean)": predictions.of_videos(videos, pictures, scorer, "mean"),
     }
 
 
 def _row(
-    predictor: Predictor,
+    scorer: Scorer,
     model: str,
     level: Level,
     part: Part,
@@ -137,7 +137,7 @@ def _row(
         dataset=part[0],
         compression=part[1],
         method=part[2],
-        mark=mark(predictor.datasets, inside),
+        mark=mark(scorer.datasets, inside),
         reals=int((known[label] == 0).sum()),
         fakes=int((known[label] == 1).sum()),
         scored=tables["video"].filter(kept & pl.col("logit").is_not_null()).height,
@@ -162,13 +162,15 @@ def _figures(rows: pl.DataFrame, label: str, threshold: float, draws: int, seed:
     )
 
 
-def mark(trained: Sequence[Mapping[str, Any]], videos: pl.DataFrame) -> Mark:
+def mark(trained: Sequence[Mapping[str, Any]] | None, videos: pl.DataFrame) -> Mark:
     """Whether the model was trained on such data.
 
     ``unseen dataset``: on none of the datasets. ``unseen method``: on these datasets, but on none of the fakes'
     methods. ``mixed``: on some of the datasets or methods. Else ``seen``: on all of them. Datasets are compared by
-    name, since a repacked build has another fingerprint.
+    name, since a repacked build has another fingerprint. ``unknown``: nobody knows what it was trained on (None).
     """
+    if trained is None:
+        return "unknown"
     datasets = set(videos["dataset"])
     known = [record for record in trained if record["role"] == "train" and record["dataset"] in datasets]
     if not known:

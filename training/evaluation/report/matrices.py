@@ -14,7 +14,7 @@ from semblance.training.evaluation.matrices import Line, Matrix
 from semblance.training.evaluation.report.blocks import Cell, Section, Table, Value
 from semblance.training.metrics.registry import METRICS
 
-_MARKS: Final = {"seen": "", "mixed": "mixed", "unseen method": "unseen method", "unseen dataset": "unseen dataset"}
+_SEEN: Final = "seen"  # the mark that a cell does not repeat
 _LATEX: Final = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -62,7 +62,7 @@ def _table(matrix: Matrix) -> Table:
 
 
 def _cell(cell: Figure, best: float | None) -> Cell:
-    small = [_range(cell), _MARKS[cell.mark] if cell.mark else ""]
+    small = [_range(cell), cell.mark if cell.mark not in (None, _SEEN) else ""]
     return Cell(text=_number(cell.value), small="\n".join(filter(None, small)), best=is_best(cell.value, best))
 
 
