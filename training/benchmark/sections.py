@@ -161,18 +161,29 @@ def _gains(result: Benchmark) -> Section | None:
     )
     columns = [one.column.name for one in result.measured]
     parts = list(dict.fromkeys(one.part for one in result.gains if one.part is not None))
-    lines: list[list[Value]] = []
+    single: list[list[Value]] = []
+    mean: list[list[Value]] = []
     for row in dict.fromkeys(one.row for one in result.gains):
         of_row = [one for one in result.gains if one.row == row]
-        single = {one.columns[0]: one for one in of_row if one.part is None}
-        mean = {one.part: one for one in of_row if one.part is not None}
-        lines.append([row, *(_gain(single.get(name)) for name in columns), *(_gain(mean.get(part)) for part in parts)])
-    heading = ["row", *(f"#{name}" for name in columns), *(f"#mean, {part}" for part in parts)]
-    caption = f"Gain over {result.suite.baseline}."
-    return Section(
-        title="Gain over the baseline",
-        blocks=[text, Table(heading=heading, lines=lines, caption=caption, label="Gain")],
+        each = {one.columns[0]: one for one in of_row if one.part is None}
+        over = {one.part: one for one in of_row if one.part is not None}
+        single.append([row, *(_gain(each.get(name)) for name in columns)])
+        if over:
+            mean.append([row, *(_gain(over.get(part)) for part in parts)])
+    name = result.suite.baseline
+    each_column = Table(
+        heading=["row", *(f"#{column}" for column in columns)],
+        lines=single,
+        caption=f"Gain over {name} on each column.",
+        label="Gain, columns",
     )
+    means = Table(
+        heading=["row", *(f"#{part}" for part in parts)],
+        lines=mean,
+        caption=f"Gain over {name}, of the mean AUC over all columns that are the same to both.",
+        label="Gain, means",
+    )
+    return Section(title="Gain over the baseline", blocks=[text, *([means] if mean else []), each_column])
 
 
 def _gain(one: Gain | None) -> Cell:
