@@ -100,8 +100,9 @@ def evaluate(
     """Evaluate every run and external detector on one split of the builds ``outs``.
 
     Raises UsageError for an unknown name, if there is nothing to evaluate, or for a service that may not be asked.
-    Raises SemblanceError if the split is empty or has one class only, if it
-    leaks into training data or is cut otherwise, or if a shard is missing. All before the first picture is read.
+    Raises SemblanceError if the split is empty or has one class only, if it leaks into training data or is cut
+    otherwise, or if a shard is missing. All before the first picture is read. Raises SemblanceError too if an external
+    detector fails.
     """
     options = options or Options()
     date = options.date or now()
@@ -135,7 +136,9 @@ def evaluate(
     groups = seeds.find(predictors)
     by_video = {one.name: predictions.of_videos(videos, by_model[one.name], one) for one in scorers}
     of_val = {name: chosen[name].limits["video"] for name in by_video if chosen[name].source != thresholds.WITHOUT_VAL}
-    told = [note for one in externals for note in (_given(one), external.ties(one.name, by_model[one.name]["logit"]))]
+    told = [note for one in externals for note in _told(one, by_model[one.name])]
+    for note in told:
+        say(note)
     return Evaluation(
         outs=outs,
         described=described,
@@ -188,11 +191,13 @@ def _check_names(scorers: Sequence[Scorer]) -> None:
         raise UsageError(f"Two detectors are named {twice[0]!r}; give one of them another NAME with --external.")
 
 
-def _given(one: External) -> str:
-    return (
+def _told(one: External, pictures: pl.DataFrame) -> list[str]:
+    """What a reader should know of an external detector and its predictions."""
+    given = (
         f"{one.name} is external: it is given crops as the builds hold them, which may be cut otherwise than those "
         "that it knows."
     )
+    return [note for note in (given, external.ties(one.name, pictures["logit"])) if note]
 
 
 def _leaks(
