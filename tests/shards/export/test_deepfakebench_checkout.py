@@ -173,6 +173,7 @@ def test_it_reads_every_picture_once(build: Path, bench: Path, mode: str) -> Non
 @pytest.mark.parametrize("mode", ["train", "test"])
 def test_no_clip_mixes_people(build: Path, bench: Path, mode: str) -> None:
     """Clips of neighbouring frames: as many as the manifest's people give, each of one person in time order."""
+    del bench
     rows = with_folders(usable(build).filter(pl.col("split") == mode))
     data = dataset(mode, video_mode=True, clip_size=CLIP)
     people = rows.select("video_id", "person").unique().height
@@ -225,6 +226,22 @@ def test_albumentations_2_ignores_the_old_names_of_qualities() -> None:
         theirs = albumentations.ImageCompression(quality_lower=40, quality_upper=100)
     assert theirs.quality_range == (99, 100)
     assert albumentations.ImageCompression(quality_range=(40, 100)).quality_range == (40, 100)
+
+
+def test_albumentations_2_ignores_the_seeds_of_other_generators() -> None:
+    """Why their clips are augmented frame by frame: they seed ``random`` and numpy, a composition has its own."""
+    flip = albumentations.Compose([albumentations.HorizontalFlip(p=0.5)], seed=1)
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+
+    def flipped(*, own: bool) -> bool:
+        random.seed(5)
+        np.random.seed(5)
+        if own:
+            flip.set_random_seed(5)
+        return not np.array_equal(flip(image=image)["image"], image)
+
+    assert {flipped(own=False) for _ in range(64)} == {True, False}
+    assert len({flipped(own=True) for _ in range(64)}) == 1
 
 
 def _in_order(data: Any) -> tuple[list[str], list[str]]:
