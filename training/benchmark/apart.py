@@ -6,6 +6,7 @@ from semblance.training.benchmark import published
 from semblance.training.benchmark.published import Published
 from semblance.training.benchmark.result import Benchmark
 from semblance.training.evaluation import provenance
+from semblance.training.evaluation.external import External
 from semblance.training.evaluation.report.blocks import Cell, Section, Table, Value
 from semblance.training.evaluation.results import LEAST_GROUPS
 
@@ -67,15 +68,21 @@ def sources(result: Benchmark) -> Section:
 
 
 def _rows(result: Benchmark) -> Table:
-    predictors = {name: one for part in result.measured for name, one in part.result.runs.items()}
+    predictors = {name: one for part in result.measured for name, one in part.result.scorers.items()}
     lines: list[list[Value]] = []
     for system in result.systems:
         for run in system.runs:
-            for model in provenance.models(predictors[run]):
+            one = predictors[run]
+            if isinstance(one, External):
+                told = provenance.external(one)
+                known = (told.sha256 or "unknown")[:_HASH]
+                lines.append([system.name, run, f"external: {told.source}", "-", "not known", known])
+                continue
+            for model in provenance.models(one):
                 trained = "; ".join(f"{part.dataset} {part.fingerprint[:_HASH]}" for part in model.trained)
                 names = run if model.name == run else f"{run}: {model.name}"
                 lines.append([system.name, names, model.recipe, str(model.seed), trained, model.sha256[:_HASH]])
-    heading = ["row", "run", "recipe", "#seed", "trained on", "checkpoint (SHA-256)"]
+    heading = ["row", "run", "recipe", "#seed", "trained on", "SHA-256"]
     return Table(heading=heading, lines=lines, caption="Rows, with their runs.", label="Rows")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.benchmark.suite import Suite
@@ -12,6 +12,7 @@ from semblance.training.benchmark.summaries import Consistency, Gain, Over
 from semblance.training.benchmark.systems import System
 from semblance.training.evaluation.cost import Cost
 
+NEAR_CHANCE: Final = 0.6  # a model that has learned nothing is perfectly consistent
 Verdict = Literal["met", "not met", "not shown", "too few groups to tell", "not measured"]
 
 
@@ -39,6 +40,11 @@ class Latency:
     @property
     def seconds(self) -> float:
         return self.cost.batch_ms * self.crops / 1000
+
+
+def share(value: float) -> str:
+    """A share in percent."""
+    return f"{100 * value:g} %"
 
 
 def above(found: Estimate, mark: float) -> Verdict:
@@ -83,7 +89,7 @@ def _consistent(suite: Suite, systems: Sequence[System], found: Sequence[Consist
     mark = suite.asked.consistency
     if mark is None:
         return
-    asked = f"cross-dataset consistency > {mark:.0%}"
+    asked = f"cross-dataset consistency > {share(mark)}"
     across = {one.row: one for one in found if one.role == "unseen dataset"}
     for system in systems:
         one = across.get(system.name)
@@ -92,26 +98,26 @@ def _consistent(suite: Suite, systems: Sequence[System], found: Sequence[Consist
             yield _unmeasured(asked, mark, system.name, why)
             continue
         data = f"{', '.join(one.unseen)} / {', '.join(one.seen)}"
-        note = "the seen AUC is near chance, so the ratio says little" if one.seen_auc < NEAR_CHANCE else ""
+        verdict, note = above(one.ratio, mark), ""
+        if (one.seen_auc.value or 0.0) < NEAR_CHANCE:
+            verdict = "not shown" if verdict == "met" else verdict
+            note = "the seen AUC is near chance, where the ratio says nothing"
         yield Answer(
             asked=asked,
             mark=mark,
             row=one.row,
             measured=one.ratio,
-            verdict=above(one.ratio, mark),
+            verdict=verdict,
             data=data,
             note=note,
         )
-
-
-NEAR_CHANCE = 0.6  # a model that has learned nothing is perfectly consistent
 
 
 def _over_baseline(suite: Suite, found: Sequence[Gain]) -> Iterator[Answer]:
     mark = suite.asked.gain
     if mark is None:
         return
-    asked = f"gain over the baseline > {mark:.0%}"
+    asked = f"gain over the baseline > {share(mark)}"
     if suite.baseline is None:
         yield _unmeasured(asked, mark, None, "the suite names no baseline")
         return
@@ -127,7 +133,7 @@ def _over_members(suite: Suite, found: Sequence[Over]) -> Iterator[Answer]:
     mark = suite.asked.ensemble_gain
     if mark is None:
         return
-    asked = f"gain of an ensemble over its best member > {mark:.0%}"
+    asked = f"gain of an ensemble over its best member > {share(mark)}"
     for one in found:
         if one.gain is None:
             yield _unmeasured(asked, mark, one.row, one.reason or "")
@@ -147,7 +153,7 @@ def _robust(suite: Suite) -> Iterator[Answer]:
     mark = suite.asked.robustness
     if mark is not None:
         yield _unmeasured(
-            f"balanced accuracy under attack > {mark:.0%}", mark, None, "this version evaluates no attacks"
+            f"balanced accuracy under attack > {share(mark)}", mark, None, "this version evaluates no attacks"
         )
 
 
@@ -157,7 +163,7 @@ def _fast(suite: Suite, systems: Sequence[System], found: Mapping[str, Latency])
         return
     asked = f"latency < {mark:g} s per video"
     if not found:
-        yield _unmeasured(asked, mark, None, "write `cost: true` in the suite")
+        yield _unmeasured(asked, mark, None, "the suite does not say cost: true")
     for system in systems:
         if (one := found.get(system.name)) is None:
             continue

@@ -20,17 +20,18 @@ def run(
     to: str | Path,
     say: Callable[[str], None] = print,
     *,
+    send: bool = False,
     date: str | None = None,
     pictures: bool = True,
 ) -> Benchmark:
     """Evaluate all rows on all columns, and write the page and its tables into the folder ``to``.
 
-    ``pictures``: the evaluations of columns show faces. Raises UsageError if a row or column cannot be what the suite
-    says; SemblanceError for leaks, damaged files and the like, as an evaluation does. Evaluations of columns that
-    were done before are kept.
+    ``send``: services that rows name may be sent pictures of faces. ``pictures``: the evaluations of columns show
+    faces. Raises UsageError if a row or column cannot be what the suite says, SemblanceError for leaks, damaged files
+    and the like, as an evaluation does.
     """
     date = date or evaluate.now()
-    resolved = systems.resolve(suite)
+    resolved = systems.resolve(suite, send=send)
     cells.check(resolved, columns.check(suite, resolved))
     measured = columns.measure(suite, resolved, Path(to), date=date, pictures=pictures, say=say)
     made = result.summarise(suite, resolved, measured, date)

@@ -54,7 +54,7 @@ class Cell:
 def check(resolved: Resolved, listed: Sequence[tuple[Column, pl.DataFrame]]) -> None:
     """Raises UsageError if a column's kind is contradicted by what every row was trained on."""
     for column, videos in listed:
-        faults = {one.name: judged(column, results.mark(one.datasets, videos))[1] for one in resolved.predictors}
+        faults = {one.name: judged(column, results.mark(resolved.trained(one), videos))[1] for one in resolved.systems}
         if all(faults.values()):
             name, fault = next(iter(faults.items()))
             raise UsageError(
@@ -128,7 +128,7 @@ def _compression(system: System, measured: Measured) -> str | None:
     datasets = set(measured.videos["dataset"])
     trained = {
         compression
-        for record in measured.result.predictors[system.runs[0]].datasets
+        for record in measured.result.predictors[system.runs[0]].datasets or ()
         if record["role"] == "train" and record["dataset"] in datasets
         for compression in record.get("compressions", ())
     }

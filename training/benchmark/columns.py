@@ -73,7 +73,7 @@ def check(suite: Suite, resolved: Resolved) -> list[tuple[Column, pl.DataFrame]]
     """The videos of every column, before anything is scored. Raises UsageError or SemblanceError if one has none."""
     found = []
     for column in suite.columns:
-        split_column = column.split_column or resolved.predictors[0].split_column
+        split_column = column.split_column or resolved.split_column
         with _named(column):
             predictions.select_pictures([column.data], column.split, split_column)
             found.append((column, listed(column, predictions.listed_videos([column.data], column.split, split_column))))
@@ -117,13 +117,13 @@ def measure(
             if key not in made:
                 folder = f"{FOLDER}/{_slug(column.name, [taken for _, taken in made.values()])}"
                 say(f"column {column.name}: {column.split} of {column.data}")
-                made[key] = (_evaluate(suite, column, resolved.paths, date, say), folder)
+                made[key] = (_evaluate(suite, column, resolved, date, say), folder)
                 evaluate.write(made[key][0], to / folder, None, files.written(made[key][0], Extras(pictures=pictures)))
             found.append(_column(suite, column, *made[key], say))
     return found
 
 
-def _evaluate(suite: Suite, column: Column, paths: Sequence[str], date: str, say: Callable[[str], None]) -> Evaluation:
+def _evaluate(suite: Suite, column: Column, resolved: Resolved, date: str, say: Callable[[str], None]) -> Evaluation:
     options = Options(
         split=column.split,
         split_column=column.split_column,
@@ -133,7 +133,7 @@ def _evaluate(suite: Suite, column: Column, paths: Sequence[str], date: str, say
         seed=suite.seed,
         date=date,
     )
-    return evaluate.evaluate([column.data], paths, options, say=say)
+    return evaluate.evaluate([column.data], resolved.paths, options, externals=resolved.externals, say=say)
 
 
 def _column(suite: Suite, column: Column, result: Evaluation, folder: str, say: Callable[[str], None]) -> Measured:
@@ -142,13 +142,13 @@ def _column(suite: Suite, column: Column, result: Evaluation, folder: str, say: 
     if column.degrade is not None:
         say(f"column {column.name}: {column.degrade}")
         selection = result.selection
-        degraded = predictions.predict(list(result.runs.values()), selection, transform(column.degrade))
+        degraded = predictions.predict(list(result.scorers.values()), selection, transform(column.degrade))
         by_model = predictions.by_model(degraded)
     rows, logits = {}, {}
-    for name, predictor in result.runs.items():
+    for name, scorer in result.scorers.items():
         pictures = by_model[name].filter(pl.col("video_id").is_in(videos["video_id"].implode()))
         rows[name] = results.whole(
-            *(predictor, name, pictures, videos, result.thresholds[name]), draws=suite.draws, seed=suite.seed
+            *(scorer, name, pictures, videos, result.thresholds[name]), draws=suite.draws, seed=suite.seed
         )
         logits[name] = videos.join(aggregate.videos(pictures), on="video_id", how="left", maintain_order="left")
     return Measured(column=column, result=result, videos=videos, rows=rows, logits=logits, folder=folder)

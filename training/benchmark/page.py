@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from semblance.quality.report.environment import environment
 from semblance.training.benchmark import sections
+from semblance.training.benchmark.cells import Cell
 from semblance.training.benchmark.result import Benchmark
 from semblance.training.benchmark.summaries import Consistency
 from semblance.training.evaluation.report import blocks
 from semblance.training.evaluation.report.about import Alarm
-from semblance.training.evaluation.report.figures import interval
+from semblance.training.evaluation.report.figures import interval, shown
 
+MOST: Final = 3  # alarms of a kind on the page
 _PACKAGES: Final = ("semblance.training.benchmark", "semblance.training.evaluation.report")
 
 
@@ -20,10 +24,16 @@ def summary(result: Benchmark) -> list[list[str]]:
     lines = [["row", *(one.column.name for one in result.measured), "consistency"]]
     across = {one.row: one for one in result.consistencies if one.role == "unseen dataset"}
     for system in result.systems:
-        cells = [sections.figure(cell, "video") for cell in result.cells if cell.row == system.name]
+        cells = [_told(cell) for cell in result.cells if cell.row == system.name]
         one = across.get(system.name)
-        lines.append([system.name, *(str(cell) for cell in cells), "-" if one is None else _ratio(one)])
+        lines.append([system.name, *cells, "-" if one is None else _ratio(one)])
     return lines
+
+
+def _told(cell: Cell) -> str:
+    found, over = cell.figures["video"], cell.spreads.get("video")
+    wide = f" ± {over.sd:.3f}" if over is not None else f" ({interval(found)})" if interval(found) else ""
+    return f"{shown(found)}{wide}" + ("" if cell.counted else f" ({cell.fault})")
 
 
 def _ratio(one: Consistency) -> str:
@@ -44,18 +54,24 @@ def _counted(number: int, what: str) -> str:
 
 
 def headline(result: Benchmark) -> str:
-    """The best consistency across datasets, else the best AUC of the first column."""
+    """The row that is best on unseen datasets, with its consistency; else the best one of the first column."""
     across = [one for one in result.consistencies if one.role == "unseen dataset"]
     if across:
-        best = max(across, key=lambda one: one.ratio.value or 0.0)
-        several = f", the best of {len(across)} rows: {best.row}" if len(across) > 1 else ""
-        few = "" if best.ratio.low is not None else ", without an interval"
-        return f"Cross-dataset consistency {_ratio(best)}{few}{several}"
+        best = max(across, key=lambda one: one.unseen_auc.value or 0.0)
+        wide = interval(best.unseen_auc)
+        sure = f" (95 %: {wide})" if wide else ""
+        figures = f"{shown(best.unseen_auc)}{sure} on unseen datasets, {shown(best.seen_auc)} on seen ones"
+        return f"{best.row}{_best_of(len(across))}: AUC by video {figures}"
     column = result.measured[0].column.name
-    inside = [one for one in result.cells if one.column == column]
-    best_cell = max(inside, key=lambda one: one.figures["video"].value or 0.0)
-    several = f", the best of {len(inside)} rows: {best_cell.row}" if len(inside) > 1 else ""
-    return f"AUC by video on {column} {sections.figure(best_cell, 'video').text}{several}"
+    inside = [one for one in result.cells if one.column == column and one.counted]
+    top = max(inside, key=lambda one: one.figures["video"].value or 0.0)
+    wide = interval(top.figures["video"])
+    sure = f" (95 %: {wide})" if wide else ""
+    return f"{top.row}{_best_of(len(inside))}: AUC by video {shown(top.figures['video'])}{sure} on {column}"
+
+
+def _best_of(rows: int) -> str:
+    return f", the best of {rows} rows" if rows > 1 else ""
 
 
 def alarms(result: Benchmark) -> list[Alarm]:
@@ -91,18 +107,30 @@ def alarms(result: Benchmark) -> list[Alarm]:
     return list(dict.fromkeys(found))
 
 
+def shortened(alarms: Sequence[Alarm]) -> list[Alarm]:
+    """At most ``MOST`` alarms of a kind, and how many more there are."""
+    found = []
+    for kind in dict.fromkeys(one.kind for one in alarms):
+        same = [one for one in alarms if one.kind == kind]
+        found += same[:MOST]
+        if (more := len(same) - MOST) > 0:
+            found.append(replace(same[0], text=f"{more} more of this kind; alarms in benchmark.json lists all."))
+    return found
+
+
 def totals(result: Benchmark) -> list[tuple[str, str]]:
     """The sizes that the first screen shows."""
     verdicts = [one.verdict for one in result.answers]
     known = [one for one in ("met", "not met", "not shown") if one in verdicts]
     counts = [(f"asked and {one}", f"{verdicts.count(one)}") for one in known]
     videos = {video for one in result.measured for video in one.videos["video_id"]}
-    return [("videos", f"{len(videos):,}"), *counts]
+    sizes = [("rows", f"{len(result.systems):,}"), ("columns", f"{len(result.measured):,}")]
+    return [*sizes, ("videos", f"{len(videos):,}"), *counts]
 
 
 def markdown(result: Benchmark) -> str:
     """The page as Markdown."""
-    points = [f"**{alarm.kind}**: {alarm.text}" for alarm in alarms(result)]
+    points = [f"**{alarm.kind}**: {alarm.text}" for alarm in shortened(alarms(result))]
     head = [f"# {result.suite.title}", f"{subtitle(result)}.", f"{headline(result)}."]
     told = "\n".join(f"- {point}" for point in points)
     return "\n\n".join(part for part in (*head, told, blocks.markdown(sections.make(result))) if part)
@@ -117,7 +145,7 @@ def html(result: Benchmark) -> str:
         title=result.suite.title,
         subtitle=subtitle(result),
         headline=headline(result),
-        alarms=alarms(result),
+        alarms=shortened(alarms(result)),
         totals=totals(result),
         sections=sections.make(result),
         pictures=False,

@@ -10,9 +10,10 @@ from pydantic import Field
 from semblance.manifests.config import readable_json
 from semblance.quality.audit import reference
 from semblance.quality.audit.evidence import Part
-from semblance.training.benchmark import published
+from semblance.training.benchmark import page, published
 from semblance.training.benchmark.cells import Cell as Made
 from semblance.training.benchmark.record_parts import (
+    Alarm,
     Answer,
     Cell,
     Column,
@@ -64,6 +65,7 @@ class Record(Part):
     gains: list[Gain] = Field(description="every other row against the baseline")
     members: list[Members] = Field(description="every ensemble against its best member")
     answers: list[Answer] = Field(description="what was asked, and whether it is shown")
+    alarms: list[Alarm] = Field(description="what a reader should know first: leaks, contradictions, notes")
     published: list[Published] = Field(description="figures of others, not comparable; empty if not asked for")
 
 
@@ -85,6 +87,7 @@ def make(result: Benchmark) -> Record:
             "gains": [asdict(one) for one in result.gains],
             "members": [asdict(one) for one in result.members],
             "answers": [asdict(one) for one in result.answers],
+            "alarms": [asdict(one) for one in page.alarms(result)],
             "published": [asdict(one) for one in published.figures()] if result.suite.published else [],
         }
     )

@@ -73,8 +73,8 @@ class Consistency(Part):
     role: Role = Field(description="unseen dataset or unseen method")
     seen: list[str] = Field(description="the seen columns")
     unseen: list[str] = Field(description="the unseen columns")
-    seen_auc: float = Field(description="mean AUC on the seen columns, and over runs")
-    unseen_auc: float = Field(description="mean AUC on the unseen columns, and over runs")
+    seen_auc: Figure = Field(description="mean AUC on the seen columns, and over runs")
+    unseen_auc: Figure = Field(description="mean AUC on the unseen columns, and over runs")
     ratio: Figure = Field(description="the consistency, the mean over runs, over draws of groups and runs")
     sd: float | None = Field(description="sample standard deviation over runs (n - 1); null: one run")
 
@@ -110,6 +110,14 @@ class Answer(Part):
     verdict: Verdict = Field(description="whether it is shown")
     data: str = Field(description="what it rests on")
     note: str = Field(description="what else a reader should know; may be empty")
+
+
+class Alarm(Part):
+    """What a reader should know before the figures."""
+
+    level: Literal["broken", "warning", "note"] = Field(description="how bad it is")
+    kind: str = Field(description="its kind, in a few words")
+    text: str = Field(description="what it is, as a sentence")
 
 
 class Published(Part):

@@ -10,7 +10,7 @@ from semblance.training.benchmark.cells import Cell as Measured
 from semblance.training.benchmark.result import Benchmark
 from semblance.training.benchmark.summaries import Gain
 from semblance.training.evaluation.report.blocks import Cell, Section, Table, Value
-from semblance.training.evaluation.report.figures import LEVELS, interval, shown
+from semblance.training.evaluation.report.figures import LEVELS, both, interval, shown
 from semblance.training.evaluation.report.matrices import is_best
 from semblance.training.evaluation.results import LEAST_GROUPS, Level
 
@@ -97,10 +97,10 @@ def _asked(result: Benchmark) -> Section | None:
         verdict = Cell(text=one.verdict, best=one.verdict in ("met", "not met"))
         lines.append([one.asked, one.row or "all", measured, verdict, one.data, one.note])
     text = (
-        "*met*: the interval is wholly on the right side of the mark; for a gain, the figure is beyond the mark and its "
-        "interval wholly above zero. *not met*: the interval is wholly on the wrong side. *not shown*: it lies on both "
-        f"sides. *too few groups to tell*: fewer than {LEAST_GROUPS} people or families of a class, so there is no "
-        "interval. Gains are relative to the AUC of the other. By video, the maximum over its persons."
+        "*met*: the interval is wholly on the right side of the mark; for a gain, the figure is beyond the mark and "
+        "its interval wholly above zero. *not met*: the interval is wholly on the wrong side. *not shown*: it lies on "
+        f"both sides. *too few groups to tell*: fewer than {LEAST_GROUPS} people or families of a class, so there is "
+        "no interval. Gains are relative to the AUC of the other. By video, the maximum over its persons."
     )
     heading = ["asked", "row", "#measured", "verdict", "on which data", "note"]
     table = Table(heading=heading, lines=lines, caption="What was asked, and what is shown.", label="Asked")
@@ -109,13 +109,15 @@ def _asked(result: Benchmark) -> Section | None:
 
 def percent(found: Estimate, sign: bool = False) -> Cell:
     """A share in percent with its interval."""
-    form = "+.1%" if sign else ".1%"
     if found.value is None:
         return Cell(text="-")
+
+    def told(value: float) -> str:
+        return f"{100 * value:{'+' if sign else ''}.1f}"
+
     low, high = found.low, found.high
-    return Cell(
-        text=f"{found.value:{form}}", small="" if low is None or high is None else f"{low:{form}} to {high:{form}}"
-    )
+    small = "" if low is None or high is None else f"{told(low)} to {told(high)} %"
+    return Cell(text=f"{told(found.value)} %", small=small)
 
 
 def seconds(found: Estimate) -> str:
@@ -137,7 +139,7 @@ def _consistency(result: Benchmark) -> Section | None:
         across = "datasets" if one.role == "unseen dataset" else "methods"
         small = [interval(one.ratio), f"± {one.over.sd:.3f} over seeds" if one.over is not None else ""]
         ratio = Cell(text=shown(one.ratio), small="\n".join(filter(None, small)))
-        auc = (f"{one.seen_auc:.3f}", f"{one.unseen_auc:.3f}")
+        auc = (both(one.seen_auc), both(one.unseen_auc))
         lines.append([one.row, across, *auc, ratio, ", ".join(one.seen), ", ".join(one.unseen)])
     table = Table(heading=heading, lines=lines, caption="Unseen divided by seen.", label="Consistency")
     return Section(title="Consistency", blocks=[text, table])

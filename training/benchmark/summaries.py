@@ -30,8 +30,8 @@ class Consistency:
     role: Role
     seen: tuple[str, ...]
     unseen: tuple[str, ...]
-    seen_auc: float
-    unseen_auc: float
+    seen_auc: Estimate
+    unseen_auc: Estimate
     ratio: Estimate
     over: Spread | None
 
@@ -104,8 +104,8 @@ def _consistency(
         role=role,
         seen=seen,
         unseen=unseen,
-        seen_auc=_mean(system, seen, areas),
-        unseen_auc=_mean(system, unseen, areas),
+        seen_auc=draws.over_draws(_mean(system, seen, areas), _drawn(system, seen, areas)),
+        unseen_auc=draws.over_draws(_mean(system, unseen, areas), _drawn(system, unseen, areas)),
         ratio=draws.over_draws(float(each_R.mean()), drawn_D),
         over=spread(each_R.tolist()),
     )

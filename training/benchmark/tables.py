@@ -61,7 +61,7 @@ def _consistencies(result: Benchmark) -> Iterator[list[Any]]:
     for one in result.consistencies:
         columns = ["; ".join(one.seen), "; ".join(one.unseen)]
         figures = [one.ratio.value, one.ratio.low, one.ratio.high, one.over.sd if one.over else None]
-        yield [one.row, one.role, *columns, one.seen_auc, one.unseen_auc, *figures]
+        yield [one.row, one.role, *columns, one.seen_auc.value, one.unseen_auc.value, *figures]
 
 
 def _gains(result: Benchmark) -> Iterator[list[Any]]:

@@ -16,6 +16,7 @@ def benchmark(
     to: Annotated[
         str | None, typer.Option("--to", help="Folder for the results. Default: named as the suite, beside it.")
     ] = None,
+    send: Annotated[bool, typer.Option("--send", help="Send the face crops to services that rows name.")] = False,
     date: Annotated[str | None, typer.Option("--date", help="Date that the page tells. Default: now.")] = None,
     no_pictures: Annotated[
         bool, typer.Option("--no-pictures", help="Leave pictures of faces out of the evaluations of columns.")
@@ -33,7 +34,7 @@ def benchmark(
     folder = Path(to) if to is not None else Path(suite).with_suffix("")
     if folder == Path(suite):
         folder = folder.with_name(f"{folder.name}-benchmark")
-    result = benchmarks.run(read, folder, say, date=date, pictures=not no_pictures)
+    result = benchmarks.run(read, folder, say, send=send, date=date, pictures=not no_pictures)
     print(plain(aligned(page.summary(result)), keep_lines=True))
     for one in result.answers:
         if one.verdict != "not measured":

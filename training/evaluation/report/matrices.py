@@ -87,9 +87,8 @@ def latex(matrix: Matrix, split: str | None, command: str = "training evaluate")
     columns = [*matrix.columns, *(["average"] * matrix.averaged)]
     head = " & ".join(["", *(_escaped(column) for column in columns)])
     rows = [" & ".join([_escaped(line.system), *_latex_cells(line, best, matrix)]) + r" \\" for line in matrix.lines]
-    caption = ", split ".join(filter(None, (matrix.title, split))) + (
-        ", with the plain mean of the columns" if matrix.averaged else ""
-    )
+    caption = matrix.title if split is None else f"{matrix.title}, split {split}"
+    caption += ", with the plain mean of the columns" if matrix.averaged else ""
     return "\n".join(
         [
             f"% needs \\usepackage{{booktabs}}; made by {command}",
