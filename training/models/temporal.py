@@ -198,7 +198,7 @@ def _frame_model(given: str | None) -> tuple[Model, int | None]:
         config = registry.MODELS.find(str(file.run["kind"])).config.model_validate(file.run)
         if config.members > 1:
             raise UsageError(
-                f"model.frames_from is {given!r}, whose model scores clips; name one that scores pictures."
+                f"model.frames_from is {given!r}, which scores clips; name a run that scores pictures."
             )
         if file.path.suffix == ".safetensors":  # merged, so a new model takes it
             return registry.build(config.model_copy(update={"pretrained": given})), file.side

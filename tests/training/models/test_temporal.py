@@ -338,7 +338,7 @@ def test_clips_of_another_length_are_refused(frame: Path) -> None:
 
 
 def test_only_a_frame_model_is_taken(out: Path, frame: Path, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="whose model scores clips"):
+    with pytest.raises(UsageError, match="which scores clips; name a run that scores pictures"):
         models.build(TemporalConfig(frames_from=str(trained)))
     ensembles.combine([str(out)], [str(frame)], tmp_path / "both", say=lambda _: None)
     with pytest.raises(UsageError, match=r"both', which is not a trained run.*ensemble has no embedding"):
