@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from semblance.training.commands.benchmark import benchmark
+from semblance.training.commands.benchmark_schema import benchmark_schema
 from semblance.training.commands.ensemble import ensemble
 from semblance.training.commands.evaluate import evaluate
 from semblance.training.commands.evaluation_schema import evaluation_schema
@@ -25,5 +27,5 @@ def main() -> None:
     """Train, combine and evaluate detectors on builds."""
 
 
-for command in (peek, fit, evaluate, ensemble, predict, export, evaluation_schema):
+for command in (peek, fit, evaluate, benchmark, ensemble, predict, export, evaluation_schema, benchmark_schema):
     app.command()(command)

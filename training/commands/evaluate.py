@@ -1,28 +1,37 @@
-"""``training evaluate``: judge runs on a split of builds."""
+"""``training evaluate``: judge runs and external detectors on a split of builds."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from semblance.manifests.console import friendly, plain
+from semblance.manifests.errors import UsageError
 from semblance.training.commands.output import say
-
-if TYPE_CHECKING:
-    from semblance.training.evaluation.evaluate import Evaluation
-    from semblance.training.evaluation.report.extras import Extras
 
 
 @friendly
 def evaluate(
     data: Annotated[list[str], typer.Option("--data", help="Build folder or s3:// prefix; repeat for several.")],
     run: Annotated[
-        list[str], typer.Option("--run", help="A run, an ensemble, or a pattern like 'runs/a-seed*'; repeatable.")
-    ],
+        list[str] | None,
+        typer.Option("--run", help="A run, an ensemble, or a pattern like 'runs/a-seed*'; repeatable."),
+    ] = None,
+    external: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--external",
+            help="Another detector: NAME=module:function, NAME=file.py:function or NAME=http://host:port/path; "
+            "repeatable.",
+        ),
+    ] = None,
+    send: Annotated[
+        bool, typer.Option("--send", help="Send the face crops to services that --external names.")
+    ] = False,
     split: Annotated[str, typer.Option("--split", help="train, val, test or unassigned.")] = "test",
     split_column: Annotated[
-        str | None, typer.Option("--split-column", help="E.g. split_method. Default: that of the first run.")
+        str | None, typer.Option("--split-column", help="E.g. split_method. Default: that of the first run, or split.")
     ] = None,
     to: Annotated[
         str | None, typer.Option("--to", help="Folder for the results. Default: evaluation in the last run.")
@@ -50,13 +59,17 @@ def evaluate(
         bool, typer.Option("--no-pictures", help="Leave pictures of faces out of the page.")
     ] = False,
 ) -> None:
-    """Evaluate runs on one split of builds: predictions as Parquet, figures as pages, tables and JSON."""
+    """Evaluate runs and other detectors on one split of builds.
+
+    Predictions are written as Parquet, figures as pages, tables and JSON.
+    """
     from pathlib import Path
 
     from semblance.training.evaluation import cost as costs
     from semblance.training.evaluation import evaluate as evaluation
+    from semblance.training.evaluation import external as externals
     from semblance.training.evaluation import fairness, robustness, selective, tracked
-    from semblance.training.evaluation.report import page
+    from semblance.training.evaluation.report import files, page
     from semblance.training.evaluation.report.extras import Extras
     from semblance.training.evaluation.runs import matching
 
@@ -69,11 +82,16 @@ def evaluate(
         draws=draws,
         date=date,
     )
-    runs = matching(run)
+    runs = matching(run or ())
+    if to is None and external and not runs:
+        raise UsageError("Without a --run there is no folder for the results; name one with --to.")
+    more = [f"again in {len(robustness.degradations())} altered forms (--robust)"] * robust
+    more += [f"and those of {text.partition('=')[2]} (--condition)" for text in condition or ()]
+    others = [externals.parse(text, send=send, more=more) for text in external or ()]
+    result = evaluation.evaluate(data, runs, options, externals=others, say=say)
     folder = Path(to) if to is not None else Path(runs[-1]) / "evaluation"
-    result = evaluation.evaluate(data, runs, options, say=say)
     plain_page = Extras(pictures=not no_pictures)
-    evaluation.write(result, folder, None, _files(result, plain_page))  # no extra may cost the main result
+    evaluation.write(result, folder, None, files.written(result, plain_page))  # no extra may cost the main result
     changes = robustness.builds(result, condition or (), say=say)
     changes += robustness.robustness(result, say=say) if robust else []
     risks, uncertainty = selective.measure(result, passes) if passes else ({}, None)
@@ -85,22 +103,11 @@ def evaluate(
         pictures=not no_pictures,
     )
     if extras != plain_page:
-        evaluation.write(result, folder, uncertainty, _files(result, extras))
+        evaluation.write(result, folder, uncertainty, files.written(result, extras))
+    if cost and result.externals:
+        say(f"not timed: {', '.join(result.externals)}, as external")
     tracked.log(result, [folder / f"evaluation.{kind}" for kind in ("html", "md", "json")], say=say)
     print(plain(page.aligned(page.summary(result)), keep_lines=True))
     if few := page.caution(result):
         print(few)
     print(f"evaluation.html, .md and .json, tables/ and predictions.parquet: {plain(str(folder))}")
-
-
-def _files(result: Evaluation, extras: Extras) -> dict[str, str]:
-    """Everything that is written beside the predictions, by name."""
-    from semblance.training.evaluation import record
-    from semblance.training.evaluation.report import matrices, page
-
-    return {
-        "evaluation.md": page.markdown(result, extras),
-        "evaluation.html": page.html(result, extras),
-        "evaluation.json": record.as_json(record.make(result, extras)),
-        **matrices.files(result),
-    }

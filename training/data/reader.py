@@ -71,10 +71,15 @@ def read(shard: Shard) -> Iterator[tuple[str, Members]]:
         )
 
 
+def stored(members: Members) -> bytes:
+    """The picture of a sample as the file that is stored."""
+    return next(members[kind] for kind in PICTURES if kind in members)
+
+
 def picture(name: str, members: Members, shard: Shard) -> Image:
     """The decoded (H, W, 3) RGB picture of a sample. Raises SemblanceError with its id if it cannot be decoded."""
     try:
-        return codec.decode(next(members[kind] for kind in PICTURES if kind in members))
+        return codec.decode(stored(members))
     except SemblanceError as error:
         raise SemblanceError(f"The picture of {name} in {shard.url} cannot be decoded: {error}; {_REMEDY}.") from error
 

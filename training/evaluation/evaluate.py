@@ -16,9 +16,11 @@ from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.quality.statistics import bootstrap
 from semblance.training.data import isolation, shards
 from semblance.training.data.query import Selection
-from semblance.training.evaluation import comparison, leaks, predictions, results, seeds, thresholds, transfer
+from semblance.training.evaluation import comparison, external, leaks, predictions, results, seeds, thresholds, transfer
 from semblance.training.evaluation.comparison import Pair
+from semblance.training.evaluation.external import External
 from semblance.training.evaluation.results import Level, Row
+from semblance.training.evaluation.scorer import Scorer
 from semblance.training.evaluation.seeds import Seeds
 from semblance.training.evaluation.transfer import Transfer
 from semblance.training.inference.predictor import Predictor, load_all
@@ -31,9 +33,9 @@ UNCERTAINTY: Final = "uncertainty.parquet"
 class Options:
     """What is evaluated, and how often the bootstrap draws.
 
-    ``split_column``: the split protocol; None takes that of the first run. ``allow_leaks`` reports leaks instead of
-    refusing them, and ``allow_other_crops`` goes on with builds whose crops are cut otherwise than those trained on.
-    ``date``: that of the evaluation, as the page tells it; None for now.
+    ``split_column``: the split protocol; None takes that of the first run, or ``split`` if there is none.
+    ``allow_leaks`` reports leaks instead of refusing them, and ``allow_other_crops`` goes on with builds whose crops
+    are cut otherwise than those trained on. ``date``: that of the evaluation, as the page tells it; None for now.
     """
 
     split: str = "test"
@@ -50,7 +52,7 @@ class Evaluation:
     """Everything that pages are made from. Mappings are by model name; a mirrored one has a second, NAME+plain.
 
     ``described``: dataset.json of each build. ``threshold_sources``: where thresholds were chosen, in words. ``pairs``
-    and ``transfers`` are those of runs.
+    and ``transfers`` are those of ``scorers``.
     """
 
     outs: tuple[str, ...]
@@ -58,7 +60,7 @@ class Evaluation:
     options: Options
     date: str
     split_column: str
-    predictors: Mapping[str, Predictor]
+    predictors: Mapping[str, Predictor | External]
     selection: Selection
     videos: pl.DataFrame
     predictions: Mapping[str, pl.DataFrame]
@@ -72,9 +74,19 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
     @property
+    def scorers(self) -> dict[str, Predictor | External]:
+        """What was evaluated, by name, without the rows NAME+plain."""
+        return {name: one for name, one in self.predictors.items() if name == one.name}
+
+    @property
     def runs(self) -> dict[str, Predictor]:
-        """The evaluated runs by name, without the rows NAME+plain."""
-        return {name: predictor for name, predictor in self.predictors.items() if name == predictor.name}
+        """The runs and ensembles of ``scorers``."""
+        return {name: one for name, one in self.scorers.items() if isinstance(one, Predictor)}
+
+    @property
+    def externals(self) -> dict[str, External]:
+        """The external detectors of ``scorers``."""
+        return {name: one for name, one in self.scorers.items() if isinstance(one, External)}
 
 
 def evaluate(
@@ -82,31 +94,38 @@ def evaluate(
     runs: Sequence[str],
     options: Options | None = None,
     *,
+    externals: Sequence[External] = (),
     say: Callable[[str], None] = print,
 ) -> Evaluation:
-    """Evaluate every run on one split of the builds ``outs``.
+    """Evaluate every run and external detector on one split of the builds ``outs``.
 
-    Raises UsageError for an unknown name. Raises SemblanceError if the split is empty or has one class only, if it
-    leaks into training data or is cut otherwise, or if a shard is missing. All before the first picture is read.
+    Raises UsageError for an unknown name, if there is nothing to evaluate, or for a service that may not be asked.
+    Raises SemblanceError if the split is empty or has one class only, if it leaks into training data or is cut
+    otherwise, or if a shard is missing. All before the first picture is read. Raises SemblanceError too if an external
+    detector fails.
     """
     options = options or Options()
     date = options.date or now()
     outs = tuple(out.rstrip("/") for out in outs)
     predictors = load_all(runs)
-    column = options.split_column or predictors[0].split_column
+    scorers: list[Predictor | External] = [*predictors, *externals]
+    _check_names(scorers)
+    column = options.split_column or (predictors[0].split_column if predictors else "split")
     selection = predictions.select_pictures(outs, options.split, column)
     videos = predictions.listed_videos(outs, options.split, column)
     _check_classes(selection, videos)
     shards.check(selection.shards)
-    found = _leaks(predictors, outs, options, column, say)
+    found = _leaks(scorers, outs, options, column, say)
     described = {out: build_files.description(out) for out in outs}
     cut = _cut(predictors, described, options, say)
     say(f"{options.split}: {selection.counts}; {videos.height} videos")
     if selection.note:
         say(selection.note)
-    by_model = predictions.by_model(predictions.predict(predictors, selection))
-    chosen, notes = thresholds.choose(predictors, outs, column)
-    owners = {name: predictions.owner(predictors, name) for name in by_model}
+    val = thresholds.val(outs, column) if externals else None
+    external.announce(externals, [one for one in (selection, val) if one is not None], say=say)
+    by_model = predictions.by_model(predictions.predict(scorers, selection))
+    chosen, notes = thresholds.choose(scorers, outs, column)
+    owners = {name: predictions.owner(scorers, name) for name in by_model}
     rows = [
         row
         for name, pictures in by_model.items()
@@ -115,9 +134,11 @@ def evaluate(
         )
     ]
     groups = seeds.find(predictors)
-    of_runs = {
-        one.name: predictions.of_videos(videos, by_model[one.name], one) for one in predictors if one.name in by_model
-    }
+    by_video = {one.name: predictions.of_videos(videos, by_model[one.name], one) for one in scorers}
+    of_val = {name: chosen[name].limits["video"] for name in by_video if chosen[name].source != thresholds.WITHOUT_VAL}
+    told = [note for one in externals for note in _told(one, by_model[one.name])]
+    for note in told:
+        say(note)
     return Evaluation(
         outs=outs,
         described=described,
@@ -132,11 +153,13 @@ def evaluate(
         threshold_sources={name: one.source for name, one in chosen.items()},
         rows=tuple(rows),
         seeds=groups,
-        pairs=comparison.compare(videos, of_runs, groups, draws=options.draws, seed=options.seed),
-        transfers=transfer.measure(of_runs, {name: chosen[name].limits["video"] for name in of_runs}),
+        pairs=comparison.compare(videos, by_video, groups, draws=options.draws, seed=options.seed),
+        transfers=transfer.measure(by_video, of_val),
         leaks=found,
         notes=tuple(
-            dict.fromkeys(note for note in (selection.note, *_clips(predictors), *cut, *found.notes, *notes) if note)
+            dict.fromkeys(
+                note for note in (selection.note, *_clips(predictors), *cut, *found.notes, *notes, *told) if note
+            )
         ),
     )
 
@@ -164,10 +187,35 @@ def _check_classes(selection: Selection, videos: pl.DataFrame) -> None:
         )
 
 
+def _check_names(scorers: Sequence[Scorer]) -> None:
+    names = [one.name for one in scorers]
+    if not names:
+        raise UsageError("There is nothing to evaluate; name a run with --run, or a detector with --external.")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"Two detectors are named {twice[0]!r}; give one of them another NAME with --external.")
+
+
+def _told(one: External, pictures: pl.DataFrame) -> list[str]:
+    """What a reader should know of an external detector and its predictions."""
+    given = (
+        f"{one.name} is external: it is given crops as the builds hold them, which may be cut otherwise than those "
+        "that it knows."
+    )
+    return [note for note in (given, external.ties(one.name, pictures["logit"])) if note]
+
+
 def _leaks(
-    predictors: Sequence[Predictor], outs: Sequence[str], options: Options, column: str, say: Callable[[str], None]
+    scorers: Sequence[Predictor | External],
+    outs: Sequence[str],
+    options: Options,
+    column: str,
+    say: Callable[[str], None],
 ) -> leaks.Found:
+    predictors = predictions.runs_of(scorers)
     found = leaks.find(predictors, outs, options.split, column)
+    unknown = [
+        f"{one.name} is external; what it was trained on is not known" for one in scorers if isinstance(one, External)
+    ]
     if found.refused and not options.allow_leaks:
         raise SemblanceError(
             f"{found.refused[0]}{isolation.more(len(found.refused))}, so results would be too good; choose another "
@@ -180,7 +228,7 @@ def _leaks(
             f"{chosen[0]}{isolation.more(len(chosen))}, so its threshold would be chosen on what it has learned; name "
             "the builds that it was trained on with --data too, or pass --allow-leaks."
         )
-    found = replace(found, leaks=tuple(dict.fromkeys([*found.leaks, *chosen])))
+    found = replace(found, leaks=tuple(dict.fromkeys([*found.leaks, *chosen])), unknown=(*found.unknown, *unknown))
     for leak in found.leaks:
         say(f"warning: {leak}")
     for note in found.notes:

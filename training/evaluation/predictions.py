@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,8 @@ from semblance.manifests.errors import UsageError
 from semblance.manifests.text import format_columns
 from semblance.training.data.query import QueryConfig, Selection, select
 from semblance.training.data.worker import Transform
+from semblance.training.evaluation.external import External
+from semblance.training.evaluation.scorer import Scorer
 from semblance.training.inference.predictor import Predictor, distinct_members, selection_outputs
 from semblance.training.metrics import aggregate
 from semblance.training.metrics.classification import Judged
@@ -24,6 +26,8 @@ COLUMNS: Final = (
 )
 _VIDEO: Final = ("video_id", "dataset", "method", "compression", "family_id", "target_id", "label")
 PLAIN: Final = "+plain"  # suffix of a model name: a mirrored model's logit of the image without its mirror image
+
+S = TypeVar("S", bound=Scorer)
 
 
 def select_pictures(outs: Sequence[str], split: str, split_column: str) -> Selection:
@@ -40,25 +44,45 @@ def select_pictures(outs: Sequence[str], split: str, split_column: str) -> Selec
     return selection
 
 
-def predict(predictors: Sequence[Predictor], selection: Selection, transform: Transform | None = None) -> pl.DataFrame:
+def predict(
+    scorers: Sequence[Predictor | External], selection: Selection, transform: Transform | None = None
+) -> pl.DataFrame:
     """One row per picture and model, with ``COLUMNS``; ``score`` is the probability of fake, calibrated for ensembles.
 
     ``person`` is as in a selection. A run whose recipe uses test-time augmentation has its score, the mean logit of
-    image and mirror image, under NAME, and for comparison the logit of the image alone under NAME+plain.
+    image and mirror image, under NAME, and for comparison the logit of the image alone under NAME+plain. External
+    detectors are asked first, since others cannot mend what they answer.
     """
-    outputs = selection_outputs(distinct_members(predictors), selection, transform=transform)
+    asked = {one.name: one.outputs(selection, transform) for one in scorers if isinstance(one, External)}
+    outputs = selection_outputs(distinct_members(runs_of(scorers)), selection, transform=transform)
     pictures = selection.pictures.join(_target_ids(selection), on="sample_id", how="left", maintain_order="left")
     parts = []
-    for predictor in predictors:
-        tables = [outputs[member.key] for member in predictor.members]
-        for name, column in ((predictor.name, "logit"), (predictor.name + PLAIN, "plain")):
-            if column == "plain" and (predictor.calibrated or column not in tables[0].columns):
-                continue
-            joined = [pictures.join(rows, on="sample_id", validate="1:1", maintain_order="left") for rows in tables]
-            logit = predictor.combine([rows[column].to_numpy() for rows in joined])
-            score = predictor.probability(logit, "frame")
-            parts.append(pictures.with_columns(model=pl.lit(name), logit=pl.Series(logit), score=pl.Series(score)))
-    return pl.concat(parts).select(COLUMNS)
+    for one in scorers:
+        if isinstance(one, External):
+            rows = pictures.join(asked[one.name], on="sample_id", validate="1:1", maintain_order="left")
+            score = pl.Series(one.probability(rows["logit"].to_numpy(), "frame"), dtype=pl.Float64)
+            parts.append(rows.with_columns(model=pl.lit(one.name), score=score))
+        else:
+            parts += _of_run(one, outputs, pictures)
+    return pl.concat(part.select(COLUMNS) for part in parts)
+
+
+def runs_of(scorers: Sequence[Predictor | External]) -> list[Predictor]:
+    """The runs and ensembles among them, in order."""
+    return [one for one in scorers if isinstance(one, Predictor)]
+
+
+def _of_run(
+    predictor: Predictor, outputs: Mapping[str, pl.DataFrame], pictures: pl.DataFrame
+) -> Iterator[pl.DataFrame]:
+    tables = [outputs[member.key] for member in predictor.members]
+    for name, column in ((predictor.name, "logit"), (predictor.name + PLAIN, "plain")):
+        if column == "plain" and (predictor.calibrated or column not in tables[0].columns):
+            continue
+        joined = [pictures.join(rows, on="sample_id", validate="1:1", maintain_order="left") for rows in tables]
+        logit = predictor.combine([rows[column].to_numpy() for rows in joined])
+        score = predictor.probability(logit, "frame")
+        yield pictures.with_columns(model=pl.lit(name), logit=pl.Series(logit), score=pl.Series(score))
 
 
 def _target_ids(selection: Selection) -> pl.DataFrame:
@@ -76,12 +100,12 @@ def listed_videos(outs: Sequence[str], split: str, split_column: str) -> pl.Data
 
 
 def of_videos(
-    videos: pl.DataFrame, pictures: pl.DataFrame, predictor: Predictor, how: Literal["max", "mean"] = "max"
+    videos: pl.DataFrame, pictures: pl.DataFrame, scorer: Scorer, how: Literal["max", "mean"] = "max"
 ) -> pl.DataFrame:
-    """``videos`` with the ``logit`` and ``score`` of a predictor; both are null if no face was kept."""
+    """``videos`` with the ``logit`` and ``score`` of a scorer; both are null if no face was kept."""
     joined = videos.join(aggregate.videos(pictures, how), on="video_id", how="left", maintain_order="left")
     known = joined["logit"].is_not_null()
-    score = pl.Series(predictor.probability(joined["logit"].fill_null(0.0).to_numpy(), "video"))
+    score = pl.Series(scorer.probability(joined["logit"].fill_null(0.0).to_numpy(), "video"))
     return joined.with_columns(score=pl.when(known).then(score))
 
 
@@ -108,9 +132,9 @@ def write(file: Path, rows: pl.DataFrame) -> None:
         rows.write_parquet(out)
 
 
-def owner(predictors: Sequence[Predictor], model: str) -> Predictor:
-    """The predictor that a model belongs to, as itself or without mirror images."""
-    return next(one for one in predictors if model in (one.name, one.name + PLAIN))
+def owner(scorers: Sequence[S], model: str) -> S:
+    """The scorer that a model belongs to, as itself or without mirror images."""
+    return next(one for one in scorers if model in (one.name, one.name + PLAIN))
 
 
 def by_model(rows: pl.DataFrame) -> Mapping[str, pl.DataFrame]:

@@ -1,14 +1,16 @@
-"""What an evaluation was made from: builds and runs with their fingerprints, recipes and epochs."""
+"""What an evaluation was made from: builds, external detectors, and runs with their recipes and epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from semblance.manifests.config import differences
 from semblance.training import recipes
 from semblance.training.evaluation.evaluate import Evaluation
+from semblance.training.evaluation.external import External
+from semblance.training.evaluation.external.function import Function
 from semblance.training.inference.member import Member
 from semblance.training.inference.predictor import Predictor
 
@@ -54,6 +56,29 @@ class Model:
     step: int
     sha256: str
     trained: tuple[Trained, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """An external detector: a function with the SHA-256 of its source file, or a service's address.
+
+    ``file`` and ``sha256`` are None for a service, and for a module without a source file. The file says nothing about
+    what it imports, nor about weights that it loads.
+    """
+
+    name: str
+    kind: Literal["function", "service"]
+    source: str
+    file: str | None
+    sha256: str | None
+
+
+def external(one: External) -> Outside:
+    """What is known about an external detector."""
+    source = one.source
+    if isinstance(source, Function):
+        return Outside(name=one.name, kind="function", source=source.text, file=source.file, sha256=source.sha256)
+    return Outside(name=one.name, kind="service", source=source.address, file=None, sha256=None)
 
 
 def builds(result: Evaluation) -> list[Build]:

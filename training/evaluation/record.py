@@ -12,6 +12,7 @@ from semblance.manifests.config import readable_json
 from semblance.quality.audit.evidence import Part
 from semblance.training.evaluation import provenance, worst
 from semblance.training.evaluation.evaluate import Evaluation
+from semblance.training.evaluation.external import External
 from semblance.training.evaluation.matrices import left_out
 from semblance.training.evaluation.record_parts import (
     Build,
@@ -34,6 +35,7 @@ from semblance.training.evaluation.record_parts import (
 from semblance.training.evaluation.report.extras import Extras
 from semblance.training.evaluation.results import LEVELS
 from semblance.training.evaluation.seeds import spread
+from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics.registry import METRICS
 from semblance.training.runs.folder import versions
 
@@ -51,7 +53,7 @@ class Record(Part):
     draws: int = Field(description="bootstrap draws of an interval")
     seed: int = Field(description="seed of the draws")
     builds: list[Build] = Field(description="the evaluated builds")
-    runs: list[Run] = Field(description="the evaluated runs")
+    runs: list[Run] = Field(description="the evaluated runs, then external detectors")
     thresholds: list[Threshold] = Field(description="the thresholds of every model and level")
     metrics: list[Metric] = Field(description="the figures of every row, in the order of the page")
     rows: list[Row] = Field(description="every model at every level, overall and by dataset, compression and method")
@@ -82,7 +84,7 @@ def make(result: Evaluation, extras: Extras | None = None) -> Record:
             "draws": result.options.draws,
             "seed": result.options.seed,
             "builds": [asdict(one) for one in provenance.builds(result)],
-            "runs": [_run(name, result) for name in result.runs],
+            "runs": [_run(one) for one in result.scorers.values()],
             "thresholds": [
                 {"model": model, "level": level, "logit": limits[level], "source": result.threshold_sources[model]}
                 for model, limits in result.thresholds.items()
@@ -111,15 +113,28 @@ def as_json(record: Record) -> str:
     return readable_json(record.model_dump(mode="json", by_alias=True))
 
 
-def _run(name: str, result: Evaluation) -> dict[str, Any]:
-    predictor = result.runs[name]
+def _run(predictor: Predictor | External) -> dict[str, Any]:
+    if isinstance(predictor, External):
+        outside = asdict(provenance.external(predictor))
+        return {
+            "name": outside.pop("name"),
+            "kind": "external",
+            "path": None,
+            "ensemble": False,
+            "frame_temperature": 1.0,
+            "video_temperature": 1.0,
+            "models": [],
+            "external": outside,
+        }
     return {
-        "name": name,
+        "name": predictor.name,
+        "kind": "ensemble" if predictor.calibrated else "run",
         "path": str(predictor.path),
         "ensemble": predictor.calibrated,
         "frame_temperature": predictor.frame_temperature,
         "video_temperature": predictor.video_temperature,
         "models": [asdict(one) for one in provenance.models(predictor)],
+        "external": None,
     }
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from semblance.quality.audit.evidence import Part
 
 Level = Literal["frame", "video", "video (mean)"]
-Mark = Literal["seen", "mixed", "unseen method", "unseen dataset"]
+Mark = Literal["seen", "mixed", "unseen method", "unseen dataset", "unknown"]
 
 
 class Figure(Part):
@@ -64,24 +64,35 @@ class Model(Part):
     trained: list[TrainedOn] = Field(description="the builds trained on")
 
 
-class Run(Part):
-    """An evaluated run."""
+class External(Part):
+    """A detector from outside: a function or a service."""
 
-    name: str = Field(description="name of its folder; rows name it as `model`")
-    path: str = Field(description="its folder, as given to the command")
+    kind: Literal["function", "service"] = Field(description="a Python function, or an HTTP service")
+    source: str = Field(description="module:function or file.py:function as given, or the address without its query")
+    file: str | None = Field(description="name of the function's source file; null: a service, or there is none")
+    sha256: str | None = Field(description="SHA-256 of that file, not of what it imports or loads; null: as for file")
+
+
+class Run(Part):
+    """An evaluated run, or an external detector."""
+
+    name: str = Field(description="name of its folder, or that given to --external; rows name it as `model`")
+    kind: Literal["run", "ensemble", "external"] = Field(description="what it is")
+    path: str | None = Field(description="its folder, as given to the command; null: it is external")
     ensemble: bool = Field(description="whether it combines several models, with calibrated probabilities")
     frame_temperature: float = Field(description="divides the logit of a picture before it becomes a probability")
     video_temperature: float = Field(description="divides the logit of a video before it becomes a probability")
-    models: list[Model] = Field(description="its models")
+    models: list[Model] = Field(description="its models; empty if it is external")
+    external: External | None = Field(description="null: it is a run")
 
 
 class Threshold(Part):
-    """The logit at or above which a video or face is called fake: the best balanced accuracy on val."""
+    """The logit at or above which a video or face is called fake, chosen on val: the best balanced accuracy there."""
 
     model: str = Field(description="name of the model")
     level: Level = Field(description="what is scored")
     logit: float = Field(description="the threshold")
-    source: str = Field(description="where it was chosen, in words")
+    source: str = Field(description="where it was chosen, in words; without a val it is probability 0.5")
 
 
 class Metric(Part):
@@ -106,7 +117,7 @@ class Row(Part):
     dataset: str | None = Field(description="null: all datasets")
     compression: str | None = Field(description="null: all compressions, or unknown")
     method: str | None = Field(description="null: all methods; else its fakes and the reals of the same compression")
-    mark: Mark = Field(description="whether the model was trained on such data")
+    mark: Mark = Field(description="whether the model was trained on such data; unknown: it is external")
     reals: int = Field(description="real faces or videos in the figures")
     fakes: int = Field(description="fake faces or videos in the figures")
     scored: int = Field(description="videos with a kept face")

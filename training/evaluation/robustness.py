@@ -17,7 +17,7 @@ from semblance.quality.statistics import bootstrap
 from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.data.query import QueryConfig, select
 from semblance.training.data.worker import Transform
-from semblance.training.evaluation import leaks, predictions
+from semblance.training.evaluation import external, leaks, predictions
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.metrics import registry
 from semblance.training.metrics.classification import Floats
@@ -66,10 +66,11 @@ def degradations() -> list[tuple[str, float, Transform]]:
 
 def robustness(result: Evaluation, *, say: Callable[[str], None] = print) -> list[Change]:
     """Every model on the evaluated crops under each degradation."""
-    changes = []
+    changes, scorers = [], list(result.scorers.values())
+    external.announce(list(result.externals.values()), [result.selection], times=len(degradations()), say=say)
     for kind, strength, transform in degradations():
         say(f"{kind} {strength:g}")
-        rows = predictions.predict(list(result.runs.values()), result.selection, transform)
+        rows = predictions.predict(scorers, result.selection, transform)
         changes += _compare(result, rows, kind, f"{kind} {strength:g}", strength)
     return changes
 
@@ -99,7 +100,8 @@ def builds(result: Evaluation, conditions: Sequence[str], *, say: Callable[[str]
         for difference in cut:
             say(f"{name}: {difference}")
         say(f"{name}: {selection.pictures.height} of {result.selection.pictures.height} pictures are in both")
-        rows = predictions.predict(list(result.runs.values()), selection)
+        external.announce(list(result.externals.values()), [selection], say=say)
+        rows = predictions.predict(list(result.scorers.values()), selection)
         changes += [replace(change, cut=cut) for change in _compare(result, rows, "build", name, None)]
     return changes
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
 from semblance.manifests import build_files
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training.data.query import Selection
 from semblance.training.evaluation import predictions
+from semblance.training.evaluation.external import External
 from semblance.training.evaluation.results import LEVELS, Level
+from semblance.training.evaluation.scorer import Scorer
 from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics import classification
+
+WITHOUT_VAL: Final = "no val: probability 0.5"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +30,23 @@ class Chosen:
 
 
 def choose(
-    predictors: Sequence[Predictor], outs: tuple[str, ...], column: str
+    scorers: Sequence[Predictor | External], outs: tuple[str, ...], column: str
 ) -> tuple[dict[str, Chosen], tuple[str, ...]]:
-    """The thresholds of each model, and notes on them. Val is read once for all runs that use the same builds."""
-    sources = [val_source(predictor, outs, column) for predictor in predictors]
+    """The thresholds of each model, and notes on them. Val is read once for all runs that use the same builds.
+
+    That of an external detector is chosen on val of ``outs``; without a val it is probability 0.5.
+    """
+    sources = [(outs, column, None) if isinstance(one, External) else val_source(one, outs, column) for one in scorers]
     chosen: dict[str, Chosen] = {}
     notes = [note for _, _, note in sources if note]
     for val_outs, val_column in dict.fromkeys((val_outs, val_column) for val_outs, val_column, _ in sources):
-        users = [one for one, val in zip(predictors, sources, strict=True) if val[:2] == (val_outs, val_column)]
+        users = [one for one, val in zip(scorers, sources, strict=True) if val[:2] == (val_outs, val_column)]
         said = f"val (column {val_column}) of {', '.join(val_outs)}"
+        if not predictions.runs_of(users) and val(val_outs, val_column) is None:
+            for one in users:
+                chosen[one.name] = Chosen(limits=dict.fromkeys(LEVELS, 0.0), source=WITHOUT_VAL)
+                notes.append(f"{one.name}: {', '.join(val_outs)} has no val, so its threshold is probability 0.5.")
+            continue
         for name, limits, found in _on(users, val_outs, val_column):
             chosen[name] = Chosen(limits=limits, source=said)
             notes += found
@@ -65,8 +78,18 @@ def _place(record: Mapping[str, Any], outs: Sequence[str]) -> str | None:
     return None
 
 
+def val(outs: Sequence[str], column: str) -> Selection | None:
+    """The pictures of val that a threshold is chosen on; None if there are none."""
+    try:
+        return predictions.select_pictures(outs, "val", column)
+    except UsageError:
+        raise
+    except SemblanceError:
+        return None
+
+
 def _on(
-    predictors: Sequence[Predictor], outs: Sequence[str], column: str
+    scorers: Sequence[Predictor | External], outs: Sequence[str], column: str
 ) -> list[tuple[str, dict[Level, float], list[str]]]:
     """For each model and level, the score with the best balanced accuracy on val; and notes."""
     try:
@@ -76,27 +99,25 @@ def _on(
     except SemblanceError as error:
         raise SemblanceError(f"No threshold can be chosen: {error}") from error
     videos = predictions.listed_videos(outs, "val", column)
-    by_model = predictions.by_model(predictions.predict(predictors, selection))
+    by_model = predictions.by_model(predictions.predict(scorers, selection))
     found = []
     for name, rows in by_model.items():
-        limits, note = threshold(predictions.owner(predictors, name), rows, videos)
+        limits, note = threshold(predictions.owner(scorers, name), rows, videos)
         found.append((name, limits, [text for text in (selection.note, note) if text]))
     return found
 
 
-def threshold(
-    predictor: Predictor, pictures: pl.DataFrame, videos: pl.DataFrame
-) -> tuple[dict[Level, float], str | None]:
+def threshold(scorer: Scorer, pictures: pl.DataFrame, videos: pl.DataFrame) -> tuple[dict[Level, float], str | None]:
     """A model's thresholds from its predictions on val, without the families that its temperatures were fitted on.
 
     If a class is missing in the remaining rows, the threshold is probability 0.5, and the second value is a note.
     """
-    free = ~pl.col("family_id").is_in(sorted(predictor.calibration_families))
+    free = ~pl.col("family_id").is_in(sorted(scorer.calibration_families))
     pictures, videos = pictures.filter(free), videos.filter(free)
     tables: dict[Level, pl.DataFrame] = {
         "frame": pictures.filter(pl.col("face_label").is_not_null()),
-        "video": predictions.of_videos(videos, pictures, predictor).drop_nulls("logit"),
-        "video (mean)": predictions.of_videos(videos, pictures, predictor, "mean").drop_nulls("logit"),
+        "video": predictions.of_videos(videos, pictures, scorer).drop_nulls("logit"),
+        "video (mean)": predictions.of_videos(videos, pictures, scorer, "mean").drop_nulls("logit"),
     }
     limits: dict[Level, float] = dict.fromkeys(LEVELS, 0.0)
     note = None
@@ -105,5 +126,5 @@ def threshold(
         if table[label].n_unique() == 2:
             limits[level] = classification.threshold(predictions.as_arrays(table, label))
         else:
-            note = f"{predictor.name}: val has one class only by {level}, so the threshold there is probability 0.5."
+            note = f"{scorer.name}: val has one class only by {level}, so the threshold there is probability 0.5."
     return limits, note

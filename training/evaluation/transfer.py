@@ -34,7 +34,9 @@ class Transfer:
 
 
 def measure(scores: Mapping[str, pl.DataFrame], thresholds: Mapping[str, float]) -> tuple[Transfer, ...]:
-    """Every run and dataset with both classes. ``scores``: by run, videos with their logit; ``thresholds``: val's."""
+    """Every run and dataset with both classes. ``scores``: by run, videos with their logit; ``thresholds``: val's, by
+    run; one without has no line of val.
+    """
     found = []
     for model, table in scores.items():
         scored = table.drop_nulls("logit")
@@ -45,7 +47,8 @@ def measure(scores: Mapping[str, pl.DataFrame], thresholds: Mapping[str, float])
         }
         best = {name: classification.threshold(judged) for name, judged in rows.items()}
         others = best if len(best) > 1 else {}
-        for source, limit in [(None, thresholds[model]), *others.items()]:
+        of_val = [(None, thresholds[model])] if model in thresholds else []
+        for source, limit in [*of_val, *others.items()]:
             found += [
                 Transfer(
                     model=model,

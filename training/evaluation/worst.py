@@ -32,15 +32,15 @@ class Wrong:
 
 
 def of_runs(result: Evaluation) -> dict[str, list[Wrong]]:
-    """The worst videos of each run of an evaluation."""
+    """The worst videos of each run and external detector of an evaluation."""
     return {
         name: find(
             name,
-            predictions.of_videos(result.videos, result.predictions[name], predictor),
+            predictions.of_videos(result.videos, result.predictions[name], scorer),
             result.predictions[name],
             result.thresholds[name]["video"],
         )
-        for name, predictor in result.runs.items()
+        for name, scorer in result.scorers.items()
     }
 
 

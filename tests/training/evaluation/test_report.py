@@ -104,7 +104,7 @@ def test_risk_and_cost_and_pages(result: Evaluation, tmp_path: Path) -> None:
     assert one.curve[-1] == (1.0, pytest.approx(one.wrong))
     assert np.all(np.diff([coverage for coverage, _ in one.curve]) > 0)
     assert (table["uncertainty"] > 0).all()
-    measured = cost.measure(next(iter(result.predictors.values())))
+    measured = cost.measure(next(iter(result.runs.values())))
     assert measured.gflop > 0
     found = energy.find(torch.device("cpu"))
     assert (measured.energy_j is None) == isinstance(found, str)

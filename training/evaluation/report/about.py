@@ -33,13 +33,18 @@ class Alarm:
 
 def title(result: Evaluation) -> str:
     """What was evaluated, in one line."""
-    runs = list(result.runs)
-    named = ", ".join(runs) if len(runs) <= 4 else f"{len(runs)} runs"
+    runs = list(result.scorers)
+    named = ", ".join(runs) if len(runs) <= 4 else f"{len(runs)} {_kinds(result)}"
     builds = provenance.builds(result)
     datasets = ", ".join(
         dict.fromkeys(f"{one.dataset} (SYNTHETIC)" if one.synthetic else one.dataset for one in builds)
     )
     return f"Evaluation of {named} on {datasets}"
+
+
+def _kinds(result: Evaluation) -> str:
+    """What several of them are called."""
+    return "detectors" if result.externals else "runs"
 
 
 def subtitle(result: Evaluation) -> str:
@@ -54,21 +59,21 @@ def subtitle(result: Evaluation) -> str:
 
 
 def headline(result: Evaluation) -> str:
-    """AUC by video, of the best run if there are several."""
+    """AUC by video, of the best one if there are several."""
     best = max(whole(result), key=lambda row: row.figures["auc"].value or 0.0)
     figure = best.figures["auc"]
     wide = interval(figure)
     few = f", without an interval, from {best.reals:,} real and {best.fakes:,} fake videos"
     sure = f" (95 %: {wide})" if wide else few
-    several = f", the best of {len(result.runs)} runs: {best.model}" if len(result.runs) > 1 else ""
+    several = f", the best of {len(result.scorers)} {_kinds(result)}: {best.model}" if len(result.scorers) > 1 else ""
     return f"AUC by video {shown(figure)}{sure}{several}"
 
 
 def whole(result: Evaluation) -> list[Row]:
-    """Each run's row of all data, by video."""
+    """The row of each run and external detector of all data, by video."""
     first: dict[str, Row] = {}
     for row in result.rows:
-        if row.level == "video" and row.model in result.runs:
+        if row.level == "video" and row.model in result.scorers:
             first.setdefault(row.model, row)
     return list(first.values())
 
@@ -103,11 +108,20 @@ def sources(result: Evaluation) -> Section:
     """Runs, builds, thresholds and versions."""
     return Section(
         title="What was evaluated",
-        blocks=[_runs(result), _thresholds(result), _builds(result), *_recipes(result), _versions()],
+        blocks=[
+            *_runs(result),
+            *_externals(result),
+            _thresholds(result),
+            _builds(result),
+            *_recipes(result),
+            _versions(),
+        ],
     )
 
 
-def _runs(result: Evaluation) -> Table:
+def _runs(result: Evaluation) -> list[Table]:
+    if not result.runs:
+        return []
     heading = ["run", "model", "#weight", "recipe", "#seed", "#epoch", "trained on", "checkpoint (SHA-256)"]
     lines: list[list[Value]] = [
         [name, *cells]
@@ -118,7 +132,21 @@ def _runs(result: Evaluation) -> Table:
         "Runs. *epoch*: that of the checkpoint, of those planned. *trained on*: dataset, fingerprint of the build, "
         "split column."
     )
-    return Table(heading=heading, lines=lines, caption=caption, label="Runs")
+    return [Table(heading=heading, lines=lines, caption=caption, label="Runs")]
+
+
+def _externals(result: Evaluation) -> list[Table]:
+    lines: list[list[Value]] = []
+    for one in map(provenance.external, result.externals.values()):
+        file = "-" if one.file is None or one.sha256 is None else f"{one.file} {one.sha256[:_HASH]}"
+        lines.append([one.name, one.kind, one.source, file])
+    if not lines:
+        return []
+    caption = (
+        "External detectors. *file*: the source file of the function and its SHA-256, which say nothing about what it "
+        "imports or which weights it loads. What they were trained on is not known."
+    )
+    return [Table(heading=["name", "kind", "source", "file"], lines=lines, caption=caption, label="External detectors")]
 
 
 def _model(one: Model, predictor: Predictor) -> list[Value]:
@@ -136,7 +164,7 @@ def _thresholds(result: Evaluation) -> Table:
         predictor = result.predictors[model]
         said = (
             f"temperatures {predictor.frame_temperature:.3f} (frames), {predictor.video_temperature:.3f} (videos)"
-            if predictor.calibrated
+            if isinstance(predictor, Predictor) and predictor.calibrated
             else "not calibrated"
         )
         values = [f"{limits[level]:.3f}" for level in ("video", "video (mean)", "frame")]
@@ -187,8 +215,8 @@ def legend(draws: int) -> Section:
             "is the maximum over its persons, as one altered face makes it fake, or, where a table says so, their "
             "mean. Frame figures use the label of the face, and exclude faces whose label is unknown.",
             "*data*: whether the model was trained on the datasets and methods of the line. *seen*: on all of them; "
-            "*mixed*: on some; *unseen method*, *unseen dataset*: on none. Videos without a kept face have no score; "
-            "where there are some, a column scores them at probability 0.5.",
+            "*mixed*: on some; *unseen method*, *unseen dataset*: on none; *unknown*: nobody knows. Videos without a "
+            "kept face have no score; where there are some, a column scores them at probability 0.5.",
             f"{notes}",
             f"Intervals: the middle 95 % of {draws} bootstrap draws of whole groups. A group is the person seen, if "
             f"the dataset names one for every video, else the family. With fewer than {LEAST_GROUPS} groups of a class "

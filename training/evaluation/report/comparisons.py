@@ -18,7 +18,7 @@ def differences(result: Evaluation) -> Section | None:
     """Paired differences of AUC by video; None for one run."""
     if not result.pairs:
         return None
-    which = "Every two runs" if len(result.runs) <= MOST else "The first run and each other one"
+    which = "Every two runs" if len(result.scorers) <= MOST else "The first run and each other one"
     but = ", except repetitions of one recipe" if result.seeds else ""
     text = (
         f"{which}{but}, on the same videos, by video: AUC of the first minus AUC of the second. *difference* has the "

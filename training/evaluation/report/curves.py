@@ -42,7 +42,7 @@ def scores(result: Evaluation) -> list[Drawings | Fold]:
     plots = [
         (f"{model}, by video", _histogram(model, rows, result.thresholds[model]["video"]))
         for model, rows in _videos(result).items()
-        if model in result.runs
+        if model in result.scorers
     ]
     found: list[Drawings | Fold] = [Drawings(classes=True, plots=plots[:_MOST])]
     if len(plots) > _MOST:
