@@ -197,9 +197,7 @@ def _frame_model(given: str | None) -> tuple[Model, int | None]:
     try:
         config = registry.MODELS.find(str(file.run["kind"])).config.model_validate(file.run)
         if config.members > 1:
-            raise UsageError(
-                f"model.frames_from is {given!r}, which scores clips; name a run that scores pictures."
-            )
+            raise UsageError(f"model.frames_from is {given!r}, which scores clips; name a run that scores pictures.")
         if file.path.suffix == ".safetensors":  # merged, so a new model takes it
             return registry.build(config.model_copy(update={"pretrained": given})), file.side
         model = registry.restored(config, file)  # as it was trained, its low-rank products too
