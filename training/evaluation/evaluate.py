@@ -136,7 +136,8 @@ def evaluate(
     groups = seeds.find(predictors)
     by_video = {one.name: predictions.of_videos(videos, by_model[one.name], one) for one in scorers}
     of_val = {name: chosen[name].limits["video"] for name in by_video if chosen[name].source != thresholds.WITHOUT_VAL}
-    told = [note for one in externals for note in _told(one, by_model[one.name])]
+    sources = {one.name: chosen[one.name].source for one in scorers if one.name in of_val}
+    told = external.told(externals, by_model, sources)
     for note in told:
         say(note)
     return Evaluation(
@@ -195,15 +196,6 @@ def _check_names(scorers: Sequence[Scorer]) -> None:
         raise UsageError(f"Two detectors are named {twice[0]!r}; give one of them another NAME with --external.")
 
 
-def _told(one: External, pictures: pl.DataFrame) -> list[str]:
-    """What a reader should know of an external detector and its predictions."""
-    given = (
-        f"{one.name} is external: it is given crops as the builds hold them, which may be cut otherwise than those "
-        "that it knows."
-    )
-    return [note for note in (given, external.ties(one.name, pictures["logit"])) if note]
-
-
 def _leaks(
     scorers: Sequence[Predictor | External],
     outs: Sequence[str],
@@ -213,9 +205,6 @@ def _leaks(
 ) -> leaks.Found:
     predictors = predictions.runs_of(scorers)
     found = leaks.find(predictors, outs, options.split, column)
-    unknown = [
-        f"{one.name} is external; what it was trained on is not known" for one in scorers if isinstance(one, External)
-    ]
     if found.refused and not options.allow_leaks:
         raise SemblanceError(
             f"{found.refused[0]}{isolation.more(len(found.refused))}, so results would be too good; choose another "
@@ -228,7 +217,11 @@ def _leaks(
             f"{chosen[0]}{isolation.more(len(chosen))}, so its threshold would be chosen on what it has learned; name "
             "the builds that it was trained on with --data too, or pass --allow-leaks."
         )
-    found = replace(found, leaks=tuple(dict.fromkeys([*found.leaks, *chosen])), unknown=(*found.unknown, *unknown))
+    found = replace(
+        found,
+        leaks=tuple(dict.fromkeys([*found.leaks, *chosen])),
+        unknown=(*found.unknown, *external.unchecked(scorers)),
+    )
     for leak in found.leaks:
         say(f"warning: {leak}")
     for note in found.notes:
