@@ -21,9 +21,11 @@ from semblance.training.benchmark.suite import Column, Degrade, Suite
 from semblance.training.benchmark.systems import Resolved
 from semblance.training.evaluation import evaluate, predictions, results, robustness
 from semblance.training.evaluation.evaluate import Evaluation, Options
+from semblance.training.evaluation.external import External
 from semblance.training.evaluation.report import files
 from semblance.training.evaluation.report.extras import Extras
 from semblance.training.evaluation.results import Level, Row
+from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics import aggregate
 
 FOLDER: Final = "columns"
@@ -70,13 +72,20 @@ class Measured:
 
 
 def check(suite: Suite, resolved: Resolved) -> list[tuple[Column, pl.DataFrame]]:
-    """The videos of every column, before anything is scored. Raises UsageError or SemblanceError if one has none."""
+    """The videos of every column, before anything is scored.
+
+    Raises UsageError or SemblanceError for a column without real or fake videos, and for what an evaluation refuses.
+    """
     found = []
+    known: dict[tuple[str, str, str | None], pl.DataFrame] = {}
     for column in suite.columns:
-        split_column = column.split_column or resolved.split_column
         with _named(column):
-            predictions.select_pictures([column.data], column.split, split_column)
-            found.append((column, listed(column, predictions.listed_videos([column.data], column.split, split_column))))
+            if column.key not in known:
+                scorers: list[Predictor | External] = [*resolved.predictors, *resolved.externals]
+                options = _options(suite, column, None)
+                prepared = evaluate.prepare([column.data], scorers, options, say=lambda _: None)
+                known[column.key] = prepared.videos
+            found.append((column, listed(column, known[column.key])))
     return found
 
 
@@ -112,7 +121,7 @@ def measure(
     made: dict[tuple[str, str, str | None], tuple[Evaluation, str]] = {}
     found = []
     for column in suite.columns:
-        key = (column.data, column.split, column.split_column)
+        key = column.key
         with _named(column):
             if key not in made:
                 folder = f"{FOLDER}/{_slug(column.name, [taken for _, taken in made.values()])}"
@@ -124,7 +133,12 @@ def measure(
 
 
 def _evaluate(suite: Suite, column: Column, resolved: Resolved, date: str, say: Callable[[str], None]) -> Evaluation:
-    options = Options(
+    options = _options(suite, column, date)
+    return evaluate.evaluate([column.data], resolved.paths, options, externals=resolved.externals, say=say)
+
+
+def _options(suite: Suite, column: Column, date: str | None) -> Options:
+    return Options(
         split=column.split,
         split_column=column.split_column,
         allow_leaks=suite.allow_leaks,
@@ -133,7 +147,6 @@ def _evaluate(suite: Suite, column: Column, resolved: Resolved, date: str, say: 
         seed=suite.seed,
         date=date,
     )
-    return evaluate.evaluate([column.data], resolved.paths, options, externals=resolved.externals, say=say)
 
 
 def _column(suite: Suite, column: Column, result: Evaluation, folder: str, say: Callable[[str], None]) -> Measured:

@@ -89,6 +89,18 @@ class Evaluation:
         return {name: one for name, one in self.scorers.items() if isinstance(one, External)}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """What an evaluation knows before it reads a picture. ``cut``: builds that are cut otherwise, in sentences."""
+
+    split_column: str
+    selection: Selection
+    videos: pl.DataFrame
+    leaks: leaks.Found
+    described: Mapping[str, Mapping[str, Any]]
+    cut: tuple[str, ...]
+
+
 def evaluate(
     outs: Sequence[str],
     runs: Sequence[str],
@@ -109,15 +121,8 @@ def evaluate(
     outs = tuple(out.rstrip("/") for out in outs)
     predictors = load_all(runs)
     scorers: list[Predictor | External] = [*predictors, *externals]
-    _check_names(scorers)
-    column = options.split_column or (predictors[0].split_column if predictors else "split")
-    selection = predictions.select_pictures(outs, options.split, column)
-    videos = predictions.listed_videos(outs, options.split, column)
-    _check_classes(selection, videos)
-    shards.check(selection.shards)
-    found = _leaks(scorers, outs, options, column, say)
-    described = {out: build_files.description(out) for out in outs}
-    cut = _cut(predictors, described, options, say)
+    prepared = prepare(outs, scorers, options, say=say)
+    column, selection, videos = prepared.split_column, prepared.selection, prepared.videos
     say(f"{options.split}: {selection.counts}; {videos.height} videos")
     if selection.note:
         say(selection.note)
@@ -141,7 +146,7 @@ def evaluate(
         say(note)
     return Evaluation(
         outs=outs,
-        described=described,
+        described=prepared.described,
         options=options,
         date=date,
         split_column=column,
@@ -155,8 +160,39 @@ def evaluate(
         seeds=groups,
         pairs=comparison.compare(videos, by_video, groups, draws=options.draws, seed=options.seed),
         transfers=transfer.measure(by_video, of_val),
+        leaks=prepared.leaks,
+        notes=tuple(
+            dict.fromkeys(
+                note for note in (selection.note, *prepared.cut, *prepared.leaks.notes, *notes, *told) if note
+            )
+        ),
+    )
+
+
+def prepare(
+    outs: Sequence[str],
+    scorers: Sequence[Predictor | External],
+    options: Options,
+    *,
+    say: Callable[[str], None] = print,
+) -> Prepared:
+    """What is to be scored. Raises what ``evaluate`` raises before it reads a picture; nothing is sent yet."""
+    _check_names(scorers)
+    predictors = predictions.runs_of(scorers)
+    column = options.split_column or (predictors[0].split_column if predictors else "split")
+    selection = predictions.select_pictures(outs, options.split, column)
+    videos = predictions.listed_videos(outs, options.split, column)
+    _check_classes(selection, videos)
+    shards.check(selection.shards)
+    found = _leaks(scorers, outs, options, column, say)
+    described = {out: build_files.description(out) for out in outs}
+    return Prepared(
+        split_column=column,
+        selection=selection,
+        videos=videos,
         leaks=found,
-        notes=tuple(dict.fromkeys(note for note in (selection.note, *cut, *found.notes, *notes, *told) if note)),
+        described=described,
+        cut=tuple(_cut(predictors, described, options, say)),
     )
 
 
