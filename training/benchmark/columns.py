@@ -22,6 +22,7 @@ from semblance.training.benchmark.systems import Resolved
 from semblance.training.evaluation import evaluate, predictions, results, robustness
 from semblance.training.evaluation.evaluate import Evaluation, Options
 from semblance.training.evaluation.external import External
+from semblance.training.evaluation.prepare import prepare
 from semblance.training.evaluation.report import files
 from semblance.training.evaluation.report.extras import Extras
 from semblance.training.evaluation.results import Level, Row
@@ -32,6 +33,9 @@ FOLDER: Final = "columns"
 _SAID: Final = (  # what an evaluation's options are called in a suite
     ("pass --allow-leaks", "write `allow_leaks: true` in the suite"),
     ("pass --allow-other-crops", "write `allow_other_crops: true` in the suite"),
+    ("name the builds that it was trained on with --data too", "keep the builds that it was trained on"),
+    (", or add a build with --data", ""),
+    ("give one of them another NAME with --external", "rename the row or the folder"),
     ("--split-column", "`split_column`"),
     ("--split", "`split`"),
 )
@@ -82,8 +86,15 @@ def check(suite: Suite, resolved: Resolved) -> list[tuple[Column, pl.DataFrame]]
         with _named(column):
             if column.key not in known:
                 scorers: list[Predictor | External] = [*resolved.predictors, *resolved.externals]
-                options = _options(suite, column, None)
-                prepared = evaluate.prepare([column.data], scorers, options, say=lambda _: None)
+                prepared = prepare(
+                    [column.data],
+                    scorers,
+                    split=column.split,
+                    split_column=column.split_column,
+                    allow_leaks=suite.allow_leaks,
+                    allow_other_crops=suite.allow_other_crops,
+                    say=lambda _: None,
+                )
                 known[column.key] = prepared.videos
             found.append((column, listed(column, known[column.key])))
     return found
@@ -133,12 +144,7 @@ def measure(
 
 
 def _evaluate(suite: Suite, column: Column, resolved: Resolved, date: str, say: Callable[[str], None]) -> Evaluation:
-    options = _options(suite, column, date)
-    return evaluate.evaluate([column.data], resolved.paths, options, externals=resolved.externals, say=say)
-
-
-def _options(suite: Suite, column: Column, date: str | None) -> Options:
-    return Options(
+    options = Options(
         split=column.split,
         split_column=column.split_column,
         allow_leaks=suite.allow_leaks,
@@ -147,6 +153,7 @@ def _options(suite: Suite, column: Column, date: str | None) -> Options:
         seed=suite.seed,
         date=date,
     )
+    return evaluate.evaluate([column.data], resolved.paths, options, externals=resolved.externals, say=say)
 
 
 def _column(suite: Suite, column: Column, result: Evaluation, folder: str, say: Callable[[str], None]) -> Measured:
