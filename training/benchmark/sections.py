@@ -10,7 +10,7 @@ from semblance.training.benchmark.cells import Cell as Measured
 from semblance.training.benchmark.result import Benchmark
 from semblance.training.benchmark.summaries import Gain
 from semblance.training.evaluation.report.blocks import Cell, Section, Table, Value
-from semblance.training.evaluation.report.figures import LEVELS, both, interval, shown
+from semblance.training.evaluation.report.figures import LEVELS, interval, shown
 from semblance.training.evaluation.report.matrices import is_best
 from semblance.training.evaluation.results import LEAST_GROUPS, Level
 
@@ -95,14 +95,14 @@ def _asked(result: Benchmark) -> Section | None:
         relative = one.asked.startswith(("gain", "cross"))
         measured = percent(one.measured) if relative else Cell(text=seconds(one.measured))
         verdict = Cell(text=one.verdict, best=one.verdict in ("met", "not met"))
-        lines.append([one.asked, one.row or "all", measured, verdict, one.data, one.note])
+        lines.append([one.asked, one.row or "all", verdict, measured, one.data, one.note])
     text = (
         "*met*: the interval is wholly on the right side of the mark; for a gain, the figure is beyond the mark and "
         "its interval wholly above zero. *not met*: the interval is wholly on the wrong side. *not shown*: it lies on "
         f"both sides. *too few groups to tell*: fewer than {LEAST_GROUPS} people or families of a class, so there is "
         "no interval. Gains are relative to the AUC of the other. By video, the maximum over its persons."
     )
-    heading = ["asked", "row", "#measured", "verdict", "on which data", "note"]
+    heading = ["asked", "row", "verdict", "#measured", "on which data", "note"]
     table = Table(heading=heading, lines=lines, caption="What was asked, and what is shown.", label="Asked")
     return Section(title="Asked and measured", blocks=[text, table])
 
@@ -137,12 +137,17 @@ def _consistency(result: Benchmark) -> Section | None:
     lines: list[list[Value]] = []
     for one in result.consistencies:
         across = "datasets" if one.role == "unseen dataset" else "methods"
-        small = [interval(one.ratio), f"± {one.over.sd:.3f} over seeds" if one.over is not None else ""]
+        small = [_sure(one.ratio).small, f"± {one.over.sd:.3f} over seeds" if one.over is not None else ""]
         ratio = Cell(text=shown(one.ratio), small="\n".join(filter(None, small)))
-        auc = (both(one.seen_auc), both(one.unseen_auc))
+        auc = (_sure(one.seen_auc), _sure(one.unseen_auc))
         lines.append([one.row, across, *auc, ratio, ", ".join(one.seen), ", ".join(one.unseen)])
     table = Table(heading=heading, lines=lines, caption="Unseen divided by seen.", label="Consistency")
     return Section(title="Consistency", blocks=[text, table])
+
+
+def _sure(found: Estimate) -> Cell:
+    """A figure with its interval, or that it has none."""
+    return Cell(text=shown(found), small=interval(found) or "no interval")
 
 
 def _gains(result: Benchmark) -> Section | None:
@@ -161,28 +166,43 @@ def _gains(result: Benchmark) -> Section | None:
     )
     columns = [one.column.name for one in result.measured]
     parts = list(dict.fromkeys(one.part for one in result.gains if one.part is not None))
-    lines: list[list[Value]] = []
+    single: list[list[Value]] = []
+    mean: list[list[Value]] = []
     for row in dict.fromkeys(one.row for one in result.gains):
         of_row = [one for one in result.gains if one.row == row]
-        single = {one.columns[0]: one for one in of_row if one.part is None}
-        mean = {one.part: one for one in of_row if one.part is not None}
-        lines.append([row, *(_gain(single.get(name)) for name in columns), *(_gain(mean.get(part)) for part in parts)])
-    heading = ["row", *(f"#{name}" for name in columns), *(f"#mean, {part}" for part in parts)]
-    caption = f"Gain over {result.suite.baseline}."
-    return Section(
-        title="Gain over the baseline",
-        blocks=[text, Table(heading=heading, lines=lines, caption=caption, label="Gain")],
+        each = {one.columns[0]: one for one in of_row if one.part is None}
+        over = {one.part: one for one in of_row if one.part is not None}
+        single.append([row, *(_gain(each.get(name)) for name in columns)])
+        if over:
+            mean.append([row, *(_gain(over.get(part)) for part in parts)])
+    name = result.suite.baseline
+    each_column = Table(
+        heading=["row", *(f"#{column}" for column in columns)],
+        lines=single,
+        caption=f"Gain over {name} on each column.",
+        label="Gain, columns",
     )
+    means = Table(
+        heading=["row", *(f"#{part}" for part in parts)],
+        lines=mean,
+        caption=f"Gain over {name}, of the mean AUC over all columns that are the same to both.",
+        label="Gain, means",
+    )
+    return Section(title="Gain over the baseline", blocks=[text, *([means] if mean else []), each_column])
 
 
 def _gain(one: Gain | None) -> Cell:
     if one is None or one.points.value is None:
         return Cell(text="-")
+    points = _points(one)
+    small = filter(None, (points.small, percent(one.relative, True).text))
+    return Cell(text=points.text, small="\n".join(small))
+
+
+def _points(one: Gain) -> Cell:
     low, high = one.points.low, one.points.high
     wide = "" if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
-    return Cell(
-        text=f"{one.points.value:+.3f}", small="\n".join(filter(None, (wide, percent(one.relative, True).text)))
-    )
+    return Cell(text=f"{one.points.value:+.3f}", small=wide)
 
 
 def _members(result: Benchmark) -> Section | None:
@@ -194,7 +214,7 @@ def _members(result: Benchmark) -> Section | None:
             lines.append([one.row, "-", "-", "-", one.reason or ""])
             continue
         data: Sequence[str] = one.gain.columns
-        lines.append([one.row, one.gain.other, _gain(one.gain), percent(one.gain.relative, True), ", ".join(data)])
+        lines.append([one.row, one.gain.other, _points(one.gain), percent(one.gain.relative, True), ", ".join(data)])
     text = (
         "An ensemble against the member with the highest AUC on the same data. That member is chosen by these figures, "
         "which favours it: the gain over a member that was chosen beforehand is larger or equal."

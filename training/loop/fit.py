@@ -92,7 +92,7 @@ def fit(
         if state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]:
             return _finished(run, state)
     data = _isolated(recipe, data, options, state)
-    module = _module(recipe, data, options, state)
+    module = _module(recipe, data, options, state, run)
     recorder = RunRecorder(run, save_every=options.machine.save_every, log_every=options.machine.log_every, say=say)
     callbacks = [recorder, EpochProgress(say), *options.callbacks, *_powersgd(options.machine, module.step)]
     trainer = _trainer(recipe, options.machine, run, callbacks)
@@ -154,11 +154,14 @@ def _of_weights(recipe: TrainingRecipe) -> Seen | None:
 
 
 def _module(
-    recipe: TrainingRecipe, data: TrainingData, options: FitOptions, state: Mapping[str, Any] | None
+    recipe: TrainingRecipe, data: TrainingData, options: FitOptions, state: Mapping[str, Any] | None, run: RunDir
 ) -> DetectorModule:
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        model = options.build(recipe.model, pretrained=state is None)
+        if state is None:
+            model = options.build(recipe.model, pretrained=True)
+        else:
+            model = models.based(recipe.model, checkpoint.base(state), run.last, options.build)
         return DetectorModule(recipe, data, model, machine=options.machine, resume=state)
 
 
@@ -249,3 +252,5 @@ def _quieten_lightning() -> None:
         logging.getLogger(logger).setLevel(logging.WARNING)
     # lightning 2.6 asks torch 2.15 for a tree in a way that this deprecates
     warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)
+    # parts that are not trained stay in eval mode
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode", category=UserWarning)

@@ -23,7 +23,7 @@ from semblance.training.loop.ledger import Ledger
 from semblance.training.loop.machine import Machine
 from semblance.training.loop.validation import Validation, val_loss
 from semblance.training.metrics import aggregate
-from semblance.training.models import Model
+from semblance.training.models import Model, tuned
 from semblance.training.recipes.base import TrainingRecipe
 from semblance.training.records import Batch, Output
 
@@ -97,10 +97,10 @@ class DetectorModule(LightningModule):
                 self.average.module.compile()
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
+        tuned.load(self.model, state["model"], self.model)
         self.loss.load_state_dict(state["loss"])
         if self.average is not None:
-            self.average.module.load_state_dict(state["average"])
+            tuned.load(self.average.module, state["average"], self.model)
             self.average.updates = state["updates"]
         self.step, self.figures = state["step"], dict(state["figures"])
 
@@ -218,7 +218,8 @@ class DetectorModule(LightningModule):
 
     def weights(self) -> list[Tensor]:
         """All that a step changes and a checkpoint keeps, for a look at whether it is finite."""
-        tensors = (*self.parameters(), *self.model.buffers())
+        fixed = {id(one) for one in self.model.parameters() if not one.requires_grad}
+        tensors = (*(one for one in self.parameters() if id(one) not in fixed), *self.model.buffers())
         return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
 
     def _tail(self, batch_idx: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from semblance.training import recipes
+from semblance.training import optim, recipes
 from semblance.training.data import order, sampling
 from semblance.training.data.splits import TrainingData
 from semblance.training.loop.machine import Machine
@@ -34,10 +34,17 @@ def _data(data: TrainingData, recipe: TrainingRecipe) -> Iterator[str]:
 
 def _model(recipe: TrainingRecipe, model: Model) -> Iterator[str]:
     arch = getattr(recipe.model, "arch", None)
-    count = sum(parameter.numel() for parameter in model.parameters())
+    parameters = list(model.parameters())
+    count, trained = (sum(one.numel() for one in some) for some in (parameters, optim.trained(parameters)))
     named = f"{recipe.model.kind} ({arch})" if arch else recipe.model.kind
-    yield f"model: {named}, {count:,} parameters, pictures of {recipe.augment.size} px"
+    part = f", {trained:,} of them trained" if trained < count else ""
+    yield f"model: {named}, {count:,} parameters{part}, pictures of {recipe.augment.size} px"
     yield f"weights: {model.origin}"
+    if model.base is not None:
+        where = "timm's weights" if model.base.source == "imagenet" else model.base.source
+        yield f"checkpoints: what is trained; {where} (SHA-256 {model.base.sha256[:12]}) will be needed to load them"
+    elif trained < count:
+        yield "checkpoints: the whole model, since random weights cannot be had again"
 
 
 def _training(recipe: TrainingRecipe, data: TrainingData, machine: Machine) -> Iterator[str]:

@@ -21,6 +21,7 @@ from semblance.manifests.errors import SemblanceError, UsageError
 State = Mapping[str, Tensor]
 
 RUN_FILE: Final = Path("checkpoints") / "best.ckpt"  # of a run folder
+COMPUTED: Final = "semblance_computed"
 METADATA: Final = "semblance.model"  # in a file of safetensors: the recipe's model as JSON
 _WRAPPERS: Final = ("state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model_state_dict", "model", "net")
 _COUNTERS: Final = "num_batches_tracked"  # files of old versions of torch lack them
@@ -33,11 +34,16 @@ _SHOWN: Final = 2  # names in a message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsFile:
-    """The tensors of a file by name. ``run``: its recipe's model, if the file is a checkpoint of `training fit`."""
+    """The tensors of a file by name.
+
+    ``run``: its recipe's model, if the file is a checkpoint of `training fit`. ``base``: what completes a checkpoint
+    that holds only what was trained (``source`` and ``sha256``).
+    """
 
     path: Path
     state: State
     run: Mapping[str, Any] | None = None
+    base: Mapping[str, str] | None = None
 
 
 def is_run(given: str) -> bool:
@@ -86,7 +92,7 @@ def read(given: str) -> WeightsFile:
         return WeightsFile(path=path, state=content, run=exported)
     if isinstance(content, Mapping) and {"recipe", "model", "average"} <= content.keys():
         state = content["average"] if content["average"] is not None else content["model"]
-        return WeightsFile(path=path, state=state, run=content["recipe"]["model"])
+        return WeightsFile(path=path, state=state, run=content["recipe"]["model"], base=content.get("base"))
     named = content if isinstance(content, Mapping) else {}
     inner = next((named[name] for name in _WRAPPERS if isinstance(named.get(name), Mapping)), named)
     state = {name: value for name, value in inner.items() if isinstance(value, Tensor)}
@@ -101,6 +107,9 @@ def fill(module: nn.Module, file: WeightsFile, *, name: str, head: Collection[st
     Names may have one prefix more, such as ``backbone.`` or ``module.``. Tensors of a classifier, whose names begin
     with one of ``head``, are left out. ``name``: that of ``module`` in messages. Raises SemblanceError, with counts and
     names, if a tensor is missing or has another shape, or if one is left over: it is then of another architecture.
+
+    Names of tensors that were computed from the file's, such as position embeddings of another grid, become the
+    attribute ``COMPUTED`` of ``module``: their last bits depend on the machine.
     """
     own = module.state_dict()
     given = _translated(module, _unprefixed(file.state, own))
@@ -117,6 +126,9 @@ def fill(module: nn.Module, file: WeightsFile, *, name: str, head: Collection[st
         told = "; ".join(f"{what} ({_some(keys)})" for what, keys in faults if keys)
         raise SemblanceError(f"The weights in {file.path} do not fit {name}: {told}.")
     module.load_state_dict({key: value for key, value in given.items() if key in own}, strict=False)
+    memory = {value.untyped_storage().data_ptr() for value in file.state.values()}
+    computed = {key for key in own if key in given and given[key].untyped_storage().data_ptr() not in memory}
+    setattr(module, COMPUTED, frozenset(computed))
     rest = f"; not used: {_some(left)}" if left else ""
     return f"{len(own)} of {len(own)} tensors from {file.path}{rest}"
 
@@ -144,7 +156,8 @@ def _unprefixed(state: State, own: State) -> State:
 def _translated(module: nn.Module, state: State) -> State:
     """``state`` with timm's names, where timm knows how to translate another publisher's."""
     translate: Callable[..., State] | None = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
-    if translate is None or state.keys() >= module.state_dict().keys():
+    own = module.state_dict()
+    if translate is None or all(key in state and state[key].shape == value.shape for key, value in own.items()):
         return state
     return translate(dict(state), module)
 

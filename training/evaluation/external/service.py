@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import http.client
+import ipaddress
 import json
+import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -22,13 +24,14 @@ from urllib.parse import unquote, urlsplit
 
 from semblance.manifests.errors import SemblanceError, UsageError
 
-PATIENCE_S: Final = 60.0  # for a connection, and for each part of an answer
+PATIENCE_S: Final = 120.0  # for a connection, and for each part of an answer
 TRIES: Final = 5
 LONGEST_S: Final = 60.0  # between two tries, whatever Retry-After says
 _BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+# what another try would not change: a certificate that nobody vouches for, a host that nobody knows
+_FINAL: Final = (ssl.SSLCertVerificationError, socket.gaierror, http.client.InvalidURL)
 _LARGEST: Final = 16 << 20  # bytes of an answer
 _SHOWN: Final = 200  # characters of an error's text
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,28 +39,36 @@ class Service:
     """An address, which is asked only if ``send`` is set.
 
     ``address``: without credentials and query, as pages and messages show it. ``target``: what the request asks for.
-    ``headers``: with credentials. ``wait``: how to let seconds pass between two tries.
+    ``headers``: with credentials. ``patience_s``: for a connection, and for each part of an answer. ``wait``: how to
+    let seconds pass between two tries.
     """
 
     address: str
     secure: bool
     host: str
-    port: int | None
+    port: int
     target: str = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     send: bool = False
+    patience_s: float = PATIENCE_S
     wait: Callable[[float], None] = time.sleep
 
     @property
     def exposed(self) -> bool:
         """Whether others on the way could read what is sent."""
-        return not self.secure and self.host not in _LOOPBACK
+        if self.secure or self.host == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return True
 
     def ask(self, name: str, pictures: Sequence[bytes]) -> Any:
         """``predictions`` of the answer for encoded pictures, of any form.
 
         A busy service (429 or 503) and a connection that fails are tried five times, after the seconds that
-        Retry-After asks for, or 1, 2, 4, 8. Raises SemblanceError for other answers, and UsageError without ``send``.
+        Retry-After asks for, or 1, 2, 4, 8. A host that is unknown or has no valid certificate is tried once. Raises
+        SemblanceError for other answers, and UsageError without ``send``.
         """
         if not self.send:
             raise UsageError(f"{name} is a service at {self.address}, and nothing is sent to it without --send.")
@@ -68,11 +79,15 @@ class Service:
             pause = 2.0**number
             try:
                 status, headers, answer = self._post(body)
+            except _FINAL as error:
+                raise SemblanceError(
+                    f"The service of {name} at {self.address} cannot be reached ({error}); check the address."
+                ) from error
             except (OSError, http.client.HTTPException) as error:
                 reason = f"cannot be reached ({error or type(error).__name__})"
             else:
                 if status not in _BUSY:
-                    return self._predictions(name, status, headers, answer)
+                    return self._predictions(name, status, answer)
                 reason = f"is busy ({_status(status)})"
                 pause = _retry_after(headers.get("Retry-After"), pause)
             if number < TRIES - 1:
@@ -84,22 +99,21 @@ class Service:
         connection: http.client.HTTPConnection
         if self.secure:
             context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(self.host, self.port, timeout=PATIENCE_S, context=context)
+            connection = http.client.HTTPSConnection(self.host, self.port, timeout=self.patience_s, context=context)
         else:
-            connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_S)
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=self.patience_s)
         try:
-            connection.request("POST", self.target, body, {"Content-Type": "application/json", **self.headers})
+            connection.request("POST", self.target, body, self.headers)
             response = connection.getresponse()
             return response.status, response.headers, response.read(_LARGEST + 1)
         finally:
             connection.close()
 
-    def _predictions(self, name: str, status: int, headers: http.client.HTTPMessage, answer: bytes) -> Any:
+    def _predictions(self, name: str, status: int, answer: bytes) -> Any:
         begin = f"The service of {name} at {self.address} answers"
         if 300 <= status < 400:
-            where = urlsplit(headers.get("Location", "")).netloc.rpartition("@")[2] or "its own host"
             raise SemblanceError(
-                f"{begin} {_status(status)} with a redirect to {where}, which is not followed; give the final address."
+                f"{begin} {_status(status)}, a redirect, which is not followed; give the address that it leads to."
             )
         if status != HTTPStatus.OK:
             text = " ".join(answer[: 4 * _SHOWN].decode(errors="replace").split())[:_SHOWN]
@@ -126,16 +140,16 @@ def parse(name: str, url: str, *, send: bool) -> Service:
     if not host or not url.isascii() or not url.isprintable() or " " in url or parts.fragment:
         raise UsageError(f"{said} is not valid; give http://host:port/path.")
     shown = f"[{host}]" if ":" in host else host
-    headers = {}
+    headers = {"Content-Type": "application/json", "Connection": "close"}
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    path = parts.path or "/"
+    path, secure = parts.path or "/", parts.scheme == "https"
     return Service(
         address=f"{parts.scheme}://{shown}{'' if port is None else f':{port}'}{path}",
-        secure=parts.scheme == "https",
+        secure=secure,
         host=host,
-        port=port,
+        port=port or (443 if secure else 80),
         target=f"{path}?{parts.query}" if parts.query else path,
         headers=headers,
         send=send,
