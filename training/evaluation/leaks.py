@@ -12,7 +12,7 @@ import polars as pl
 from semblance.manifests.overlap import ESTIMATED
 from semblance.training.guard import crops, ids, leaks
 from semblance.training.guard.leaks import COPY, Leak
-from semblance.training.guard.seen import ROLES, Role
+from semblance.training.guard.seen import LEARNED, ROLES, Role
 from semblance.training.inference.predictor import Predictor
 
 _SAID: Final[dict[Role, str]] = {"trained": "trained on by {}", "selected": "used to select {}"}
@@ -158,4 +158,4 @@ def _promised(datasets: Sequence[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def _lineage(datasets: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    return frozenset(name for record in datasets if record["role"] == "train" for name in record.get("lineage", ()))
+    return frozenset(name for record in datasets if record["role"] in LEARNED for name in record.get("lineage", ()))

@@ -231,6 +231,7 @@ def test_videos_with_fewer_faces_than_a_clip_keep_their_score(out: Path, frame: 
     assert found == pytest.approx(expected_logits(untrained.model(run), out, "val", 7), abs=1e-4)
     videos = next(row for row in result.rows if row.level == "video")
     assert videos.scored == videos.listed
+    assert "unseen dataset" not in {row.mark for row in result.rows}  # by the frame model, if not by the head
 
 
 def test_validation_is_over_all_pictures(out: Path, trained: Path) -> None:
