@@ -109,15 +109,18 @@ def read(named: Mapping[str, Mapping[str, Any]], name_or_file: str) -> dict[str,
     file = Path(name_or_file)
     if not file.is_file():
         raise UsageError(f"Unknown recipe {name_or_file!r}: it is neither a file nor one of {', '.join(named)}.")
+    return {"name": file.stem} | read_file(name_or_file)
+
+
+def read_file(file: str, what: str = "recipe") -> dict[str, Any]:
+    """The values in a YAML or JSON file, not yet validated; ``what`` they are is said in errors."""
     try:
-        values = yaml.safe_load(file.read_text("utf-8"))
+        values = yaml.safe_load(Path(file).read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(
-            f"The recipe file {name_or_file} cannot be read as YAML or JSON ({_first_line(error)})."
-        ) from error
+        raise UsageError(f"The {what} file {file} cannot be read as YAML or JSON ({_first_line(error)}).") from error
     if not isinstance(values, dict):
-        raise UsageError(f"The recipe file {name_or_file} must be a mapping of keys to values.")
-    return {"name": file.stem} | values
+        raise UsageError(f"The {what} file {file} must be a mapping of keys to values.")
+    return values
 
 
 def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -131,8 +134,8 @@ def apply_settings(values: dict[str, Any], settings: Sequence[str]) -> dict[str,
     return values
 
 
-def parse(kind: type[C], values: Mapping[str, Any], where: str) -> C:
-    """A validated recipe; raises UsageError with the first fault in one sentence."""
+def parse(kind: type[C], values: Mapping[str, Any], where: str, what: str = "recipe") -> C:
+    """A validated recipe, or ``what`` it is; raises UsageError with the first fault in one sentence."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -141,10 +144,10 @@ def parse(kind: type[C], values: Mapping[str, Any], where: str) -> C:
         key = ".".join(path)
         if fault["type"] == "extra_forbidden":
             raise UsageError(
-                f"The recipe {where} has the unknown key {key!r}; known keys here are {', '.join(known)}."
+                f"The {what} {where} has the unknown key {key!r}; known keys here are {', '.join(known)}."
             ) from error
         reason = fault["msg"].removeprefix("Value error, ")
-        raise UsageError(f"The recipe {where} has a wrong value{f' for {key!r}' if key else ''}: {reason}.") from error
+        raise UsageError(f"The {what} {where} has a wrong value{f' for {key!r}' if key else ''}: {reason}.") from error
 
 
 def _put(values: dict[str, Any], key: str, text: str) -> None:
@@ -174,6 +177,9 @@ def _place(kind: type[Config], location: Sequence[int | str], values: Any) -> tu
             section, kinds = kinds[part], {}
             continue
         path.append(part)
+        if isinstance(values, Sequence) and not isinstance(values, str) and part.isdigit():
+            values = values[int(part)] if int(part) < len(values) else None
+            continue
         if section is None or part not in section.model_fields or len(path) == len(location):
             break
         field = section.model_fields[part]

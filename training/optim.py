@@ -90,11 +90,13 @@ class Schedule:
 
 
 def optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter], *, fused: bool = True) -> Optimizer:
-    """The configured optimiser; weight decay acts on all parameters, including those of the loss.
+    """The configured optimiser of the parameters that are trained, those with gradients.
 
+    Weight decay acts on all of them, including those of the loss.
     A step is a handful of operations on all parameters together. ``fused``: torch's fused Adam, which a gradient
     scaler does not get on with where gradients are clipped.
     """
+    parameters = trained(parameters)
     match config:
         case AdamWConfig():
             kind: type[AdamW] | type[Adam] = AdamW
@@ -112,6 +114,11 @@ def optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter], *, fu
             )
     how = {"fused": True} if fused else {"foreach": True}
     return kind(parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, **how)
+
+
+def trained(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Those with gradients."""
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def restore(optimiser: Optimizer, state: Mapping[str, Any]) -> None:
@@ -195,17 +202,19 @@ class Average(nn.Module):
 
     Weights and floating-point buffers are averaged, counters are copied. The vectors of spectral norms are copied too:
     they are directions, and their mean would be shorter than 1, so that the norm would come out too small. The first
-    update copies everything. An update is three operations, and waits for nothing.
+    update copies everything. An update is three operations, and waits for nothing. Parameters of the model that are not
+    trained are its own: they are neither copied nor averaged.
     """
 
     def __init__(self, model: nn.Module, limit: float) -> None:
         super().__init__()
-        self.module = copy.deepcopy(model)
+        shared = {id(one): one for one in model.parameters() if not one.requires_grad}
+        self.module = copy.deepcopy(model, dict(shared))
         self.limit, self.updates = limit, 0
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        mean, current = _split(self.module), _split(model)
+        mean, current = _split(self.module, model), _split(model, model)
         if self.updates:
             torch._foreach_lerp_(mean[0], current[0], 1 - ema_decay(self.limit, self.updates))
         else:
@@ -216,15 +225,19 @@ class Average(nn.Module):
         self.updates += 1
 
 
-def _split(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """The tensors of a model that are averaged, and those that are copied: directions, and counters."""
+def _split(model: nn.Module, source: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """The tensors of a model that are averaged, and those that are copied: directions, and counters.
+
+    ``source`` tells which of its parameters are trained: those of an average have no gradients.
+    """
     directions = {
         id(part.get_buffer(name))
         for part in model.modules()
         if isinstance(part, _SpectralNorm)
         for name in ("_u", "_v")
     }
-    averaged: list[Tensor] = list(model.parameters())
+    pairs = zip(model.parameters(), source.parameters(), strict=True)
+    averaged: list[Tensor] = [own for own, given in pairs if given.requires_grad]
     copied: list[Tensor] = []
     counters: list[Tensor] = []
     for buffer in model.buffers():

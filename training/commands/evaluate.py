@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from semblance.manifests.console import friendly, plain
 from semblance.manifests.errors import UsageError
 from semblance.training.commands.output import say
-
-if TYPE_CHECKING:
-    from semblance.training.evaluation.evaluate import Evaluation
-    from semblance.training.evaluation.report.extras import Extras
 
 
 @friendly
@@ -73,7 +69,7 @@ def evaluate(
     from semblance.training.evaluation import evaluate as evaluation
     from semblance.training.evaluation import external as externals
     from semblance.training.evaluation import fairness, robustness, selective, tracked
-    from semblance.training.evaluation.report import page
+    from semblance.training.evaluation.report import files, page
     from semblance.training.evaluation.report.extras import Extras
     from semblance.training.evaluation.runs import matching
 
@@ -95,7 +91,7 @@ def evaluate(
     result = evaluation.evaluate(data, runs, options, externals=others, say=say)
     folder = Path(to) if to is not None else Path(runs[-1]) / "evaluation"
     plain_page = Extras(pictures=not no_pictures)
-    evaluation.write(result, folder, None, _files(result, plain_page))  # no extra may cost the main result
+    evaluation.write(result, folder, None, files.written(result, plain_page))  # no extra may cost the main result
     changes = robustness.builds(result, condition or (), say=say)
     changes += robustness.robustness(result, say=say) if robust else []
     risks, uncertainty = selective.measure(result, passes) if passes else ({}, None)
@@ -107,7 +103,7 @@ def evaluate(
         pictures=not no_pictures,
     )
     if extras != plain_page:
-        evaluation.write(result, folder, uncertainty, _files(result, extras))
+        evaluation.write(result, folder, uncertainty, files.written(result, extras))
     if cost and result.externals:
         say(f"not timed: {', '.join(result.externals)}, as external")
     tracked.log(result, [folder / f"evaluation.{kind}" for kind in ("html", "md", "json")], say=say)
@@ -115,16 +111,3 @@ def evaluate(
     if few := page.caution(result):
         print(few)
     print(f"evaluation.html, .md and .json, tables/ and predictions.parquet: {plain(str(folder))}")
-
-
-def _files(result: Evaluation, extras: Extras) -> dict[str, str]:
-    """Everything that is written beside the predictions, by name."""
-    from semblance.training.evaluation import record
-    from semblance.training.evaluation.report import matrices, page
-
-    return {
-        "evaluation.md": page.markdown(result, extras),
-        "evaluation.html": page.html(result, extras),
-        "evaluation.json": record.as_json(record.make(result, extras)),
-        **matrices.files(result),
-    }

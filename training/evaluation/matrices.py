@@ -43,18 +43,22 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """AUC of every system (lines) on every part of the data (columns). ``name``: that of its files."""
+    """AUC of every system (lines) on every part of the data (columns). ``name``: that of its files.
+
+    ``alike``: whether an average over the columns means something.
+    """
 
     name: str
     title: str
     level: Level
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
+    alike: bool = True
 
     @property
     def averaged(self) -> bool:
         """Whether there are several columns to average."""
-        return len(self.columns) > 1
+        return self.alike and len(self.columns) > 1
 
     def best(self) -> list[float | None]:
         """The largest value of each column, then of the averages; None for less than two systems to choose from."""

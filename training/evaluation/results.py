@@ -80,40 +80,73 @@ def evaluate(
     seed: int,
 ) -> list[Row]:
     """All rows of one model. ``pictures``: its predictions. ``videos``: those listed in the split."""
-    tables: dict[Level, pl.DataFrame] = {
+    tables = _tables(scorer, pictures, videos)
+    return [
+        _row(scorer, model, level, part, videos.filter(kept), kept, tables, thresholds[level], draws, seed)
+        for part, kept in parts(videos)
+        for level in tables
+    ]
+
+
+def whole(
+    scorer: Scorer,
+    model: str,
+    pictures: pl.DataFrame,
+    videos: pl.DataFrame,
+    thresholds: Mapping[Level, float],
+    *,
+    draws: int,
+    seed: int,
+) -> dict[Level, Row]:
+    """The row of each level over all of ``videos``, whatever their datasets; arguments as for ``evaluate``."""
+    tables, part = _tables(scorer, pictures, videos), (None, None, None)
+    return {
+        level: _row(scorer, model, level, part, videos, pl.lit(True), tables, thresholds[level], draws, seed)
+        for level in tables
+    }
+
+
+def _tables(scorer: Scorer, pictures: pl.DataFrame, videos: pl.DataFrame) -> dict[Level, pl.DataFrame]:
+    return {
         "frame": pictures,
         "video": predictions.of_videos(videos, pictures, scorer),
         "video (mean)": predictions.of_videos(videos, pictures, scorer, "mean"),
     }
-    results = []
-    for part, kept in parts(videos):
-        inside = videos.filter(kept)
-        for level, table in tables.items():
-            rows = table.filter(kept)
-            label = "face_label" if level == "frame" else "label"
-            unlabelled = int(rows[label].null_count())
-            known = rows.filter(pl.col(label).is_not_null() & pl.col("logit").is_not_null())
-            filled = rows.with_columns(pl.col("logit").fill_null(0.0), pl.col("score").fill_null(0.5))
-            limit = thresholds[level]
-            results.append(
-                Row(
-                    model=model,
-                    level=level,
-                    dataset=part[0],
-                    compression=part[1],
-                    method=part[2],
-                    mark=mark(scorer.datasets, inside),
-                    reals=int((known[label] == 0).sum()),
-                    fakes=int((known[label] == 1).sum()),
-                    scored=tables["video"].filter(kept & pl.col("logit").is_not_null()).height,
-                    listed=inside.height,
-                    unlabelled=unlabelled,
-                    threshold=limit,
-                    figures=_figures(known, label, limit, draws, seed),
-                    filled={} if level == "frame" else _figures(filled, label, limit, draws, seed),
-                )
-            )
-    return results
+
+
+def _row(
+    scorer: Scorer,
+    model: str,
+    level: Level,
+    part: Part,
+    inside: pl.DataFrame,
+    kept: pl.Expr,
+    tables: Mapping[Level, pl.DataFrame],
+    limit: float,
+    draws: int,
+    seed: int,
+) -> Row:
+    """The figures of a part at a level; ``inside``: its listed videos, ``kept``: what filters tables."""
+    rows = tables[level].filter(kept)
+    label = "face_label" if level == "frame" else "label"
+    known = rows.filter(pl.col(label).is_not_null() & pl.col("logit").is_not_null())
+    filled = rows.with_columns(pl.col("logit").fill_null(0.0), pl.col("score").fill_null(0.5))
+    return Row(
+        model=model,
+        level=level,
+        dataset=part[0],
+        compression=part[1],
+        method=part[2],
+        mark=mark(scorer.datasets, inside),
+        reals=int((known[label] == 0).sum()),
+        fakes=int((known[label] == 1).sum()),
+        scored=tables["video"].filter(kept & pl.col("logit").is_not_null()).height,
+        listed=inside.height,
+        unlabelled=int(rows[label].null_count()),
+        threshold=limit,
+        figures=_figures(known, label, limit, draws, seed),
+        filled={} if level == "frame" else _figures(filled, label, limit, draws, seed),
+    )
 
 
 def _figures(rows: pl.DataFrame, label: str, threshold: float, draws: int, seed: int) -> dict[str, Estimate]:

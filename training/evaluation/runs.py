@@ -25,7 +25,7 @@ def matching(patterns: Sequence[str]) -> list[str]:
             continue
         matched = [path for path in glob.glob(pattern) if trained(Path(path))]
         if not matched:
-            raise UsageError(f"No trained run matches --run {pattern}; look at the folder with `ls`.")
+            raise UsageError(f"No trained run matches {pattern}; look at the folder with `ls`.")
         found += sorted(matched, key=_natural)
     known: dict[Path, str] = {}
     for path in found:

@@ -13,11 +13,12 @@ from semblance.training import models
 from semblance.training.export.registry import Ask, Format, Pictures, only_member, register
 from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics.classification import Floats
-from semblance.training.models import tensors
+from semblance.training.models import lora, tensors
 
 
 def write(predictor: Predictor, file: Path) -> None:
-    """The weights that inference uses (the moving average, if the run kept one); the model's recipe as metadata."""
+    """The weights that inference uses (the moving average, if the run kept one), those of its base and low-rank
+    products merged; the model's recipe as metadata."""
     member = only_member(predictor, "a safetensors file")
     recipe = member.trained.recipe
     metadata = {
@@ -29,7 +30,10 @@ def write(predictor: Predictor, file: Path) -> None:
         "semblance.checkpoint_sha256": member.sha256,
         "semblance.epoch": str(member.trained.epoch + 1),
     }
-    save_file({name: value.contiguous() for name, value in member.trained.model.state_dict().items()}, file, metadata)
+    if (licence := member.trained.model.licence) is not None:
+        metadata[tensors.LICENCE] = licence
+    state = lora.merged(member.trained.model.state_dict())
+    save_file({name: value.contiguous() for name, value in state.items()}, file, metadata)
 
 
 def read(file: Path, predictor: Predictor) -> Ask:

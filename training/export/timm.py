@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import timm
@@ -13,9 +13,12 @@ from torch import Tensor
 
 from semblance.manifests.errors import UsageError
 from semblance.training.export.registry import Ask, Format, Pictures, only_member, register
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.inference.member import Member
+from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics.classification import Floats
 from semblance.training.models.base import Head, Normalise
+
+_PARTS: Final = {"normalise", "backbone", "head"}
 
 
 def write(predictor: Predictor, file: Path) -> None:
@@ -43,7 +46,8 @@ def _named(member: Member) -> dict[str, Tensor]:
     head = _part(member, "head", Head)
     backbone: Any = getattr(member.trained.model, "backbone", None)
     classifier = getattr(backbone, "pretrained_cfg", {}).get("classifier")
-    if not isinstance(classifier, str):
+    parts = {name for name, _ in member.trained.model.named_children()}
+    if not isinstance(classifier, str) or parts != _PARTS:  # more, such as the unit length of features, timm lacks
         raise _foreign(member)
     state = {name: value.contiguous() for name, value in backbone.state_dict().items()}
     return state | {f"{classifier}.{name}": value.contiguous() for name, value in head.linear.state_dict().items()}

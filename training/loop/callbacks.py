@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -13,6 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from semblance.manifests.errors import NotANumberError
 from semblance.training.loop.module import DetectorModule
 from semblance.training.loop.signals import StopSignal
+from semblance.training.models import tuned
 from semblance.training.runs import checkpoint, folder
 from semblance.training.runs.folder import RunDir
 from semblance.training.runs.tracking import Tracker
@@ -145,6 +147,7 @@ class RunRecorder(Callback):
         )
 
     def _weights(self, module: DetectorModule, *, epoch: int) -> dict[str, Any]:
+        model, average = module.model, module.average
         return {
             "recipe": module.recipe.model_dump(mode="json"),
             "datasets": list(module.data.datasets),
@@ -153,9 +156,11 @@ class RunRecorder(Callback):
             "epoch": epoch,
             "step": module.step,
             "figures": module.figures,
-            "model": module.model.state_dict(),
+            "model": tuned.kept(model, model.state_dict()),
             "loss": module.loss.state_dict(),
-            "average": module.average.module.state_dict() if module.average is not None else None,
+            "average": tuned.kept(model, average.module.state_dict()) if average is not None else None,
+            "licence": model.licence,
+            "base": asdict(model.base) if model.base is not None else None,
         }
 
     def _save(self, trainer: Trainer, module: DetectorModule, epoch: int, position: int) -> None:

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from semblance.manifests.errors import SemblanceError
+from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training import models
 from semblance.training.data import isolation, lasting, splits
 from semblance.training.data.splits import TrainingData
@@ -92,7 +92,7 @@ def fit(
         if state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]:
             return _finished(run, state)
     data = _isolated(recipe, data, options, state)
-    module = _module(recipe, data, options, state)
+    module = _module(recipe, data, options, state, run)
     recorder = RunRecorder(run, save_every=options.machine.save_every, log_every=options.machine.log_every, say=say)
     callbacks = [recorder, EpochProgress(say), *options.callbacks, *_powersgd(options.machine, module.step)]
     trainer = _trainer(recipe, options.machine, run, callbacks)
@@ -124,6 +124,12 @@ def fit(
     )
 
 
+def prepared(outs: Sequence[str], recipe: TrainingRecipe, options: FitOptions) -> TrainingData:
+    """What a new run would be trained and selected on, checked as ``fit`` does before its first step."""
+    data = splits.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in options.others], recipe.data)
+    return _isolated(recipe, data, options, None)
+
+
 def _isolated(
     recipe: TrainingRecipe, data: TrainingData, options: FitOptions, state: Mapping[str, Any] | None
 ) -> TrainingData:
@@ -139,20 +145,31 @@ def _isolated(
 
 
 def _of_weights(recipe: TrainingRecipe) -> Seen | None:
-    """What the run that the weights come from has seen; None if they are of no run."""
-    given = getattr(recipe.model, "pretrained", "none")
-    if given in ("none", "imagenet"):
-        return None
-    known = checkpoint.seen_by(given)
-    return known or seen.union([], [f"what the weights in {given} were trained on is not known"])
+    """What the runs that its weights come from have seen, trained further or not; None if they are of no run."""
+    model = recipe.model
+    given = dict.fromkeys([model.pretrained, getattr(model, model.base_key)])
+    records = [_seen_by(one) for one in given if one not in (None, "none", "imagenet")]
+    return seen.union(records) if records else None
+
+
+def _seen_by(given: str) -> Seen:
+    return checkpoint.seen_by(given) or seen.union([], [f"what the weights in {given} were trained on is not known"])
 
 
 def _module(
-    recipe: TrainingRecipe, data: TrainingData, options: FitOptions, state: Mapping[str, Any] | None
+    recipe: TrainingRecipe, data: TrainingData, options: FitOptions, state: Mapping[str, Any] | None, run: RunDir
 ) -> DetectorModule:
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        model = options.build(recipe.model, pretrained=state is None)
+        if state is None:
+            model = options.build(recipe.model, pretrained=True)
+        else:
+            model = models.based(recipe.model, checkpoint.base(state), run.last, options.build)
+        if model.side not in (None, recipe.augment.size):
+            raise UsageError(
+                f"The frozen part of the model was trained on pictures of {model.side} px, and this recipe has "
+                f"{recipe.augment.size}; use --set augment.size={model.side}."
+            )
         return DetectorModule(recipe, data, model, machine=options.machine, resume=state)
 
 
@@ -243,3 +260,5 @@ def _quieten_lightning() -> None:
         logging.getLogger(logger).setLevel(logging.WARNING)
     # lightning 2.6 asks torch 2.15 for a tree in a way that this deprecates
     warnings.filterwarnings("ignore", message=".*treespec.*", category=FutureWarning)
+    # parts that are not trained stay in eval mode
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode", category=UserWarning)

@@ -1,9 +1,11 @@
-"""The interface of models: from pictures in [0, 1] to one logit and its embedding."""
+"""The interface of models: from pictures in [0, 1] to one logit and its embedding; parts that are not trained."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,29 +13,73 @@ from torch import Tensor, nn
 from semblance.manifests.config import Config
 from semblance.training.records import Output
 
+_FROZEN: Final = "semblance_frozen"  # attribute of a part that ``freeze`` was called for
+
 
 class ModelConfig(Config):
     """What all models have in common.
 
     ``pretrained``: ``imagenet`` (through timm, if the weights can be reached), ``none``, a local file of weights for
     the backbone (of timm, torchvision or a plain state_dict), or the folder of a run, which fills the whole model.
-    ``kind``: the name of the model, a constant of each subclass.
+    ``kind``: the name of the model, a constant of each subclass. ``base_key``: the setting that names where the
+    weights that are not trained come from, from which a checkpoint of the others is completed. ``fixed_size``: the
+    model takes pictures of its setting ``size`` and no others.
     """
 
+    base_key: ClassVar[str] = "pretrained"
+    fixed_size: ClassVar[bool] = False
     pretrained: Literal["imagenet", "none"] | str = "none"
     kind: str
+
+    @property
+    def members(self) -> int:
+        """``Model.members`` of its models."""
+        return 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """Where the tensors of a model that are not trained can be had again.
+
+    ``source``: ``imagenet``, or the absolute path of a file or run. ``sha256``: that of the tensors themselves.
+    """
+
+    source: str
+    sha256: str
 
 
 class Model(nn.Module, ABC):
     """A detector.
 
     ``embedding_dim`` is D of ``embedding_BD``, ``frequency_dim`` that of ``frequency_BD``. ``origin``: the
-    source of its weights.
+    source of its weights, ``licence`` their licence by timm's name (``unknown``; None: random weights). ``base``: that
+    of the tensors that are not trained; None if all are, or if they are random. ``members``: the pictures of a score. A
+    clip model has more than one: it takes B pictures of U = B / members clips, those of a clip adjacent and in time
+    order, and its logit and embeddings are of U. ``side``: that of the pictures of its frozen part's training in px;
+    None if any will do.
     """
 
+    members: int = 1
+    side: int | None = None
     embedding_dim: int
     frequency_dim: int | None = None
     origin: str = "random weights"
+    licence: str | None = None
+    base: Base | None = None
+
+    def settle(self) -> None:
+        """Called once when all weights are there: freeze what the configuration does not train. Here: nothing.
+
+        Parameters that are not trained get ``requires_grad_(False)``. A part that is not trained at all is passed to
+        ``freeze`` instead, which also keeps its statistics and its dropout still.
+        """
+
+    def train(self, mode: bool = True) -> Self:
+        """As in torch, but frozen parts stay in eval mode, in training too."""
+        super().train(mode)
+        for part in frozen_parts(self):
+            nn.Module.train(part, False)
+        return self
 
     @abstractmethod
     def forward(self, image_BCHW: Tensor) -> Output:
@@ -55,6 +101,21 @@ class Model(nn.Module, ABC):
     def __call__(self, image_BCHW: Tensor) -> Output:
         output: Output = super().__call__(image_BCHW)
         return output
+
+
+def freeze(part: nn.Module) -> None:
+    """Never train ``part``: no gradients, and eval mode in training too, so that none of its tensors changes.
+
+    It must belong to a ``Model``, which keeps its mode.
+    """
+    part.requires_grad_(False)
+    setattr(part, _FROZEN, True)
+    nn.Module.train(part, False)
+
+
+def frozen_parts(model: nn.Module) -> Iterator[nn.Module]:
+    """The parts that ``freeze`` was called for."""
+    return (part for part in model.modules() if getattr(part, _FROZEN, False))
 
 
 class Normalise(nn.Module):

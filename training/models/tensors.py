@@ -21,7 +21,9 @@ from semblance.manifests.errors import SemblanceError, UsageError
 State = Mapping[str, Tensor]
 
 RUN_FILE: Final = Path("checkpoints") / "best.ckpt"  # of a run folder
+COMPUTED: Final = "semblance_computed"
 METADATA: Final = "semblance.model"  # in a file of safetensors: the recipe's model as JSON
+LICENCE: Final = "semblance.licence"
 _WRAPPERS: Final = ("state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model_state_dict", "model", "net")
 _COUNTERS: Final = "num_batches_tracked"  # files of old versions of torch lack them
 _UNREADABLE: Final = (
@@ -33,11 +35,19 @@ _SHOWN: Final = 2  # names in a message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsFile:
-    """The tensors of a file by name. ``run``: its recipe's model, if the file is a checkpoint of `training fit`."""
+    """The tensors of a file by name.
+
+    ``run``: its recipe's model, if the file is a checkpoint of `training fit`. ``base``: what completes a checkpoint
+    that holds only what was trained (``source`` and ``sha256``). ``side``: that of its pictures in px, if it is known.
+    ``licence``: of the weights that the run began with.
+    """
 
     path: Path
     state: State
     run: Mapping[str, Any] | None = None
+    base: Mapping[str, str] | None = None
+    side: int | None = None
+    licence: str | None = None
 
 
 def is_run(given: str) -> bool:
@@ -83,10 +93,13 @@ def read(given: str) -> WeightsFile:
             f"{path} cannot be read as weights ({reason}); use a file of timm, torchvision or safetensors, or a run."
         ) from error
     if (exported := _exported(path)) is not None:
-        return WeightsFile(path=path, state=content, run=exported)
+        return WeightsFile(path=path, state=content, run=exported, licence=_noted(path).get(LICENCE))
     if isinstance(content, Mapping) and {"recipe", "model", "average"} <= content.keys():
         state = content["average"] if content["average"] is not None else content["model"]
-        return WeightsFile(path=path, state=state, run=content["recipe"]["model"])
+        recipe = content["recipe"]
+        side = recipe.get("augment", {}).get("size")
+        known = {name: content.get(name) for name in ("base", "licence")}
+        return WeightsFile(path=path, state=state, run=recipe["model"], side=side, **known)
     named = content if isinstance(content, Mapping) else {}
     inner = next((named[name] for name in _WRAPPERS if isinstance(named.get(name), Mapping)), named)
     state = {name: value for name, value in inner.items() if isinstance(value, Tensor)}
@@ -101,6 +114,9 @@ def fill(module: nn.Module, file: WeightsFile, *, name: str, head: Collection[st
     Names may have one prefix more, such as ``backbone.`` or ``module.``. Tensors of a classifier, whose names begin
     with one of ``head``, are left out. ``name``: that of ``module`` in messages. Raises SemblanceError, with counts and
     names, if a tensor is missing or has another shape, or if one is left over: it is then of another architecture.
+
+    Names of tensors that were computed from the file's, such as position embeddings of another grid, become the
+    attribute ``COMPUTED`` of ``module``: their last bits depend on the machine.
     """
     own = module.state_dict()
     given = _translated(module, _unprefixed(file.state, own))
@@ -117,20 +133,28 @@ def fill(module: nn.Module, file: WeightsFile, *, name: str, head: Collection[st
         told = "; ".join(f"{what} ({_some(keys)})" for what, keys in faults if keys)
         raise SemblanceError(f"The weights in {file.path} do not fit {name}: {told}.")
     module.load_state_dict({key: value for key, value in given.items() if key in own}, strict=False)
+    memory = {value.untyped_storage().data_ptr() for value in file.state.values()}
+    computed = {key for key in own if key in given and given[key].untyped_storage().data_ptr() not in memory}
+    setattr(module, COMPUTED, frozenset(computed))
     rest = f"; not used: {_some(left)}" if left else ""
     return f"{len(own)} of {len(own)} tensors from {file.path}{rest}"
 
 
 def _exported(path: Path) -> Mapping[str, Any] | None:
     """The recipe's model that `training export` noted in a file of safetensors; None for any other file."""
+    noted = _noted(path).get(METADATA)
+    return None if noted is None else dict(json.loads(noted))
+
+
+def _noted(path: Path) -> Mapping[str, str]:
+    """What is noted in a file of safetensors; nothing in any other file."""
     if path.suffix != ".safetensors" or not path.is_file():
-        return None
+        return {}
     try:
         with safe_open(path, "pt") as file:
-            noted = (file.metadata() or {}).get(METADATA)
+            return dict(file.metadata() or {})
     except _UNREADABLE:
-        return None
-    return None if noted is None else dict(json.loads(noted))
+        return {}
 
 
 def _unprefixed(state: State, own: State) -> State:
@@ -144,7 +168,8 @@ def _unprefixed(state: State, own: State) -> State:
 def _translated(module: nn.Module, state: State) -> State:
     """``state`` with timm's names, where timm knows how to translate another publisher's."""
     translate: Callable[..., State] | None = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
-    if translate is None or state.keys() >= module.state_dict().keys():
+    own = module.state_dict()
+    if translate is None or all(key in state and state[key].shape == value.shape for key, value in own.items()):
         return state
     return translate(dict(state), module)
 

@@ -2,9 +2,13 @@
 
 Both files hold ``format``, ``recipe``, ``datasets`` (with fingerprints), ``seen`` (hashed ids of what the run was
 trained and selected on; older files lack it), ``versions``, ``epoch``, ``step``, ``figures`` (of the last epoch),
-``model`` and ``loss`` (their weights) and ``average`` (the moving average of the model's weights, or None). last.ckpt
-also holds ``optimiser``, ``schedule``, ``scaler`` (of 16-bit gradients), ``updates`` (of the average), ``place`` (the
-loader's position, also inside an epoch) and ``progress`` (the best figure and its epoch).
+``model`` and ``loss`` (their weights), ``average`` (the moving average of the model's weights, or None) and ``base``.
+Where a part of the model is not trained, ``base`` holds the ``source`` of that part and the ``sha256`` of its tensors,
+and ``model`` and ``average`` the rest (``format`` 2). It is None where all is trained, and where the rest was drawn at
+random and cannot be had again: the weights are then complete (``format`` 1). ``licence``: that of the weights it
+began with, None for random ones. Older files lack both keys. last.ckpt also holds ``optimiser``, ``schedule``,
+``scaler`` (of 16-bit gradients), ``updates`` (of the average), ``place`` (the loader's position, also inside an epoch)
+and ``progress`` (the best figure and its epoch).
 """
 
 from __future__ import annotations
@@ -24,9 +28,12 @@ from semblance.training import models
 from semblance.training.guard import seen
 from semblance.training.guard.seen import Seen
 from semblance.training.models import Model, tensors
+from semblance.training.models.base import Base
+from semblance.training.models.tensors import WeightsFile
 from semblance.training.recipes.base import TrainingRecipe
 
 FORMAT: Final = 1
+WITH_BASE: Final = 2  # a part of a model, which other weights complete
 _REMEDY: Final = "make the folder writable, then continue with --resume"
 _NEEDED: Final = ("recipe", "datasets", "model", "loss", "average")
 
@@ -38,7 +45,7 @@ def save(file: Path, state: Mapping[str, Any]) -> None:
     """
     try:
         with storage.writing(str(file), _REMEDY) as out:
-            torch.save({"format": FORMAT} | dict(state), out)
+            torch.save({"format": WITH_BASE if state.get("base") else FORMAT} | dict(state), out)
     except RuntimeError as error:  # torch raises it for a failed write
         raise SemblanceError(f"{file} cannot be written ({error}); free space or {_REMEDY}.") from error
 
@@ -61,7 +68,8 @@ def load(file: Path) -> dict[str, Any]:
             f"The checkpoint {file} is damaged or not a checkpoint ({str(error).splitlines()[0]}); use the run's other "
             "one, or train again."
         ) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT or any(name not in state for name in _NEEDED):
+    known = isinstance(state, dict) and state.get("format") in (FORMAT, WITH_BASE)
+    if not known or any(name not in state for name in _NEEDED):
         raise SemblanceError(f"The format of checkpoint {file} is not supported by this version; train again.")
     return state
 
@@ -82,19 +90,21 @@ class Trained:
 def trained(file: Path) -> Trained:
     """The model of a checkpoint.
 
-    Raises SemblanceError for a damaged checkpoint, or one whose weights do not match its recipe.
+    Raises SemblanceError for a damaged checkpoint, one whose weights do not match its recipe, or one whose base is
+    missing or has changed.
     """
     state = load(file)
     try:
         recipe = TrainingRecipe.model_validate(state["recipe"])
-        model = models.build(recipe.model, pretrained=False)
-        model.load_state_dict(state["average"] if state["average"] is not None else state["model"])
+        weights = state["average"] if state["average"] is not None else state["model"]
+        known = {name: state.get(name) for name in ("base", "licence")}
+        model = models.restored(recipe.model, WeightsFile(path=file, state=weights, **known))
     except (ValueError, RuntimeError) as error:
         raise SemblanceError(
             f"The checkpoint {file} does not match this version's models ({str(error).splitlines()[0]}); train again."
         ) from error
     return Trained(
-        model=model.eval().to(memory_format=torch.channels_last),  # as pictures are decoded
+        model=model.to(memory_format=torch.channels_last),  # as pictures are decoded
         recipe=recipe,
         datasets=state["datasets"],
         epoch=state["epoch"],
@@ -102,6 +112,11 @@ def trained(file: Path) -> Trained:
         figures=state["figures"],
         seen=seen.of_state(state.get("seen")),
     )
+
+
+def base(state: Mapping[str, Any]) -> Base | None:
+    """What completes the weights of a checkpoint; None if they are complete."""
+    return Base(**state["base"]) if state.get("base") else None
 
 
 def seen_by(given: str) -> Seen | None:

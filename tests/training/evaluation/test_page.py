@@ -19,10 +19,9 @@ from jsonschema import Draft202012Validator
 
 from semblance.manifests.errors import UsageError
 from semblance.quality.statistics.bootstrap import Estimate
-from semblance.training.commands import evaluate as commands
 from semblance.training.evaluation import evaluate, matrices, record, reference
 from semblance.training.evaluation.evaluate import Evaluation, Options
-from semblance.training.evaluation.report import about, comparisons, curves, figures, page
+from semblance.training.evaluation.report import about, comparisons, curves, figures, files, page
 from semblance.training.evaluation.report import matrices as matrix_tables
 from semblance.training.evaluation.report.blocks import Cell, Fold, Table, marked
 from semblance.training.evaluation.report.extras import Extras
@@ -126,7 +125,7 @@ def test_one_run_on_one_dataset_has_no_empty_section(dfdc: Path, tmp_path: Path)
 def test_equal_evaluations_have_equal_bytes(dfdc: Path, tmp_path: Path) -> None:
     run = untrained.make(tmp_path / "run", [dfdc], gain=9)
     first, second = (
-        commands._files(
+        files.written(
             evaluate.evaluate([str(dfdc)], [str(run)], Options(draws=9, date=DATE), say=lambda _: None), Extras()
         )
         for _ in range(2)

@@ -15,11 +15,12 @@ from semblance.quality.report.gallery import Sheet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A figure of a table, with lines that stand small below it; ``best`` of its column."""
+    """A figure of a table, with lines that stand small below it; ``best`` of its column; ``link``: a relative path."""
 
     text: str
     small: str = ""
     best: bool = False
+    link: str = ""
 
     def __str__(self) -> str:
         text = f"**{self.text}**" if self.best else self.text
@@ -32,12 +33,16 @@ Value = str | Cell
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A heading, lines of cells and a caption. A heading that begins with # is one of numbers."""
+    """A heading, lines of cells and a caption. A heading that begins with # is one of numbers.
+
+    ``apart``: grey, since its figures must not be mixed with those of other tables.
+    """
 
     heading: Sequence[str]
     lines: Sequence[Sequence[Value]]
     caption: str
     label: str  # what a screen reader calls its frame
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from semblance.training.evaluation import matrices
@@ -43,9 +43,9 @@ def compared(result: Evaluation) -> list[Matrix]:
 
 def files(result: Evaluation) -> dict[str, str]:
     """``tables/NAME.csv`` and ``.tex`` of every matrix, and ``tables/figures.csv``, one line per figure of a row."""
-    found = {"tables/figures.csv": _csv(_figures(result))}
+    found = {"tables/figures.csv": csv_text(_figures(result))}
     for matrix in compared(result):
-        found[f"tables/{matrix.name}.csv"] = _csv(_matrix_lines(matrix))
+        found[f"tables/{matrix.name}.csv"] = csv_text(csv_lines(matrix))
         found[f"tables/{matrix.name}.tex"] = latex(matrix, result.options.split)
     return found
 
@@ -81,16 +81,17 @@ def _range(cell: Figure) -> str:
     return "" if cell.low is None or cell.high is None else f"{cell.low:.3f} to {cell.high:.3f}"
 
 
-def latex(matrix: Matrix, split: str) -> str:
+def latex(matrix: Matrix, split: str | None, command: str = "training evaluate") -> str:
     """A table for booktabs, with its caption and label; the best of each column is bold."""
     best = matrix.best()
     columns = [*matrix.columns, *(["average"] * matrix.averaged)]
     head = " & ".join(["", *(_escaped(column) for column in columns)])
     rows = [" & ".join([_escaped(line.system), *_latex_cells(line, best, matrix)]) + r" \\" for line in matrix.lines]
-    caption = f"{matrix.title}, split {split}" + (", with the plain mean of the columns" if matrix.averaged else "")
+    caption = matrix.title if split is None else f"{matrix.title}, split {split}"
+    caption += ", with the plain mean of the columns" if matrix.averaged else ""
     return "\n".join(
         [
-            "% needs \\usepackage{booktabs}; made by training evaluate",
+            f"% needs \\usepackage{{booktabs}}; made by {command}",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_escaped(caption)}.}}",
@@ -120,7 +121,8 @@ def _escaped(text: str) -> str:
     return text.translate(_LATEX)
 
 
-def _matrix_lines(matrix: Matrix) -> Iterator[list[Any]]:
+def csv_lines(matrix: Matrix) -> Iterator[list[Any]]:
+    """The lines of a matrix with its heading: five values of each column."""
     heading = ["model"]
     for column in matrix.columns:
         heading += [column, *(f"{column} {part}" for part in ("low", "high", "sd", "data"))]
@@ -141,7 +143,8 @@ def _figures(result: Evaluation) -> Iterator[list[Any]]:
             yield [*place, *counts, name, estimate.value, estimate.low, estimate.high]
 
 
-def _csv(lines: Iterator[list[Any]]) -> str:
+def csv_text(lines: Iterable[list[Any]]) -> str:
+    """Lines as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
