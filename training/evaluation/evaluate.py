@@ -158,7 +158,12 @@ def evaluate(
         leaks=prepared.leaks,
         notes=tuple(
             dict.fromkeys(
-                note for note in (selection.note, *prepared.cut, *prepared.leaks.notes, *notes, *told) if note
+                note
+                for note in (
+                    *(selection.note, *_clips(predictors)),
+                    *(*prepared.cut, *prepared.leaks.notes, *notes, *told),
+                )
+                if note
             )
         ),
     )
@@ -184,6 +189,17 @@ def _told(one: External, pictures: pl.DataFrame) -> list[str]:
         "that it knows."
     )
     return [note for note in (given, external.ties(one.name, pictures["logit"])) if note]
+
+
+def _clips(predictors: Sequence[Predictor]) -> list[str]:
+    """Which runs score clips, in sentences."""
+    return [
+        f"{one.name} scores clips of {member.clip} faces of a person ({member.name}), so its rows of frames are "
+        "pictures with the mean logit of their clips."
+        for one in predictors
+        for member in one.members
+        if member.clip > 1
+    ]
 
 
 def write(

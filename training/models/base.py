@@ -29,6 +29,11 @@ class ModelConfig(Config):
     pretrained: Literal["imagenet", "none"] | str = "none"
     kind: str
 
+    @property
+    def members(self) -> int:
+        """``Model.members`` of its models."""
+        return 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
@@ -46,8 +51,13 @@ class Model(nn.Module, ABC):
 
     ``embedding_dim`` is D of ``embedding_BD``, ``frequency_dim`` that of ``frequency_BD``. ``origin``: the
     source of its weights. ``base``: that of the tensors that are not trained; None if all are, or if they are random.
+    ``members``: the pictures of a score. A clip model has more than one: it takes B pictures of U = B / members clips,
+    those of a clip adjacent and in time order, and its logit and embeddings are of U. ``side``: that of the pictures of
+    its frozen part's training in px; None if any will do.
     """
 
+    members: int = 1
+    side: int | None = None
     embedding_dim: int
     frequency_dim: int | None = None
     origin: str = "random weights"

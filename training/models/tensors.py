@@ -37,13 +37,14 @@ class WeightsFile:
     """The tensors of a file by name.
 
     ``run``: its recipe's model, if the file is a checkpoint of `training fit`. ``base``: what completes a checkpoint
-    that holds only what was trained (``source`` and ``sha256``).
+    that holds only what was trained (``source`` and ``sha256``). ``side``: that of its pictures in px, if it is known.
     """
 
     path: Path
     state: State
     run: Mapping[str, Any] | None = None
     base: Mapping[str, str] | None = None
+    side: int | None = None
 
 
 def is_run(given: str) -> bool:
@@ -92,7 +93,9 @@ def read(given: str) -> WeightsFile:
         return WeightsFile(path=path, state=content, run=exported)
     if isinstance(content, Mapping) and {"recipe", "model", "average"} <= content.keys():
         state = content["average"] if content["average"] is not None else content["model"]
-        return WeightsFile(path=path, state=state, run=content["recipe"]["model"], base=content.get("base"))
+        recipe = content["recipe"]
+        side = recipe.get("augment", {}).get("size")
+        return WeightsFile(path=path, state=state, run=recipe["model"], base=content.get("base"), side=side)
     named = content if isinstance(content, Mapping) else {}
     inner = next((named[name] for name in _WRAPPERS if isinstance(named.get(name), Mapping)), named)
     state = {name: value for name, value in inner.items() if isinstance(value, Tensor)}

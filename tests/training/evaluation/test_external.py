@@ -23,6 +23,7 @@ from semblance.training.evaluation import evaluate, external, robustness
 from semblance.training.evaluation.evaluate import Evaluation, Options
 from semblance.training.evaluation.external import External
 from semblance.training.evaluation.external.function import Function
+from semblance.training.inference import predictor
 from tests.conftest import REPOSITORY
 from tests.training import builds, untrained
 
@@ -98,6 +99,26 @@ def test_it_stands_beside_runs(ffpp: Path, run: Path, result: Evaluation) -> Non
     assert second is not None
     assert pair.change.value == pytest.approx(first - second)
     assert {one.model for one in result.transfers if one.source is None} == {"net", "bright"}
+
+
+def test_a_run_behind_a_function_has_the_figures_of_the_run(ffpp: Path, run: Path) -> None:
+    """All rows but their marks, thresholds, robustness: two ways to one score."""
+    known = predictor.load(run)
+
+    def same(pictures: list[Image]) -> list[float]:
+        return [float(p) for p in known.probability(known.logits(pictures), "frame")]
+
+    found = judged(ffpp, of("copy", same), runs=(run,))
+    by_model = {name: [row for row in found.rows if row.model == name] for name in ("net", "copy")}
+    assert len(by_model["net"]) == len(by_model["copy"]) > 10
+    for one, other in zip(by_model["net"], by_model["copy"], strict=True):
+        assert one.threshold == pytest.approx(other.threshold, abs=1e-4)
+        assert (one.level, one.dataset, one.compression, one.method) == (
+            *(other.level, other.dataset, other.compression, other.method),
+        )
+        for name, figure in one.figures.items():
+            assert figure.value == pytest.approx(other.figures[name].value, abs=1e-4), name
+    assert all(pair.change.value == pytest.approx(0, abs=1e-9) for pair in found.pairs)
 
 
 def test_nobody_claims_to_know_its_training(result: Evaluation) -> None:
