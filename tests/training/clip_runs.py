@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ def recipe(frame: Path, *settings: str, length: int = LENGTH) -> TrainingRecipe:
 def train(out: Path, run: Path, one: TrainingRecipe, **options: Any) -> Path:
     """Train on one core."""
     torch.set_num_threads(1)
-    machine = Machine(accelerator="cpu", workers=0, save_every=options.pop("save_every", 50))
+    machine = Machine(
+        accelerator="cpu",
+        workers=0,
+        save_every=options.pop("save_every", 50),
+        devices=options.pop("devices", None),
+    )
     fit([str(out)], one, RunDir(run), FitOptions(machine=machine, tracking=None, **options), say=lambda _: None)
     return run
 
@@ -56,3 +62,8 @@ def make(folder: Path, frame: Path, *settings: str, length: int = LENGTH) -> Pat
     values = {"recipe": one.model_dump(mode="json"), "base": asdict(new.base)}
     checkpoint.save(run.best, before | values | {"model": tuned.kept(new, new.state_dict())})
     return folder
+
+
+if __name__ == "__main__":  # python -m tests.training.clip_runs FRAME OUT RUN [SETTING ...], on two ranks
+    frame_run, build, to, *more = sys.argv[1:]
+    train(Path(build), Path(to), recipe(Path(frame_run), *more), devices=2)

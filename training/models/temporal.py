@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
 from torch import Tensor, nn
 
-from semblance.manifests.errors import UsageError
+from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.models import registry, tensors, tuned
 from semblance.training.models.base import Head, Model, ModelConfig, freeze
 from semblance.training.records import Output
@@ -194,10 +194,19 @@ def _frame_model(given: str | None) -> tuple[Model, int | None]:
     file = tensors.read(given)
     if file.run is None:
         raise UsageError(f"{given} does not say which model it is of; name the folder of a `training fit`.")
-    config = registry.MODELS.find(str(file.run["kind"])).config.model_validate(file.run)
-    if config.members > 1:
-        raise UsageError(f"model.frames_from is {given!r}, whose model scores clips; name a run that scores pictures.")
-    return registry.build(config.model_copy(update={"pretrained": given})), file.side
+    try:
+        config = registry.MODELS.find(str(file.run["kind"])).config.model_validate(file.run)
+        if config.members > 1:
+            raise UsageError(f"model.frames_from is {given!r}, which scores clips; name a run that scores pictures.")
+        if file.path.suffix == ".safetensors":  # merged, so a new model takes it
+            return registry.build(config.model_copy(update={"pretrained": given})), file.side
+        model = registry.restored(config, file)  # as it was trained, its low-rank products too
+    except (ValueError, RuntimeError) as error:
+        raise SemblanceError(
+            f"{file.path} does not match this version's models ({str(error).splitlines()[0]}); train it again."
+        ) from error
+    model.origin = f"all tensors of {file.path}"
+    return model, file.side
 
 
 def _digest(model: Model) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from lightning.pytorch import Callback
 from torch import nn
 
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.training import models
+from semblance.training import models, recipes
 from semblance.training.data import isolation, peek, query
 from semblance.training.ensemble import fit as ensembles
 from semblance.training.evaluation import cost, evaluate
@@ -27,6 +30,7 @@ from semblance.training.models import Model
 from semblance.training.models.temporal import Attention, Temporal, TemporalConfig, positions
 from semblance.training.runs import checkpoint
 from semblance.training.runs.folder import RunDir, read_lines
+from tests.conftest import HANG, REPOSITORY
 from tests.training import builds, clip_runs, untrained
 from tests.training.clip_runs import recipe, train
 
@@ -334,7 +338,7 @@ def test_clips_of_another_length_are_refused(frame: Path) -> None:
 
 
 def test_only_a_frame_model_is_taken(out: Path, frame: Path, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="whose model scores clips"):
+    with pytest.raises(UsageError, match="which scores clips; name a run that scores pictures"):
         models.build(TemporalConfig(frames_from=str(trained)))
     ensembles.combine([str(out)], [str(frame)], tmp_path / "both", say=lambda _: None)
     with pytest.raises(UsageError, match=r"both', which is not a trained run.*ensemble has no embedding"):
@@ -360,3 +364,68 @@ def test_what_the_frame_model_has_seen_counts(out: Path, frame: Path, trained: P
     checkpoint.save(file, checkpoint.load(file) | {"seen": seen.union(val).state()})
     with pytest.raises(SemblanceError, match="were trained on by the run that the weights are from"):
         train(out, tmp_path / "run", recipe(tmp_path / "knows"))
+
+
+def test_two_ranks_equal_one(out: Path, frame: Path, tmp_path: Path) -> None:
+    """Each rank has clips of its own in validation, and pictures of two clips may have them on different ranks."""
+    settings = ("model.pooling=transformer", "model.dropout=0", "data.draws=20", "data.batch_size=20", "epochs=3")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-W", "ignore", "-m", "tests.training.clip_runs", str(frame), str(out)]
+    command += [str(tmp_path / "ranks"), *settings]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
+    assert done.returncode == 0, done.stderr
+    alone = RunDir(train(out, tmp_path / "alone", recipe(frame, *settings)))
+    ranks = RunDir(tmp_path / "ranks")
+    for ours, theirs in ((ranks.epochs, alone.epochs), (ranks.steps, alone.steps)):
+        for a, b in zip(read_lines(ours), read_lines(theirs), strict=True):
+            assert a == pytest.approx(b, rel=1e-3)
+    assert len(read_lines(ranks.epochs)) == 3
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_half_precision_ends_before_the_head(frame: Path, pooling: str) -> None:
+    """As in training on a GPU: near, and with all digits of a logit."""
+    model, image_BCHW = made(frame, pooling), pictures(2)
+    exact = model(image_BCHW).logit_B.detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model(image_BCHW)
+    assert output.logit_B.dtype == output.embedding_BD.dtype == torch.float32
+    assert torch.allclose(output.logit_B, exact, atol=0.1 * float(exact.abs().max()) + 0.05)
+    output.logit_B.sum().backward()
+    assert all(parameter.grad is None for parameter in model.frame.parameters())
+    assert all(parameter.grad is not None for parameter in [*model.pool.parameters(), *model.head.parameters()])
+
+
+def test_a_frame_model_that_is_gone_or_another_is_said(out: Path, tmp_path: Path) -> None:
+    frame = untrained.make(tmp_path / "frame", [out])
+    run = clip_runs.make(tmp_path / "clip", frame)
+    assert predictor.load(run).members[0].clip == T
+    untrained.make(tmp_path / "other", [out], seed=3)
+    (tmp_path / "frame").rename(tmp_path / "away")
+    with pytest.raises(SemblanceError, match=r"clip/checkpoints/best.ckpt holds only the trained part.*frame, which"):
+        predictor.load(run)
+    (tmp_path / "other").rename(tmp_path / "frame")
+    with pytest.raises(SemblanceError, match=r"was trained on other weights than those in .*frame today"):
+        predictor.load(run)
+
+
+def test_a_head_over_a_tuned_transformer(out: Path, tmp_path: Path) -> None:
+    """A frame model that is itself saved as a part: its low-rank products are merged, its embedding has length 1."""
+    settings = (
+        *("model.kind=vit", "model.arch=test_vit.r160_in1k", "model.size=32", "augment.size=32", "data.mix=null"),
+        *("epochs=1", "schedule.warmup_epochs=0", "early_stop=null", "augment.on=workers", "optimiser.lr=0.01"),
+    )
+    whole = ("model.pretrained=none", "model.trainable=all")
+    before = train(out, tmp_path / "before", recipes.load("resnet50", (*settings, *whole)))
+    part = (f"model.pretrained={before}", "model.trainable=lora")
+    frame = train(out, tmp_path / "frame", recipes.load("resnet50", (*settings, *part)))
+    model = made(frame, "mean", drawn=False)
+    image_BCHW = pictures(2)
+    with torch.inference_mode():
+        frames = untrained.model(frame)(image_BCHW)
+        assert torch.allclose(frames.embedding_BD.norm(dim=1), torch.ones(2 * T), atol=1e-5)
+        assert torch.allclose(model(image_BCHW).logit_B, frames.logit_B.view(2, T).mean(1), atol=1e-5)
+    run = clip_runs.make(tmp_path / "clip", frame, "model.pooling=mean")
+    loaded = untrained.model(run)
+    with torch.inference_mode():
+        assert torch.allclose(loaded(image_BCHW).logit_B, model(image_BCHW).logit_B, atol=1e-5)
