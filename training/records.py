@@ -35,6 +35,21 @@ class Batch:
         """The batch in page-locked memory; torch's DataLoader calls this method."""
         return self._with(lambda tensor: tensor.pin_memory())
 
+    def by_unit(self, members: int) -> Batch:
+        """The labels of units of ``members`` adjacent pictures, (U,): fake if one of the pictures is.
+
+        The pictures and their ids stay as they are. Mixed pictures must be mixed by unit, with one ``lam_B``.
+        """
+        if members == 1:
+            return self
+        mixed = self.mixed_with_B
+        return replace(
+            self,
+            target_B=self.target_B.view(-1, members).amax(1),
+            mixed_with_B=None if mixed is None else mixed.view(-1, members).amax(1),
+            lam_B=None if self.lam_B is None else self.lam_B.view(-1, members)[:, 0],
+        )
+
     def _with(self, change: Any) -> Batch:
         return replace(
             self,
@@ -49,7 +64,7 @@ class Batch:
 class Output:
     """The output of a model for a batch."""
 
-    logit_B: Tensor  # the only score: log odds of fake, before calibration
+    logit_B: Tensor  # the only score: log odds of fake, before calibration; of a clip model one for each clip
     embedding_BD: Tensor  # the input of the head that computes ``logit_B``, before dropout
     frequency_BD: Tensor | None = None  # pooled frequency embedding; None for models without one
 

@@ -20,8 +20,9 @@ import torch
 
 from semblance.training import models, recipes
 from semblance.training.export import FORMATS, graph
-from semblance.training.inference import mc_dropout, predictor
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.inference import mc_dropout
+from semblance.training.inference.member import Member, forward
+from semblance.training.inference.predictor import Predictor
 from semblance.training.runs.checkpoint import Trained
 
 NAMES: Final = ("resnet50", "efficientnet_b4", "f3net")
@@ -65,7 +66,7 @@ def asks(one: Predictor, folder: Path) -> dict[str, Callable[[Any], Any]]:
 
     def torch_itself(bytes_BCSS: Any) -> Any:
         with torch.inference_mode():
-            return predictor.forward(member, torch.from_numpy(bytes_BCSS).float() / 255)["logit"].numpy()
+            return forward(member, torch.from_numpy(bytes_BCSS).float() / 255)["logit"].numpy()
 
     found: dict[str, Callable[[Any], Any]] = {"torch": torch_itself}
     for name in RUNTIMES:
@@ -106,7 +107,7 @@ def passes_row(one: Predictor) -> str:
     (member,) = one.members
     image = torch.rand(8, 3, member.size, member.size)
     with torch.inference_mode():
-        alone = statistics.median(spent(lambda: predictor.forward(member, image)) for _ in range(ROUNDS)) / 8
+        alone = statistics.median(spent(lambda: forward(member, image)) for _ in range(ROUNDS)) / 8
         drawn = mc_dropout.forward(PASSES)
         many = statistics.median(spent(lambda: drawn(member, image)) for _ in range(ROUNDS)) / 8
     row = f"| {one.name} | {alone * 1e3:.0f} | {many * 1e3:.0f} | {many / alone:.2f} |"

@@ -58,7 +58,8 @@ def test_settings_are_accepted() -> None:
         if words[0] == "ingest":
             assert build_recipes.load("plan", settings), where
         elif settings:
-            assert training_recipes.load("resnet50", settings), where
+            recipe = dict(pairwise(words)).get("--recipe", "resnet50")
+            assert training_recipes.load(recipe, settings), where
 
 
 def test_settings_named_in_text_are_accepted() -> None:

@@ -18,21 +18,23 @@ from semblance.training.records import Batch, to_device
 Table = NDArray[np.float32]
 
 
-def mix(batch: Batch, config: AugmentConfig, generator: torch.Generator | None = None) -> Batch:
+def mix(batch: Batch, config: AugmentConfig, generator: torch.Generator | None = None, members: int = 1) -> Batch:
     """Mix some pictures of a batch with others of it; the batch is unchanged if the draw mixes none.
 
     Each picture independently undergoes CutMix (Yun et al. 2019), MixUp (Zhang et al. 2018) or neither, with the
     configured probabilities. So losses on embeddings find unmixed pictures in most batches. ``lam_B`` is the weight of
     the picture itself; for CutMix it is the exact share of its area. ``image_BCHW`` must be floats. All draws come
     from ``generator``, on the CPU, so a seed gives the same mixing on any device. Only six numbers a picture go to the
-    device, which makes the masks of them; nothing waits for the device.
+    device, which makes the masks of them; nothing waits for the device. ``members``: pictures of a clip, which is mixed
+    as a whole with another one, picture by picture, with one window and one weight.
     """
     count, _, height, width = batch.image_BCHW.shape
+    count //= members
     if count < 2 or config.cutmix.p + config.mixup.p == 0:
         return batch
     seed = torch.randint(2**62, (1,), generator=generator).numpy()[0]
     table_6B = draw(count, height, width, config, np.random.default_rng(seed))
-    return batch if table_6B is None else _mixed(batch, table_6B)
+    return batch if table_6B is None else _mixed(batch, _by_member(table_6B, members))
 
 
 def draw(count: int, height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> Table | None:
@@ -60,6 +62,13 @@ def draw(count: int, height: int, width: int, config: AugmentConfig, rng: np.ran
         if area:
             lam = (height * width - area) / (height * width)
             table_6B[:5, place] = rows.start, rows.stop, columns.start, columns.stop, lam
+    return table_6B
+
+
+def _by_member(table_6U: Table, members: int) -> Table:
+    """The numbers of U units for each of their pictures, whose partner is the picture at its place."""
+    table_6B = np.repeat(table_6U, members, 1)
+    table_6B[5] = table_6B[5] * members + np.tile(np.arange(members), table_6U.shape[1])
     return table_6B
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import polars as pl
@@ -172,6 +172,12 @@ def select(
     return Selection(
         pictures=pictures, units=units.summarise(pictures), shards=shards, counts=counts, split=split, outs=outs
     )
+
+
+def cover(selection: Selection, frames: int) -> Selection:
+    """The same pictures as clips of ``frames``, which ``units.cover`` makes: all of them, and some in two clips."""
+    pictures = units.cover(selection.pictures, frames)
+    return replace(selection, pictures=pictures, units=units.summarise(pictures))
 
 
 def check_classes(selection: Selection) -> None:

@@ -72,12 +72,15 @@ class SampleTransform:
 
     ``forge`` makes fakes of some real pictures, whose target becomes 1. Then ``image`` changes each picture.
     ``landmarks``: both are given the landmarks, else None. ``draws``: what a batch carries for the device to do.
+    ``by_unit``: all pictures of a unit have the key of its first one, so the same is done to all of a clip; else each
+    has its own.
     """
 
     image: Transform | None = None
     forge: Forge | None = None
     landmarks: bool = False
     draws: DeviceDraws | None = None
+    by_unit: bool = False
 
     def apply(self, name: str, members: reader.Members, shard: Shard, key: str, target: float) -> tuple[Image, float]:
         """Decode the picture of a sample; returns it transformed, (H, W, 3), and its target."""
@@ -141,9 +144,10 @@ class RankEpoch(IterableDataset[Batch | Failure]):
         rows_BK: list[NDArray[np.float32]] = []
         target_B = table.target_P[rows]
         for unit, copy, pictures in draws:
+            first = len(images)
             for members in pictures:
                 i = len(images)
-                key = f"{self.seed}-{self.epoch}-{copy}-{names[i]}"
+                key = f"{self.seed}-{self.epoch}-{copy}-{names[first if self.transform.by_unit else i]}"
                 shard = table.shards[table.shard_U[unit]]
                 image, target_B[i] = self.transform.apply(names[i], members, shard, key, float(target_B[i]))
                 images.append(image if self.size is None else to_square(image, self.size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import statistics
 import time
@@ -13,8 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from semblance.training.evaluation import energy
 from semblance.training.inference import precision
+from semblance.training.inference.member import forward
 from semblance.training.inference.precision import device
-from semblance.training.inference.predictor import Predictor, forward
+from semblance.training.inference.predictor import Predictor
 
 BATCH: Final = 32
 _REPEATS: Final = 5
@@ -26,9 +28,9 @@ class Cost:
 
     ``alone_ms``, ``batch_ms``: milliseconds per crop, alone and in a batch of 32; the median of five runs after a
     warm-up. ``gflop``: torch's count of convolutions and matrix products, a multiplication and an addition being two
-    operations. ``memory_mib``: the peak memory of the process so far, or of the GPU during the measurement.
-    ``energy_j``: joules per crop in a batch, None without a counter. ``metered``: the counter's name, or why there is
-    none.
+    operations. A clip model is asked for whole clips; its figures are per crop too. ``memory_mib``: the peak memory of
+    the process so far, or of the GPU during the measurement. ``energy_j``: joules per crop in a batch, None without a
+    counter. ``metered``: the counter's name, or why there is none.
     """
 
     model: str
@@ -47,12 +49,14 @@ def measure(predictor: Predictor) -> Cost:
     if where.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     counters = energy.find(where)
+    least = math.lcm(*(member.clip for member in predictor.members))
+    most = -(-BATCH // least) * least
     with torch.no_grad():  # operations cannot be counted in inference mode where weights are parametrized (torch 2.15)
-        alone, many = (_seconds(predictor, where, batch) for batch in (1, BATCH))
+        alone, many = (_seconds(predictor, where, batch) for batch in (least, most))
         counter = FlopCounterMode(display=False)
         with counter:
-            _run(predictor, where, 1)
-        joules = None if isinstance(counters, str) else energy.measure(counters, lambda: _run(predictor, where, BATCH))
+            _run(predictor, where, least)
+        joules = None if isinstance(counters, str) else energy.measure(counters, lambda: _run(predictor, where, most))
     if where.type == "cuda":
         memory, name = torch.cuda.max_memory_allocated() / 2**20, torch.cuda.get_device_name()
     else:
@@ -61,11 +65,11 @@ def measure(predictor: Predictor) -> Cost:
     return Cost(
         model=predictor.name,
         device=name,
-        alone_ms=alone * 1e3,
-        batch_ms=many * 1e3 / BATCH,
-        gflop=counter.get_total_flops() / 1e9,
+        alone_ms=alone * 1e3 / least,
+        batch_ms=many * 1e3 / most,
+        gflop=counter.get_total_flops() / 1e9 / least,
         memory_mib=memory,
-        energy_j=None if joules is None else joules / BATCH,
+        energy_j=None if joules is None else joules / most,
         metered=counters if isinstance(counters, str) else ", ".join(counter.name for counter in counters),
     )
 

@@ -136,7 +136,8 @@ def evaluate(
     groups = seeds.find(predictors)
     by_video = {one.name: predictions.of_videos(videos, by_model[one.name], one) for one in scorers}
     of_val = {name: chosen[name].limits["video"] for name in by_video if chosen[name].source != thresholds.WITHOUT_VAL}
-    told = [note for one in externals for note in _told(one, by_model[one.name])]
+    sources = {one.name: chosen[one.name].source for one in scorers if one.name in of_val}
+    told = external.told(externals, by_model, sources)
     for note in told:
         say(note)
     return Evaluation(
@@ -158,7 +159,9 @@ def evaluate(
         leaks=prepared.leaks,
         notes=tuple(
             dict.fromkeys(
-                note for note in (selection.note, *prepared.cut, *prepared.leaks.notes, *notes, *told) if note
+                note
+                for note in (selection.note, *_clips(predictors), *prepared.cut, *prepared.leaks.notes, *notes, *told)
+                if note
             )
         ),
     )
@@ -177,13 +180,15 @@ def now() -> str:
     return moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _told(one: External, pictures: pl.DataFrame) -> list[str]:
-    """What a reader should know of an external detector and its predictions."""
-    given = (
-        f"{one.name} is external: it is given crops as the builds hold them, which may be cut otherwise than those "
-        "that it knows."
-    )
-    return [note for note in (given, external.ties(one.name, pictures["logit"])) if note]
+def _clips(predictors: Sequence[Predictor]) -> list[str]:
+    """Which runs score clips, in sentences."""
+    return [
+        f"{one.name} scores clips of {member.clip} faces of a person ({member.name}), so its rows of frames are "
+        "pictures with the mean logit of their clips."
+        for one in predictors
+        for member in one.members
+        if member.clip > 1
+    ]
 
 
 def write(

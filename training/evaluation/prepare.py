@@ -12,7 +12,7 @@ from semblance.manifests import build_files
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.data import isolation, shards
 from semblance.training.data.query import Selection
-from semblance.training.evaluation import leaks, predictions, thresholds
+from semblance.training.evaluation import external, leaks, predictions, thresholds
 from semblance.training.evaluation.external import External
 from semblance.training.evaluation.scorer import Scorer
 from semblance.training.inference.predictor import Predictor
@@ -92,9 +92,6 @@ def _leaks(
 ) -> leaks.Found:
     predictors = predictions.runs_of(scorers)
     found = leaks.find(predictors, outs, split, column)
-    unknown = [
-        f"{one.name} is external; what it was trained on is not known" for one in scorers if isinstance(one, External)
-    ]
     if found.refused and not allow:
         raise SemblanceError(
             f"{found.refused[0]}{isolation.more(len(found.refused))}, so results would be too good; choose another "
@@ -107,7 +104,11 @@ def _leaks(
             f"{chosen[0]}{isolation.more(len(chosen))}, so its threshold would be chosen on what it has learned; name "
             "the builds that it was trained on with --data too, or pass --allow-leaks."
         )
-    found = replace(found, leaks=tuple(dict.fromkeys([*found.leaks, *chosen])), unknown=(*found.unknown, *unknown))
+    found = replace(
+        found,
+        leaks=tuple(dict.fromkeys([*found.leaks, *chosen])),
+        unknown=(*found.unknown, *external.unchecked(scorers)),
+    )
     for leak in found.leaks:
         say(f"warning: {leak}")
     for note in found.notes:

@@ -11,7 +11,8 @@ from semblance.training import recipes
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.evaluation.external import External
 from semblance.training.evaluation.external.function import Function
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.inference.member import Member
+from semblance.training.inference.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

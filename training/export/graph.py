@@ -1,6 +1,6 @@
 """A run as one module of plain tensors: bytes of pictures in, logit and probability out.
 
-B: batch, S: side of the pictures in px.
+B: batch, S: side of the pictures in px, T: pictures of a clip. The pictures of a clip model are (B, T, 3, S, S).
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.manifests.errors import UsageError
+from semblance.training.inference.member import Member
+from semblance.training.inference.predictor import Predictor
 from semblance.training.models import Model
 
 OUTPUTS: Final = ("logit", "probability")
@@ -21,8 +23,9 @@ OUTPUTS: Final = ("logit", "probability")
 class Graph(nn.Module):
     """What a predictor computes of square crops, uint8 (B, 3, S, S) RGB, one input for each size of its members.
 
-    Returns the logit (B,), weighted over the members and with mirror images where the run asks for them, and the
-    calibrated probability of fake of a picture (B,). Scaling and normalisation are inside; resizing is not.
+    Of a clip model it computes clips, (B, T, 3, S, S). Returns the logit (B,), weighted over the members and with
+    mirror images where the run asks for them, and the calibrated probability of fake of a picture (B,). Scaling and
+    normalisation are inside; resizing is not.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -33,10 +36,11 @@ class Graph(nn.Module):
         self.weights = predictor.weights
         self.temperature = predictor.frame_temperature
         self.models = nn.ModuleList(folded(member.trained.model) for member in predictor.members)
+        self.clips = clip(predictor) > 1
         self.eval()
 
     def forward(self, *bytes_BCSS: Tensor) -> tuple[Tensor, Tensor]:
-        images = [one.to(torch.float32) / 255 for one in bytes_BCSS]
+        images = [(one.flatten(0, 1) if self.clips else one).to(torch.float32) / 255 for one in bytes_BCSS]
         logit_B = images[0].new_zeros(())
         for model, place, mirror, weight in zip(self.models, self.places, self.mirrors, self.weights, strict=True):
             one_B = model(images[place]).logit_B
@@ -51,6 +55,23 @@ def sizes(predictor: Predictor) -> list[int]:
     return sorted({member.size for member in predictor.members})
 
 
+def clip(predictor: Predictor) -> int:
+    """T of its clips, 1 for pictures. Raises UsageError if its members take different ones, which no file can hold."""
+    found = sorted({member.clip for member in predictor.members})
+    if len(found) > 1:
+        raise UsageError(
+            f"{predictor.path} has members over {' and '.join(map(str, found))} pictures, which one file cannot take; "
+            "export its member runs."
+        )
+    return found[0]
+
+
+def shape(predictor: Predictor, size: int) -> list[int]:
+    """The shape of an input of that side, without the batch."""
+    length = clip(predictor)
+    return [3, size, size] if length == 1 else [length, 3, size, size]
+
+
 def inputs(predictor: Predictor) -> dict[str, int]:
     """The names of a graph's inputs and their sides: ``image``, or ``image_112`` and so on if there are several."""
     found = sizes(predictor)
@@ -61,7 +82,7 @@ def examples(predictor: Predictor, batch: int = 2) -> tuple[Tensor, ...]:
     """Noise of the right shapes to trace with."""
     generator = torch.Generator().manual_seed(0)
     return tuple(
-        torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, generator=generator)
+        torch.randint(0, 256, (batch, *shape(predictor, size)), dtype=torch.uint8, generator=generator)
         for size in sizes(predictor)
     )
 
@@ -94,6 +115,7 @@ def folded(model: Model) -> Model:
 
 
 def plain_logit(member: Member, bytes_BCSS: Tensor) -> Tensor:
-    """(B,) the member's logits of the pictures alone, in float32 on the CPU, by the model as it was trained."""
+    """(B,) the member's logits of the pictures (or clips) alone, in float32 on the CPU, by the model as trained."""
+    flat_BCSS = bytes_BCSS.flatten(0, -4) if member.clip > 1 else bytes_BCSS
     with torch.no_grad():
-        return member.trained.model.cpu()(bytes_BCSS.to(torch.float32) / 255).logit_B
+        return member.trained.model.cpu()(flat_BCSS.to(torch.float32) / 255).logit_B

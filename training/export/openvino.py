@@ -26,7 +26,7 @@ def write(predictor: Predictor, file: Path) -> None:
     for found, (name, size) in zip(model.inputs, graph.inputs(predictor).items(), strict=True):
         found.get_tensor().set_names({name})
         found.get_node().set_friendly_name(name)
-        found.get_node().set_partial_shape(openvino.PartialShape([-1, 3, size, size]))
+        found.get_node().set_partial_shape(openvino.PartialShape([-1, *graph.shape(predictor, size)]))
     for found, name in zip(model.outputs, graph.OUTPUTS, strict=True):
         found.get_tensor().set_names({name})
     model.validate_nodes_and_infer_types()

@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 from semblance.manifests.errors import UsageError
 from semblance.manifests.registry import Registry
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.inference.member import Member
+from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics.classification import Floats
 
 Pictures = Mapping[int, Any]  # by side: the same pictures, uint8 (B, 3, side, side) RGB
@@ -42,10 +43,16 @@ def register(name: str, format: Format) -> None:  # noqa: A002  # the word for i
 
 
 def only_member(predictor: Predictor, name: str) -> Member:
-    """The member of a single run. Raises UsageError for an ensemble, whose weights no such file can hold."""
+    """The member of a single run. Raises UsageError for an ensemble or a clip model, which no such file can hold."""
     if len(predictor.members) > 1 or predictor.calibrated:
         raise UsageError(
             f"{predictor.path} is an ensemble, but {name} holds the weights of one model; export its member runs, or "
             "the ensemble as onnx, openvino or torchscript."
         )
-    return predictor.members[0]
+    member = predictor.members[0]
+    if member.clip > 1:
+        raise UsageError(
+            f"{predictor.path} scores clips with two networks, but {name} holds the weights of one; export it as onnx, "
+            "openvino or torchscript."
+        )
+    return member

@@ -89,10 +89,7 @@ def crops(predictor: Predictor, outs: Sequence[str]) -> list[Image]:
 
 def compare(predictor: Predictor, kind: Format, file: Path, images: Sequence[Image], name: str) -> tuple[float, int]:
     """The largest difference of a logit, one by one and together; raises SemblanceError above the tolerance."""
-    pictures = {
-        size: np.stack([to_square(image, size).transpose(2, 0, 1) for image in images])
-        for size in graph.sizes(predictor)
-    }
+    pictures = {size: _batch(images, size, graph.clip(predictor)) for size in graph.sizes(predictor)}
     wanted_B = expected(predictor, kind, pictures)
     ask = kind.read(file, predictor)
     one = {size: bytes_BCSS[:1] for size, bytes_BCSS in pictures.items()}
@@ -107,6 +104,15 @@ def compare(predictor: Predictor, kind: Format, file: Path, images: Sequence[Ima
     return float(off_B.max()), len(images)
 
 
+def _batch(images: Sequence[Image], size: int, clip: int) -> Any:
+    """uint8 (B, 3, size, size), or as many clips as they make, at least two: (B, clip, 3, size, size)."""
+    bytes_BCSS = np.stack([to_square(image, size).transpose(2, 0, 1) for image in images])
+    if clip == 1:
+        return bytes_BCSS
+    clips = max(len(images) // clip, 2)
+    return np.resize(bytes_BCSS, (clips, clip, 3, size, size))  # repeated if they are too few
+
+
 def expected(predictor: Predictor, kind: Format, pictures: Pictures) -> Floats:
     """(B,) the run's own logits, in float32 on the CPU."""
     parts: list[Any] = []
@@ -114,6 +120,6 @@ def expected(predictor: Predictor, kind: Format, pictures: Pictures) -> Floats:
         bytes_BCSS = torch.from_numpy(pictures[member.size])
         logit_B = graph.plain_logit(member, bytes_BCSS)
         if member.mirror and kind.answers == "score":
-            logit_B = (logit_B + graph.plain_logit(member, bytes_BCSS.flip(3))) / 2
+            logit_B = (logit_B + graph.plain_logit(member, bytes_BCSS.flip(-1))) / 2
         parts.append(logit_B.double().numpy())
     return np.asarray(predictor.combine(parts))

@@ -11,7 +11,8 @@ from semblance.training.evaluation.results import Level
 from semblance.training.evaluation.thresholds import Chosen
 from semblance.training.export import graph
 from semblance.training.export.registry import Format
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.inference.member import Member
+from semblance.training.inference.predictor import Predictor
 from semblance.training.models.base import Normalise
 from semblance.training.runs import folder
 
@@ -56,19 +57,31 @@ def _member(member: Member, weight: float) -> dict[str, Any]:
         "recipe": recipe.name,
         "recipe_fingerprint": fingerprint(recipe.model_dump(mode="json")),
         "model": recipe.model.model_dump(mode="json"),
+        "licence_of_base": member.trained.model.licence,
     }
 
 
 def _score_input(predictor: Predictor) -> dict[str, Any]:
     return {
         name: {
-            "shape": ["batch", 3, size, size],
+            "shape": ["batch", *graph.shape(predictor, size)],
             "type": "uint8",
             "range": [0, 255],
             "colours": "RGB",
             "normalisation": "inside the file",
+            **_clips(predictor),
         }
         for name, size in graph.inputs(predictor).items()
+    }
+
+
+def _clips(predictor: Predictor) -> dict[str, str]:
+    if (length := graph.clip(predictor)) == 1:
+        return {}
+    return {
+        "clips": f"{length} faces of one person in time order. Clips follow each other, the last one ends at the last "
+        f"face, and of n faces, fewer than {length}, one clip has face floor(i n / {length}) at place i. The logit of "
+        "a picture is the mean logit of the clips that hold it."
     }
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from semblance.manifests.errors import UsageError
 from semblance.training.export.registry import Ask, Format, Pictures, only_member, register
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.inference.member import Member
+from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics.classification import Floats
 from semblance.training.models.base import Head, Normalise
 

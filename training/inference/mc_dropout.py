@@ -19,10 +19,12 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from semblance.manifests.ids import digest
 from semblance.training.inference import precision
-from semblance.training.inference.predictor import Forward, Member, Predictor
-from semblance.training.inference.predictor import forward as deterministic
+from semblance.training.inference.member import Forward, Member
+from semblance.training.inference.member import forward as deterministic
+from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics.classification import Floats
 from semblance.training.models import Model
+from semblance.training.models.base import frozen_parts
 
 PASSES: Final = 100
 UNCERTAIN: Final = 0.3  # a prediction with a larger uncertainty is called uncertain
@@ -30,8 +32,10 @@ _PREFIX: Final = "pass_"
 
 
 def layers(model: nn.Module) -> list[nn.Module]:
-    """The dropout layers with a rate above 0; drop path, frequency dropout and batch norm do not count."""
-    return [layer for layer in model.modules() if isinstance(layer, _DropoutNd) and layer.p > 0]
+    """The dropout layers with a rate above 0; drop path, frequency dropout, batch norm, frozen parts do not count."""
+    frozen = {id(layer) for part in frozen_parts(model) for layer in part.modules()}
+    drops = (layer for layer in model.modules() if isinstance(layer, _DropoutNd) and layer.p > 0)
+    return [layer for layer in drops if id(layer) not in frozen]
 
 
 @contextmanager

@@ -1,13 +1,16 @@
 """Trained runs, ready to score pictures: a run is one model or an ensemble of several, with the same interface.
 
-B: batch, N: pictures, M: members.
+A model over clips scores pictures too: with the mean logit of the clips that hold a picture, of all that cover its
+person (``units.cover``). So its scores join those of any other model, picture by picture.
+
+B: batch, U: units of a batch (pictures, or clips of a clip model), N: pictures, M: members.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,56 +22,23 @@ from torch import Tensor
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Image
-from semblance.quality.resize import to_square
-from semblance.training.data.loader import Loader, Transfer, as_floats, floats
+from semblance.training.data import query, units
+from semblance.training.data.loader import Loader, Transfer, as_floats
 from semblance.training.data.query import Selection
 from semblance.training.data.worker import SampleTransform, Transform
 from semblance.training.guard import seen
 from semblance.training.guard.seen import Seen
 from semblance.training.inference import precision
+from semblance.training.inference.member import BATCH, Forward, Member, forward, image_outputs, numbers
 from semblance.training.inference.precision import device
 from semblance.training.metrics.classification import Floats
 from semblance.training.records import Batch
 from semblance.training.runs import checkpoint
-from semblance.training.runs.checkpoint import Trained
 from semblance.training.runs.folder import RunDir, read_json
 
 ENSEMBLE: Final = "ensemble.json"
 FORMAT: Final = 2
 _BEFORE_MIRRORS: Final = 1  # the format of ensembles that were fitted on the pictures alone, whatever the recipe asks
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Member:
-    """One model and its checkpoint. ``mirror``: its score is the mean logit of a picture and its mirror image."""
-
-    name: str
-    sha256: str
-    file: Path
-    trained: Trained
-    mirror: bool = False
-
-    @property
-    def key(self) -> str:
-        """What its scores follow from: a member that several runs share is computed once."""
-        return f"{self.sha256}+mirror" if self.mirror else self.sha256
-
-    @property
-    def size(self) -> int:
-        """Side of the pictures that the model takes, in px."""
-        return self.trained.recipe.augment.size
-
-
-Forward = Callable[[Member, Tensor], Mapping[str, Tensor]]  # pictures (B, 3, H, W) in [0, 1] -> named columns (B,)
-
-
-def forward(member: Member, image_BCHW: Tensor) -> dict[str, Tensor]:
-    """Column ``logit``, the member's score and, if that is the mean with the mirror image's, ``plain`` without it."""
-    logit_B = precision.logits(member.trained.model, image_BCHW)
-    if not member.mirror:
-        return {"logit": logit_B}
-    mirrored_B = precision.logits(member.trained.model, image_BCHW.flip(3))
-    return {"logit": (logit_B + mirrored_B) / 2, "plain": logit_B}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,22 +80,26 @@ class Predictor:
     def split_column(self) -> str:
         return self.members[0].trained.recipe.data.split_column
 
-    def logits(self, images: Sequence[Image]) -> Floats:
-        """(N,) logits of square crops, each (S, S, 3) uint8 RGB. Raises SemblanceError for one that is not finite."""
-        logit_N = np.asarray(self.combine([columns["logit"] for columns in self.member_outputs(images)]))
+    def logits(self, images: Sequence[Image], faces: pl.DataFrame | None = None) -> Floats:
+        """(N,) logits of square crops, each (S, S, 3) uint8 RGB. Raises SemblanceError for one that is not finite.
+
+        ``faces``: whose and when they are, as for ``member_outputs``.
+        """
+        logit_N = np.asarray(self.combine([columns["logit"] for columns in self.member_outputs(images, faces=faces)]))
         if not np.isfinite(logit_N).all():
             raise SemblanceError(f"A logit of {self.name} is not finite; use another checkpoint.")
         return logit_N
 
-    def member_outputs(self, images: Sequence[Image], forward: Forward = forward) -> list[dict[str, Floats]]:
-        """What ``forward`` returns for each member and square crop: columns (N,)."""
-        outputs = []
+    def member_outputs(
+        self, images: Sequence[Image], forward: Forward = forward, *, faces: pl.DataFrame | None = None
+    ) -> list[dict[str, Floats]]:
+        """What ``forward`` returns for each member and square crop: columns (N,).
+
+        ``faces``: sample_id, video_id, person, track and frame_index of the N crops, of which clips are made. Raises
+        SemblanceError if a member scores clips and nobody says whose faces these are.
+        """
         with torch.inference_mode():
-            for member in self.members:
-                precision.place(member.trained.model, device())
-                parts = [forward(member, image_BCHW.to(device())) for image_BCHW in batches(images, member.size)]
-                outputs.append({name: np.concatenate([_numbers(part[name]) for part in parts]) for name in parts[0]})
-        return outputs
+            return [image_outputs(member, images, forward, faces) for member in self.members]
 
     def combine(self, logits_MB: Sequence[Any]) -> Any:
         """The weighted mean of the members' logits: tensors, arrays or expressions."""
@@ -218,23 +192,24 @@ def selection_outputs(
     *,
     forward: Forward = forward,
     transform: Transform | None = None,
-    batch: int = 32,
+    batch: int = BATCH,
     workers: int | None = None,
 ) -> dict[str, pl.DataFrame]:
     """What ``forward`` returns for each member and selected picture: by key, a table of sample_id and its columns.
 
-    Pictures are read once for every input size among the members, and changed by ``transform`` first. Raises
-    SemblanceError for a damaged shard, or for an output that is not finite.
+    Pictures are read once for every input size and length of clips among the members, and changed by ``transform``
+    first. ``selection`` is of single frames, of which clips are made for members that score them. ``batch``: pictures,
+    at least those of a clip. Raises SemblanceError for a damaged shard, or for an output that is not finite.
     """
     workers = min(max(len(os.sched_getaffinity(0)) - 1, 0), 8) if workers is None else workers
     tables: dict[str, list[pl.DataFrame]] = {key: [] for key in members}
-    for size in sorted({member.size for member in members.values()}):
-        same_size = {key: member for key, member in members.items() if member.size == size}
-        for member in same_size.values():
+    for size, length in sorted({(member.size, member.clip) for member in members.values()}):
+        alike = {key: one for key, one in members.items() if (one.size, one.clip) == (size, length)}
+        for member in alike.values():
             precision.place(member.trained.model, device())
         loader = Loader(
-            selection,
-            batch=batch,
+            selection if length == 1 else query.cover(selection, length),
+            batch=max(batch // length, 1),
             workers=workers,
             transform=SampleTransform(image=transform),
             size=size,
@@ -243,26 +218,16 @@ def selection_outputs(
         with torch.inference_mode():
             for pictures in loader:
                 image_BCHW = as_floats(pictures.to(device())).image_BCHW
-                for key, member in same_size.items():
+                for key, member in alike.items():
                     tables[key].append(_rows(member, pictures, forward(member, image_BCHW)))
-    return {key: pl.concat(rows) for key, rows in tables.items()}
+    found = {key: pl.concat(rows) for key, rows in tables.items()}
+    return {key: rows if members[key].clip == 1 else units.mean(rows) for key, rows in found.items()}
 
 
 def _rows(member: Member, pictures: Batch, columns: Mapping[str, Tensor]) -> pl.DataFrame:
-    values = {name: _numbers(value_B) for name, value_B in columns.items()}
+    values = {name: numbers(value_B) for name, value_B in columns.items()}
     for value_B in values.values():
         if not np.isfinite(value_B).all():
-            name = pictures.sample_ids[int(np.flatnonzero(~np.isfinite(value_B))[0])]
+            name = pictures.sample_ids[int(np.flatnonzero(~np.isfinite(value_B))[0]) * member.clip]
             raise SemblanceError(f"The logit of model {member.name} for {name} is not finite; use another checkpoint.")
-    return pl.DataFrame({"sample_id": list(pictures.sample_ids), **values})
-
-
-def _numbers(value_B: Tensor) -> Floats:
-    return np.asarray(value_B.double().cpu().numpy())
-
-
-def batches(images: Sequence[Image], size: int, batch: int = 32) -> Iterator[Tensor]:
-    """Square crops as float batches (B, 3, size, size) in [0, 1], resized as the loader does."""
-    for first in range(0, len(images), batch):
-        resized = np.stack([to_square(image, size) for image in images[first : first + batch]])
-        yield floats(torch.from_numpy(resized).permute(0, 3, 1, 2))
+    return units.of_pictures(pictures.sample_ids, values)

@@ -216,8 +216,8 @@ def _rejected(outcome: Outcome) -> dict[str, int]:
 def _scored(
     path: str, predictor: Predictor, rows: pl.DataFrame, images: list[Image], passes: int, outcome: Outcome
 ) -> Prediction:
-    logit_N = predictor.logits(images)
-    logits_MNP = _passes(predictor, images, passes)
+    logit_N = predictor.logits(images, rows)
+    logits_MNP = _passes(predictor, images, rows, passes)
     spread_N = mc_dropout.of_pictures(predictor, logits_MNP) if logits_MNP else None
     rows = rows.with_columns(
         logit=pl.Series(logit_N),
@@ -259,9 +259,9 @@ def _score(predictor: Predictor, logit: float, rows: pl.DataFrame, logits_MNP: S
     return Scored(logit=logit, probability=float(predictor.probability(logit, "video")), uncertainty=spread)
 
 
-def _passes(predictor: Predictor, images: Sequence[Image], count: int) -> list[Floats]:
+def _passes(predictor: Predictor, images: Sequence[Image], rows: pl.DataFrame, count: int) -> list[Floats]:
     """Each member's logits (N, P) in ``count`` passes of Monte-Carlo dropout; empty if these say nothing."""
     if not count or not mc_dropout.has_dropout(predictor):
         return []
-    outputs = predictor.member_outputs(images, mc_dropout.forward(count))
+    outputs = predictor.member_outputs(images, mc_dropout.forward(count), faces=rows)
     return [np.stack(list(columns.values()), 1) for columns in outputs]

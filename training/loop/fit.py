@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 
-from semblance.manifests.errors import SemblanceError
+from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training import models
 from semblance.training.data import isolation, lasting, splits
 from semblance.training.data.splits import TrainingData
@@ -145,12 +145,15 @@ def _isolated(
 
 
 def _of_weights(recipe: TrainingRecipe) -> Seen | None:
-    """What the run that the weights come from has seen; None if they are of no run."""
-    given = getattr(recipe.model, "pretrained", "none")
-    if given in ("none", "imagenet"):
-        return None
-    known = checkpoint.seen_by(given)
-    return known or seen.union([], [f"what the weights in {given} were trained on is not known"])
+    """What the runs that its weights come from have seen, trained further or not; None if they are of no run."""
+    model = recipe.model
+    given = dict.fromkeys([model.pretrained, getattr(model, model.base_key)])
+    records = [_seen_by(one) for one in given if one not in (None, "none", "imagenet")]
+    return seen.union(records) if records else None
+
+
+def _seen_by(given: str) -> Seen:
+    return checkpoint.seen_by(given) or seen.union([], [f"what the weights in {given} were trained on is not known"])
 
 
 def _module(
@@ -162,6 +165,11 @@ def _module(
             model = options.build(recipe.model, pretrained=True)
         else:
             model = models.based(recipe.model, checkpoint.base(state), run.last, options.build)
+        if model.side not in (None, recipe.augment.size):
+            raise UsageError(
+                f"The frozen part of the model was trained on pictures of {model.side} px, and this recipe has "
+                f"{recipe.augment.size}; use --set augment.size={model.side}."
+            )
         return DetectorModule(recipe, data, model, machine=options.machine, resume=state)
 
 

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from semblance.manifests.errors import UsageError
 from semblance.manifests.ids import digest
 from semblance.training import augment, losses, optim
+from semblance.training.data import query
 from semblance.training.data.loader import EpochConfig, Loader, Transfer, World, as_floats
 from semblance.training.data.query import Selection
 from semblance.training.data.splits import TrainingData
@@ -122,6 +123,7 @@ class DetectorModule(LightningModule):
                 forge=augment.forge(config) if forges else None,
                 landmarks=forges or config.policy.p > 0,
                 draws=augment.Draws(config) if config.on == "device" else None,
+                by_unit=self.model.members > 1,
             )
             self._train = self._loader(self.data.train, self._share, config=self.recipe.data, transform=transform)
         return self._train
@@ -130,7 +132,10 @@ class DetectorModule(LightningModule):
         loaders = []
         for name, selection in self._selections().items():
             if name not in self._evaluated:
-                batch = self.machine.val_batch or VAL_TIMES * self._share
+                members = self.model.members
+                times = VAL_TIMES if members == 1 else 1  # the frozen part of a clip model keeps nothing in training
+                batch = self.machine.val_batch or times * self._share
+                selection = selection if members == 1 else query.cover(selection, members)
                 self._evaluated[name] = self._loader(selection, batch)
             loader = self._evaluated[name]
             loader.epoch = loader.position = 0
@@ -187,8 +192,9 @@ class DetectorModule(LightningModule):
         position = self.current_epoch, self.position(batch_idx), self.global_rank
         seed = int(digest(self.recipe.seed, "step", *position)[:15], 16)
         torch.manual_seed(seed)
-        batch = augment.mix(batch, self.recipe.augment, torch.Generator().manual_seed(seed))
-        parts = self.loss(self.model(batch.image_BCHW), batch)
+        members, generator = self.model.members, torch.Generator().manual_seed(seed)
+        batch = augment.mix(batch, self.recipe.augment, generator, members)
+        parts = self.loss(self.model(batch.image_BCHW), batch.by_unit(members))
         self.ledger.add(parts, batch.sample_ids)
         loss: Tensor = parts["loss"] * self._tail(batch_idx)
         return loss
@@ -263,7 +269,7 @@ class DetectorModule(LightningModule):
     # --- validation
 
     def on_validation_epoch_start(self) -> None:
-        self._validation = Validation(self._selections())
+        self._validation = Validation(self._selections(), self.model.members)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         del batch_idx

@@ -9,26 +9,33 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from semblance.training.data import units
 from semblance.training.data.query import Selection
 from semblance.training.losses import Loss
 from semblance.training.records import Batch, Output
 
 
 class Validation:
-    """Collects logits by the name of their selection."""
+    """Collects logits by the name of their selection.
 
-    def __init__(self, names: Iterable[str] = ()) -> None:
-        self.names = tuple(names)
+    ``members``: pictures of a logit. Those of a clip have its logit, or the mean of those of their clips.
+    """
+
+    def __init__(self, names: Iterable[str] = (), members: int = 1) -> None:
+        self.names, self.members = tuple(names), members
         self._logits: dict[str, list[Tensor]] = {name: [] for name in self.names}
         self._ids: dict[str, list[str]] = {name: [] for name in self.names}
 
-    def add(self, name: str, logit_B: Tensor, sample_ids: tuple[str, ...]) -> None:
+    def add(self, name: str, logit_U: Tensor, sample_ids: tuple[str, ...]) -> None:
         """Keep the logits of a batch."""
-        self._logits[name].append(logit_B.float())
+        self._logits[name].append(logit_U.float())
         self._ids[name] += sample_ids
 
     def frames(self, selections: Mapping[str, Selection], ranks: int) -> dict[str, pl.DataFrame]:
-        """sample_id, video_id, person, target, label and logit of every picture, by selection, over all ranks."""
+        """sample_id, video_id, person, target, label and logit of every picture, by selection, over all ranks.
+
+        ``selections`` are of single frames, also where clips of them are scored. Every rank has clips of its own.
+        """
         own = {name: self._table(name) for name in self.names}
         by_rank: list[dict[str, pl.DataFrame]] = [own]
         if ranks > 1:
@@ -36,16 +43,18 @@ class Validation:
             dist.all_gather_object(by_rank, own)
         return {
             name: selection.pictures.select("sample_id", "video_id", "person", "target", "label").join(
-                pl.concat([tables[name] for tables in by_rank]), on="sample_id", validate="1:1"
+                self._of_pictures([tables[name] for tables in by_rank]), on="sample_id", validate="1:1"
             )
             for name, selection in selections.items()
         }
 
     def _table(self, name: str) -> pl.DataFrame:
         logits = torch.cat(self._logits[name]).double().cpu().numpy()
-        return pl.DataFrame(
-            {"sample_id": self._ids[name], "logit": logits}, schema={"sample_id": pl.String, "logit": pl.Float64}
-        )
+        return units.of_pictures(self._ids[name], {"logit": logits})
+
+    def _of_pictures(self, tables: list[pl.DataFrame]) -> pl.DataFrame:
+        rows = pl.concat(tables)
+        return rows if self.members == 1 else units.mean(rows)
 
 
 def val_loss(loss: Loss, frames: Mapping[str, pl.DataFrame]) -> float:

@@ -68,6 +68,16 @@ class TrainingRecipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _clips_are_as_long_as_the_model_takes(self) -> TrainingRecipe:
+        members, data = self.model.members, self.data
+        if members > 1 and (data.mode != "clips" or data.clip.frames != members):
+            drawn = f"clips of {data.clip.frames}" if data.mode == "clips" else data.mode
+            raise ValueError(
+                f"model.frames is {members}, but data draws {drawn}; set data.mode=clips and data.clip.frames={members}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _warmup_is_shorter(self) -> TrainingRecipe:
         if isinstance(self.schedule, CosineConfig) and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(

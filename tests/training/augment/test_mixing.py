@@ -169,3 +169,34 @@ def test_nothing_waits_for_the_device() -> None:
     assert answer.image_BCHW.device.type == "meta"
     with pytest.raises((RuntimeError, NotImplementedError)):
         answer.lam_B.max().item()
+
+
+@pytest.mark.parametrize(("cutmix", "mixup"), [(1.0, 0.0), (0.0, 1.0), (0.3, 0.3)])
+def test_clips_are_mixed_as_a_whole(cutmix: float, mixup: float) -> None:
+    """Each picture with that at its place in the other clip, by one weight and one window; labels are of clips."""
+    members = 4
+    batch = augment.mix(batch_of(), config_of(cutmix, mixup), torch.Generator().manual_seed(5), members)
+    assert batch.lam_B is not None
+    pictures = batch.image_BCHW.view(-1, members, *batch.image_BCHW.shape[1:])
+    for clip in range(len(pictures)):
+        own = pictures[clip] - torch.arange(members).view(-1, 1, 1, 1)  # picture i has the value i
+        assert torch.allclose(own, own[:1].expand_as(own), atol=1e-4)
+    lam_UT = batch.lam_B.view(-1, members)
+    assert (lam_UT == lam_UT[:, :1]).all()
+    labels = batch.by_unit(members)
+    assert labels.lam_B is not None
+    assert labels.mixed_with_B is not None
+    assert labels.target_B.tolist() == [1.0] * (COUNT // members)  # of 0, 1, 0, 1
+    assert labels.lam_B.shape == labels.mixed_with_B.shape == labels.target_B.shape
+    assert labels.sample_ids == batch.sample_ids
+
+
+def test_two_clips_of_one_length_mix_like_two_pictures() -> None:
+    """The same generator draws the same numbers for U units, whatever their length."""
+    config = config_of(0.5, 0.5)
+    units = augment.mix(batch_of(4), config, torch.Generator().manual_seed(2))
+    clips = augment.mix(batch_of(12), config, torch.Generator().manual_seed(2), 3)
+    assert units.lam_B is not None
+    assert clips.lam_B is not None
+    assert torch.equal(clips.lam_B.view(-1, 3)[:, 0], units.lam_B)
+    assert augment.mix(batch_of(3), config, torch.Generator().manual_seed(2), 3).lam_B is None  # one clip

@@ -14,7 +14,8 @@ from semblance.manifests.errors import SemblanceError
 from semblance.training import models, recipes
 from semblance.training.cli import app
 from semblance.training.evaluation import cost, robustness
-from semblance.training.inference.predictor import Member, Predictor
+from semblance.training.inference.member import Member
+from semblance.training.inference.predictor import Predictor
 from semblance.training.models.f3net import F3NetConfig
 from semblance.training.runs.checkpoint import Trained
 from tests.conftest import REPOSITORY

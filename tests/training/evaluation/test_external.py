@@ -23,6 +23,7 @@ from semblance.training.evaluation import evaluate, external, robustness
 from semblance.training.evaluation.evaluate import Evaluation, Options
 from semblance.training.evaluation.external import External
 from semblance.training.evaluation.external.function import Function
+from semblance.training.inference import predictor
 from tests.conftest import REPOSITORY
 from tests.training import builds, untrained
 
@@ -100,6 +101,26 @@ def test_it_stands_beside_runs(ffpp: Path, run: Path, result: Evaluation) -> Non
     assert {one.model for one in result.transfers if one.source is None} == {"net", "bright"}
 
 
+def test_a_run_behind_a_function_has_the_figures_of_the_run(ffpp: Path, run: Path) -> None:
+    """All rows but their marks, thresholds, robustness: two ways to one score."""
+    known = predictor.load(run)
+
+    def same(pictures: list[Image]) -> list[float]:
+        return [float(p) for p in known.probability(known.logits(pictures), "frame")]
+
+    found = judged(ffpp, of("copy", same), runs=(run,))
+    by_model = {name: [row for row in found.rows if row.model == name] for name in ("net", "copy")}
+    assert len(by_model["net"]) == len(by_model["copy"]) > 10
+    for one, other in zip(by_model["net"], by_model["copy"], strict=True):
+        assert one.threshold == pytest.approx(other.threshold, abs=1e-4)
+        assert (one.level, one.dataset, one.compression, one.method) == (
+            *(other.level, other.dataset, other.compression, other.method),
+        )
+        for name, figure in one.figures.items():
+            assert figure.value == pytest.approx(other.figures[name].value, abs=1e-4), name
+    assert all(pair.change.value == pytest.approx(0, abs=1e-9) for pair in found.pairs)
+
+
 def test_nobody_claims_to_know_its_training(result: Evaluation) -> None:
     assert {row.mark for row in result.rows if row.model == "bright"} == {"unknown"}
     assert "unknown" not in {row.mark for row in result.rows if row.model == "net"}
@@ -116,6 +137,15 @@ def test_its_threshold_is_from_val(ffpp: Path, result: Evaluation) -> None:
     best = max(sk.balanced_accuracy_score(labels, p >= limit) for limit in p)
     limit = 1 / (1 + np.exp(-result.thresholds["bright"]["frame"]))
     assert sk.balanced_accuracy_score(labels, p >= limit - 1e-12) == pytest.approx(best)
+
+
+def test_thresholds_of_other_builds_are_told(dfdc: Path, run: Path, result: Evaluation) -> None:
+    """A threshold from val of the evaluated dataset is an advantage over that of another dataset."""
+    said = "Thresholds of bright are from val of the evaluated builds"
+    other = judged(dfdc, of("bright", brightness), runs=(run,))
+    assert [note for note in other.notes if note.startswith(said)]
+    assert not [note for note in result.notes if note.startswith(said)]
+    assert not [note for note in judged(dfdc, of("bright", brightness)).notes if note.startswith(said)]
 
 
 def test_without_val_the_threshold_is_a_half(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from semblance.training.export import FORMATS, export, graph, run
 from semblance.training.export.onnx import read as onnx_reader
 from semblance.training.export.registry import Format
 from semblance.training.inference import predictor
+from semblance.training.inference.member import batches
 from semblance.training.inference.predictor import Predictor
 from tests.training.export import runs
 
@@ -57,7 +58,7 @@ def test_an_ensemble_with_f3net_is_one_file_in_every_format(ensemble: Path, tmp_
         done = export(one, name, str(tmp_path / f"all{kind.suffix}"))
         assert done.pictures == run.CROPS
         assert done.difference <= 1e-4 * 10
-        pictures = {size: torch.cat(list(predictor.batches(images, size))).mul(255).byte().numpy() for size in (32, 48)}
+        pictures = {size: torch.cat(list(batches(images, size))).mul(255).byte().numpy() for size in (32, 48)}
         found = kind.read(tmp_path / f"all{kind.suffix}", one)(pictures)
         np.testing.assert_allclose(found, wanted, atol=1e-3)
         described = json.loads((tmp_path / f"all{kind.suffix}.json").read_text())

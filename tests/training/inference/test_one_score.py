@@ -14,7 +14,7 @@ from semblance.training import models
 from semblance.training.ensemble import fit
 from semblance.training.evaluation import evaluate
 from semblance.training.evaluation.evaluate import Options
-from semblance.training.inference import mc_dropout, precision, predictor
+from semblance.training.inference import mc_dropout, member, precision, predictor
 from semblance.training.models import Model
 from semblance.training.models.efficientnet import EfficientNetConfig
 from semblance.training.models.f3net import F3NetConfig
@@ -50,7 +50,7 @@ def test_every_way_asks_with_the_mirror(ffpp: Path, mirrored: Path, combined: Pa
     one, whole = predictor.load(mirrored), predictor.load(combined)
     model, images = untrained.model(mirrored), crops()
     with torch.inference_mode():
-        (batch,) = predictor.batches(images, 32)
+        (batch,) = member.batches(images, 32)
         expected = (model(batch).logit_B + model(batch.flip(3)).logit_B) / 2
     assert np.allclose(one.logits(images), expected, atol=1e-5)
     assert np.allclose(whole.logits(images), expected, atol=1e-5)
@@ -69,7 +69,7 @@ def test_an_ensemble_of_before_keeps_its_score(mirrored: Path, combined: Path, t
     assert value["format"] == 2
     assert [record.pop("mirror") for record in value["members"]] == [True]
     (older / "ensemble.json").write_text(json.dumps(value | {"format": 1}))
-    model, (batch,) = untrained.model(mirrored), predictor.batches(crops(), 32)
+    model, (batch,) = untrained.model(mirrored), member.batches(crops(), 32)
     old, new = predictor.load(older), predictor.load(combined)
     with torch.inference_mode():
         assert np.allclose(old.logits(crops()), model(batch).logit_B, atol=1e-5)

@@ -202,7 +202,10 @@ def test_readings_follow_the_base(tmp_path: Path) -> None:
 def test_every_recipe_can_be_built_and_saved(name: str) -> None:
     one = recipes.load(name)
     assert one == recipes.NAMED[name] == config.parse(recipes.TrainingRecipe, one.model_dump(mode="json"), name)
-    if name.endswith("_small"):
+    if name == "temporal_small":
+        with pytest.raises(UsageError, match=r"--set model\.frames_from=RUN"):
+            models.build(one.model)
+    elif name.endswith("_small"):
         model = models.build(one.model)
         assert losses.build(one.loss, model).config == one.loss
 
@@ -236,7 +239,7 @@ def test_settings() -> None:
     ("settings", "said"),
     [
         (["model.kin=resnet"], "unknown key 'model.kin'"),
-        (["model.kind=vit"], "unknown kind 'vit'"),
+        (["model.kind=swin"], "unknown kind 'swin'"),
         (["optimiser.momentum=0.9"], "unknown key 'optimiser.momentum'; known keys here are betas, kind, lr"),
         (["loss.bce.smoothing=2"], "wrong value for 'loss.bce.smoothing'"),
         (["epochs=5"], "warmup_epochs"),
