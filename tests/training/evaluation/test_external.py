@@ -243,7 +243,7 @@ def test_an_exception_is_a_sentence(ffpp: Path, tmp_path: Path) -> None:
     with pytest.raises(SemblanceError) as caught:
         judged(ffpp, external.parse(f"odd={file}:score"))
     assert str(caught.value) == (
-        "The external detector odd failed on a batch of 32 pictures: ValueError: no weights (broken.py, line 2); mend "
+        "The external detector odd failed on a batch of 32 pictures: ValueError: no weights (broken.py, line 2); fix "
         f"{file}:score."
     )
 
