@@ -61,6 +61,24 @@ class CentreConfig(Config):
     margin: float = Field(default=0.3, ge=0)
 
 
+class UniformityConfig(Config):
+    """Uniformity (Wang and Isola, ICML 2020) of the embeddings of a batch, in training only.
+
+    log of the mean of exp(-2 d^2) over all pairs, d the distance of two embeddings of length 1: 0 where all are equal.
+    """
+
+    weight: float = Field(default=0.0, ge=0)
+
+
+class AlignmentConfig(Config):
+    """Alignment (Wang and Isola, ICML 2020) by label, in training only.
+
+    The mean of d^2 over the pairs of a batch with the same label, d the distance of two embeddings of length 1.
+    """
+
+    weight: float = Field(default=0.0, ge=0)
+
+
 class LossConfig(Config):
     """The weighted sum of the parts; a part of ``weight`` 0 is not built."""
 
@@ -68,6 +86,8 @@ class LossConfig(Config):
     focal: FocalConfig = FocalConfig()
     arcface: ArcFaceConfig = ArcFaceConfig()
     centre: CentreConfig = CentreConfig()
+    uniformity: UniformityConfig = UniformityConfig()
+    alignment: AlignmentConfig = AlignmentConfig()
 
 
 def build(config: LossConfig, model: Model) -> Loss:
@@ -118,6 +138,10 @@ class Loss(nn.Module):
                 raise RuntimeError("the model has a frequency_dim but did not return a frequency embedding")
             centre = self.centre(output.frequency_BD.float(), batch.target_B, unmixed(batch))
             parts["centre"] = self.config.centre.weight, centre
+        pairs = {"uniformity": self.config.uniformity.weight, "alignment": self.config.alignment.weight}
+        if self.training and any(pairs.values()):
+            found = of_pairs(output.embedding_BD.float(), batch.target_B, unmixed(batch))
+            parts |= {name: (weight, part) for (name, weight), part in zip(pairs.items(), found, strict=True) if weight}
         total = torch.stack([weight * part for weight, part in parts.values()]).sum()
         return {"loss": total} | {name: part.detach() for name, (_, part) in parts.items()}
 
@@ -148,6 +172,20 @@ def unmixed(batch: Batch) -> Tensor:
 def mean_where(value_B: Tensor, chosen_B: Tensor) -> Tensor:
     """The mean of the chosen values, zero if there are none; the others get a gradient of zero."""
     return torch.where(chosen_B, value_B, 0).sum() / chosen_B.sum().clamp(min=1)
+
+
+def of_pairs(embedding_BD: Tensor, target_B: Tensor, chosen_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Uniformity and alignment (Wang and Isola 2020) of the chosen samples; zero without a pair.
+
+    Of the pairs on this device: with several, each takes its share of the batch.
+    """
+    with torch.autocast(embedding_BD.device.type, enabled=False):
+        unit_BD = F.normalize(embedding_BD)
+        squared_BB = 2 - 2 * unit_BD @ unit_BD.T
+    pair_BB = (chosen_B.unsqueeze(1) & chosen_B).triu(diagonal=1)
+    same_BB = pair_BB & (target_B.unsqueeze(1) == target_B)
+    closeness = mean_where(torch.exp(-2 * squared_BB), pair_BB)
+    return torch.log(torch.where(pair_BB.any(), closeness, 1)), mean_where(squared_BB, same_BB)
 
 
 class ArcFace(nn.Module):

@@ -26,6 +26,8 @@ ALL: dict[str, Any] = {
     "focal": {"weight": 0.2},
     "arcface": {"weight": 0.3},
     "centre": {"weight": 0.4},
+    "uniformity": {"weight": 0.5},
+    "alignment": {"weight": 0.1},
 }
 
 
@@ -141,6 +143,49 @@ def test_single_centre_loss_ignores_distant_fakes() -> None:
     assert embedding.grad[0].abs().sum() > 0
 
 
+def pairs_one_by_one(embedding: Tensor, target: list[int], chosen: list[bool]) -> tuple[float, float]:
+    """Uniformity and alignment by their definition, in float64."""
+    rows = embedding.detach().double().numpy()
+    closeness, squared = [], []
+    for i in range(len(rows)):
+        for j in range(i):
+            if chosen[i] and chosen[j]:
+                difference = rows[i] / np.linalg.norm(rows[i]) - rows[j] / np.linalg.norm(rows[j])
+                closeness.append(math.exp(-2 * float(difference @ difference)))
+                if target[i] == target[j]:
+                    squared.append(float(difference @ difference))
+    uniformity = math.log(sum(closeness) / len(closeness)) if closeness else 0.0
+    return uniformity, sum(squared) / len(squared) if squared else 0.0
+
+
+@given(samples=st.lists(st.tuples(st.integers(0, 1), st.booleans()), min_size=1, max_size=9), seed=st.integers(0, 99))
+def test_uniformity_and_alignment_follow_wang_and_isola(samples: list[tuple[int, bool]], seed: int) -> None:
+    """Over every pair of samples that were not mixed, of one class or both, one sample or none."""
+    target, chosen = [label for label, _ in samples], [whole for _, whole in samples]
+    output = output_of(len(samples), 5, seed)
+    weights = {"uniformity": {"weight": 0.5}, "alignment": {"weight": 0.1}}
+    lam = [1.0 if whole else 0.5 for whole in chosen]
+    parts = loss_of(weights, 5)(output, batch_of(target, lam, target))
+    uniformity, alignment = pairs_one_by_one(output.embedding_BD, target, chosen)
+    assert parts["uniformity"].item() == pytest.approx(uniformity, abs=2e-6)
+    assert parts["alignment"].item() == pytest.approx(alignment, abs=2e-6)
+    parts["loss"].backward()
+    assert output.embedding_BD.grad is not None
+    assert output.embedding_BD.grad.isfinite().all()
+
+
+def test_uniformity_of_equal_embeddings_is_zero_and_of_opposite_ones_minus_eight() -> None:
+    loss = loss_of({"uniformity": {"weight": 1.0}, "alignment": {"weight": 1.0}})
+    one = torch.ones(2, 16).requires_grad_()
+    for embedding, uniformity, alignment in ((one, 0, 0), (one * torch.tensor([[1.0], [-1.0]]), -8, 4)):
+        parts = loss(replace(output_of(2), embedding_BD=embedding), batch_of([1, 1]))
+        assert parts["uniformity"].item() == pytest.approx(uniformity, abs=1e-6)
+        assert parts["alignment"].item() == pytest.approx(alignment, abs=1e-6)
+        parts["loss"].backward(retain_graph=True)
+        assert one.grad is not None
+        assert one.grad.isfinite().all()
+
+
 @given(lam=st.floats(0, 1), own=st.integers(0, 1), other=st.integers(0, 1))
 @settings(max_examples=40)
 def test_mixed_is_the_weighted_sum_of_both_hard_labels(lam: float, own: int, other: int) -> None:
@@ -164,7 +209,7 @@ def test_losses_on_embeddings_skip_mixed_samples() -> None:
         frequency_BD=output.frequency_BD[alone],
     )
     expected = loss(rest, batch_of([0, 1, 0, 1]))
-    for name in ("arcface", "centre"):
+    for name in ("arcface", "centre", "uniformity", "alignment"):
         assert parts[name].item() == pytest.approx(expected[name].item(), rel=1e-5)
     parts["loss"].backward()
     assert output.embedding_BD.grad is not None
@@ -195,7 +240,7 @@ def test_a_missing_class_gives_zero_and_reaches_every_parameter(batch: Batch) ->
 def test_loss_is_the_weighted_sum_of_its_parts() -> None:
     loss, output, batch = loss_of(ALL), output_of(6), batch_of([0, 1, 1, 0, 1, 0])
     parts = loss(output, batch)
-    assert set(parts) == {"loss", "bce", "focal", "arcface", "centre"}
+    assert set(parts) == {"loss", *ALL}
     expected = sum(ALL[name]["weight"] * parts[name].item() for name in ALL)
     assert parts["loss"].item() == pytest.approx(expected, rel=1e-6)
 

@@ -21,15 +21,21 @@ from semblance.training.benchmark.suite import Column, Degrade, Suite
 from semblance.training.benchmark.systems import Resolved
 from semblance.training.evaluation import evaluate, predictions, results, robustness
 from semblance.training.evaluation.evaluate import Evaluation, Options
+from semblance.training.evaluation.external import External
+from semblance.training.evaluation.prepare import prepare
 from semblance.training.evaluation.report import files
 from semblance.training.evaluation.report.extras import Extras
 from semblance.training.evaluation.results import Level, Row
+from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics import aggregate
 
 FOLDER: Final = "columns"
 _SAID: Final = (  # what an evaluation's options are called in a suite
     ("pass --allow-leaks", "write `allow_leaks: true` in the suite"),
     ("pass --allow-other-crops", "write `allow_other_crops: true` in the suite"),
+    ("name the builds that it was trained on with --data too", "keep the builds that it was trained on"),
+    (", or add a build with --data", ""),
+    ("give one of them another NAME with --external", "rename the row or the folder"),
     ("--split-column", "`split_column`"),
     ("--split", "`split`"),
 )
@@ -70,13 +76,27 @@ class Measured:
 
 
 def check(suite: Suite, resolved: Resolved) -> list[tuple[Column, pl.DataFrame]]:
-    """The videos of every column, before anything is scored. Raises UsageError or SemblanceError if one has none."""
+    """The videos of every column, before anything is scored.
+
+    Raises UsageError or SemblanceError for a column without real or fake videos, and for what an evaluation refuses.
+    """
     found = []
+    known: dict[tuple[str, str, str | None], pl.DataFrame] = {}
     for column in suite.columns:
-        split_column = column.split_column or resolved.split_column
         with _named(column):
-            predictions.select_pictures([column.data], column.split, split_column)
-            found.append((column, listed(column, predictions.listed_videos([column.data], column.split, split_column))))
+            if column.key not in known:
+                scorers: list[Predictor | External] = [*resolved.predictors, *resolved.externals]
+                prepared = prepare(
+                    [column.data],
+                    scorers,
+                    split=column.split,
+                    split_column=column.split_column,
+                    allow_leaks=suite.allow_leaks,
+                    allow_other_crops=suite.allow_other_crops,
+                    say=lambda _: None,
+                )
+                known[column.key] = prepared.videos
+            found.append((column, listed(column, known[column.key])))
     return found
 
 
@@ -112,7 +132,7 @@ def measure(
     made: dict[tuple[str, str, str | None], tuple[Evaluation, str]] = {}
     found = []
     for column in suite.columns:
-        key = (column.data, column.split, column.split_column)
+        key = column.key
         with _named(column):
             if key not in made:
                 folder = f"{FOLDER}/{_slug(column.name, [taken for _, taken in made.values()])}"

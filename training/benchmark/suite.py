@@ -70,6 +70,11 @@ class Column(Config):
     method: Annotated[tuple[Name, ...], BeforeValidator(_several)] = ()
     degrade: Degrade | None = None
 
+    @property
+    def key(self) -> tuple[str, str, str | None]:
+        """What it is a part of: columns with the same are scored together."""
+        return self.data, self.split, self.split_column
+
     @model_validator(mode="after")
     def _possible(self) -> Column:
         if self.kind == "adversarial":

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from semblance.manifests import build_files, storage
-from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.manifests import storage
+from semblance.manifests.errors import UsageError
 from semblance.quality.statistics import bootstrap
-from semblance.training.data import isolation, shards
 from semblance.training.data.query import Selection
 from semblance.training.evaluation import comparison, external, leaks, predictions, results, seeds, thresholds, transfer
 from semblance.training.evaluation.comparison import Pair
 from semblance.training.evaluation.external import External
+from semblance.training.evaluation.prepare import prepare
 from semblance.training.evaluation.results import Level, Row
-from semblance.training.evaluation.scorer import Scorer
 from semblance.training.evaluation.seeds import Seeds
 from semblance.training.evaluation.transfer import Transfer
 from semblance.training.inference.predictor import Predictor, load_all
@@ -109,15 +108,16 @@ def evaluate(
     outs = tuple(out.rstrip("/") for out in outs)
     predictors = load_all(runs)
     scorers: list[Predictor | External] = [*predictors, *externals]
-    _check_names(scorers)
-    column = options.split_column or (predictors[0].split_column if predictors else "split")
-    selection = predictions.select_pictures(outs, options.split, column)
-    videos = predictions.listed_videos(outs, options.split, column)
-    _check_classes(selection, videos)
-    shards.check(selection.shards)
-    found = _leaks(scorers, outs, options, column, say)
-    described = {out: build_files.description(out) for out in outs}
-    cut = _cut(predictors, described, options, say)
+    prepared = prepare(
+        outs,
+        scorers,
+        split=options.split,
+        split_column=options.split_column,
+        allow_leaks=options.allow_leaks,
+        allow_other_crops=options.allow_other_crops,
+        say=say,
+    )
+    column, selection, videos = prepared.split_column, prepared.selection, prepared.videos
     say(f"{options.split}: {selection.counts}; {videos.height} videos")
     if selection.note:
         say(selection.note)
@@ -136,12 +136,13 @@ def evaluate(
     groups = seeds.find(predictors)
     by_video = {one.name: predictions.of_videos(videos, by_model[one.name], one) for one in scorers}
     of_val = {name: chosen[name].limits["video"] for name in by_video if chosen[name].source != thresholds.WITHOUT_VAL}
-    told = [note for one in externals for note in _told(one, by_model[one.name])]
+    sources = {one.name: chosen[one.name].source for one in scorers if one.name in of_val}
+    told = external.told(externals, by_model, sources)
     for note in told:
         say(note)
     return Evaluation(
         outs=outs,
-        described=described,
+        described=prepared.described,
         options=options,
         date=date,
         split_column=column,
@@ -155,10 +156,12 @@ def evaluate(
         seeds=groups,
         pairs=comparison.compare(videos, by_video, groups, draws=options.draws, seed=options.seed),
         transfers=transfer.measure(by_video, of_val),
-        leaks=found,
+        leaks=prepared.leaks,
         notes=tuple(
             dict.fromkeys(
-                note for note in (selection.note, *_clips(predictors), *cut, *found.notes, *notes, *told) if note
+                note
+                for note in (selection.note, *_clips(predictors), *prepared.cut, *prepared.leaks.notes, *notes, *told)
+                if note
             )
         ),
     )
@@ -175,85 +178,6 @@ def now() -> str:
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(f"SOURCE_DATE_EPOCH is {given!r}, which is no number of seconds since 1970.") from error
     return moment.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _check_classes(selection: Selection, videos: pl.DataFrame) -> None:
-    scored = videos.filter(pl.col("video_id").is_in(selection.pictures["video_id"].unique().implode()))
-    if scored["label"].n_unique() < 2:
-        present = "fake" if scored["label"].sum() else "real"
-        raise SemblanceError(
-            f"Split {selection.split} of {', '.join(selection.outs)} has only {present} videos, so nothing can be "
-            "measured; choose another --split, or add a build with --data."
-        )
-
-
-def _check_names(scorers: Sequence[Scorer]) -> None:
-    names = [one.name for one in scorers]
-    if not names:
-        raise UsageError("There is nothing to evaluate; name a run with --run, or a detector with --external.")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"Two detectors are named {twice[0]!r}; give one of them another NAME with --external.")
-
-
-def _told(one: External, pictures: pl.DataFrame) -> list[str]:
-    """What a reader should know of an external detector and its predictions."""
-    given = (
-        f"{one.name} is external: it is given crops as the builds hold them, which may be cut otherwise than those "
-        "that it knows."
-    )
-    return [note for note in (given, external.ties(one.name, pictures["logit"])) if note]
-
-
-def _leaks(
-    scorers: Sequence[Predictor | External],
-    outs: Sequence[str],
-    options: Options,
-    column: str,
-    say: Callable[[str], None],
-) -> leaks.Found:
-    predictors = predictions.runs_of(scorers)
-    found = leaks.find(predictors, outs, options.split, column)
-    unknown = [
-        f"{one.name} is external; what it was trained on is not known" for one in scorers if isinstance(one, External)
-    ]
-    if found.refused and not options.allow_leaks:
-        raise SemblanceError(
-            f"{found.refused[0]}{isolation.more(len(found.refused))}, so results would be too good; choose another "
-            "--split or --split-column, or pass --allow-leaks."
-        )
-    moved = [one for one in predictors if thresholds.val_source(one, tuple(outs), column)[2] is not None]
-    chosen = [leak for leak in leaks.choosing(moved, outs, column) if leak.refused]
-    if chosen and not options.allow_leaks:
-        raise SemblanceError(
-            f"{chosen[0]}{isolation.more(len(chosen))}, so its threshold would be chosen on what it has learned; name "
-            "the builds that it was trained on with --data too, or pass --allow-leaks."
-        )
-    found = replace(found, leaks=tuple(dict.fromkeys([*found.leaks, *chosen])), unknown=(*found.unknown, *unknown))
-    for leak in found.leaks:
-        say(f"warning: {leak}")
-    for note in found.notes:
-        say(f"warning: {note}")
-    for reason in found.unknown:
-        say(f"not checked for leaks into training: {reason}")
-    return found
-
-
-def _cut(
-    predictors: Sequence[Predictor],
-    described: Mapping[str, Mapping[str, Any]],
-    options: Options,
-    say: Callable[[str], None],
-) -> list[str]:
-    """The builds whose crops are cut otherwise than those trained on, in sentences; refused unless allowed."""
-    cut = leaks.cut_otherwise(predictors, {out: build.get("recipe") for out, build in described.items()})
-    if cut and not options.allow_other_crops:
-        raise SemblanceError(
-            f"{cut[0]}{isolation.more(len(cut))}, so results would mix the cut with the data; build them by the run's "
-            "recipe, or pass --allow-other-crops."
-        )
-    for difference in cut:
-        say(f"warning: {difference}")
-    return [f"{difference}." for difference in cut]
 
 
 def _clips(predictors: Sequence[Predictor]) -> list[str]:

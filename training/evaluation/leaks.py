@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations, product
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import polars as pl
 
 from semblance.manifests.overlap import ESTIMATED
 from semblance.training.guard import crops, ids, leaks
 from semblance.training.guard.leaks import COPY, Leak
-from semblance.training.guard.seen import LEARNED, ROLES, Role
+from semblance.training.guard.seen import LEARNED, ROLES, Role, Seen
 from semblance.training.inference.predictor import Predictor
 
 _SAID: Final[dict[Role, str]] = {"trained": "trained on by {}", "selected": "used to select {}"}
@@ -29,6 +29,28 @@ class Found:
     @property
     def refused(self) -> tuple[Leak, ...]:
         return tuple(leak for leak in self.leaks if leak.refused)
+
+
+class Trained(Protocol):
+    """What a run keeps of its training, whether it is a ``Predictor`` or not trained yet."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def records(self) -> Sequence[Seen]: ...
+
+    @property
+    def datasets(self) -> Sequence[Mapping[str, Any]]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Planned:
+    """A run that is not trained yet, by what it would keep of its data."""
+
+    name: str
+    records: tuple[Seen, ...]
+    datasets: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,16 +72,16 @@ def find(predictors: Sequence[Predictor], outs: Sequence[str], split: str, split
     too, but named alone where that split ``val`` itself is judged.
     """
     judged = [_judged(out, split, split_column) for out in outs]
-    found: list[Leak] = []
-    for predictor in predictors:
-        for role in ROLES:
-            for one in judged:
-                promised = (one.promises | _promised(predictor.datasets)) & {ESTIMATED}
-                copies = () if one.lineage & _lineage(predictor.datasets) else (COPY,)
-                refused = () if role == "selected" and split == "val" else {*leaks.STRICT, *promised, *copies}
-                found += _of_role(predictor, role, one, refused)
+    found = [leak for predictor in predictors for leak in _of_run(predictor, judged, split)]
     notes = (*_notes(predictors), *_by_others(predictors, judged))
     return Found(leaks=tuple(dict.fromkeys(found)), unknown=tuple(_unknown(predictors)), notes=notes)
+
+
+def of_planned(planned: Planned, outs: Sequence[str], split: str, split_column: str) -> tuple[str, ...]:
+    """What ``find`` would refuse of a run that is not trained yet, in sentences."""
+    judged = [_judged(out, split, split_column) for out in outs]
+    shared = dict.fromkeys(str(leak) for leak in _of_run(planned, judged, split) if leak.refused)
+    return tuple(shared)
 
 
 def fitting(predictors: Sequence[Predictor], outs: Sequence[str], split_column: str) -> Found:
@@ -86,7 +108,7 @@ def choosing(predictors: Sequence[Predictor], outs: Sequence[str], split_column:
             yield from _of_role(predictor, "trained", one, {*leaks.ALWAYS, *kept_apart, *copies})
 
 
-def cut_otherwise(predictors: Sequence[Predictor], recipes: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
+def cut_otherwise(predictors: Sequence[Trained], recipes: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
     """The builds, by name, whose crops are cut otherwise than all those that a run was trained on, in sentences."""
     return [
         sentence
@@ -108,7 +130,16 @@ def _judged(out: str, split: str, column: str) -> _Judged:
     )
 
 
-def _of_role(predictor: Predictor, role: Role, one: _Judged, refused: Collection[str]) -> Iterator[Leak]:
+def _of_run(run: Trained, judged: Sequence[_Judged], split: str) -> Iterator[Leak]:
+    for role in ROLES:
+        for one in judged:
+            promised = (one.promises | _promised(run.datasets)) & {ESTIMATED}
+            copies = () if one.lineage & _lineage(run.datasets) else (COPY,)
+            refused = () if role == "selected" and split == "val" else {*leaks.STRICT, *promised, *copies}
+            yield from _of_role(run, role, one, refused)
+
+
+def _of_role(predictor: Trained, role: Role, one: _Judged, refused: Collection[str]) -> Iterator[Leak]:
     for part in predictor.records:
         rows = part.of(role)
         if role == "selected":  # what it was trained on is said already

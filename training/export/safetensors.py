@@ -30,6 +30,8 @@ def write(predictor: Predictor, file: Path) -> None:
         "semblance.checkpoint_sha256": member.sha256,
         "semblance.epoch": str(member.trained.epoch + 1),
     }
+    if (licence := member.trained.model.licence) is not None:
+        metadata[tensors.LICENCE] = licence
     state = lora.merged(member.trained.model.state_dict())
     save_file({name: value.contiguous() for name, value in state.items()}, file, metadata)
 

@@ -57,6 +57,7 @@ def _member(member: Member, weight: float) -> dict[str, Any]:
         "recipe": recipe.name,
         "recipe_fingerprint": fingerprint(recipe.model_dump(mode="json")),
         "model": recipe.model.model_dump(mode="json"),
+        "licence_of_base": member.trained.model.licence,
     }
 
 

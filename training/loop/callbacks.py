@@ -159,6 +159,7 @@ class RunRecorder(Callback):
             "model": tuned.kept(model, model.state_dict()),
             "loss": module.loss.state_dict(),
             "average": tuned.kept(model, average.module.state_dict()) if average is not None else None,
+            "licence": model.licence,
             "base": asdict(model.base) if model.base is not None else None,
         }
 

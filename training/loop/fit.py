@@ -124,6 +124,12 @@ def fit(
     )
 
 
+def prepared(outs: Sequence[str], recipe: TrainingRecipe, options: FitOptions) -> TrainingData:
+    """What a new run would be trained and selected on, checked as ``fit`` does before its first step."""
+    data = splits.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in options.others], recipe.data)
+    return _isolated(recipe, data, options, None)
+
+
 def _isolated(
     recipe: TrainingRecipe, data: TrainingData, options: FitOptions, state: Mapping[str, Any] | None
 ) -> TrainingData:

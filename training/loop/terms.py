@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from semblance.training import optim, recipes
 from semblance.training.data import order, sampling
 from semblance.training.data.splits import TrainingData
 from semblance.training.loop.machine import Machine
 from semblance.training.loop.module import per_rank
-from semblance.training.models import Model
+from semblance.training.models import Model, weights
 from semblance.training.recipes.base import TrainingRecipe
+
+_PERMISSIVE: Final = frozenset({"apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0"})  # as timm names them
 
 
 def lines(recipe: TrainingRecipe, data: TrainingData, machine: Machine, model: Model) -> list[str]:
@@ -40,11 +43,25 @@ def _model(recipe: TrainingRecipe, model: Model) -> Iterator[str]:
     part = f", {trained:,} of them trained" if trained < count else ""
     yield f"model: {named}, {count:,} parameters{part}, pictures of {recipe.augment.size} px"
     yield f"weights: {model.origin}"
+    if model.licence is not None:
+        yield f"licence of these weights: {_licence(model.licence)}"
     if model.base is not None:
         where = "timm's weights" if model.base.source == "imagenet" else model.base.source
         yield f"checkpoints: what is trained; {where} (SHA-256 {model.base.sha256[:12]}) will be needed to load them"
     elif trained < count:
         yield "checkpoints: the whole model, since random weights cannot be had again"
+
+
+def _licence(name: str) -> str:
+    if name == weights.UNKNOWN:
+        return "unknown; ask who published them before you use or pass on what is trained from them"
+    if set(name.split(" and ")) <= _PERMISSIVE:
+        return name
+    whose = " (Meta's own, for DINOv3)" if name == "dinov3-license" else ""
+    return (
+        f"{name}{whose}, which is not a permissive one; read its conditions before you use or pass on what is trained "
+        "from them"
+    )
 
 
 def _training(recipe: TrainingRecipe, data: TrainingData, machine: Machine) -> Iterator[str]:

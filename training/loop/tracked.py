@@ -42,6 +42,7 @@ def start(
         "ranks": trainer.world_size,
         "workers": module.workers,
         "terms": list(told),
+        "licence": module.model.licence,
         "tracking": earlier.get("tracking"),
     }
     tracker = None

@@ -22,10 +22,12 @@ class ModelConfig(Config):
     ``pretrained``: ``imagenet`` (through timm, if the weights can be reached), ``none``, a local file of weights for
     the backbone (of timm, torchvision or a plain state_dict), or the folder of a run, which fills the whole model.
     ``kind``: the name of the model, a constant of each subclass. ``base_key``: the setting that names where the
-    weights that are not trained come from, from which a checkpoint of the others is completed.
+    weights that are not trained come from, from which a checkpoint of the others is completed. ``fixed_size``: the
+    model takes pictures of its setting ``size`` and no others.
     """
 
     base_key: ClassVar[str] = "pretrained"
+    fixed_size: ClassVar[bool] = False
     pretrained: Literal["imagenet", "none"] | str = "none"
     kind: str
 
@@ -50,10 +52,11 @@ class Model(nn.Module, ABC):
     """A detector.
 
     ``embedding_dim`` is D of ``embedding_BD``, ``frequency_dim`` that of ``frequency_BD``. ``origin``: the
-    source of its weights. ``base``: that of the tensors that are not trained; None if all are, or if they are random.
-    ``members``: the pictures of a score. A clip model has more than one: it takes B pictures of U = B / members clips,
-    those of a clip adjacent and in time order, and its logit and embeddings are of U. ``side``: that of the pictures of
-    its frozen part's training in px; None if any will do.
+    source of its weights, ``licence`` their licence by timm's name (``unknown``; None: random weights). ``base``: that
+    of the tensors that are not trained; None if all are, or if they are random. ``members``: the pictures of a score. A
+    clip model has more than one: it takes B pictures of U = B / members clips, those of a clip adjacent and in time
+    order, and its logit and embeddings are of U. ``side``: that of the pictures of its frozen part's training in px;
+    None if any will do.
     """
 
     members: int = 1
@@ -61,6 +64,7 @@ class Model(nn.Module, ABC):
     embedding_dim: int
     frequency_dim: int | None = None
     origin: str = "random weights"
+    licence: str | None = None
     base: Base | None = None
 
     def settle(self) -> None:

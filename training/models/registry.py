@@ -54,8 +54,10 @@ def build(config: ModelConfig, *, pretrained: bool = True) -> Model:
     model = MODELS.find(config.kind).make(config, "none" if run else source)
     if run is not None:
         model.origin = tensors.fill(model, run, name=f"this recipe's model ({config.kind})")
+        model.licence = run.licence or weights.UNKNOWN
     else:
         model.origin = weights.origin(model)
+        model.licence = weights.licence(model)
     model.settle()
     model.base = tuned.base(model, getattr(config, config.base_key) if pretrained else "none")
     return model
@@ -82,13 +84,14 @@ def restored(config: ModelConfig, file: WeightsFile) -> Model:
     """
     model = based(config, Base(**file.base) if file.base else None, file.path)
     tuned.load(model, file.state, model)
+    model.licence = file.licence
     return model.eval()
 
 
 def _whole(run: WeightsFile) -> WeightsFile:
     """A run's weights with those of its base, each product of matrices merged into its weight."""
     state = run.state
-    if run.base is not None and run.run is not None:
+    if run.base is not None and run.run is not None:  # a part
         config = MODELS.find(run.run["kind"]).config.model_validate(run.run)
         state = restored(config, run).state_dict()
     return replace(run, state=lora.merged(state), base=None)

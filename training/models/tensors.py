@@ -23,6 +23,7 @@ State = Mapping[str, Tensor]
 RUN_FILE: Final = Path("checkpoints") / "best.ckpt"  # of a run folder
 COMPUTED: Final = "semblance_computed"
 METADATA: Final = "semblance.model"  # in a file of safetensors: the recipe's model as JSON
+LICENCE: Final = "semblance.licence"
 _WRAPPERS: Final = ("state_dict_ema", "model_ema", "ema_state_dict", "state_dict", "model_state_dict", "model", "net")
 _COUNTERS: Final = "num_batches_tracked"  # files of old versions of torch lack them
 _UNREADABLE: Final = (
@@ -38,6 +39,7 @@ class WeightsFile:
 
     ``run``: its recipe's model, if the file is a checkpoint of `training fit`. ``base``: what completes a checkpoint
     that holds only what was trained (``source`` and ``sha256``). ``side``: that of its pictures in px, if it is known.
+    ``licence``: of the weights that the run began with.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class WeightsFile:
     run: Mapping[str, Any] | None = None
     base: Mapping[str, str] | None = None
     side: int | None = None
+    licence: str | None = None
 
 
 def is_run(given: str) -> bool:
@@ -90,12 +93,13 @@ def read(given: str) -> WeightsFile:
             f"{path} cannot be read as weights ({reason}); use a file of timm, torchvision or safetensors, or a run."
         ) from error
     if (exported := _exported(path)) is not None:
-        return WeightsFile(path=path, state=content, run=exported)
+        return WeightsFile(path=path, state=content, run=exported, licence=_noted(path).get(LICENCE))
     if isinstance(content, Mapping) and {"recipe", "model", "average"} <= content.keys():
         state = content["average"] if content["average"] is not None else content["model"]
         recipe = content["recipe"]
         side = recipe.get("augment", {}).get("size")
-        return WeightsFile(path=path, state=state, run=recipe["model"], base=content.get("base"), side=side)
+        known = {name: content.get(name) for name in ("base", "licence")}
+        return WeightsFile(path=path, state=state, run=recipe["model"], side=side, **known)
     named = content if isinstance(content, Mapping) else {}
     inner = next((named[name] for name in _WRAPPERS if isinstance(named.get(name), Mapping)), named)
     state = {name: value for name, value in inner.items() if isinstance(value, Tensor)}
@@ -138,14 +142,19 @@ def fill(module: nn.Module, file: WeightsFile, *, name: str, head: Collection[st
 
 def _exported(path: Path) -> Mapping[str, Any] | None:
     """The recipe's model that `training export` noted in a file of safetensors; None for any other file."""
+    noted = _noted(path).get(METADATA)
+    return None if noted is None else dict(json.loads(noted))
+
+
+def _noted(path: Path) -> Mapping[str, str]:
+    """What is noted in a file of safetensors; nothing in any other file."""
     if path.suffix != ".safetensors" or not path.is_file():
-        return None
+        return {}
     try:
         with safe_open(path, "pt") as file:
-            noted = (file.metadata() or {}).get(METADATA)
+            return dict(file.metadata() or {})
     except _UNREADABLE:
-        return None
-    return None if noted is None else dict(json.loads(noted))
+        return {}
 
 
 def _unprefixed(state: State, own: State) -> State:

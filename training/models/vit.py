@@ -7,7 +7,7 @@ unseen forgeries than the whole tuned network.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -35,16 +35,19 @@ class ViTConfig(ModelConfig):
     ``size``: side of the pictures in px, a multiple of the patch. ``trainable``: what is trained beside the head:
     ``norms`` (scales and shifts of normalisation layers), ``biases`` (BitFit, Ben Zaken et al. 2022), ``lora``
     (Hu et al. 2022: ``lora_alpha`` / ``lora_rank`` x B A is added to the projections of attention), nothing (``head``)
-    or ``all``. ``pretrained: imagenet``: timm's weights of that name, whatever they were trained on. ``dropout`` is
-    applied before the head; Monte-Carlo dropout uses it. ``drop_path``: stochastic depth (Huang et al. 2016).
+    or ``all``. ``unit_length``: features have length 1 before the head, as GenD's. ``pretrained: imagenet``: timm's
+    weights of that name, whatever they were trained on. ``dropout`` is applied before the head; Monte-Carlo dropout
+    uses it. ``drop_path``: stochastic depth (Huang et al. 2016).
     """
 
+    fixed_size: ClassVar[bool] = True
     kind: Literal["vit"] = "vit"
     arch: str = "vit_large_patch14_clip_224.openai"
     size: int = Field(default=224, ge=16, le=2048)
     trainable: Trainable = "norms"
     lora_rank: int = Field(default=8, ge=1, le=512)
     lora_alpha: float = Field(default=16.0, gt=0)
+    unit_length: bool = True
     dropout: float = Field(default=0.0, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
 
@@ -59,7 +62,7 @@ class UnitLength(nn.Module):
 
 @register(ViTConfig)
 class ViT(Model):
-    """timm's vision transformer under its own normalisation and pooling; features of length 1; one linear layer."""
+    """timm's vision transformer under its own normalisation and pooling, and one linear layer."""
 
     def __init__(self, config: ViTConfig, pretrained: str) -> None:
         super().__init__()
@@ -69,7 +72,8 @@ class ViT(Model):
         published = backbone.pretrained_cfg
         self.backbone = backbone
         self.normalise = Normalise(published["mean"], published["std"])
-        self.unit = UnitLength()
+        if config.unit_length:
+            self.unit = UnitLength()
         self.embedding_dim = weights.width(self.backbone)
         self.head = Head(self.embedding_dim, config.dropout)
 
@@ -83,7 +87,9 @@ class ViT(Model):
             )
         backbone: Any = self.backbone
         features_BNF = backbone.forward_features(self.normalise(image_BCHW))
-        embedding_BD = self.unit(backbone.forward_head(features_BNF, pre_logits=True))
+        embedding_BD = backbone.forward_head(features_BNF, pre_logits=True)
+        if self.config.unit_length:
+            embedding_BD = self.unit(embedding_BD)
         return Output(logit_B=self.head(embedding_BD), embedding_BD=embedding_BD)
 
     def settle(self) -> None:

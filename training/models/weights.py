@@ -18,6 +18,7 @@ from semblance.training.models import tensors
 from semblance.training.models.tensors import WeightsFile
 
 RANDOM: Final = "random weights"
+UNKNOWN: Final = "unknown"  # a licence
 _HEADS: Final = ("head", "fc", "classifier", "last_linear")  # what a file may have over the backbone
 PATIENCE_S: Final = 5.0  # a hub that does not answer in this time counts as unreachable
 
@@ -53,13 +54,21 @@ def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
         cached = _cached(source)
     if cached is None:
         raise SemblanceError(_advice(arch, _address(source), "its file is not in the cache after the download"))
-    return _from_file(arch, tensors.read(cached), options, f"{source.tag or 'ImageNet'} weights of timm: ")
+    model = _from_file(arch, tensors.read(cached), options, f"{source.tag or 'ImageNet'} weights of timm: ")
+    model.licence = source.license or UNKNOWN  # type: ignore[assignment]
+    return model
 
 
 def origin(model: nn.Module) -> str:
     """Where the weights of a model's parts come from, in words."""
     known = dict.fromkeys(str(part.origin) for part in model.modules() if hasattr(part, "origin"))
     return " and ".join(name for name in known if name != RANDOM) or RANDOM
+
+
+def licence(model: nn.Module) -> str | None:
+    """The licences of the weights of a model's parts, as timm names them; None if they are random."""
+    known = dict.fromkeys(str(part.licence) for part in model.modules() if getattr(part, "licence", None))
+    return " and ".join(known) or None
 
 
 def width(backbone: nn.Module) -> int:
@@ -78,6 +87,7 @@ def _from_file(arch: str, file: WeightsFile, options: dict[str, Any], said: str 
     heads = (classifier,) if isinstance(classifier, str) else classifier
     taken = tensors.fill(model, file, name=arch, head=[f"{name}." for name in (*heads, *_HEADS)])
     model.origin = said + taken  # type: ignore[assignment]
+    model.licence = UNKNOWN  # type: ignore[assignment]
     return model
 
 

@@ -83,6 +83,7 @@ def load_pretrained(streams: list[Xception], pretrained: str) -> None:
     state = source.state_dict()
     for stream in streams:
         stream.origin = weights.origin(source)  # type: ignore[assignment]
+        stream.licence = weights.licence(source)  # type: ignore[assignment]
         first = state["conv1.weight"]  # (32, 3, 3, 3)
         times = stream.conv1.in_channels // 3
         with torch.no_grad():

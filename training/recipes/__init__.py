@@ -41,6 +41,7 @@ def load(name_or_file: str, settings: Sequence[str] = ()) -> TrainingRecipe:
     recipe = config.parse(TrainingRecipe, config.apply_settings(changed, settings), name_or_file)
     recipe = _sized(recipe, {*keys, *named}, name_or_file)
     _check_mix(recipe, name_or_file)
+    _check_size(recipe, name_or_file)
     return _renamed(recipe, values, keys, name_or_file) if named else recipe
 
 
@@ -74,6 +75,15 @@ def _check_mix(recipe: TrainingRecipe, where: str) -> None:
                 f"The recipe {where} has the unknown dataset {name!r} in 'data.mix'; datasets are "
                 f"{', '.join(sorted(DATASETS))}."
             )
+
+
+def _check_size(recipe: TrainingRecipe, where: str) -> None:
+    given, taken = recipe.augment.size, getattr(recipe.model, "size", None)
+    if recipe.model.fixed_size and given != taken:
+        raise UsageError(
+            f"The recipe {where} gives pictures of {given} px (augment.size) to a model of {taken} px (model.size); "
+            "set both to the same number."
+        )
 
 
 def _renamed(recipe: TrainingRecipe, values: Mapping[str, Any], keys: set[str], name_or_file: str) -> TrainingRecipe:

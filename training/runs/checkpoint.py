@@ -5,9 +5,10 @@ trained and selected on; older files lack it), ``versions``, ``epoch``, ``step``
 ``model`` and ``loss`` (their weights), ``average`` (the moving average of the model's weights, or None) and ``base``.
 Where a part of the model is not trained, ``base`` holds the ``source`` of that part and the ``sha256`` of its tensors,
 and ``model`` and ``average`` the rest (``format`` 2). It is None where all is trained, and where the rest was drawn at
-random and cannot be had again: the weights are then complete (``format`` 1; older files lack the key). last.ckpt also
-holds ``optimiser``, ``schedule``, ``scaler`` (of 16-bit gradients), ``updates`` (of the average), ``place`` (the
-loader's position, also inside an epoch) and ``progress`` (the best figure and its epoch).
+random and cannot be had again: the weights are then complete (``format`` 1). ``licence``: that of the weights it
+began with, None for random ones. Older files lack both keys. last.ckpt also holds ``optimiser``, ``schedule``,
+``scaler`` (of 16-bit gradients), ``updates`` (of the average), ``place`` (the loader's position, also inside an epoch)
+and ``progress`` (the best figure and its epoch).
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def trained(file: Path) -> Trained:
     try:
         recipe = TrainingRecipe.model_validate(state["recipe"])
         weights = state["average"] if state["average"] is not None else state["model"]
-        model = models.restored(recipe.model, WeightsFile(path=file, state=weights, base=state.get("base")))
+        known = {name: state.get(name) for name in ("base", "licence")}
+        model = models.restored(recipe.model, WeightsFile(path=file, state=weights, **known))
     except (ValueError, RuntimeError) as error:
         raise SemblanceError(
             f"The checkpoint {file} does not match this version's models ({str(error).splitlines()[0]}); train again."

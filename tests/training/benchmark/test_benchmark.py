@@ -279,9 +279,18 @@ def test_what_cannot_be_is_refused_before_anything_is_scored(folder: Path, many:
         assert not place.exists()
 
 
-def test_a_leak_is_told_as_a_suite_puts_it(folder: Path, many: Path) -> None:
+def test_a_leak_in_the_last_column_is_refused_before_the_first_is_scored(folder: Path, many: Path) -> None:
+    suite = asked(folder, [OTHER], f"{{name: w, data: {many}}}", f"{{name: x, data: {many}, split: train}}")
     with pytest.raises(SemblanceError, match=r"Column x: .*or write `allow_leaks: true` in the suite"):
-        benchmark.run(asked(folder, [OTHER], f"{{name: x, data: {many}, split: train}}"), folder / "no", lambda _: None)
+        benchmark.run(suite, folder / "no", lambda _: None)
+    assert not (folder / "no").exists()
+    allowed = benchmark.run(suite.model_copy(update={"allow_leaks": True}), folder / "yes", lambda _: None, date=DATE)
+    alarms = page.alarms(allowed)
+    assert {one.kind for one in alarms if "x is split train" in one.text} == {"Warning"}
+    assert len([one for one in page.shortened(alarms) if one.kind == "Leak"]) <= page.MOST + 1
+    assert {one.text for one in alarms if one.kind == "Leak"} == {
+        f"{leak}." for one in allowed.measured for leak in one.result.leaks.leaks
+    }
 
 
 def test_a_row_that_contradicts_a_kind_is_marked_and_counts_for_nothing(

@@ -139,6 +139,15 @@ def test_its_threshold_is_from_val(ffpp: Path, result: Evaluation) -> None:
     assert sk.balanced_accuracy_score(labels, p >= limit - 1e-12) == pytest.approx(best)
 
 
+def test_thresholds_of_other_builds_are_told(dfdc: Path, run: Path, result: Evaluation) -> None:
+    """A threshold from val of the evaluated dataset is an advantage over that of another dataset."""
+    said = "Thresholds of bright are from val of the evaluated builds"
+    other = judged(dfdc, of("bright", brightness), runs=(run,))
+    assert [note for note in other.notes if note.startswith(said)]
+    assert not [note for note in result.notes if note.startswith(said)]
+    assert not [note for note in judged(dfdc, of("bright", brightness)).notes if note.startswith(said)]
+
+
 def test_without_val_the_threshold_is_a_half(tmp_path: Path) -> None:
     out = builds.make(tmp_path / "out", builds.Plan(splits=("train", "test"), frames=2))
     found = judged(out, of("bright", brightness))

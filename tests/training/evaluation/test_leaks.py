@@ -19,7 +19,7 @@ from semblance.shards.repack import run as repack
 from semblance.shards.repack.plan import RepackRequest
 from semblance.training.cli import app
 from semblance.training.ensemble import fit as ensemble
-from semblance.training.evaluation import evaluate, leaks, thresholds
+from semblance.training.evaluation import evaluate, leaks, prepare, thresholds
 from semblance.training.evaluation.evaluate import Options
 from semblance.training.evaluation.report import page
 from semblance.training.guard import seen
@@ -100,10 +100,9 @@ def test_no_threshold_is_chosen_on_what_a_run_has_learned(outs: dict[str, Path],
     kept = {leak.kind for leak in leaks.choosing([run], [again], "split") if leak.refused}
     assert kept >= {"video", "family"}
     assert not any(leak.refused for leak in leaks.choosing([run], [same], "split"))
-    only = Options(split="unassigned", draws=0)
     with pytest.raises(SemblanceError, match=r"val of .*again .* its threshold would be chosen on what it has learned"):
-        evaluate._leaks([run], [again], only, "split", lambda _: None)
-    assert evaluate._leaks([run], [again, same], only, "split", lambda _: None).refused == ()
+        prepare._leaks([run], [again], "unassigned", "split", False, lambda _: None)
+    assert prepare._leaks([run], [again, same], "unassigned", "split", False, lambda _: None).refused == ()
 
 
 def test_copies_within_a_build_are_left_to_its_audit(tmp_path: Path) -> None:

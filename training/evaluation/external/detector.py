@@ -27,8 +27,6 @@ from semblance.training.metrics.classification import Floats
 
 BATCH: Final = 32
 CLIP: Final = 1e-7  # probabilities are moved this far from 0 and 1
-_LARGEST: Final = float(np.log((1 - CLIP) / CLIP))  # a logit of 16.1
-_MANY: Final = 0.01  # share of ties at the ends that is told
 _PNG: Final = codec.EncodingConfig(format="png")
 
 
@@ -141,14 +139,3 @@ def parse(text: str, *, send: bool = False, more: Sequence[str] = ()) -> Externa
     if scheme not in ("http", "https"):
         raise UsageError(f"--external {name}: {scheme}:// is no address of a service; give http:// or https://.")
     return External(name=name, source=service.parse(name, where, send=send), more=tuple(more))
-
-
-def ties(name: str, logit: pl.Series) -> str | None:
-    """A note if more than one in a hundred answers stands at an end, where answers count as equal."""
-    count = int((logit.abs() >= _LARGEST - 1e-6).sum())
-    if count <= _MANY * len(logit):
-        return None
-    return (
-        f"{name} is external: {count} of its {len(logit)} probabilities are 0 or 1, or nearer to them than {CLIP:g}; "
-        "at each end they count as equal."
-    )

@@ -1,0 +1,1 @@
+"""Protocols of several trainings: one method left out in turn, and every dataset against every other."""

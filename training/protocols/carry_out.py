@@ -1,0 +1,111 @@
+"""Carrying out a protocol: everything is checked first, runs are trained or resumed, and the page is made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from semblance.manifests import build_files
+from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training.benchmark import benchmark, suite
+from semblance.training.benchmark.result import Benchmark
+from semblance.training.data import isolation
+from semblance.training.evaluation import leaks
+from semblance.training.loop import fit
+from semblance.training.loop.fit import FitOptions
+from semblance.training.protocols import suites
+from semblance.training.protocols.plan import Plan, Planned
+from semblance.training.runs.folder import RunDir
+
+Say = Callable[[str], None]
+
+
+def carry_out(
+    plan: Plan,
+    to: str | Path,
+    options: FitOptions,
+    say: Say = print,
+    *,
+    draws: int,
+    date: str | None = None,
+    pictures: bool = True,
+) -> Benchmark:
+    """Train what is missing into ``to``/runs, and write suite.yaml and the page of the benchmark into ``to``.
+
+    Finished runs are kept, and one that was interrupted goes on. Raises, before anything is trained, SemblanceError for
+    a run of another recipe, and for leaks into what selects or judges a run; and UsageError for runs of other seeds,
+    which the page would count.
+    """
+    folder = Path(to)
+    runs = list(plan.runs())
+    _refuse_others(plan, folder)
+    begun = [one for one in runs if _begun(folder / one.folder)]
+    for one in begun:
+        RunDir(folder / one.folder).check(one.recipe, resume=True)
+    _check_data(plan, runs, begun, options)
+    said = ", ".join(variant.row for variant in plan.variants)
+    seeds = ", ".join(map(str, plan.seeds))
+    say(
+        f"{len(runs)} runs: {said}; seed{'s' if len(plan.seeds) > 1 else ''} {seeds}; {len(begun)} of them begun before"
+    )
+    for note in plan.notes:
+        say(f"note: {note}")
+    for number, one in enumerate(runs, 1):
+        _train(one, folder, options, say, f"run {number} of {len(runs)}")
+    file = suites.write(plan, folder, draws=draws, options=options, say=say)
+    return benchmark.run(suite.read(file), folder, say, date=date, pictures=pictures)
+
+
+def _begun(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+def _train(one: Planned, folder: Path, options: FitOptions, say: Say, place: str) -> None:
+    run = RunDir(folder / one.folder)
+    say(f"{place}: {one.variant.row}, seed {one.recipe.seed}: {run.path}")
+    fitted = fit.fit(one.variant.outs, one.recipe, run, replace(options, resume=_begun(run.path)), say=say)
+    auc = "none" if fitted.best_auc is None else f"{fitted.best_auc:.4f}"
+    done = "was finished before" if not fitted.worked else "finished"
+    say(f"{place} {done} after {fitted.steps} steps; best val AUC by video {auc}")
+
+
+def _refuse_others(plan: Plan, folder: Path) -> None:
+    """Raise UsageError if a run that would count on the page is not one of the plan's."""
+    wanted = {folder / one.folder for one in plan.runs()}
+    for variant in plan.variants:
+        for path in sorted((folder / "runs").glob(f"{variant.slug}-seed*")):
+            if path not in wanted and _begun(path):
+                raise UsageError(
+                    f"{path} is of an earlier command with other --seeds, and the page would count it; name its seed "
+                    "too, or remove the folder."
+                )
+
+
+def _check_data(plan: Plan, runs: Sequence[Planned], begun: Sequence[Planned], options: FitOptions) -> None:
+    """Check what every new variant would be trained, selected and judged on, as the trainings and the page would."""
+    known = {one.variant.row for one in begun}
+    for variant in plan.variants:
+        if variant.row in known:
+            continue
+        recipe = next(one.recipe for one in runs if one.variant is variant)
+        data = fit.prepared(variant.outs, recipe, options)
+        records = () if data.seen is None else (data.seen,)
+        planned = leaks.Planned(name=f"the run {variant.row}", records=records, datasets=data.datasets)
+        for column in dict.fromkeys((one.data, one.split) for one in plan.columns):
+            _check_column(planned, *column, recipe.data.split_column, options)
+
+
+def _check_column(planned: leaks.Planned, out: str, split: str, split_column: str, options: FitOptions) -> None:
+    found = leaks.of_planned(planned, [out], split, split_column)
+    if found and not options.allow_leaks:
+        raise SemblanceError(
+            f"{found[0]}{isolation.more(len(found))}, so results would be too good; `quality audit` of all builds "
+            "lists what they share. Name other builds, or pass --allow-leaks."
+        )
+    cut = leaks.cut_otherwise([planned], {out: build_files.description(out).get("recipe")})
+    if cut and not options.allow_other_crops:
+        raise SemblanceError(
+            f"{cut[0]}{isolation.more(len(cut))}, so results would mix the cut with the data; build them by one "
+            "recipe, or pass --allow-other-crops."
+        )

@@ -1,0 +1,91 @@
+"""What a protocol trains and judges: variants of one recipe with several seeds, and columns for all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from semblance.manifests import build_files
+from semblance.manifests.errors import UsageError
+from semblance.training.benchmark.suite import Asked, Column
+from semblance.training.recipes.base import TrainingRecipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One row of the page: a recipe on some builds. ``slug`` names its runs' folders."""
+
+    row: str
+    slug: str
+    outs: tuple[str, ...]
+    recipe: TrainingRecipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One training of a variant: ``folder`` below the protocol's, and the recipe with its seed."""
+
+    folder: str
+    variant: Variant
+    recipe: TrainingRecipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A protocol before anything is trained. ``command``: the one that makes it. ``notes``: what it leaves out."""
+
+    command: str
+    title: str
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...]
+    columns: tuple[Column, ...]
+    asked: Asked
+    notes: tuple[str, ...] = ()
+
+    def runs(self) -> Iterator[Planned]:
+        """All trainings, seed by seed, so that every variant has a run before any has two."""
+        for seed in self.seeds:
+            for variant in self.variants:
+                recipe = variant.recipe.model_copy(update={"seed": seed})
+                yield Planned(folder=f"runs/{variant.slug}-seed{seed}", variant=variant, recipe=recipe)
+
+
+def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """The seeds, each once. Raises UsageError if there is none, or a negative one."""
+    if not seeds or min(seeds) < 0:
+        raise UsageError("--seeds needs one or more numbers from 0 on, such as 0,1,2.")
+    return tuple(dict.fromkeys(seeds))
+
+
+def checked_outs(outs: Sequence[str]) -> tuple[str, ...]:
+    """The builds. Raises UsageError if one is named twice, SemblanceError if one is not finished."""
+    found = tuple(out.rstrip("/") for out in outs)
+    if len(set(found)) < len(found):
+        raise UsageError(f"The same build is named twice: {', '.join(found)}.")
+    for out in found:
+        build_files.finished(out)
+    return found
+
+
+def names(outs: Sequence[str]) -> dict[str, str]:
+    """What a page calls each build: by its dataset, or by its folder where several builds have the same dataset."""
+    datasets = {out: str(build_files.finished(out)["dataset"]) for out in outs}
+    shared = {out for out in outs if list(datasets.values()).count(datasets[out]) > 1}
+    called = {out: out.rpartition("/")[2] if out in shared else datasets[out] for out in outs}
+    for name in called.values():
+        if list(called.values()).count(name) > 1:
+            raise UsageError(f"Two builds would be called {name!r} on the page; rename the folder of one.")
+    return called
+
+
+def slugs(named: Sequence[str]) -> list[str]:
+    """Names of folders, one for each of ``named``: equal on no file system, and without ``-``, which ends them."""
+    found: list[str] = []
+    for name in named:
+        plain = re.sub(r"[^A-Za-z0-9.]+", "_", name).strip("._") or "x"
+        slug, number = plain, 2
+        while slug.lower() in (one.lower() for one in found):
+            slug, number = f"{plain}_{number}", number + 1
+        found.append(slug)
+    return found
