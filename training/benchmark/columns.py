@@ -30,6 +30,7 @@ from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics import aggregate
 
 FOLDER: Final = "columns"
+DEGRADED: Final = "degraded.parquet"  # the score of every degraded crop
 _SAID: Final = (  # what an evaluation's options are called in a suite
     ("pass --allow-leaks", "write `allow_leaks: true` in the suite"),
     ("pass --allow-other-crops", "write `allow_other_crops: true` in the suite"),
@@ -128,18 +129,27 @@ def _chosen(videos: pl.DataFrame, name: str, what: str, kept: pl.Expr) -> pl.Dat
 def measure(
     suite: Suite, resolved: Resolved, to: Path, *, date: str, pictures: bool, say: Callable[[str], None]
 ) -> list[Measured]:
-    """Evaluate all columns, and write the evaluation of each below ``to``."""
+    """Evaluate all columns, and write the evaluation of each below ``to``, and the predictions of degraded crops."""
     made: dict[tuple[str, str, str | None], tuple[Evaluation, str]] = {}
     found = []
+    folders: dict[str, str] = {}
     for column in suite.columns:
-        key = column.key
+        folder = folders[column.name] = f"{FOLDER}/{_slug(column.name, list(folders.values()))}"
         with _named(column):
-            if key not in made:
-                folder = f"{FOLDER}/{_slug(column.name, [taken for _, taken in made.values()])}"
+            if column.key not in made:
                 say(f"column {column.name}: {column.split} of {column.data}")
-                made[key] = (_evaluate(suite, column, resolved, date, say), folder)
-                evaluate.write(made[key][0], to / folder, None, files.written(made[key][0], Extras(pictures=pictures)))
-            found.append(_column(suite, column, *made[key], say))
+                result = _evaluate(suite, column, resolved, date, say)
+                evaluate.write(result, to / folder, None, files.written(result, Extras(pictures=pictures)))
+                made[column.key] = (result, folder)
+            result, kept = made[column.key]
+            rows = result.predictions
+            if column.degrade is not None:
+                say(f"column {column.name}: {column.degrade}")
+                change = transform(column.degrade)
+                degraded = predictions.predict(list(result.scorers.values()), result.selection, change)
+                predictions.write(to / folder / DEGRADED, degraded)
+                rows = predictions.by_model(degraded)
+            found.append(_column(suite, column, result, rows, kept))
     return found
 
 
@@ -156,14 +166,11 @@ def _evaluate(suite: Suite, column: Column, resolved: Resolved, date: str, say: 
     return evaluate.evaluate([column.data], resolved.paths, options, externals=resolved.externals, say=say)
 
 
-def _column(suite: Suite, column: Column, result: Evaluation, folder: str, say: Callable[[str], None]) -> Measured:
+def _column(
+    suite: Suite, column: Column, result: Evaluation, by_model: Mapping[str, pl.DataFrame], folder: str
+) -> Measured:
+    """The figures of a column from the predictions of each run, thresholds being those of the evaluation."""
     videos = listed(column, result.videos)
-    by_model = result.predictions
-    if column.degrade is not None:
-        say(f"column {column.name}: {column.degrade}")
-        selection = result.selection
-        degraded = predictions.predict(list(result.scorers.values()), selection, transform(column.degrade))
-        by_model = predictions.by_model(degraded)
     rows, logits = {}, {}
     for name, scorer in result.scorers.items():
         pictures = by_model[name].filter(pl.col("video_id").is_in(videos["video_id"].implode()))

@@ -35,7 +35,8 @@ def _main(result: Benchmark) -> Section:
     text = (
         "Each row on each column. Below a figure stand its 95 % interval, or its standard deviation over seeds, and "
         "whether the data are new to the row by its own record; nothing is said where it has seen them. The best of a "
-        "column is bold. A figure links to the evaluation of its column."
+        "column is bold. A figure links to the evaluation of the split that its column is a part of; crops are not "
+        "degraded there."
     )
     return Section(title="AUC by video", blocks=[text, _table(result, "video")])
 

@@ -146,12 +146,12 @@ def test_what_cells_count_as(result: Benchmark) -> None:
 
 def test_columns_of_a_build_share_one_evaluation(result: Benchmark, to: Path) -> None:
     assert {one.folder for one in result.measured} == {"columns/all", "columns/dfdc"}
-    assert {one.name for one in (to / "columns").iterdir()} == {"all", "dfdc"}
+    assert {one.name for one in (to / "columns").iterdir()} == {"all", "dfdc", "jpeg"}
     for link in sections.make(result)[0].blocks[1].lines[0][1:]:
         assert (to / link.link).is_file()
 
 
-def test_degraded_crops_are_judged(result: Benchmark) -> None:
+def test_degraded_crops_are_judged(result: Benchmark, to: Path) -> None:
     """Both changes are made, and in this order."""
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     change = {
@@ -168,6 +168,8 @@ def test_degraded_crops_are_judged(result: Benchmark) -> None:
     logits = {one.column.name: one.logits["other"]["logit"] for one in result.measured}
     assert logits["jpeg"].len() == logits["all"].len()
     assert not logits["jpeg"].equals(logits["all"])
+    kept = pl.read_parquet(to / "columns" / "jpeg" / columns.DEGRADED)
+    assert kept["model"].unique().sort().to_list() == ["a_vendor", "both", "net-seed0", "net-seed1", "other"]
 
 
 def test_the_record_has_its_published_format(result: Benchmark, to: Path) -> None:
