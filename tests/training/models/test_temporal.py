@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -405,6 +406,28 @@ def test_half_precision_ends_before_the_head(frame: Path, pooling: str) -> None:
     output.logit_B.sum().backward()
     assert all(parameter.grad is None for parameter in model.frame.parameters())
     assert all(parameter.grad is not None for parameter in [*model.pool.parameters(), *model.head.parameters()])
+
+
+def test_crops_are_cut_as_the_frame_model_knows_them(tmp_path: Path) -> None:
+    build = builds.make(tmp_path / "build", builds.Plan(frames=5, splits=("train", "val")))
+    described = json.loads((build / "dataset.json").read_text())
+    (build / "dataset.json").write_text(json.dumps(described | {"recipe": {"crop": {"size": 224}}}))
+    frame = untrained.make(tmp_path / "frame", [build])
+    (build / "dataset.json").write_text(json.dumps(described | {"recipe": {"crop": {"size": 300}}}))
+    with pytest.raises(SemblanceError, match=r"cut otherwise than those of .*crop\.size 300 instead of 224"):
+        train(build, tmp_path / "run", recipe(frame))
+    assert not (tmp_path / "run").exists()
+    run = train(build, tmp_path / "run", recipe(frame, "epochs=1", "schedule.warmup_epochs=0"), allow_other_crops=True)
+    seen_now = checkpoint.seen_by(str(run))
+    assert seen_now is not None
+    assert any("--allow-other-crops" in note for note in seen_now.notes)
+
+
+def test_an_average_of_the_weights_leaves_the_frame_model(out: Path, frame: Path, tmp_path: Path) -> None:
+    run = train(out, tmp_path / "run", recipe(frame, "ema_decay=0.9", "epochs=1", "schedule.warmup_epochs=0"))
+    model = untrained.model(run)
+    assert isinstance(model, Temporal)
+    assert hashes(model.frame) == hashes(untrained.model(frame))
 
 
 def test_a_frame_model_that_is_gone_or_another_is_said(out: Path, tmp_path: Path) -> None:
