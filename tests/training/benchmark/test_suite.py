@@ -61,7 +61,8 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (f"rows: [{ROW}]\ncolumns: [{COLUMN}]\nbaseline: b", "the baseline 'b' is no row; rows are a"),
         (f"rows: []\ncolumns: [{COLUMN}]", "at least 1 item"),
         ("- rows", "must be a mapping"),
-        ("rows: [", "cannot be read as YAML"),
+        ("rows: [", "cannot be read as YAML or JSON (line 1: "),
+        (f"rows: [{ROW}]\ncolumns: [{{name: c, data: d-[01]}}]", "YAML or JSON (line 2: expected "),
     ],
 )
 def test_a_fault_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
