@@ -91,7 +91,7 @@ def fit(
         splits.check_same(data.datasets, state["datasets"], str(run.last))
         if state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]:
             return _finished(run, state)
-    data = _isolated(recipe, data, options, state)
+    data = _with_weights(recipe, _isolated(recipe, data, options, state), state)
     module = _module(recipe, data, options, state, run)
     recorder = RunRecorder(run, save_every=options.machine.save_every, log_every=options.machine.log_every, say=say)
     callbacks = [recorder, EpochProgress(say), *options.callbacks, *_powersgd(options.machine, module.step)]
@@ -146,10 +146,24 @@ def _isolated(
 
 def _of_weights(recipe: TrainingRecipe) -> Seen | None:
     """What the runs that its weights come from have seen, trained further or not; None if they are of no run."""
+    records = [_seen_by(given) for given in _sources(recipe)]
+    return seen.union(records) if records else None
+
+
+def _with_weights(recipe: TrainingRecipe, data: TrainingData, state: Mapping[str, Any] | None) -> TrainingData:
+    """The data, and the builds that its weights come from, or came from when a resumed run began."""
+    if state is not None:
+        more = [record for record in state["datasets"] if record["role"] == "weights"]
+    else:
+        more = [record for given in _sources(recipe) for record in checkpoint.learned_by(given)]
+    return replace(data, datasets=(*data.datasets, *more))
+
+
+def _sources(recipe: TrainingRecipe) -> list[str]:
+    """The files and runs that its weights come from."""
     model = recipe.model
     given = dict.fromkeys([model.pretrained, getattr(model, model.base_key)])
-    records = [_seen_by(one) for one in given if one not in (None, "none", "imagenet")]
-    return seen.union(records) if records else None
+    return [one for one in given if one not in (None, "none", "imagenet")]
 
 
 def _seen_by(given: str) -> Seen:

@@ -33,6 +33,7 @@ from semblance.training.runs.folder import RunDir, read_lines
 from tests.conftest import HANG, REPOSITORY
 from tests.training import builds, clip_runs, untrained
 from tests.training.clip_runs import recipe, train
+from tests.training.export import runs as export_runs
 
 T = 3
 POOLINGS = ("mean", "attention", "transformer")
@@ -71,6 +72,15 @@ def test_it_starts_as_the_frame_model(frame: Path, pooling: str) -> None:
         found = model(image_BCHW)
     assert torch.allclose(found.logit_B, expected_U, atol=1e-5)
     assert found.embedding_BD.shape == (4, model.embedding_dim)
+
+
+def test_it_starts_as_f3net_too(out: Path, tmp_path: Path) -> None:
+    """Its last layer has a spectral norm and stands in no ``Head``."""
+    frame = export_runs.make(tmp_path / "f3net", out, "f3net")
+    model, image_BCHW = made(frame, "transformer", drawn=False), pictures(2)
+    with torch.inference_mode():
+        expected_U = untrained.model(frame)(image_BCHW).logit_B.view(2, T).mean(1)
+        assert torch.allclose(model(image_BCHW).logit_B, expected_U, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -231,6 +241,7 @@ def test_videos_with_fewer_faces_than_a_clip_keep_their_score(out: Path, frame: 
     assert found == pytest.approx(expected_logits(untrained.model(run), out, "val", 7), abs=1e-4)
     videos = next(row for row in result.rows if row.level == "video")
     assert videos.scored == videos.listed
+    assert "unseen dataset" not in {row.mark for row in result.rows}  # by the frame model, if not by the head
 
 
 def test_validation_is_over_all_pictures(out: Path, trained: Path) -> None:
