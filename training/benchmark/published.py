@@ -2,7 +2,7 @@
 
 All models were trained on FF++ c23. Figures are AUC. ``told``: authors (their paper or README), logs (their public
 logs), notes (notes of others on the paper, not checked against it). Whether a checkpoint was chosen on the test data
-is recorded where a source says so; ``by its code``: the published training code keeps the one that is best on test sets.
+is recorded where a source says so; ``by its code``: the published training code keeps the one best on test sets.
 """
 
 from __future__ import annotations
