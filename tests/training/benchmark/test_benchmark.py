@@ -60,7 +60,7 @@ rows:
   - {{name: net, runs: runs/net-seed*}}
   - {{name: other, runs: runs/other}}
   - {{name: both, runs: runs/both}}
-  - {{name: a vendor, external: "{folder / "vendor.py"}:bright"}}
+  - {{name: a vendor, external: "vendor.py:bright"}}
 columns:
   - {{name: all, data: {many}}}
   - {{name: small, data: {many}, kind: compressed, compression: c40, degrade: null}}
