@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from semblance.manifests.ids import digest
 from semblance.training.data import isolation, shards
 from semblance.training.ensemble import calibration
 from semblance.training.ensemble.calibration import Temperature
-from semblance.training.evaluation import leaks, predictions
+from semblance.training.evaluation import leaks, predictions, results
 from semblance.training.evaluation.results import LEAST_GROUPS
 from semblance.training.guard import crops, seen
 from semblance.training.guard.seen import Seen
@@ -90,7 +90,8 @@ def combine(
     selection = predictions.select_pictures(outs, "val", column)
     shards.check(selection.shards)
     videos = predictions.listed_videos(outs, "val", column)
-    pictures, families = selection.pictures, selection.pictures["family_id"].unique().to_list()
+    pictures, videos = _learned(predictors, selection.pictures, videos, say)
+    families = pictures["family_id"].unique().to_list()
     reserved = reserve(families, seed)
     say(f"val: {selection.counts}")
     if selection.note:
@@ -112,9 +113,26 @@ def combine(
         video=video,
         families=(len(families) - len(reserved), len(reserved)),
     )
-    fitted = isolation.records("selected", selection)
+    fitted = isolation.records("selected", replace(selection, pictures=pictures))
     _write(draft, combined, families, reserved, seen.union(fitted, notes))
     return combined
+
+
+def _learned(
+    predictors: Sequence[Predictor], pictures: pl.DataFrame, videos: pl.DataFrame, say: Callable[[str], None]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Pictures and videos of val, without the fakes of methods that no member learned.
+
+    The ensemble may be judged on them as unseen.
+    """
+    records = [record for predictor in predictors for record in predictor.datasets]
+    left_out = results.unlearned(records, videos)
+    if left_out.is_empty():
+        return pictures, videos
+    methods = ", ".join(left_out["method"].fill_null("a nameless method").unique().sort())
+    say(f"{left_out.height} videos of val are left out, since no member learned their method: {methods}")
+    kept = ~pl.col("video_id").is_in(left_out["video_id"].implode())
+    return pictures.filter(kept), videos.filter(kept)
 
 
 def _checked(

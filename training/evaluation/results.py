@@ -185,3 +185,20 @@ def mark(trained: Sequence[Mapping[str, Any]] | None, videos: pl.DataFrame) -> M
         return "unseen method"
     whole = datasets == {record["dataset"] for record in known} and named <= methods and seen_nameless == nameless
     return "seen" if whole else "mixed"
+
+
+def unlearned(trained: Sequence[Mapping[str, Any]] | None, videos: pl.DataFrame) -> pl.DataFrame:
+    """The fakes among ``videos`` whose method a model lacks, though it was trained on their dataset.
+
+    Nothing may be chosen for a model on them: they are what ``unseen method`` is about. Nameless fakes are such where
+    it learned no nameless ones. None where its record does not tell.
+    """
+    found = pl.lit(False)
+    records = [record for record in trained or () if record["role"] == "train" and "methods" in record]
+    for dataset in {record["dataset"] for record in records}:
+        same = [record for record in records if record["dataset"] == dataset]
+        methods = sorted({name for record in same for name in record["methods"]})
+        nameless = any(record.get("unnamed_methods", True) for record in same)
+        known = pl.col("method").is_in(methods).fill_null(nameless)
+        found |= (pl.col("dataset") == dataset) & (pl.col("label") == 1) & ~known
+    return videos.filter(found)

@@ -11,7 +11,7 @@ import polars as pl
 from semblance.manifests import build_files
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.data.query import Selection
-from semblance.training.evaluation import predictions
+from semblance.training.evaluation import predictions, results
 from semblance.training.evaluation.external import External
 from semblance.training.evaluation.results import LEVELS, Level
 from semblance.training.evaluation.scorer import Scorer
@@ -102,17 +102,29 @@ def _on(
     by_model = predictions.by_model(predictions.predict(scorers, selection))
     found = []
     for name, rows in by_model.items():
-        limits, note = threshold(predictions.owner(scorers, name), rows, videos)
-        found.append((name, limits, [text for text in (selection.note, note) if text]))
+        owner = predictions.owner(scorers, name)
+        limits, note = threshold(owner, rows, videos)
+        found.append((name, limits, [text for text in (selection.note, _left_out(owner, videos), note) if text]))
     return found
+
+
+def _left_out(scorer: Scorer, videos: pl.DataFrame) -> str | None:
+    """Which fakes of val no threshold is chosen on; None if there are none."""
+    unlearned = results.unlearned(scorer.datasets, videos)
+    if unlearned.is_empty():
+        return None
+    methods = ", ".join(unlearned["method"].fill_null("nameless methods").unique().sort())
+    return f"{scorer.name}: its thresholds are chosen without fakes of {methods}, which it was not trained on."
 
 
 def threshold(scorer: Scorer, pictures: pl.DataFrame, videos: pl.DataFrame) -> tuple[dict[Level, float], str | None]:
     """A model's thresholds from its predictions on val, without the families that its temperatures were fitted on.
 
-    If a class is missing in the remaining rows, the threshold is probability 0.5, and the second value is a note.
+    Fakes of methods that were left out of its training are left out here too. If a class is missing in the remaining
+    rows, the threshold is probability 0.5, and the second value is a note.
     """
-    free = ~pl.col("family_id").is_in(sorted(scorer.calibration_families))
+    unlearned = results.unlearned(scorer.datasets, videos)["video_id"].implode()
+    free = ~pl.col("family_id").is_in(sorted(scorer.calibration_families)) & ~pl.col("video_id").is_in(unlearned)
     pictures, videos = pictures.filter(free), videos.filter(free)
     tables: dict[Level, pl.DataFrame] = {
         "frame": pictures.filter(pl.col("face_label").is_not_null()),

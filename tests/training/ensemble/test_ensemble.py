@@ -13,8 +13,9 @@ from scipy.optimize import minimize_scalar
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.ensemble import calibration, fit
-from semblance.training.evaluation import evaluate, thresholds
+from semblance.training.evaluation import evaluate, predictions, thresholds
 from semblance.training.evaluation.evaluate import Options
+from semblance.training.guard import ids
 from semblance.training.inference import mc_dropout, predictor
 from semblance.training.inference.predictor import sigmoid
 from tests.training import untrained
@@ -130,6 +131,17 @@ def test_the_families_for_temperatures_are_used_for_nothing_else(ffpp: Path, who
     kept = val.predictions["all"].filter(~pl.col("family_id").is_in(sorted(one.calibration_families)))
     without, _ = thresholds.threshold(one, kept, val.videos)
     assert limits == without
+
+
+def test_nothing_is_fitted_on_methods_that_no_member_learned(ffpp: Path, whole: Path) -> None:
+    """FaceSwap is in val, but in no record of a member: the ensemble may be judged on it as an unseen method."""
+    record = predictor.load(whole).seen
+    assert record is not None
+    videos = predictions.listed_videos([str(ffpp)], "val", "split")
+    named = videos.select(pl.lit("video").alias("kind"), scope="dataset", id="video_id")
+    fitted = ids.hashed(named).is_in(record.ids.filter(pl.col("kind") == "video")["hash"].implode())
+    assert set(videos.filter(~fitted)["method"]) == {"FaceSwap"}
+    assert "FaceSwap" not in videos.filter(fitted)["method"]
 
 
 def test_invalid_ensembles_are_reported_in_one_sentence(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from lightning.pytorch import Callback
@@ -13,10 +15,11 @@ from typer.testing import CliRunner
 
 from semblance.manifests import scan
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.manifests.records import PRISTINE
+from semblance.manifests.records import PRISTINE, Image
 from semblance.training.cli import app
-from semblance.training.evaluation import evaluate
+from semblance.training.evaluation import evaluate, predictions, results, thresholds
 from semblance.training.guard import ids, seen
+from semblance.training.inference.predictor import load
 from semblance.training.loop.fit import fit
 from semblance.training.protocols import left_out
 from semblance.training.runs import checkpoint
@@ -30,7 +33,15 @@ METHODS = ("Deepfakes", "FaceSwap", "It's new")
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return once(tmp_path_factory, "three-methods", lambda out: builds.make(out, builds.Plan(methods=METHODS, frames=2)))
+    """Every picture has noise of its own, so that figures differ between methods."""
+    made = itertools.count()
+
+    def noisy(person: str, frame: int, label: int) -> Image:
+        noise = np.random.default_rng(next(made)).normal(0, 25, (builds.SIDE, builds.SIDE, 3))
+        return np.asarray(np.clip(builds.blob(person, frame, label) + noise, 0, 255), np.uint8)
+
+    plan = builds.Plan(methods=METHODS, frames=2)
+    return once(tmp_path_factory, "three-methods", lambda out: builds.make(out, plan, face=noisy))
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +105,7 @@ def test_figures_are_those_of_a_fit_and_an_evaluation_by_hand(out: Path, done: P
             if row.level == "video" and row.method is not None:
                 assert row.mark == ("unseen method" if row.method == "FaceSwap" else "seen")
                 auc.setdefault(row.method, []).append(row.figures["auc"].value)
+    assert auc["FaceSwap"] != auc["Deepfakes"]
     means = {method: sum(values) / 2 for method, values in auc.items()}  # type: ignore[arg-type]
     with (done / left_out.FILE).open() as file:
         lines = {line["left out"]: line for line in csv.DictReader(file)}
@@ -104,6 +116,27 @@ def test_figures_are_those_of_a_fit_and_an_evaluation_by_hand(out: Path, done: P
     assert float(lines["FaceSwap"]["gap"]) == pytest.approx(others - means["FaceSwap"], abs=6e-4)
     mean = sum(float(lines[method]["AUC unseen"]) for method in METHODS) / 3
     assert float(lines["mean"]["AUC unseen"]) == pytest.approx(mean, abs=2e-3)
+
+
+def test_no_threshold_is_chosen_on_a_method_that_was_left_out(out: Path, done: Path) -> None:
+    """Val has the method; whatever a run says of its fakes there, the thresholds stay. Other methods move them."""
+    predictor = load(str(run_of(done, "FaceSwap", 0)))
+    pictures = predictions.by_model(
+        predictions.predict([predictor], predictions.select_pictures([str(out)], "val", "split"))
+    )[predictor.name]
+    videos = predictions.listed_videos([str(out)], "val", "split")
+    before, _ = thresholds.threshold(predictor, pictures, videos)
+    for method, alike in (("FaceSwap", True), ("Deepfakes", False)):
+        high = pl.when(pl.col("method") == method).then(50.0).otherwise(pl.col("logit") - 3 * pl.col("label"))
+        low = pl.when(pl.col("method") == method).then(-50.0).otherwise(pl.col("logit") - 3 * pl.col("label"))
+        limits = [
+            thresholds.threshold(predictor, pictures.with_columns(logit=logit), videos)[0] for logit in (high, low)
+        ]
+        assert (limits[0] == limits[1]) == alike
+    assert set(before) == {"frame", "video", "video (mean)"}
+    unlearned = results.unlearned(predictor.datasets, videos)
+    assert set(unlearned["method"]) == {"FaceSwap"}
+    assert unlearned.height == videos.filter(pl.col("method") == "FaceSwap").height
 
 
 def test_the_same_command_trains_nothing_again(out: Path, done: Path) -> None:
