@@ -126,3 +126,20 @@ def test_several_processes_may_make_one_store(tmp_path: Path) -> None:
     assert [call.wait(600) for call in calls] == [0, 0]
     store = client(tmp_path)
     assert len(store.search_runs([store.get_experiment_by_name("one").experiment_id])) == 2
+
+
+def test_an_interruption_while_a_store_is_made_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store with a part of its tables would stop every later run beside it."""
+    from mlflow.tracking import MlflowClient
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "search_experiments", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tracking.begin("mlflow", tmp_path / "run", name="name", experiment="experiment", earlier={})
+    assert not (tmp_path / "mlflow.db").exists()
+    tracking.begin("mlflow", tmp_path / "run", name="name", experiment="experiment", earlier={})
+    assert (tmp_path / "mlflow.db").exists()
+    assert not list(tmp_path.glob("*partial*"))

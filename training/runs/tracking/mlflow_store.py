@@ -148,9 +148,24 @@ def _client(uri: str) -> Any:
     with _alone(uri), warnings.catch_warnings():
         # SQLAlchemy 2.1 deprecates what mlflow 3.17 still uses when it first opens its store
         warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
+        _make_store(uri)
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)  # the first request makes the store
     return client
+
+
+def _make_store(uri: str) -> None:
+    """Make a store in a file under another name first: an interruption must not leave one without all its tables."""
+    from mlflow.tracking import MlflowClient
+
+    store = Path(uri.removeprefix(_FILE))
+    if not uri.startswith(_FILE) or store.exists():
+        return
+    for stale in store.parent.glob(f".{store.name}.*.partial"):
+        stale.unlink()
+    partial = store.with_name(f".{store.name}.{os.urandom(8).hex()}.partial")
+    MlflowClient(f"{_FILE}{partial}").search_experiments(max_results=1)
+    partial.replace(store)
 
 
 def _experiment(client: Any, uri: str, name: str) -> str:
