@@ -175,6 +175,10 @@ def test_a_gain_is_paired_by_video_and_by_seed(three: list[Measured]) -> None:
     means = [np.mean([area(one, run) for one in three[1:]]) for run in ("r0", "r1", "r2")]
     assert mean.points.value == pytest.approx(means[2] - (means[0] + means[1]) / 2)
     assert mean.relative.value == pytest.approx(means[2] / ((means[0] + means[1]) / 2) - 1)
+    drawn = areas(*three)
+    single = summaries.compare(alone, system("r0"), ("seen",), None, drawn).relative
+    ratio_D = drawn.drawn["seen", "r2"] / drawn.drawn["seen", "r0"] - 1
+    assert (single.low, single.high) == pytest.approx(tuple(np.percentile(ratio_D, (2.5, 97.5))))
     assert {key[1:] for key in found if key[0] == "alone"} == {
         *((None, (name,)) for name in ("seen", "first", "second")),
         *(("seen", ("seen",)), ("unseen dataset", ("first", "second"))),
