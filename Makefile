@@ -6,6 +6,7 @@ OUT := out/demo-dfdc
 DEMO := data/demo/dfdc
 RUNS := out/demo-train
 MODELS := resnet50 efficientnet_b4 f3net
+ALONE := vit
 
 .PHONY: types demo demo-train test install trainer develop lint wheel coverage bytes bench bench-training faults slow lock clean
 
@@ -16,11 +17,11 @@ demo: install
 # After `make demo`. Small models learn for a few minutes, enough to see that they do, not to judge a detector.
 demo-train: trainer
 	rm -rf $(RUNS)
-	for model in $(MODELS); do \
+	for model in $(MODELS) $(ALONE); do \
 	  $(BIN)/training fit --data $(OUT) --recipe examples/demo-train/$$model.yaml --run $(RUNS)/$$model || exit; \
 	done
 	$(BIN)/training ensemble --data $(OUT) $(MODELS:%=--run $(RUNS)/%) --to $(RUNS)/ensemble
-	$(BIN)/training evaluate --data $(OUT) $(MODELS:%=--run $(RUNS)/%) --run $(RUNS)/ensemble --to $(RUNS)/evaluation
+	$(BIN)/training evaluate --data $(OUT) $(MODELS:%=--run $(RUNS)/%) $(ALONE:%=--run $(RUNS)/%) --run $(RUNS)/ensemble --to $(RUNS)/evaluation
 
 test: develop lint
 	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -142,7 +142,7 @@ cp dataset_json/*.json DeepfakeBench/preprocessing/dataset_json/
 ```
 
 Run DeepfakeBench from its own folder, with `lmdb: false`, `with_landmark: false`, and the names above in
-`train_dataset` and `test_dataset`. Under albumentations 2 its code stops, and once mended loses its JPEG augmentation
+`train_dataset` and `test_dataset`. Under albumentations 2 its code stops, and once repaired loses its JPEG augmentation
 and augments the frames of a clip differently: docs/deepfakebench.md of Semblance has the changes.
 
 {notes}

@@ -1,4 +1,4 @@
-"""Ten losses of each of the plan's models, trained with its loss and optimiser on ten small batches of noise.
+"""Ten losses of each of the models, trained with its loss and optimiser on ten small batches of noise.
 
 ``python -m tests.training.golden`` rewrites golden.json.
 """
@@ -22,6 +22,7 @@ SETTINGS = {
     "resnet50": ("optimiser.lr=1e-5",),
     "efficientnet_b4": ("optimiser.lr=0.0002",),
     "f3net": ("optimiser.lr=5e-6", f"model.size={SIDE}"),
+    "vit_s_norms_small": ("optimiser.lr=3e-5", f"augment.size={SIDE}"),
 }
 
 

@@ -20,7 +20,8 @@ def published_figures(result: Benchmark) -> Section | None:
     text = (
         "Published figures are **not comparable** with those above: other splits and subsets of videos, other face "
         "detectors and crops, frame or video scores aggregated otherwise, often the mean over frames, and for most of "
-        "them nobody says whether the checkpoint was chosen on the test data. They tell only how far the field is. "
+        "them nobody says whether the checkpoint was chosen on the test data. *by its code*: the published training "
+        "code keeps the checkpoint that is best on test sets. They tell only how far the field is. "
         "All were trained on FF++ c23."
     )
     lines: dict[tuple[str, str, str], dict[str, Published]] = {}

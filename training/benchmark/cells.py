@@ -16,6 +16,7 @@ from semblance.training.benchmark.systems import Resolved, System
 from semblance.training.evaluation import results
 from semblance.training.evaluation.results import LEVELS, Level
 from semblance.training.evaluation.seeds import Spread, spread
+from semblance.training.guard.seen import LEARNED
 
 Role = Literal["seen", "unseen method", "unseen dataset", "compressed", "low quality"]
 ROLES: Final[tuple[Role, ...]] = ("seen", "unseen method", "unseen dataset")
@@ -129,7 +130,7 @@ def _compression(system: System, measured: Measured) -> str | None:
     trained = {
         compression
         for record in measured.result.predictors[system.runs[0]].datasets or ()
-        if record["role"] == "train" and record["dataset"] in datasets
+        if record["role"] in LEARNED and record["dataset"] in datasets
         for compression in record.get("compressions", ())
     }
     both = sorted(here & trained)

@@ -59,14 +59,14 @@ def headline(result: Benchmark) -> str:
     if across:
         best = max(across, key=lambda one: one.unseen_auc.value or 0.0)
         wide = interval(best.unseen_auc)
-        sure = f" (95 %: {wide})" if wide else ""
+        sure = f" (95 %: {wide})" if wide else " (no interval)"
         figures = f"{shown(best.unseen_auc)}{sure} on unseen datasets, {shown(best.seen_auc)} on seen ones"
         return f"{best.row}{_best_of(len(across))}: AUC by video {figures}"
     column = result.measured[0].column.name
     inside = [one for one in result.cells if one.column == column and one.counted]
     top = max(inside, key=lambda one: one.figures["video"].value or 0.0)
     wide = interval(top.figures["video"])
-    sure = f" (95 %: {wide})" if wide else ""
+    sure = f" (95 %: {wide})" if wide else " (no interval)"
     return f"{top.row}{_best_of(len(inside))}: AUC by video {shown(top.figures['video'])}{sure} on {column}"
 
 

@@ -130,6 +130,6 @@ class Published(Part):
     level: Literal["frame", "video"] = Field(description="what was scored")
     source: str = Field(description="where it was published")
     told: Literal["authors", "logs", "notes"] = Field(description="who tells it; notes: others, on the paper")
-    chosen_on_test: Literal["yes", "no", "unknown"] = Field(
-        description="whether the checkpoint was chosen on the test data"
+    chosen_on_test: Literal["yes", "no", "by its code", "unknown"] = Field(
+        description="whether the checkpoint was chosen on the test data; by its code: the published code does so"
     )

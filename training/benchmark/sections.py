@@ -43,8 +43,8 @@ def _main(result: Benchmark) -> Section:
 
 def _levels(result: Benchmark) -> Section:
     text = (
-        "The same by the mean over the persons of a video, as DeepfakeBench scores videos, and by frame. Only figures "
-        "of one kind may be compared."
+        "The same by the mean over the persons of a video, which is nearest to DeepfakeBench's score, the mean "
+        "probability of its pictures, and by frame. Only figures of one kind may be compared."
     )
     return Section(
         title="By mean and by frame", blocks=[text, *(_table(result, level) for level in LEVELS if level != "video")]

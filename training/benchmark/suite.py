@@ -28,7 +28,7 @@ class Row(Config):
 
     name: Name
     runs: str | None = None
-    external: str | None = None  # module:function, or the address of a service
+    external: str | None = None  # module:function, file.py:function, or the address of a service
 
     @model_validator(mode="after")
     def _one(self) -> Row:
@@ -133,13 +133,19 @@ def placed(suite: Suite, folder: Path) -> Suite:
     """The suite with its relative paths taken from ``folder``; addresses such as ``s3://`` stay."""
     return suite.model_copy(
         update={
-            "rows": tuple(
-                row if row.runs is None else row.model_copy(update={"runs": _run(folder, row.runs)})
-                for row in suite.rows
-            ),
+            "rows": tuple(_row(folder, row) for row in suite.rows),
             "columns": tuple(column.model_copy(update={"data": _out(folder, column.data)}) for column in suite.columns),
         }
     )
+
+
+def _row(folder: Path, row: Row) -> Row:
+    if row.runs is not None:
+        return row.model_copy(update={"runs": _run(folder, row.runs)})
+    file, colon, function = (row.external or "").rpartition(":")
+    if not file.endswith(".py"):  # a module, or a service
+        return row
+    return row.model_copy(update={"external": f"{os.path.normpath(folder / file)}{colon}{function}"})
 
 
 def _out(folder: Path, data: str) -> str:

@@ -75,6 +75,7 @@ def gather(outs: Sequence[str], others: Sequence[str], config: DataConfig) -> Tr
 
 def check_same(datasets: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]], checkpoint: str) -> None:
     """Raise SemblanceError if the builds are not those that the ``checkpoint`` was trained with."""
+    before = [record for record in before if record["role"] != "weights"]  # of other runs
     now, then = (
         [(record["role"], record["dataset"], record["fingerprint"]) for record in records]
         for records in (datasets, before)

@@ -12,7 +12,7 @@ import polars as pl
 from semblance.manifests.overlap import ESTIMATED
 from semblance.training.guard import crops, ids, leaks
 from semblance.training.guard.leaks import COPY, Leak
-from semblance.training.guard.seen import ROLES, Role, Seen
+from semblance.training.guard.seen import LEARNED, ROLES, Role, Seen
 from semblance.training.inference.predictor import Predictor
 
 _SAID: Final[dict[Role, str]] = {"trained": "trained on by {}", "selected": "used to select {}"}
@@ -189,4 +189,4 @@ def _promised(datasets: Sequence[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def _lineage(datasets: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    return frozenset(name for record in datasets if record["role"] == "train" for name in record.get("lineage", ()))
+    return frozenset(name for record in datasets if record["role"] in LEARNED for name in record.get("lineage", ()))

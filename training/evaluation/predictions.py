@@ -51,7 +51,7 @@ def predict(
 
     ``person`` is as in a selection. A run whose recipe uses test-time augmentation has its score, the mean logit of
     image and mirror image, under NAME, and for comparison the logit of the image alone under NAME+plain. External
-    detectors are asked first, since others cannot mend what they answer.
+    detectors are asked first: if one fails, no time was spent on the runs.
     """
     asked = {one.name: one.outputs(selection, transform) for one in scorers if isinstance(one, External)}
     outputs = selection_outputs(distinct_members(runs_of(scorers)), selection, transform=transform)

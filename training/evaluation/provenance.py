@@ -11,6 +11,7 @@ from semblance.training import recipes
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.evaluation.external import External
 from semblance.training.evaluation.external.function import Function
+from semblance.training.guard.seen import LEARNED
 from semblance.training.inference.member import Member
 from semblance.training.inference.predictor import Predictor
 
@@ -142,5 +143,5 @@ def _trained(records: Sequence[Mapping[str, Any]]) -> list[Trained]:
             methods=tuple(record.get("methods", ())),
         )
         for record in records
-        if record["role"] == "train"
+        if record["role"] in LEARNED
     ]

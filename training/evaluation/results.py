@@ -12,6 +12,7 @@ from semblance.quality.statistics import bootstrap
 from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.scorer import Scorer
+from semblance.training.guard.seen import LEARNED
 from semblance.training.metrics import registry
 
 Level = Literal["frame", "video", "video (mean)"]
@@ -163,7 +164,7 @@ def _figures(rows: pl.DataFrame, label: str, threshold: float, draws: int, seed:
 
 
 def mark(trained: Sequence[Mapping[str, Any]] | None, videos: pl.DataFrame) -> Mark:
-    """Whether the model was trained on such data.
+    """Whether the model, or the run that its weights are from, was trained on such data.
 
     ``unseen dataset``: on none of the datasets. ``unseen method``: on these datasets, but on none of the fakes'
     methods. ``mixed``: on some of the datasets or methods. Else ``seen``: on all of them. Datasets are compared by
@@ -172,7 +173,7 @@ def mark(trained: Sequence[Mapping[str, Any]] | None, videos: pl.DataFrame) -> M
     if trained is None:
         return "unknown"
     datasets = set(videos["dataset"])
-    known = [record for record in trained if record["role"] == "train" and record["dataset"] in datasets]
+    known = [record for record in trained if record["role"] in LEARNED and record["dataset"] in datasets]
     if not known:
         return "unseen dataset"
     methods = {name for record in known for name in record["methods"]}

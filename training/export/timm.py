@@ -1,4 +1,7 @@
-"""Weights under timm's names: what ``timm.create_model(NAME, num_classes=1, checkpoint_path=FILE)`` takes."""
+"""Weights under timm's names: what ``timm.create_model(NAME, num_classes=1, checkpoint_path=FILE)`` takes.
+
+A vision transformer also needs ``img_size=SIZE``, the side of its pictures.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from semblance.training.export.registry import Ask, Format, Pictures, only_membe
 from semblance.training.inference.member import Member
 from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics.classification import Floats
+from semblance.training.models import lora
 from semblance.training.models.base import Head, Normalise
 
 _PARTS: Final = {"normalise", "backbone", "head"}
@@ -30,7 +34,8 @@ def write(predictor: Predictor, file: Path) -> None:
 def read(file: Path, predictor: Predictor) -> Ask:
     """timm's own model with the file, on normalised pictures."""
     member = predictor.members[0]
-    model = timm.create_model(_arch(member), pretrained=False, num_classes=1, checkpoint_path=str(file)).eval()
+    sized: dict[str, Any] = {"img_size": member.size} if member.trained.recipe.model.fixed_size else {}
+    model = timm.create_model(_arch(member), num_classes=1, checkpoint_path=str(file), **sized).eval()
     normalise = _part(member, "normalise", Normalise)
 
     def ask(pictures: Pictures) -> Floats:
@@ -49,7 +54,7 @@ def _named(member: Member) -> dict[str, Tensor]:
     parts = {name for name, _ in member.trained.model.named_children()}
     if not isinstance(classifier, str) or parts != _PARTS:  # more, such as the unit length of features, timm lacks
         raise _foreign(member)
-    state = {name: value.contiguous() for name, value in backbone.state_dict().items()}
+    state = {name: value.contiguous() for name, value in lora.merged(backbone.state_dict()).items()}
     return state | {f"{classifier}.{name}": value.contiguous() for name, value in head.linear.state_dict().items()}
 
 

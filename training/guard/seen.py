@@ -33,6 +33,7 @@ FRAMES: Final = 6  # kept of a video: those with the lowest hashes, so that any 
 SAMPLE: Final = "sample"
 Role = Literal["trained", "selected"]
 ROLES: Final[tuple[Role, ...]] = ("trained", "selected")
+LEARNED: Final = ("train", "weights")  # roles of builds in datasets.json that a model, or its first weights, learned
 _NOTES: Final = "semblance.notes"
 _SCHEMA: Final = {"role": pl.String, "kind": pl.String, "hash": pl.UInt64, "of": pl.UInt64}
 

@@ -17,7 +17,7 @@ from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training import models
 from semblance.training.data import isolation, lasting, splits
 from semblance.training.data.splits import TrainingData
-from semblance.training.guard import seen
+from semblance.training.guard import crops, seen
 from semblance.training.guard.seen import Seen
 from semblance.training.loop import terms, tracked
 from semblance.training.loop.callbacks import RunRecorder
@@ -91,7 +91,9 @@ def fit(
         splits.check_same(data.datasets, state["datasets"], str(run.last))
         if state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]:
             return _finished(run, state)
-    data = _isolated(recipe, data, options, state)
+    data = _with_weights(recipe, _isolated(recipe, data, options, state), state)
+    if state is None:
+        data = _like_frozen(recipe, data, options.allow_other_crops)
     module = _module(recipe, data, options, state, run)
     recorder = RunRecorder(run, save_every=options.machine.save_every, log_every=options.machine.log_every, say=say)
     callbacks = [recorder, EpochProgress(say), *options.callbacks, *_powersgd(options.machine, module.step)]
@@ -146,10 +148,41 @@ def _isolated(
 
 def _of_weights(recipe: TrainingRecipe) -> Seen | None:
     """What the runs that its weights come from have seen, trained further or not; None if they are of no run."""
+    records = [_seen_by(given) for given in _sources(recipe)]
+    return seen.union(records) if records else None
+
+
+def _with_weights(recipe: TrainingRecipe, data: TrainingData, state: Mapping[str, Any] | None) -> TrainingData:
+    """The data, and the builds that its weights come from, or came from when a resumed run began."""
+    if state is not None:
+        more = [record for record in state["datasets"] if record["role"] == "weights"]
+    else:
+        more = [record for given in _sources(recipe) for record in checkpoint.learned_by(given)]
+    return replace(data, datasets=(*data.datasets, *more))
+
+
+def _like_frozen(recipe: TrainingRecipe, data: TrainingData, allow_other_crops: bool) -> TrainingData:
+    """The data, whose crops must be cut like those that a frozen model knows, since it does not learn other ones."""
+    frozen = getattr(recipe.model, recipe.model.base_key)
+    if recipe.model.base_key == "pretrained" or frozen is None:
+        return data
+    learned = [record["recipe"] for record in checkpoint.learned_by(frozen) if record.get("recipe")]
+    trained = [record for record in data.datasets if record["role"] == "train"]
+    cut = [line for one in trained for line in crops.told(str(one["out"]), one.get("recipe"), frozen, learned)]
+    if cut and not allow_other_crops:
+        raise SemblanceError(
+            f"{cut[0]}{isolation.more(len(cut))}, and that model is not trained further; build them by its recipe, or "
+            "pass --allow-other-crops."
+        )
+    notes = [f"allowed with --allow-other-crops: {line}" for line in cut]
+    return replace(data, seen=seen.union([data.seen], notes), warnings=(*data.warnings, *notes))
+
+
+def _sources(recipe: TrainingRecipe) -> list[str]:
+    """The files and runs that its weights come from."""
     model = recipe.model
     given = dict.fromkeys([model.pretrained, getattr(model, model.base_key)])
-    records = [_seen_by(one) for one in given if one not in (None, "none", "imagenet")]
-    return seen.union(records) if records else None
+    return [one for one in given if one not in (None, "none", "imagenet")]
 
 
 def _seen_by(given: str) -> Seen:

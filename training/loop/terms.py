@@ -41,7 +41,8 @@ def _model(recipe: TrainingRecipe, model: Model) -> Iterator[str]:
     count, trained = (sum(one.numel() for one in some) for some in (parameters, optim.trained(parameters)))
     named = f"{recipe.model.kind} ({arch})" if arch else recipe.model.kind
     part = f", {trained:,} of them trained" if trained < count else ""
-    yield f"model: {named}, {count:,} parameters{part}, pictures of {recipe.augment.size} px"
+    clips = f", clips of {model.members}" if model.members > 1 else ""
+    yield f"model: {named}, {count:,} parameters{part}, pictures of {recipe.augment.size} px{clips}"
     yield f"weights: {model.origin}"
     if model.licence is not None:
         yield f"licence of these weights: {_licence(model.licence)}"

@@ -47,7 +47,7 @@ def start(
     }
     tracker = None
     if wished is not None:
-        records = module.data.datasets
+        records = [record for record in module.data.datasets if record["role"] != "weights"]
         tracker = tracking.begin(
             wished.address,
             run.path,

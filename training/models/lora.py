@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-_A: Final = ".parametrizations.weight.0.a_RI"
+_OWN: Final = "parametrizations.weight."
+_A: Final = _OWN + "0.a_RI"
 
 
 class Lora(nn.Module):
@@ -50,11 +51,10 @@ def merged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = dict(state)
     for name in [name for name in state if name.endswith(_A)]:
         layer = name.removesuffix(_A)
-        own = f"{layer}.parametrizations.weight."
-        weight_OI, a_RI, b_OR = (found.pop(own + part).float() for part in ("original", "0.a_RI", "0.b_OR"))
-        scale = found.pop(own + "0.scale").float()
+        parts = ("original", "0.a_RI", "0.b_OR", "0.scale")
+        weight_OI, a_RI, b_OR, scale = (found.pop(layer + _OWN + part).float() for part in parts)
         delta_OI = torch.zeros_like(weight_OI)
         for row in range(len(a_RI)):
             delta_OI = delta_OI + b_OR[:, row : row + 1] * a_RI[row]
-        found[f"{layer}.weight"] = weight_OI + scale * delta_OI
+        found[f"{layer}weight"] = weight_OI + scale * delta_OI
     return found

@@ -49,8 +49,8 @@ class TemporalConfig(ModelConfig):
 class Temporal(Model):
     """The frame model's embeddings of T pictures, pooled to one of the same D, and one linear layer.
 
-    Before training it is the frame model: the pooled embedding is the mean, and the linear layer is the frame model's
-    own where it has one, so the logit of a clip is the mean logit of its pictures.
+    Before training it is the frame model: the pooled embedding is the mean, and the linear layer has the values of the
+    frame model's own where that has one, so the logit of a clip is the mean logit of its pictures.
     """
 
     def __init__(self, config: TemporalConfig, _: str) -> None:
@@ -61,9 +61,7 @@ class Temporal(Model):
         self.embedding_dim = dim = self.frame.embedding_dim
         self.pool = _pooling(dim, config)
         self.head = Head(dim, config.dropout)
-        own = getattr(self.frame, "head", None)
-        if isinstance(own, Head) and own.linear.in_features == dim:
-            self.head.linear.load_state_dict(own.linear.state_dict())
+        _start(self.head.linear, self.frame)
 
     def settle(self) -> None:
         if _digest(self.frame) != self._given:
@@ -175,6 +173,16 @@ def _pooling(dim: int, config: TemporalConfig) -> nn.Module:
             return Attention(dim, config.width)
         case _:
             return Transformer(dim, config)
+
+
+@torch.no_grad()
+def _start(linear: nn.Linear, frame: Model) -> None:
+    """Give the layer the values of the frame model's own last one, if it is the only layer from D to one number."""
+    layers = [part for part in frame.modules() if isinstance(part, nn.Linear)]
+    own = [part for part in layers if (part.in_features, part.out_features) == (linear.in_features, 1)]
+    if len(own) == 1:
+        linear.weight.copy_(own[0].weight)
+        linear.bias.copy_(0 if own[0].bias is None else own[0].bias)
 
 
 def _frame_model(given: str | None) -> tuple[Model, int | None]:

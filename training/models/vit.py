@@ -67,8 +67,11 @@ class ViT(Model):
     def __init__(self, config: ViTConfig, pretrained: str) -> None:
         super().__init__()
         self.config = config
-        _check(config)
-        backbone: Any = weights.create(config.arch, pretrained, img_size=config.size, drop_path_rate=config.drop_path)
+        # one grid: the graph of any other would compute position embeddings, which OpenVINO cannot
+        fixed = {"dynamic_img_size": False} if getattr(_checked(config), "dynamic_img_size", False) else {}
+        backbone: Any = weights.create(
+            config.arch, pretrained, img_size=config.size, drop_path_rate=config.drop_path, **fixed
+        )
         published = backbone.pretrained_cfg
         self.backbone = backbone
         self.normalise = Normalise(published["mean"], published["std"])
@@ -125,8 +128,11 @@ def _projections(backbone: Any) -> Iterator[nn.Linear]:
                 yield layer
 
 
-def _check(config: ViTConfig) -> None:
-    """Raise UsageError for an architecture that is no vision transformer, or a size that its patches do not divide."""
+def _checked(config: ViTConfig) -> Any:
+    """timm's network of shapes alone.
+
+    Raises UsageError for an architecture that is no vision transformer, or a size that its patches do not divide.
+    """
     with torch.device("meta"):  # shapes only
         probe: Any = weights.create(config.arch, "none")
     patches = getattr(probe, "patch_embed", None)
@@ -147,3 +153,4 @@ def _check(config: ViTConfig) -> None:
             f"{config.arch} cuts pictures into patches of {side} px, which do not divide {config.size} px; set "
             f"augment.size and model.size to {near}."
         )
+    return probe

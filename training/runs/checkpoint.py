@@ -121,9 +121,19 @@ def base(state: Mapping[str, Any]) -> Base | None:
 
 def seen_by(given: str) -> Seen | None:
     """What the run in a folder or checkpoint has seen; None if it keeps no record, or is no run."""
-    file = tensors.file_of(given)
+    return seen.of_state(_glance(given).get("seen"))
+
+
+def learned_by(given: str) -> list[dict[str, Any]]:
+    """The builds that the run in a folder or checkpoint learned, as in datasets.json, with the role ``weights``."""
+    records = _glance(given).get("datasets", [])
+    return [record | {"role": "weights"} for record in records if record["role"] in seen.LEARNED]
+
+
+def _glance(given: str) -> dict[str, Any]:
+    """A checkpoint whose tensors stay on disk, unchecked; empty if it is none, of which models.build says why."""
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError):  # models.build says what is wrong
-        return None
-    return seen.of_state(state.get("seen")) if isinstance(state, dict) else None
+        state = torch.load(tensors.file_of(given), map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError):
+        return {}
+    return state if isinstance(state, dict) else {}

@@ -3,10 +3,11 @@
 ::
 
     DIR/recipe.json             the complete training recipe (``TrainingRecipe``)
-    DIR/datasets.json           a list: each build with its dataset's name, fingerprint, role (``train``, ``other``),
-                                split column, recipe, counts of its splits, methods and compressions trained on,
-                                the kinds of ids that its split keeps apart, the builds that it was repacked from,
-                                whether its faces were cut by the dataset's authors
+    DIR/datasets.json           a list: each build with its dataset's name, fingerprint, role (``train``, ``other``, or
+                                ``weights``: learned by a run that its weights are from), split column, recipe, counts
+                                of its splits, methods and compressions trained on, the kinds of ids that its split
+                                keeps apart, the builds that it was repacked from, whether its faces were cut by the
+                                dataset's authors
     DIR/seen.parquet            hashed ids of all that it was trained and selected on (training/guard/seen.py)
     DIR/run.json                versions, precision, device, ranks, workers, the tracker's run id: for information only
     DIR/checkpoints/last.ckpt   everything needed to resume (training/runs/checkpoint.py)

@@ -23,11 +23,15 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     (folder / "runs" / "b").mkdir(parents=True)
     file = written(
         folder,
-        "rows: [{name: a, runs: runs/a-seed*}, {name: b, runs: runs/b}, {name: c, external: 'm:f'}]\n"
+        "rows: [{name: a, runs: runs/a-seed*}, {name: b, runs: runs/b}, {name: c, external: 'm:f'},\n"
+        " {name: d, external: 'x/v.py:f'}, {name: e, external: 'http://h:1/f.py'}]\n"
         "columns: [{name: c, data: ../out}, {name: d, data: s3://bucket/out, method: M}, {name: e, data: /out}]",
     )
     read = suites.read(file)
-    assert [row.runs for row in read.rows] == [*(f"{tmp_path}/odd [[]name]/runs/a-seed*", f"{folder}/runs/b", None)]
+    assert [row.runs for row in read.rows] == [
+        *(f"{tmp_path}/odd [[]name]/runs/a-seed*", f"{folder}/runs/b", None, None, None)
+    ]
+    assert [row.external for row in read.rows[2:]] == ["m:f", f"{folder}/x/v.py:f", "http://h:1/f.py"]
     assert [column.data for column in read.columns] == [f"{tmp_path}/out", "s3://bucket/out", "/out"]
     assert read.columns[1].method == ("M",)
     assert (read.asked.consistency, read.asked.gain, read.asked.ensemble_gain) == (0.9, 0.05, 0.02)
@@ -61,7 +65,8 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (f"rows: [{ROW}]\ncolumns: [{COLUMN}]\nbaseline: b", "the baseline 'b' is no row; rows are a"),
         (f"rows: []\ncolumns: [{COLUMN}]", "at least 1 item"),
         ("- rows", "must be a mapping"),
-        ("rows: [", "cannot be read as YAML"),
+        ("rows: [", "cannot be read as YAML or JSON (line 1: "),
+        (f"rows: [{ROW}]\ncolumns: [{{name: c, data: d-[01]}}]", "YAML or JSON (line 2: expected "),
     ],
 )
 def test_a_fault_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:

@@ -66,6 +66,17 @@ def result(ffpp: Path, run: Path) -> Evaluation:
     return judged(ffpp, of("bright", brightness), runs=(run,))
 
 
+def auc_by_video(rows: pl.DataFrame, p: np.ndarray) -> float:
+    """AUC of the maximum over persons of their mean logit, by Polars and scikit-learn."""
+    persons = (
+        rows.with_columns(logit=pl.Series(np.log(p / (1 - p))))
+        .group_by("video_id", "person")
+        .agg(pl.col("logit").mean(), pl.col("label").first())
+    )
+    videos = persons.group_by("video_id").agg(pl.col("logit").max(), pl.col("label").first())
+    return float(sk.roc_auc_score(videos["label"], videos["logit"]))
+
+
 def test_its_figures_follow_from_its_answers(ffpp: Path, result: Evaluation) -> None:
     """By frame and by video, by NumPy and scikit-learn from the pictures themselves."""
     rows = query.select([str(ffpp)], "test", unlabelled=True).pictures
@@ -77,13 +88,7 @@ def test_its_figures_follow_from_its_answers(ffpp: Path, result: Evaluation) -> 
     known = rows["face_label"].is_not_null().to_numpy()
     expected = sk.roc_auc_score(rows["face_label"].to_numpy()[known], p[known])
     assert auc(result, "bright", "frame") == pytest.approx(expected)
-    persons = (
-        rows.with_columns(logit=pl.Series(np.log(p / (1 - p))))
-        .group_by("video_id", "person")
-        .agg(pl.col("logit").mean(), pl.col("label").first())
-    )
-    videos = persons.group_by("video_id").agg(pl.col("logit").max(), pl.col("label").first())
-    assert auc(result, "bright", "video") == pytest.approx(sk.roc_auc_score(videos["label"], videos["logit"]))
+    assert auc(result, "bright", "video") == pytest.approx(auc_by_video(rows, p))
     found = dict(result.predictions["bright"].select("sample_id", "score").iter_rows())
     assert found == pytest.approx(answers)
 
@@ -188,6 +193,12 @@ def test_hard_decisions_are_ties(ffpp: Path) -> None:
     assert any(f"{count} of its {count} probabilities are 0 or 1" in note for note in found.notes)
 
 
+def test_only_the_ends_are_clipped() -> None:
+    found = of("some", lambda _: [0, 1, 1e-300, 2e-7, 0.5])._ask(list("abcde"), [None] * 5)
+    end = float(np.log((1 - 1e-7) / 1e-7))
+    assert found == pytest.approx([-end, end, -end, np.log(2e-7 / (1 - 2e-7)), 0], abs=1e-8)
+
+
 @pytest.mark.parametrize(("ends", "told"), [(1, False), (2, True)])
 def test_more_than_one_tie_in_a_hundred_is_told(ends: int, told: bool) -> None:
     one = of("some", lambda _: [*[1 - 1e-9] * ends, *np.linspace(0.1, 0.9, 100 - ends)])
@@ -232,7 +243,7 @@ def test_an_exception_is_a_sentence(ffpp: Path, tmp_path: Path) -> None:
     with pytest.raises(SemblanceError) as caught:
         judged(ffpp, external.parse(f"odd={file}:score"))
     assert str(caught.value) == (
-        "The external detector odd failed on a batch of 32 pictures: ValueError: no weights (broken.py, line 2); mend "
+        "The external detector odd failed on a batch of 32 pictures: ValueError: no weights (broken.py, line 2); fix "
         f"{file}:score."
     )
 
@@ -244,15 +255,26 @@ def test_names_are_told_apart(ffpp: Path, run: Path) -> None:
         judged(ffpp)
 
 
-def test_robustness_needs_pictures_only(ffpp: Path, result: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_robustness_needs_pictures_only(ffpp: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AUC before and after, from pictures that are read and degraded here."""
     monkeypatch.setattr(robustness, "JPEG", ())
     monkeypatch.setattr(robustness, "SCALES", (0.25,))
+
+    def contrast(pictures: list[Image]) -> list[float]:
+        return [float(np.diff(one.astype(float), axis=0).std()) / 255 for one in pictures]
+
+    result = judged(ffpp, of("sharp", contrast), runs=(run,))
     found = {one.model: one for one in robustness.robustness(result, say=quiet)}
-    assert list(found) == ["net", "bright"]
-    changed = of("bright", brightness).outputs(result.selection, robustness.degradations()[0][2])
-    assert changed["logit"].to_list() != of("bright", brightness).outputs(result.selection)["logit"].to_list()
+    assert list(found) == ["net", "sharp"]
+    chosen = query.select([str(ffpp)], "test", unlabelled=True)
+    transform = robustness.degradations()[0][2]
+    changed = {name: contrast([transform(image, None, "")])[0] for name, image in peek.images(chosen)}
+    after = auc_by_video(chosen.pictures, np.array([changed[name] for name in chosen.pictures["sample_id"]]))
+    assert found["sharp"].before.value == auc(result, "sharp", "video")
+    assert found["sharp"].after.value == pytest.approx(after)
+    assert found["sharp"].after.value != found["sharp"].before.value
     same = {one.model: one for one in robustness.builds(result, [f"same={ffpp}"], say=quiet)}
-    assert same["bright"].change.value == 0
+    assert same["sharp"].change.value == 0
 
 
 def test_from_a_module_to_a_page(ffpp: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

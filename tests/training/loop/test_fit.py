@@ -293,6 +293,10 @@ def test_the_files_of_a_run(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
     )
     assert after.seen is not None
     assert inside.ids.join(after.seen.ids, on=inside.ids.columns, how="anti", nulls_equal=True).is_empty()
+    learned = fit._with_weights(runs.recipe(f"model.pretrained={run}"), after, None).datasets
+    assert [(one["name"], one["role"]) for one in learned] == [("dfdc", "train"), ("ffpp", "weights")]
+    assert fit._with_weights(runs.recipe(), after, {"datasets": list(learned)}).datasets == learned  # as when resumed
+    splits.check_same(after.datasets, learned, "")
     unknown = fit._of_weights(runs.recipe("model.pretrained=weights.pth"))
     assert unknown is not None
     assert unknown.notes == ("what the weights in weights.pth were trained on is not known",)

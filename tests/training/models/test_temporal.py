@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from semblance.training.runs.folder import RunDir, read_lines
 from tests.conftest import HANG, REPOSITORY
 from tests.training import builds, clip_runs, untrained
 from tests.training.clip_runs import recipe, train
+from tests.training.export import runs as export_runs
 
 T = 3
 POOLINGS = ("mean", "attention", "transformer")
@@ -71,6 +73,15 @@ def test_it_starts_as_the_frame_model(frame: Path, pooling: str) -> None:
         found = model(image_BCHW)
     assert torch.allclose(found.logit_B, expected_U, atol=1e-5)
     assert found.embedding_BD.shape == (4, model.embedding_dim)
+
+
+def test_it_starts_as_f3net_too(out: Path, tmp_path: Path) -> None:
+    """Its last layer has a spectral norm and stands in no ``Head``."""
+    frame = export_runs.make(tmp_path / "f3net", out, "f3net")
+    model, image_BCHW = made(frame, "transformer", drawn=False), pictures(2)
+    with torch.inference_mode():
+        expected_U = untrained.model(frame)(image_BCHW).logit_B.view(2, T).mean(1)
+        assert torch.allclose(model(image_BCHW).logit_B, expected_U, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -231,6 +242,7 @@ def test_videos_with_fewer_faces_than_a_clip_keep_their_score(out: Path, frame: 
     assert found == pytest.approx(expected_logits(untrained.model(run), out, "val", 7), abs=1e-4)
     videos = next(row for row in result.rows if row.level == "video")
     assert videos.scored == videos.listed
+    assert "unseen dataset" not in {row.mark for row in result.rows}  # by the frame model, if not by the head
 
 
 def test_validation_is_over_all_pictures(out: Path, trained: Path) -> None:
@@ -394,6 +406,28 @@ def test_half_precision_ends_before_the_head(frame: Path, pooling: str) -> None:
     output.logit_B.sum().backward()
     assert all(parameter.grad is None for parameter in model.frame.parameters())
     assert all(parameter.grad is not None for parameter in [*model.pool.parameters(), *model.head.parameters()])
+
+
+def test_crops_are_cut_as_the_frame_model_knows_them(tmp_path: Path) -> None:
+    build = builds.make(tmp_path / "build", builds.Plan(frames=5, splits=("train", "val")))
+    described = json.loads((build / "dataset.json").read_text())
+    (build / "dataset.json").write_text(json.dumps(described | {"recipe": {"crop": {"size": 224}}}))
+    frame = untrained.make(tmp_path / "frame", [build])
+    (build / "dataset.json").write_text(json.dumps(described | {"recipe": {"crop": {"size": 300}}}))
+    with pytest.raises(SemblanceError, match=r"cut otherwise than those of .*crop\.size 300 instead of 224"):
+        train(build, tmp_path / "run", recipe(frame))
+    assert not (tmp_path / "run").exists()
+    run = train(build, tmp_path / "run", recipe(frame, "epochs=1", "schedule.warmup_epochs=0"), allow_other_crops=True)
+    seen_now = checkpoint.seen_by(str(run))
+    assert seen_now is not None
+    assert any("--allow-other-crops" in note for note in seen_now.notes)
+
+
+def test_an_average_of_the_weights_leaves_the_frame_model(out: Path, frame: Path, tmp_path: Path) -> None:
+    run = train(out, tmp_path / "run", recipe(frame, "ema_decay=0.9", "epochs=1", "schedule.warmup_epochs=0"))
+    model = untrained.model(run)
+    assert isinstance(model, Temporal)
+    assert hashes(model.frame) == hashes(untrained.model(frame))
 
 
 def test_a_frame_model_that_is_gone_or_another_is_said(out: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from semblance.manifests import config
 from semblance.manifests.errors import UsageError
 from semblance.training import losses, models, recipes
-from semblance.training.recipes import efficientnet_b4, f3net, resnet50
+from semblance.training.recipes import efficientnet_b4, f3net, resnet50, vit
 from semblance.training.recipes.base import ON_DEVICE
 from tests.conftest import REPOSITORY
 
@@ -159,7 +160,7 @@ def test_emphasis() -> None:
     assert frequency.cutmix.p == frequency.mixup.p == 0
 
 
-@pytest.mark.parametrize("plan", [resnet50, efficientnet_b4, f3net])
+@pytest.mark.parametrize("plan", [resnet50, efficientnet_b4, f3net, vit])
 def test_variants_change_what_they_list_and_nothing_else(plan: Any) -> None:
     for name, changes in plan.VARIANTS.items():
         variant = recipes.load(name)
@@ -313,6 +314,53 @@ def test_the_size_of_the_model_follows_that_of_the_pictures(tmp_path: Path) -> N
     assert recipes.load("resnet50", ["augment.size=299"]).augment.size == 299
     with pytest.raises(UsageError, match=r"'model.size'"):
         recipes.load("f3net", ["augment.size=16"])
+
+
+def test_transformers_take_pictures_of_their_own_size() -> None:
+    assert recipes.load("vit_l_norms", ["augment.size=336"]).model.model_dump()["size"] == 336
+    for settings in (["model.size=336"], ["augment.size=112", "model.size=224"]):
+        with pytest.raises(UsageError, match=r"augment\.size\) to a model of \d+ px \(model\.size\); set both"):
+            recipes.load("vit_l_norms", settings)
+
+
+def test_the_norms_of_a_transformer_are_tuned_as_in_gend() -> None:
+    """And its small form differs from its baseline in what is trained and how, not in the number of pictures."""
+    for name in ("vit_l_norms", "vit_pe_l_norms", "vit_dinov3_l_norms", "vit_s_norms_small"):
+        for key, value in {
+            "model.kind": "vit",
+            "model.trainable": "norms",
+            "model.unit_length": True,
+            "loss.bce.weight": 1.0,
+            "loss.uniformity.weight": 0.5,
+            "loss.alignment.weight": 0.1,
+            "optimiser.kind": "adamw",
+            "optimiser.lr": 3e-4,
+            "optimiser.weight_decay": 0,
+            "data.mode": "pairs",
+            "augment.jpeg.quality": [40, 100],
+            "augment.rotation.degrees": 10,
+        }.items():
+            assert at(name, key) == value, name
+    large = recipes.load("vit_l_norms")
+    assert (large.epochs, 2 * large.units) == (30, 512)
+    assert "GenD" in recipes.readings(large)[0]
+    tuned, plain = recipes.load("vit_s_norms_small"), recipes.load("vit_s_plain_small")
+    assert tuned.data.draws is not None
+    assert plain.data.draws == 2 * tuned.data.draws
+    assert (plain.units, plain.epochs) == (2 * tuned.units, tuned.epochs)
+    weights = {part: values["weight"] for part, values in plain.loss.model_dump().items() if values["weight"]}
+    assert weights == {"bce": 1.0}
+    assert (at("vit_s_plain_small", "model.trainable"), at("vit_s_plain_small", "model.unit_length")) == ("all", False)
+    assert tuned.augment == plain.augment
+
+
+def test_the_demo_trains_a_small_transformer_too() -> None:
+    recipe = recipes.load(str(REPOSITORY / "examples" / "demo-train" / "vit.yaml"))
+    assert (recipe.name, recipe.base, recipe.model.kind) == ("vit_demo", "vit_s_plain_small", "vit")
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    examples = {file.stem for file in (REPOSITORY / "examples" / "demo-train").iterdir()}
+    named = re.findall(r"^(?:MODELS|ALONE) := (.*)$", makefile, re.MULTILINE)
+    assert set(" ".join(named).split()) == examples
 
 
 @pytest.mark.parametrize("model", ["resnet50", "efficientnet_b4", "f3net"])

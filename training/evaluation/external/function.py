@@ -41,7 +41,7 @@ class Function:
             return self.call(list(pictures))
         except (Exception, SystemExit) as error:
             raise SemblanceError(
-                f"The external detector {name} failed on a batch of {len(pictures)} pictures: {_told(error)}; mend "
+                f"The external detector {name} failed on a batch of {len(pictures)} pictures: {_told(error)}; fix "
                 f"{self.text}."
             ) from error
 
@@ -119,7 +119,7 @@ def _importable(folder: Path) -> None:
 
 
 def _unimportable(name: str, module: str, error: BaseException) -> UsageError:
-    return UsageError(f"--external {name}: importing {module} fails: {_told(error)}; mend it.")
+    return UsageError(f"--external {name}: importing {module} fails: {_told(error)}; fix it.")
 
 
 def _told(error: BaseException) -> str:
