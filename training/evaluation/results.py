@@ -194,7 +194,7 @@ def unlearned(trained: Sequence[Mapping[str, Any]] | None, videos: pl.DataFrame)
     it learned no nameless ones. None where its record does not tell.
     """
     found = pl.lit(False)
-    records = [record for record in trained or () if record["role"] == "train" and "methods" in record]
+    records = [record for record in trained or () if record["role"] in LEARNED and "methods" in record]
     for dataset in {record["dataset"] for record in records}:
         same = [record for record in records if record["dataset"] == dataset]
         methods = sorted({name for record in same for name in record["methods"]})
