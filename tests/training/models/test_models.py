@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,15 +23,6 @@ from semblance.training.models.resnet import ResNetConfig
 from semblance.training.records import Batch
 
 SMALL = (ResNetConfig(arch="resnet10t.c3_in1k"), EfficientNetConfig(arch="tf_efficientnet_b0.ap_in1k"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("config", [ResNetConfig(), EfficientNetConfig()])

@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,15 +58,6 @@ FLAT: Final = ("schedule.warmup_epochs=0",)
 # each epoch is one step on all data, by one device or by two
 ONCE: Final = (*FLAT, "epochs=3", "data.batch_size=24", "augment.p=0", "augment.cutmix.p=0", "augment.mixup.p=0")
 WAYS: Final = ("norms", "biases", "head", "lora", "all")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
