@@ -80,7 +80,8 @@ def _rows(result: Benchmark) -> Table:
                 lines.append([system.name, run, f"external: {told.source}", "-", "not known", known])
                 continue
             for model in provenance.models(one):
-                trained = "; ".join(f"{part.dataset} {part.fingerprint[:_HASH]}" for part in model.trained)
+                builds = (f"{part.dataset} {part.fingerprint[:_HASH]}" for part in model.trained)
+                trained = "; ".join(dict.fromkeys(builds))
                 names = run if model.name == run else f"{run}: {model.name}"
                 lines.append([system.name, names, model.recipe, str(model.seed), trained, model.sha256[:_HASH]])
     heading = ["row", "run", "recipe", "#seed", "trained on", "SHA-256"]

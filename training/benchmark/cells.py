@@ -53,10 +53,11 @@ class Cell:
 
 
 def check(resolved: Resolved, listed: Sequence[tuple[Column, pl.DataFrame]]) -> None:
-    """Raises UsageError if a column's kind is contradicted by what every row was trained on."""
+    """Raises UsageError if a column's kind is contradicted by what every row was trained on, as far as it is known."""
     for column, videos in listed:
-        faults = {one.name: judged(column, results.mark(resolved.trained(one), videos))[1] for one in resolved.systems}
-        if all(faults.values()):
+        marks = {one.name: results.mark(resolved.trained(one), videos) for one in resolved.systems}
+        faults = {name: judged(column, mark)[1] for name, mark in marks.items() if mark != "unknown"}
+        if faults and all(faults.values()):
             name, fault = next(iter(faults.items()))
             raise UsageError(
                 f"Column {column.name} is called {column.kind}, but it is so for no row ({name}: {fault}); correct "

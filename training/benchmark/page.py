@@ -11,6 +11,7 @@ from semblance.training.benchmark import sections
 from semblance.training.benchmark.cells import Cell
 from semblance.training.benchmark.result import Benchmark
 from semblance.training.benchmark.summaries import Consistency
+from semblance.training.evaluation.matrices import mean
 from semblance.training.evaluation.report import blocks
 from semblance.training.evaluation.report.about import Alarm
 from semblance.training.evaluation.report.figures import interval, shown
@@ -43,10 +44,7 @@ def _ratio(one: Consistency) -> str:
 
 def subtitle(result: Benchmark) -> str:
     """When, and how much."""
-    runs = {run for one in result.systems for run in one.runs}
-    return f"{result.date}: {_counted(len(result.systems), 'row')} of {_counted(len(runs), 'run')}, " + _counted(
-        len(result.measured), "column"
-    )
+    return f"{result.date}: {_counted(len(result.systems), 'row')}, {_counted(len(result.measured), 'column')}"
 
 
 def _counted(number: int, what: str) -> str:
@@ -54,7 +52,10 @@ def _counted(number: int, what: str) -> str:
 
 
 def headline(result: Benchmark) -> str:
-    """The row that is best on unseen datasets, with its consistency; else the best one of the first column."""
+    """The row that is best on unseen datasets; else what leaving methods out costs; else the best of the first column.
+
+    Only rows are compared whose training is known, and to which a column is the same.
+    """
     across = [one for one in result.consistencies if one.role == "unseen dataset"]
     if across:
         best = max(across, key=lambda one: one.unseen_auc.value or 0.0)
@@ -62,8 +63,20 @@ def headline(result: Benchmark) -> str:
         sure = f" (95 %: {wide})" if wide else " (no interval)"
         figures = f"{shown(best.unseen_auc)}{sure} on unseen datasets, {shown(best.seen_auc)} on seen ones"
         return f"{best.row}{_best_of(len(across))}: AUC by video {figures}"
+    methods = [one for one in result.consistencies if one.role == "unseen method"]
+    if methods:
+        seen, unseen = (
+            mean([one.seen_auc.value for one in methods]),
+            mean([one.unseen_auc.value for one in methods]),
+        )
+        rows = f"mean over {len(methods)} rows: " if len(methods) > 1 else f"{methods[0].row}: "
+        if seen is not None and unseen is not None:
+            return f"{rows}AUC by video {unseen:.3f} on methods that were left out, {seen:.3f} on the others"
     column = result.measured[0].column.name
     inside = [one for one in result.cells if one.column == column and one.counted]
+    inside = [one for one in inside if one.mark == inside[0].mark]
+    if not inside:
+        return f"No row counts on {column}"
     top = max(inside, key=lambda one: one.figures["video"].value or 0.0)
     wide = interval(top.figures["video"])
     sure = f" (95 %: {wide})" if wide else " (no interval)"
@@ -71,7 +84,7 @@ def headline(result: Benchmark) -> str:
 
 
 def _best_of(rows: int) -> str:
-    return f", the best of {rows} rows" if rows > 1 else ""
+    return f", the best of {rows} rows that can be compared" if rows > 1 else ""
 
 
 def alarms(result: Benchmark) -> list[Alarm]:
@@ -114,7 +127,7 @@ def shortened(alarms: Sequence[Alarm]) -> list[Alarm]:
         same = [one for one in alarms if one.kind == kind]
         found += same[:MOST]
         if (more := len(same) - MOST) > 0:
-            found.append(replace(same[0], text=f"{more} more of this kind; alarms in benchmark.json lists all."))
+            found.append(replace(same[0], text=f"{more} more of this kind; benchmark.json lists all under alarms."))
     return found
 
 

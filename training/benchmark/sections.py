@@ -8,7 +8,8 @@ from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.benchmark import apart
 from semblance.training.benchmark.cells import Cell as Measured
 from semblance.training.benchmark.result import Benchmark
-from semblance.training.benchmark.summaries import Gain
+from semblance.training.benchmark.summaries import Consistency, Gain
+from semblance.training.evaluation.matrices import mean
 from semblance.training.evaluation.report.blocks import Cell, Section, Table, Value
 from semblance.training.evaluation.report.figures import LEVELS, interval, shown
 from semblance.training.evaluation.report.matrices import is_best
@@ -35,8 +36,8 @@ def _main(result: Benchmark) -> Section:
     text = (
         "Each row on each column. Below a figure stand its 95 % interval, or its standard deviation over seeds, and "
         "whether the data are new to the row by its own record; nothing is said where it has seen them. The best of a "
-        "column is bold. A figure links to the evaluation of the split that its column is a part of; crops are not "
-        "degraded there."
+        "column is bold where its rows can be compared. A figure links to the evaluation of the split that its column "
+        "is a part of; crops are not degraded there."
     )
     return Section(title="AUC by video", blocks=[text, _table(result, "video")])
 
@@ -55,9 +56,10 @@ def _table(result: Benchmark, level: Level) -> Table:
     columns = [one.column.name for one in result.measured]
     best = []
     for column in columns:
-        values = [one.figures[level].value for one in result.cells if one.column == column and one.counted]
-        known = [value for value in values if value is not None]
-        best.append(max(known) if len(known) > 1 else None)
+        alike = [one for one in result.cells if one.column == column and one.counted and one.mark != "unknown"]
+        known = [one.figures[level].value for one in alike if one.figures[level].value is not None]
+        same = len({one.mark for one in alike}) == 1  # a run that has seen the data is not better than one that has not
+        best.append(max(filter(None, known), default=None) if same and len(known) > 1 else None)
     links = {one.column.name: f"{one.folder}/evaluation.html" for one in result.measured}
     lines: list[list[Value]] = []
     for system in result.systems:
@@ -65,6 +67,7 @@ def _table(result: Benchmark, level: Level) -> Table:
         name = Cell(text=system.name, small=f"{len(system.runs)} seeds") if system.several else system.name
         lines.append([name, *(figure(one, level, top, links[one.column]) for one, top in zip(row, best, strict=True))])
     first = [next(one for one in result.cells if one.column == column) for column in columns]
+    lines.append(["kind", *(one.column.kind or "-" for one in result.measured)])
     lines.append(["videos with a kept face", *(f"{one.scored:,}/{one.listed:,}" for one in first)])
     lines.append(["real + fake", *(f"{one.reals:,} + {one.fakes:,}" for one in first)])
     lines.append(["people or families", *(f"{one.least:,}" for one in first)])
@@ -134,16 +137,31 @@ def _consistency(result: Benchmark) -> Section | None:
         "ratio. Columns that are compressed or of low quality count as neither. A row that has learned little is "
         "consistent too, so read it beside its seen AUC."
     )
-    heading = ["row", "across", "#seen AUC", "#unseen AUC", "#consistency", "seen", "unseen"]
+    heading = ["row", "across", "#seen AUC", "#unseen AUC", "#gap", "#consistency", "seen", "unseen"]
     lines: list[list[Value]] = []
     for one in result.consistencies:
         across = "datasets" if one.role == "unseen dataset" else "methods"
         small = [_sure(one.ratio).small, f"± {one.over.sd:.3f} over seeds" if one.over is not None else ""]
         ratio = Cell(text=shown(one.ratio), small="\n".join(filter(None, small)))
         auc = (_sure(one.seen_auc), _sure(one.unseen_auc))
-        lines.append([one.row, across, *auc, ratio, ", ".join(one.seen), ", ".join(one.unseen)])
+        gap = _gap(one.seen_auc.value, one.unseen_auc.value)
+        lines.append([one.row, across, *auc, gap, ratio, ", ".join(one.seen), ", ".join(one.unseen)])
+    methods = [one for one in result.consistencies if one.role == "unseen method"]
+    if len(methods) > 1:
+        seen, unseen = (mean([part.value for part in parts]) for parts in zip(*map(_aucs, methods), strict=True))
+        told = ["-" if value is None else f"{value:.3f}" for value in (seen, unseen)]
+        lines.append(["mean", "methods", *told, _gap(seen, unseen), "-", "", ""])
     table = Table(heading=heading, lines=lines, caption="Unseen divided by seen.", label="Consistency")
     return Section(title="Consistency", blocks=[text, table])
+
+
+def _aucs(one: Consistency) -> tuple[Estimate, Estimate]:
+    return one.seen_auc, one.unseen_auc
+
+
+def _gap(seen: float | None, unseen: float | None) -> str:
+    """Seen minus unseen."""
+    return "-" if seen is None or unseen is None else f"{seen - unseen:+.3f}"
 
 
 def _sure(found: Estimate) -> Cell:

@@ -13,7 +13,7 @@ from semblance.manifests import config, storage
 from semblance.manifests.config import Config
 from semblance.quality.statistics import bootstrap
 
-Kind = Literal["seen", "compressed", "low quality", "unseen method", "unseen dataset", "adversarial"]
+Kind = Literal["seen", "compressed", "low quality", "unseen method", "unseen dataset"]
 QUALITY: Final = ("compressed", "low quality")  # kinds that say how the pictures are, not whether they are new
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
@@ -77,8 +77,6 @@ class Column(Config):
 
     @model_validator(mode="after")
     def _possible(self) -> Column:
-        if self.kind == "adversarial":
-            raise ValueError(f"column {self.name!r} is adversarial, but attacks cannot be evaluated yet; leave it out")
         if self.degrade is not None and self.kind not in (None, "low quality"):
             raise ValueError(f"column {self.name!r} degrades its pictures, so its kind is low quality, not {self.kind}")
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from semblance.manifests.errors import UsageError
@@ -65,8 +66,13 @@ def resolve(suite: Suite, *, send: bool = False) -> Resolved:
                 of_row[row.name] = runs.matching([row.runs])
             except UsageError as error:
                 raise UsageError(f"Row {row.name}: {error}") from error
-    paths = list(dict.fromkeys(path for found in of_row.values() for path in found))
-    predictors = predictor.load_all(paths)
+    rows = {path: name for name, found in of_row.items() for path in found}
+    paths = list(rows)
+    try:
+        predictors = predictor.load_all(paths)
+    except UsageError as error:
+        missing = [name for path, name in rows.items() if not Path(path).is_dir()]
+        raise UsageError(f"Row {missing[0]}: {error}" if missing else str(error)) from error
     by_path = dict(zip(paths, predictors, strict=True))
     again = [f"again with {one.degrade} ({one.name})" for one in suite.columns if one.degrade is not None]
     externals = {row.name: _external(row, row.external, send, again) for row in suite.rows if row.external is not None}

@@ -38,5 +38,5 @@ def benchmark(
     print(plain(aligned(page.summary(result)), keep_lines=True))
     for one in result.answers:
         if one.verdict != "not measured":
-            print(plain(f"{one.verdict}: {one.asked}: {one.row or 'all'}"))
+            print(plain(f"{one.verdict}: {one.asked}: {one.row or 'all'}" + (f", {one.data}" if one.data else "")))
     print(f"benchmark.html, .md and .json, tables/ and columns/: {plain(str(folder))}")

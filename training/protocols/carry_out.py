@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 from semblance.manifests import build_files
 from semblance.manifests.errors import SemblanceError, UsageError
@@ -51,10 +55,32 @@ def carry_out(
     )
     for note in plan.notes:
         say(f"note: {note}")
-    for number, one in enumerate(runs, 1):
-        _train(one, folder, options, say, f"run {number} of {len(runs)}")
+    with _interruption() as interrupted:
+        for number, one in enumerate(runs, 1):
+            _train(one, folder, options, say, f"run {number} of {len(runs)}")
+            if interrupted.is_set():
+                raise KeyboardInterrupt
     file = suites.write(plan, folder, draws=draws, options=options, say=say)
     return benchmark.run(suite.read(file), folder, say, date=date, pictures=pictures)
+
+
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """Whether an interruption was asked for: its exception is lost where it meets a collection of garbage."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # others are not interrupted
+        yield asked
+        return
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, notice)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _begun(folder: Path) -> bool:

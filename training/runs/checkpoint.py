@@ -46,7 +46,9 @@ def save(file: Path, state: Mapping[str, Any]) -> None:
     try:
         with storage.writing(str(file), _REMEDY) as out:
             torch.save({"format": WITH_BASE if state.get("base") else FORMAT} | dict(state), out)
-    except RuntimeError as error:  # torch raises it for a failed write
+    except RuntimeError as error:  # torch raises it for a failed write, and over an interruption of one
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
         raise SemblanceError(f"{file} cannot be written ({error}); free space or {_REMEDY}.") from error
 
 

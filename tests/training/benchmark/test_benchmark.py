@@ -266,6 +266,12 @@ def test_what_cannot_be_is_refused_before_anything_is_scored(folder: Path, many:
         ([OTHER], f"{{name: x, data: {many}, kind: unseen dataset}}", "so for no row (other: trained on a part of it)"),
         ([OTHER], f"{{name: x, data: {dfdc}, kind: seen}}", "so for no row (other: not trained on the dataset)"),
         (
+            [OTHER, "{name: v, external: 'vendor.py:bright'}"],
+            f"{{name: x, data: {dfdc}, kind: seen}}",
+            "so for no row (other: not trained on the dataset)",
+        ),
+        (["{name: gone, runs: runs/gone}"], data, "Row gone: "),
+        (
             [OTHER],
             f"{{name: x, data: {many}, method: Face2Face}}",
             "no method 'Face2Face'; known there: Deepfakes, Face",

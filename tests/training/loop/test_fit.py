@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import resource
@@ -501,6 +503,24 @@ def test_a_failed_write_keeps_the_previous_checkpoint(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert torch.load(file, weights_only=True)["step"] == 1
     assert list(tmp_path.iterdir()) == [file]
+
+
+class Interrupted(io.BytesIO):
+    """A file that is interrupted after some bytes."""
+
+    def write(self, data: Any) -> int:
+        written = super().write(data)
+        if self.tell() > 4096:
+            raise KeyboardInterrupt
+        return written
+
+
+def test_an_interruption_of_a_write_is_not_called_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "semblance.training.runs.checkpoint.storage.writing", lambda *_: contextlib.nullcontext(Interrupted())
+    )
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(tmp_path / "last.ckpt", {"step": 2, "model": torch.zeros(10_000)})
 
 
 @given(rows=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.floats(-9, 9)), min_size=1, max_size=50))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +192,28 @@ def test_an_interrupted_protocol_goes_on(out: Path, tmp_path: Path) -> None:
     again = small.carried_out(plan, tmp_path / "stopped", said)
     assert again.suite.title.endswith("by hand")
     assert any("changed by hand and is kept" in line for line in said)
+
+
+class Lost(Callback):
+    """An interruption of the first run whose exception is lost, as in a collection of garbage."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def on_train_start(self, *_: object) -> None:
+        self.runs += 1
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interruption_is_not_lost(out: Path, tmp_path: Path) -> None:
+    plan = left_out.make([str(out)], small.recipe(), [0], ["Deepfakes", "FaceSwap"])
+    before = signal.getsignal(signal.SIGINT)
+    lost = Lost()
+    with pytest.raises(KeyboardInterrupt):
+        small.carried_out(plan, tmp_path / "stopped", callbacks=[lost])
+    assert lost.runs == 1
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_fakes_without_a_method_are_not_trained_on(tmp_path: Path) -> None:
