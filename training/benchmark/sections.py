@@ -87,7 +87,7 @@ def figure(cell: Measured, level: Level, best: float | None = None, link: str = 
         small.append(f"{cell.least} groups: no interval")
     small.append(cell.fault or ("" if cell.mark == "seen" else cell.mark))
     small.append(cell.note or "")
-    is_top = cell.counted and is_best(found.value, best)
+    is_top = cell.counted and cell.mark != "unknown" and is_best(found.value, best)
     return Cell(text=shown(found), small="\n".join(filter(None, small)), best=is_top, link=link)
 
 
