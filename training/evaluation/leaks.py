@@ -154,7 +154,7 @@ def _between(one: Predictor, other: Predictor) -> Iterator[Leak]:
     for ours, theirs in product(one.records, other.records):
         held = theirs.of("selected").filter(pl.col("kind").is_in(ids.KINDS))
         named = held.with_columns(id=pl.col("hash").cast(pl.String), video_id=pl.lit(""))
-        said, judged = _SAID["trained"].format(one.name), f"what {other.name} was selected on"
+        said, judged = _SAID["trained"].format(one.name), f"the val of {other.name}"
         for leak in leaks.find(ours.of("trained"), named, judged=judged, seen=said, refused=refused):
             yield replace(leak, example="")
 

@@ -81,7 +81,8 @@ class TrainingRecipe(Config):
     def _warmup_is_shorter(self) -> TrainingRecipe:
         if isinstance(self.schedule, CosineConfig) and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"schedule.warmup_epochs ({self.schedule.warmup_epochs:g}) must be fewer than epochs ({self.epochs})"
+                f"schedule.warmup_epochs ({self.schedule.warmup_epochs:g}) must be fewer than epochs ({self.epochs}); "
+                "change one of them"
             )
         return self
 

@@ -205,8 +205,8 @@ def test_members_do_not_train_on_what_others_are_selected_on(halves: dict[str, P
     one, two = (predictor.load(halves[name]) for name in ("one", "two"))
     found = {(leak.judged, leak.seen) for leak in leaks.fitting([one, two], [], "split").refused}
     assert found == {
-        ("what two was selected on", "trained on by one"),
-        ("what one was selected on", "trained on by two"),
+        ("the val of two", "trained on by one"),
+        ("the val of one", "trained on by two"),
     }
 
 
