@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 
 from semblance.manifests.config import canonical_json
 from semblance.training.inference.predictor import Predictor
+from semblance.training.recipes import TrainingRecipe
+from semblance.training.runs.folder import RunDir
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +60,25 @@ def find(predictors: Sequence[Predictor]) -> tuple[Seeds, ...]:
 
 
 def _question(predictor: Predictor) -> str:
-    """What a run was asked to learn, without its seed."""
-    recipe = predictor.members[0].trained.recipe.model_dump(mode="json", exclude={"seed"})
+    """What a run was asked to learn, without its seed; a run whose weights it takes stands for what that was asked."""
+    trained = predictor.members[0].trained
+    recipe = _seedless(trained.recipe)
+    sources = {"pretrained": trained.recipe.model.pretrained}
+    if trained.model.base is not None:
+        sources[trained.recipe.model.base_key] = trained.model.base.source
+    for key, source in sources.items():
+        if (run := RunDir(source)).recipe_file.is_file():
+            recipe["model"][key] = _seedless(run.recipe())
     builds = [
         [record["dataset"], record["fingerprint"], record["split_column"]]
         for record in predictor.datasets
         if record["role"] == "train"
     ]
     return canonical_json([recipe, builds])
+
+
+def _seedless(recipe: TrainingRecipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json", exclude={"seed"})
 
 
 def _shared(names: Iterable[str]) -> str:

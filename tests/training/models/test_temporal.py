@@ -22,8 +22,9 @@ from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training import models, recipes
 from semblance.training.data import isolation, peek, query
 from semblance.training.ensemble import fit as ensembles
-from semblance.training.evaluation import cost, evaluate
+from semblance.training.evaluation import cost, evaluate, seeds
 from semblance.training.evaluation.evaluate import Options
+from semblance.training.evaluation.seeds import Seeds
 from semblance.training.guard import seen
 from semblance.training.inference import mc_dropout, predictor
 from semblance.training.inference.predictor import selection_outputs
@@ -463,3 +464,14 @@ def test_a_head_over_a_tuned_transformer(out: Path, tmp_path: Path) -> None:
     loaded = untrained.model(run)
     with torch.inference_mode():
         assert torch.allclose(loaded(image_BCHW).logit_B, model(image_BCHW).logit_B, atol=1e-5)
+
+
+def test_heads_over_repetitions_of_a_frame_model_are_repetitions(out: Path, tmp_path: Path) -> None:
+    frames = [untrained.make(tmp_path / f"net-seed{seed}", [out], f"seed={seed}", seed=seed) for seed in (0, 1)]
+    other = untrained.make(tmp_path / "other", [out], "epochs=7", seed=2)
+    heads = [
+        clip_runs.make(tmp_path / name, frame, f"seed={seed}")
+        for seed, (name, frame) in enumerate(zip(("head-seed0", "head-seed1", "more"), [*frames, other], strict=True))
+    ]
+    (group,) = seeds.find([predictor.load(head) for head in heads])
+    assert group == Seeds(name="head", runs=("head-seed0", "head-seed1"), seeds=(0, 1))
