@@ -38,6 +38,19 @@ def test_every_exported_name_is_there_and_documented(path: Path) -> None:
             assert (found.__doc__ or "").strip(), name
 
 
+def test_literals_of_the_same_values_have_them_in_one_order() -> None:
+    """``typing`` takes them for equal, and keeps the first one for ``X | None``: a schema's order would be by imports."""
+    orders: dict[frozenset[object], set[tuple[object, ...]]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal":
+                parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+                values = tuple(part.value for part in parts if isinstance(part, ast.Constant))
+                orders.setdefault(frozenset(values), set()).add(values)
+    assert orders
+    assert not [found for found in orders.values() if len(found) > 1]
+
+
 def test_no_room_is_called_utils() -> None:
     vague = {"utils", "util", "common", "core", "helpers", "misc", "scripts"}
     assert not [path for path in MODULES if vague & set(path.relative_to(REPOSITORY).with_suffix("").parts)]

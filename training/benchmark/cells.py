@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
 
 from semblance.manifests.errors import UsageError
 from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.benchmark.columns import Measured
-from semblance.training.benchmark.suite import QUALITY, Column
+from semblance.training.benchmark.suite import QUALITY, Column, Kind
 from semblance.training.benchmark.systems import Resolved, System
 from semblance.training.evaluation import results
 from semblance.training.evaluation.results import LEVELS, Level
 from semblance.training.evaluation.seeds import Spread, spread
 from semblance.training.guard.seen import LEARNED
 
-Role = Literal["seen", "unseen method", "unseen dataset", "compressed", "low quality"]
+Role = Kind
 ROLES: Final[tuple[Role, ...]] = ("seen", "unseen method", "unseen dataset")
 
 

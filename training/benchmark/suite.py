@@ -13,7 +13,7 @@ from semblance.manifests import config, storage
 from semblance.manifests.config import Config
 from semblance.quality.statistics import bootstrap
 
-Kind = Literal["seen", "compressed", "low quality", "unseen method", "unseen dataset"]
+Kind = Literal["seen", "unseen method", "unseen dataset", "compressed", "low quality"]
 QUALITY: Final = ("compressed", "low quality")  # kinds that say how the pictures are, not whether they are new
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
