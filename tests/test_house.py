@@ -39,7 +39,7 @@ def test_every_exported_name_is_there_and_documented(path: Path) -> None:
 
 
 def test_literals_of_the_same_values_have_them_in_one_order() -> None:
-    """``typing`` takes them for equal and keeps the first for ``X | None``: a schema would follow the order of imports."""
+    """`typing` takes them for equal and keeps the first for `X | None`: a schema would follow the order of imports."""
     orders: dict[frozenset[object], set[tuple[object, ...]]] = {}
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
