@@ -51,7 +51,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (f"rows: [{ROW}]\ncolumns: [{{name: c, data: d, degrade: {{jpg: 3}}}}]", "key 'columns.0.degrade.jpg'"),
         (
             f"rows: [{ROW}]\ncolumns: [{{name: c, data: d, kind: new}}]",
-            "'columns.0.kind': Input should be 'seen', 'comp",
+            "'columns.0.kind': Input should be 'seen', 'unseen method'",
         ),
         (f"rows: [{ROW}]\ncolumns: [{{name: c, data: d, kind: adversarial}}]", "unseen dataset"),
         (
