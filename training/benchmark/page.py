@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Final
 
 from semblance.quality.report.environment import environment
-from semblance.training.benchmark import sections
+from semblance.training.benchmark import sections, summaries
 from semblance.training.benchmark.cells import Cell
 from semblance.training.benchmark.result import Benchmark
 from semblance.training.benchmark.summaries import Consistency
-from semblance.training.evaluation.matrices import mean
 from semblance.training.evaluation.report import blocks
 from semblance.training.evaluation.report.about import Alarm
 from semblance.training.evaluation.report.figures import interval, shown
@@ -65,10 +64,7 @@ def headline(result: Benchmark) -> str:
         return f"{best.row}{_best_of(len(across))}: AUC by video {figures}"
     methods = [one for one in result.consistencies if one.role == "unseen method"]
     if methods:
-        seen, unseen = (
-            mean([one.seen_auc.value for one in methods]),
-            mean([one.unseen_auc.value for one in methods]),
-        )
+        seen, unseen = summaries.left_out(methods)
         rows = f"mean over {len(methods)} rows: " if len(methods) > 1 else f"{methods[0].row}: "
         if seen is not None and unseen is not None:
             return f"{rows}AUC by video {unseen:.3f} on methods that were left out, {seen:.3f} on the others"

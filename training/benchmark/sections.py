@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from semblance.quality.statistics.bootstrap import Estimate
-from semblance.training.benchmark import apart
+from semblance.training.benchmark import apart, summaries
 from semblance.training.benchmark.cells import Cell as Measured
 from semblance.training.benchmark.result import Benchmark
-from semblance.training.benchmark.summaries import Consistency, Gain
-from semblance.training.evaluation.matrices import mean
+from semblance.training.benchmark.summaries import Gain
 from semblance.training.evaluation.report.blocks import Cell, Section, Table, Value
 from semblance.training.evaluation.report.figures import LEVELS, interval, shown
 from semblance.training.evaluation.report.matrices import is_best
@@ -57,9 +56,9 @@ def _table(result: Benchmark, level: Level) -> Table:
     best = []
     for column in columns:
         alike = [one for one in result.cells if one.column == column and one.counted and one.mark != "unknown"]
-        known = [one.figures[level].value for one in alike if one.figures[level].value is not None]
+        known = [value for one in alike if (value := one.figures[level].value) is not None]
         same = len({one.mark for one in alike}) == 1  # a run that has seen the data is not better than one that has not
-        best.append(max(filter(None, known), default=None) if same and len(known) > 1 else None)
+        best.append(max(known) if same and len(known) > 1 else None)
     links = {one.column.name: f"{one.folder}/evaluation.html" for one in result.measured}
     lines: list[list[Value]] = []
     for system in result.systems:
@@ -148,15 +147,11 @@ def _consistency(result: Benchmark) -> Section | None:
         lines.append([one.row, across, *auc, gap, ratio, ", ".join(one.seen), ", ".join(one.unseen)])
     methods = [one for one in result.consistencies if one.role == "unseen method"]
     if len(methods) > 1:
-        seen, unseen = (mean([part.value for part in parts]) for parts in zip(*map(_aucs, methods), strict=True))
+        seen, unseen = summaries.left_out(methods)
         told = ["-" if value is None else f"{value:.3f}" for value in (seen, unseen)]
         lines.append(["mean", "methods", *told, _gap(seen, unseen), "-", "", ""])
     table = Table(heading=heading, lines=lines, caption="Unseen divided by seen.", label="Consistency")
     return Section(title="Consistency", blocks=[text, table])
-
-
-def _aucs(one: Consistency) -> tuple[Estimate, Estimate]:
-    return one.seen_auc, one.unseen_auc
 
 
 def _gap(seen: float | None, unseen: float | None) -> str:

@@ -12,6 +12,7 @@ from semblance.training.benchmark import draws
 from semblance.training.benchmark.cells import ROLES, Cell, Role
 from semblance.training.benchmark.draws import Areas
 from semblance.training.benchmark.systems import System
+from semblance.training.evaluation.matrices import mean
 from semblance.training.evaluation.seeds import Spread, spread
 from semblance.training.metrics.classification import Floats
 
@@ -118,6 +119,12 @@ def _mean(system: System, columns: Sequence[str], areas: Areas) -> float:
 def _known(part: Floats | None) -> Floats:
     assert part is not None
     return part
+
+
+def left_out(found: Sequence[Consistency]) -> tuple[float | None, float | None]:
+    """Seen and unseen AUC across methods, each the plain mean over rows; None where one is missing, or without any."""
+    across = [one for one in found if one.role == "unseen method"]
+    return mean([one.seen_auc.value for one in across]), mean([one.unseen_auc.value for one in across])
 
 
 def gains(systems: Sequence[System], cells: Sequence[Cell], areas: Areas, baseline: str) -> tuple[Gain, ...]:

@@ -86,7 +86,7 @@ def fit(
         run.check(recipe, resume=options.resume)
         tracking.check(options.tracking.address if options.tracking else None)
     state = checkpoint.load(run.last) if options.resume and run.last.exists() else None
-    data = splits.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in options.others], recipe.data)
+    data = _gathered(outs, recipe, options)
     if state is not None:
         splits.check_same(data.datasets, state["datasets"], str(run.last))
         if state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]:
@@ -128,8 +128,11 @@ def fit(
 
 def prepared(outs: Sequence[str], recipe: TrainingRecipe, options: FitOptions) -> TrainingData:
     """What a new run would be trained and selected on, checked as ``fit`` does before its first step."""
-    data = splits.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in options.others], recipe.data)
-    return _isolated(recipe, data, options, None)
+    return _isolated(recipe, _gathered(outs, recipe, options), options, None)
+
+
+def _gathered(outs: Sequence[str], recipe: TrainingRecipe, options: FitOptions) -> TrainingData:
+    return splits.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in options.others], recipe.data)
 
 
 def _isolated(

@@ -44,7 +44,7 @@ def carry_out(
     folder = Path(to)
     runs = list(plan.runs())
     _refuse_others(plan, folder)
-    begun = [one for one in runs if _begun(folder / one.folder)]
+    begun = [one for one in runs if RunDir(folder / one.folder).begun]
     for one in begun:
         RunDir(folder / one.folder).check(one.recipe, resume=True)
     _check_data(plan, runs, begun, options)
@@ -83,14 +83,10 @@ def _interruption() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _begun(folder: Path) -> bool:
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-
-
 def _train(one: Planned, folder: Path, options: FitOptions, say: Say, place: str) -> None:
     run = RunDir(folder / one.folder)
     say(f"{place}: {one.variant.row}, seed {one.recipe.seed}: {run.path}")
-    fitted = fit.fit(one.variant.outs, one.recipe, run, replace(options, resume=_begun(run.path)), say=say)
+    fitted = fit.fit(one.variant.outs, one.recipe, run, replace(options, resume=run.begun), say=say)
     auc = "none" if fitted.best_auc is None else f"{fitted.best_auc:.4f}"
     done = "was finished before" if not fitted.worked else "finished"
     say(f"{place} {done} after {fitted.steps} steps; best val AUC by video {auc}")
@@ -101,7 +97,7 @@ def _refuse_others(plan: Plan, folder: Path) -> None:
     wanted = {folder / one.folder for one in plan.runs()}
     for variant in plan.variants:
         for path in sorted((folder / "runs").glob(f"{variant.slug}-seed*")):
-            if path not in wanted and _begun(path):
+            if path not in wanted and RunDir(path).begun:
                 raise UsageError(
                     f"{path} is of an earlier command with other --seeds, and the page would count it; name its seed "
                     "too, or remove the folder."

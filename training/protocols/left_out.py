@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -19,6 +17,7 @@ from semblance.training.benchmark.cells import Cell
 from semblance.training.benchmark.result import Benchmark
 from semblance.training.benchmark.suite import Asked, Column
 from semblance.training.evaluation.matrices import mean
+from semblance.training.evaluation.report.matrices import csv_text
 from semblance.training.evaluation.report.page import aligned
 from semblance.training.protocols import plan
 from semblance.training.protocols.plan import Plan, Variant
@@ -156,9 +155,9 @@ def gaps(made: Plan, result: Benchmark) -> list[Gap]:
     return found
 
 
-def table(found: Sequence[Gap]) -> list[list[str]]:
+def table(found: Sequence[Gap]) -> list[list[Any]]:
     """A heading, a line for each, and their mean: for a terminal, and as leave-one-out.csv."""
-    lines = [["left out", "judged on", "AUC seen", "AUC unseen", "sd over seeds", "gap"]]
+    lines: list[list[Any]] = [["left out", "judged on", "AUC seen", "AUC unseen", "sd over seeds", "gap"]]
     for one in found:
         lines.append([one.method, one.column, *map(_shown, (one.seen, one.unseen, one.sd, one.gap))])
     means = [mean([getattr(one, name) for one in found]) for name in ("seen", "unseen", "gap")]
@@ -169,9 +168,7 @@ def table(found: Sequence[Gap]) -> list[list[str]]:
 def write(found: Sequence[Gap], to: str | Path) -> str:
     """Write leave-one-out.csv into the folder ``to``, and return the same table for a terminal."""
     lines = table(found)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    storage.write_bytes(str(Path(to) / FILE), text.getvalue().encode())
+    storage.write_bytes(str(Path(to) / FILE), csv_text(lines).encode())
     return aligned(lines)
 
 

@@ -70,13 +70,18 @@ class RunDir:
             raise UsageError(f"{self.path} is not a run (datasets.json is missing); name builds with --data.")
         return [str(record["out"]) for record in read_json(file) if record["role"] == role]
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything in the folder, or a file in its place."""
+        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+
     def check(self, recipe: TrainingRecipe, *, resume: bool) -> None:
         """Check that the folder is empty or, with ``resume``, that it holds a run with this recipe.
 
         Raises UsageError if it holds anything else, SemblanceError with the differences for another recipe.
         """
         if not resume:
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if self.begun:
                 raise UsageError(
                     f"{self.path} is not empty; add --resume to continue its run, or choose another --run."
                 )
