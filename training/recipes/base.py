@@ -16,6 +16,8 @@ from semblance.training.data.loader import DataConfig
 from semblance.training.losses import LossConfig
 from semblance.training.models import AnyModelConfig
 from semblance.training.optim import CosineConfig, OptimiserConfig, ScheduleConfig
+from semblance.training.regimes import AnyRegimeConfig
+from semblance.training.regimes.supervised import SupervisedConfig
 
 
 class TrainingRecipe(Config):
@@ -31,6 +33,7 @@ class TrainingRecipe(Config):
     base: str | None = None
     seed: int = 0
     model: AnyModelConfig
+    regime: AnyRegimeConfig = SupervisedConfig()
     loss: LossConfig
     optimiser: OptimiserConfig
     schedule: ScheduleConfig
