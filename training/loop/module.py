@@ -146,12 +146,13 @@ class DetectorModule(LightningModule):
         config: EpochConfig | None = None,
         transform: SampleTransform | None = None,
         world: World | None = None,
+        seed: int | None = None,
     ) -> Loader:
-        """A loader of batches of ``batch`` units a rank; ``world``: this rank's among all, or another."""
+        """Batches of ``batch`` units a rank. ``world``: by default this rank's; ``seed``: by default the recipe's."""
         return Loader(
             selection,
             batch=batch,
-            seed=self.recipe.seed,
+            seed=self.recipe.seed if seed is None else seed,
             config=config,
             world=world or World(rank=self.global_rank, ranks=self.trainer.world_size),
             workers=self.workers,

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from semblance.manifests.errors import UsageError
-from semblance.training.data.loader import World
+from semblance.training.data.loader import EpochConfig, World
 from semblance.training.data.query import Selection
 from semblance.training.inference import member, predictor
 from semblance.training.loop.machine import per_rank
@@ -36,14 +36,15 @@ def staged(module: DetectorModule) -> Stage:
         finally:
             loader.close()
 
-    def draw(selection: Selection, units: int, start: int) -> Iterator[Batch]:
-        config = module.recipe.data.model_copy(update={"draws": None, "mix": None, "balanced_per_method": False})
-        loader = module.loader(selection, per_rank(units, ranks), config=config, transform=module.transform())
+    def draw(selection: Selection, *, batch: int, seed: int, start: int = 0) -> Iterator[Batch]:
+        config = EpochConfig(balanced_per_method=True, shuffle=module.recipe.data.shuffle)
+        share = per_rank(batch, ranks)
+        loader = module.loader(selection, share, config=config, transform=module.transform(), seed=seed)
         loader.epoch, loader.position = divmod(start, loader.batches)
         try:
             while True:
-                for batch in loader:
-                    yield module.transfer_batch_to_device(batch, module.device, 0)
+                for one in loader:
+                    yield module.transfer_batch_to_device(one, module.device, 0)
         finally:
             loader.close()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -72,14 +72,21 @@ class Chance:
     progress: float
 
 
+class Draw(Protocol):
+    """Endless batches of a selection, balanced by class and method, and augmented as those of train, but not mixed.
+
+    ``batch``: units over all ranks, of which each takes its share. ``start``: how many batches were taken before.
+    """
+
+    def __call__(self, selection: Selection, *, batch: int, seed: int, start: int = 0) -> Iterator[Batch]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """What a run has when it begins or resumes, for a regime that needs more than batches.
 
     ``read``: the pictures of a selection once, all of them on every rank, in order of their shards and not augmented,
-    as float batches on the model's device. ``draw``: endless batches of a selection, of this rank's share of as many
-    units as are given, drawn and augmented as those of train; the third argument says how many were taken before.
-    ``score``: the combined raw logit of a trained run or ensemble for pictures (B, 3, H, W) in [0, 1],
+    as float batches on the model's device. ``score``: the combined raw logit of a trained run or ensemble for pictures (B, 3, H, W) in [0, 1],
     in eval mode, (B,), without gradients. ``state``: the dictionary of a run's best checkpoint. ``resumed``: the
     regime's own state was loaded.
     """
@@ -89,7 +96,7 @@ class Stage:
     size: int  # side of the pictures in px
     epochs: int
     read: Callable[[Selection], Iterator[Batch]]
-    draw: Callable[[Selection, int, int], Iterator[Batch]]
+    draw: Draw
     score: Callable[[str], Callable[[Tensor], Tensor]]
     state: Callable[[str], Mapping[str, Any]]
     resumed: bool
