@@ -17,7 +17,7 @@ from semblance.training.models import Model
 from semblance.training.records import Batch
 from semblance.training.regimes import contrast_parts as parts
 from semblance.training.regimes import registry
-from semblance.training.regimes.base import Chance, Regime, RegimeConfig, Selects, Stage, Step
+from semblance.training.regimes.base import Chance, Regime, RegimeConfig, Stage, Step
 from semblance.training.regimes.contrast_parts import Exclude, Groups
 
 
@@ -34,12 +34,16 @@ class SimCLRConfig(RegimeConfig):
     dim: int = Field(default=128, ge=2)
     exclude: Exclude = "family"
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Whose pictures are no negatives."""
+        return (parts.told(self.exclude),)
+
 
 @registry.register(SimCLRConfig)
 class SimCLR(Regime):
     """NT-Xent on the projections of an MLP with one hidden layer, over the batches of all ranks."""
 
-    selects: ClassVar[Selects] = "val/loss"
     config: SimCLRConfig
 
     def __init__(self, config: SimCLRConfig, model: Model, loss: Loss) -> None:
@@ -55,7 +59,6 @@ class SimCLR(Regime):
 
     def forward(self, model: Model, batch: Batch, chance: Chance) -> Step:
         del chance
-        parts.check_mixing(self.config.kind, batch)
         output = model(batch.image_BCHW)
         embedding_ND, group_NG = parts.gathered(output.embedding_BD.float(), self.groups.of(batch))
         with torch.autocast(embedding_ND.device.type, enabled=False):

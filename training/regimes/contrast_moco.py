@@ -21,7 +21,7 @@ from semblance.training.models import Model
 from semblance.training.records import Batch
 from semblance.training.regimes import contrast_parts as parts
 from semblance.training.regimes import registry
-from semblance.training.regimes.base import Chance, Regime, RegimeConfig, Selects, Stage, Step
+from semblance.training.regimes.base import Chance, Regime, RegimeConfig, Stage, Step
 from semblance.training.regimes.contrast_parts import NOTHING, VIEWS, Exclude, Groups
 
 
@@ -46,9 +46,10 @@ class MoCoConfig(RegimeConfig):
     exclude: Exclude = "family"
 
     @property
-    def form(self) -> str:
-        """What this is, in words."""
-        return f"MoCo v2's form on MoCo v3's heads, a queue of {self.queue} keys" if self.queue else "MoCo v3"
+    def terms(self) -> tuple[str, ...]:
+        """Which MoCo this is."""
+        form = f"MoCo v2's form on MoCo v3's heads, with a queue of {self.queue} keys" if self.queue else "MoCo v3"
+        return form, parts.told(self.exclude)
 
 
 class Queue(nn.Module):
@@ -80,7 +81,6 @@ class Queue(nn.Module):
 class MoCo(Regime):
     """A predictor on the queries, an encoder that follows for the keys, and their cross-entropy in both directions."""
 
-    selects: ClassVar[Selects] = "val/loss"
     config: MoCoConfig
 
     def __init__(self, config: MoCoConfig, model: Model, loss: Loss) -> None:
@@ -106,7 +106,6 @@ class MoCo(Regime):
         self.groups.learn(stage)
 
     def forward(self, model: Model, batch: Batch, chance: Chance) -> Step:
-        parts.check_mixing(self.config.kind, batch)
         output = model(batch.image_BCHW)
         with torch.no_grad():
             followed_BD = self.key_model(batch.image_BCHW).embedding_BD.float()
@@ -116,14 +115,14 @@ class MoCo(Regime):
             query_NC = F.normalize(self.predictor(self.projector(embedding_ND)), dim=1)
             with torch.no_grad():
                 key_NC = F.normalize(self.key_projector(followed_ND), dim=1)
-            loss, figures = self._loss(query_NC, key_NC, group_NG)
+            loss, figures = self._both_ways(query_NC, key_NC, group_NG)
         if self.training:
             self._progress = chance.progress
             if self.queue is not None:
                 self.queue.add(key_NC, group_NG)
         return Step(loss=loss + parts.untouched(output), parts={"loss": loss.detach(), **figures})
 
-    def _loss(self, query_NC: Tensor, key_NC: Tensor, group_NG: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _both_ways(self, query_NC: Tensor, key_NC: Tensor, group_NG: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """2 tau x cross-entropy of each view's queries over the other view's keys, summed over both."""
         tau = self.config.temperature
         sides = []

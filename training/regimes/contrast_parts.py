@@ -77,6 +77,12 @@ def _groups(selection: Selection, exclude: Exclude) -> dict[str, tuple[int, int]
     return {name: (numbers[one], numbers[other]) for name, one, other in rows.select("sample_id", "first", "second").rows()}
 
 
+def told(exclude: Exclude) -> str:
+    """Whose pictures are no negatives, in words."""
+    whose = {"video": "the same video", "family": "the same video, family or named person"}
+    return f"no negatives from {whose[exclude]}" if exclude != "none" else "every other picture is a negative"
+
+
 def check(kind: str, stage: Stage) -> None:
     """Raise UsageError unless data draws two pictures of one person together, both real or both fake."""
     units = stage.data.train.units
@@ -91,15 +97,6 @@ def check_model(kind: str, model: Model) -> None:
     """Raise UsageError for a model over clips."""
     if model.members > 1:
         raise UsageError(f"regime {kind} trains a model of single pictures, and this one takes clips of {model.members}.")
-
-
-def check_mixing(kind: str, batch: Batch) -> None:
-    """Raise UsageError if pictures were mixed, since a mixture shows two people."""
-    if batch.lam_B is not None:
-        raise UsageError(
-            f"regime {kind} compares people, and a mixed picture shows two; use --set augment.cutmix.p=0 and --set "
-            "augment.mixup.p=0."
-        )
 
 
 class _Gathered(torch.autograd.Function):
