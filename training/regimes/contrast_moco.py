@@ -152,6 +152,6 @@ class MoCo(Regime):
     @torch.no_grad()
     def stepped(self, model: Model) -> None:
         """The key encoder follows: it has moved before the next keys are made, and before the first it is equal."""
-        ours = [*self.key_model.parameters(), *self.key_projector.parameters()]
-        theirs = [*model.parameters(), *self.projector.parameters()]
+        ours: list[Tensor] = [*self.key_model.parameters(), *self.key_projector.parameters()]
+        theirs: list[Tensor] = [*model.parameters(), *self.projector.parameters()]
         torch._foreach_lerp_(ours, theirs, 1 - self.momentum)

@@ -5,6 +5,7 @@ N: pictures of a batch over all ranks, K: keys, C: dimensions of a projection, G
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -74,7 +75,9 @@ def _groups(selection: Selection, exclude: Exclude) -> dict[str, tuple[int, int]
         person = pl.concat_str(pl.lit("person"), "dataset", "target_id", separator="\0")  # null where it is not known
         rows = rows.with_columns(first=family).with_columns(second=pl.coalesce(person, "first"))
     numbers = {one: int(digest(one)[:15], 16) for name in ("first", "second") for one in rows[name].unique()}
-    return {name: (numbers[one], numbers[other]) for name, one, other in rows.select("sample_id", "first", "second").rows()}
+    return {
+        name: (numbers[one], numbers[other]) for name, one, other in rows.select("sample_id", "first", "second").rows()
+    }
 
 
 def told(exclude: Exclude) -> str:
@@ -96,7 +99,9 @@ def check(kind: str, stage: Stage) -> None:
 def check_model(kind: str, model: Model) -> None:
     """Raise UsageError for a model over clips."""
     if model.members > 1:
-        raise UsageError(f"regime {kind} trains a model of single pictures, and this one takes clips of {model.members}.")
+        raise UsageError(
+            f"regime {kind} trains a model of single pictures, and this one takes clips of {model.members}."
+        )
 
 
 class _Gathered(torch.autograd.Function):
@@ -133,7 +138,7 @@ def gathered(*own: Tensor) -> tuple[Tensor, ...]:
 
 
 def untouched(output: Output) -> Tensor:
-    """Zero, with a gradient of zero for what these regimes do not train: a rank waits for every parameter's gradient."""
+    """Zero, with a gradient of zero for what these regimes do not train: ranks wait for every parameter's gradient."""
     rest = output.logit_B.float().sum()
     if output.frequency_BD is not None:
         rest = rest + output.frequency_BD.float().sum()
@@ -159,7 +164,7 @@ def mlp(widths: Sequence[int], *, norms: bool, last_norm: bool = False) -> nn.Se
     ``norms``: batch norms before each ReLU; ``last_norm``: one at the end too, without scale and shift.
     """
     layers: list[nn.Module] = []
-    for place, (before, after) in enumerate(zip(widths, widths[1:], strict=False), 2):
+    for place, (before, after) in enumerate(itertools.pairwise(widths), 2):
         last = place == len(widths)
         layers.append(nn.Linear(before, after, bias=not norms))
         if not last:

@@ -35,12 +35,15 @@ TAU = 0.1
 
 
 def stage(out: Path, **data: Any) -> Stage:
-    config = DataConfig(**({"views": 2, "query": "label = 0", "balanced_per_method": False} | data))
+    given: dict[str, Any] = {"views": 2, "query": "label = 0", "balanced_per_method": False} | data
+    config = DataConfig(**given)
     train = query.select([str(out)], "train", config, config)
     val = query.select([str(out)], "val", config, config)
     held = TrainingData(train=train, val={"ffpp": val}, others={}, datasets=())
     nothing: Any = None
-    return Stage(data=held, seed=0, size=32, epochs=1, read=nothing, draw=nothing, score=nothing, state=nothing, resumed=False)
+    return Stage(
+        data=held, seed=0, size=32, epochs=1, read=nothing, draw=nothing, score=nothing, state=nothing, resumed=False
+    )
 
 
 def begun(config: Any, given: Stage, model: Any = None, seed: int = 0) -> Any:
@@ -117,16 +120,16 @@ def test_no_key_of_ones_own_people_is_a_negative(ffpp: Path, exclude: Any) -> No
                 assert bool(apart_NN[i, k]) != shared
 
 
-def test_nor_is_one_of_the_same_person_in_another_family(ffpp: Path, tmp_path: Path) -> None:
+def test_nor_is_one_of_the_same_person_in_another_family(tmp_path: Path) -> None:
     """Where the dataset names the person. Val's pictures have groups too."""
     out = tmp_path / "named"
     builds.make(out, builds.Plan(families=4))
     for file in out.glob("manifests/samples/*.parquet"):
         table = pl.read_parquet(file)
         even = pl.col("family_id").str.slice(-1).is_in(["0", "2"])
-        table.with_columns(target_id=pl.when(even).then(pl.lit("anna")).otherwise(pl.lit(None, pl.String))).write_parquet(
-            file
-        )
+        table.with_columns(
+            target_id=pl.when(even).then(pl.lit("anna")).otherwise(pl.lit(None, pl.String))
+        ).write_parquet(file)
     given = stage(out)
     regime = begun(SimCLRConfig(), given)
     seen = set()
@@ -145,7 +148,8 @@ def test_nor_is_one_of_the_same_person_in_another_family(ffpp: Path, tmp_path: P
 @settings(max_examples=30)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 7))
 def test_the_queue_is_first_in_first_out(sizes: list[int], size: int) -> None:
-    queue, told = Queue(size, 2), []
+    queue = Queue(size, 2)
+    told: list[int] = []
     for count in sizes:
         number_N = torch.arange(len(told), len(told) + count)
         told += number_N.tolist()
@@ -245,13 +249,17 @@ def test_judging_val_changes_nothing(ffpp: Path, config: Any) -> None:
     regime.eval()
     before = {name: value.clone() for name, value in regime.state_dict().items()}
     with torch.no_grad():
-        found = [regime(model, one, CHANCE) for one in [batch, *Loader(given.data.val["ffpp"], batch=5, size=32), batch]]
+        found = [
+            regime(model, one, CHANCE) for one in [batch, *Loader(given.data.val["ffpp"], batch=5, size=32), batch]
+        ]
     assert float(found[0].loss) == float(found[-1].loss)
     assert all(torch.equal(value, before[name]) for name, value in regime.state_dict().items())
     assert {tuple(step.parts) for step in found} == {("loss", "accuracy", "negatives")}
 
 
-@pytest.mark.parametrize("config", [SimCLRConfig(), MoCoConfig(dim=8, hidden=16), MoCoConfig(dim=8, hidden=16, queue=64)])
+@pytest.mark.parametrize(
+    "config", [SimCLRConfig(), MoCoConfig(dim=8, hidden=16), MoCoConfig(dim=8, hidden=16, queue=64)]
+)
 def test_every_trained_parameter_has_a_gradient(ffpp: Path, config: Any) -> None:
     """Several ranks wait for all of them. The classifier's is zero, and that of the key encoder is not asked for."""
     given = stage(ffpp)
