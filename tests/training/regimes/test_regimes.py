@@ -209,6 +209,4 @@ def test_bad_sections_are_reported() -> None:
 def test_a_recipe_without_a_regime_is_supervised() -> None:
     values = recipes.load("resnet50_small").model_dump(mode="json")
     assert values.pop("regime") == {"kind": "supervised"}
-    assert recipes.TrainingRecipe.model_validate(values).regime == regimes.REGIMES.find("supervised").config(
-        kind="supervised"
-    )
+    assert recipes.TrainingRecipe.model_validate(values).regime.kind == "supervised"
