@@ -73,8 +73,9 @@ class Chance:
 
 
 class Draw(Protocol):
-    """Endless batches of a selection, balanced by class and method, and augmented as those of train, but not mixed.
+    """Endless batches of a selection, augmented as those of train but not mixed.
 
+    Classes and methods are balanced where both classes are there.
     ``batch``: units over all ranks, of which each takes its share. ``start``: how many batches were taken before.
     """
 
