@@ -24,9 +24,7 @@ from semblance.training.records import Batch
 SMALL = ShuffleConfig(buffer=7, open=2)
 
 
-def epoch(
-    out: Path, unit: UnitConfig, *, draws: int = 40, by_unit: bool = False, **how: int
-) -> tuple[list[Batch], list[str]]:
+def epoch(out: Path, unit: UnitConfig, *, draws: int = 40, by_unit: bool = False) -> tuple[list[Batch], list[str]]:
     """The batches of an epoch, and the keys of their pictures in order."""
     keys: list[str] = []
 
