@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 import numpy as np
 import torch
@@ -36,8 +36,6 @@ class Pretext(Regime):
 
     So the number of devices changes nothing. A picture that is drawn twice in an epoch is asked about alike.
     """
-
-    selects: ClassVar[Literal["val/loss"]] = "val/loss"
 
     def __init__(self, config: PretextConfig, model: Model, loss: Loss) -> None:
         super().__init__(config, loss)

@@ -36,6 +36,10 @@ class OrderConfig(PretextConfig):
     flip: float = Field(default=0.5, ge=0, le=1)
     hidden: int = Field(default=64, ge=1)
 
+    @property
+    def clip(self) -> int:
+        return self.frames
+
 
 class PairHead(nn.Module):
     """(U, F, D) to (U, K): features of the absolute difference of each two frames, and a linear layer on all of them.
