@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from semblance.manifests.records import Image
-from semblance.training import losses
+from semblance.training import losses, models
 from semblance.training.data import query
 from semblance.training.data.loader import DataConfig, Loader
 from semblance.training.losses import Loss, LossConfig
@@ -23,7 +24,7 @@ from semblance.training.models.base import Head
 from semblance.training.records import Batch, Output
 from semblance.training.regimes import Chance, Regime
 from semblance.training.regimes.pretext import Classes, Questions
-from tests.training import builds
+from tests.training import builds, runs
 
 PLAN = builds.Plan(families=24, methods=(), frames=6, two_faces=0, per_shard=12, splits=("train", "val"))
 PICTURES = 12 * PLAN.frames  # in val
@@ -133,3 +134,22 @@ def shuffled(kind: type[Classes]) -> type[Classes]:
 def three_sigma(classes: int, count: int) -> float:
     """Three standard deviations of the accuracy of a guess over ``count`` pictures."""
     return 3 * math.sqrt((classes - 1) / classes**2 / count)
+
+
+RUNS: dict[str, tuple[str, ...]] = {
+    "rotation_resnet50_small": (),
+    "jigsaw_resnet50_small": ("regime.grid=2",),
+    "order_resnet50_small": (),
+    "mae_vit_s_small": ("model.arch=test_vit.r160_in1k", "model.size=32", "regime.width=16", "regime.heads=2"),
+}
+
+
+def run(out: Path, folder: Path, recipe: str, *settings: str, **options: Any) -> None:
+    """A short run of a recipe with a small model; of masked autoencoding with its own kind of model."""
+    build = models.build if recipe.startswith("mae") else runs.plain
+    runs.train([str(out)], folder, *RUNS[recipe], *settings, name=recipe, build=build, **options)
+
+
+if __name__ == "__main__":  # python -m tests.training.regimes.puzzles OUT RUN RECIPE [SETTING ...], on two ranks
+    build_folder, to, named, *more = sys.argv[1:]
+    run(Path(build_folder), Path(to), named, *more, devices=2)

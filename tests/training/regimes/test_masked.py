@@ -8,10 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn import functional
 
 from semblance.manifests.errors import UsageError
 from semblance.training import models, recipes
@@ -37,9 +34,11 @@ def built(arch: str = "test_vit.r160_in1k", config: MaskedConfig = CONFIG) -> tu
 
 
 def batch(count: int = 4, seed: int = 0) -> Batch:
-    """Smooth pictures, of which a part says something about the rest."""
-    coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
-    image_BCHW = functional.interpolate(coarse, (SIDE, SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+    """Waves in a direction and a colour of each picture: a part says much about the rest."""
+    slope_BC = torch.rand(count, 3, 2, generator=torch.Generator().manual_seed(seed)).sub(0.5).mul(12)
+    place = torch.linspace(-0.5, 0.5, SIDE)
+    phase_BCHW = slope_BC[..., 0, None, None] * place[:, None] + slope_BC[..., 1, None, None] * place
+    image_BCHW = 0.5 + 0.4 * phase_BCHW.sin()
     names = tuple(f"{seed}-{number}" for number in range(count))
     return Batch(
         image_BCHW=image_BCHW,
@@ -130,8 +129,7 @@ def test_nothing_hidden_is_the_model_itself() -> None:
     assert torch.allclose(tokens, features, atol=1e-5)
 
 
-@given(mask=st.floats(0.1, 0.9), epoch=st.integers(0, 50))
-@settings(max_examples=20, deadline=None)
+@pytest.mark.parametrize(("mask", "epoch"), [(0.1, 0), (0.5, 1), (0.75, 7), (0.9, 50)])
 def test_as_many_patches_of_each_picture_are_hidden(mask: float, epoch: int) -> None:
     regime, _ = built(config=CONFIG.model_copy(update={"mask": mask}))
     visible_BV = regime.seen(batch(8), epoch)
@@ -179,7 +177,7 @@ def test_hidden_patches_of_new_pictures_are_painted_better_than_grey() -> None:
     optimiser = torch.optim.AdamW([*model.parameters(), *regime.parameters()], lr=2e-3)
     for number in range(60):
         optimiser.zero_grad()
-        regime(model, batch(32, seed=number + 1), puzzles.chance()).loss.backward()
+        regime(model, batch(16, seed=number + 1), puzzles.chance()).loss.backward()
         optimiser.step()
     target_BNP = masked.normalised(masked.patches(batch(64).image_BCHW, PATCH))
     grey = masked.error(torch.zeros_like(target_BNP), target_BNP, torch.ones(64, PATCHES))
