@@ -87,7 +87,8 @@ class TrainingRecipe(Config):
             return self
         if data.mode != "clips" or data.clip.frames != clip:
             raise ValueError(
-                f"regime {self.regime.kind} takes clips of {clip} faces; set data.mode=clips and data.clip.frames={clip}"
+                f"regime {self.regime.kind} takes clips of {clip} faces; set data.mode=clips and "
+                f"data.clip.frames={clip}"
             )
         if self.augment.p:
             raise ValueError(

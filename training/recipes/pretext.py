@@ -1,4 +1,4 @@
-"""Pretext tasks on real faces: rotation, jigsaw, order in time and masked autoencoding, and forms for small machines."""
+"""Pretext tasks on real faces: rotation, jigsaw, temporal order and masked autoencoding; small forms too."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ ORDER: Final = (
 )
 MASKED: Final = (
     "Masked autoencoding has He et al.'s settings: 75 % of patches are hidden, AdamW at 1.5e-4 for 256 pictures (betas "
-    "0.9 and 0.95, weight decay 0.05), 40 epochs of warm-up, a mirror and windows of 0.2 to 1. Ours has 400 epochs, and "
-    "a decoder of 4 blocks of 256 features.",
+    "0.9 and 0.95, weight decay 0.05), 40 epochs of warm-up, a mirror and windows of 0.2 to 1. Ours has 400 epochs, "
+    "and a decoder of 4 blocks of 256 features.",
     *_SHARED,
 )
 _NONE: Final = MixConfig(p=0.0, alpha=1.0)
@@ -126,9 +126,7 @@ register(
 register(
     TrainingRecipe(
         name="mae_vit_s",
-        model=ViTConfig(
-            arch="vit_small_patch16_224", pretrained="none", trainable="all", size=224, unit_length=False
-        ),
+        model=ViTConfig(arch="vit_small_patch16_224", pretrained="none", trainable="all", size=224, unit_length=False),
         regime=MaskedConfig(),
         loss=LossConfig(bce=BceConfig(weight=1.0)),
         optimiser=AdamWConfig(lr=1.5e-4, betas=(0.9, 0.95), weight_decay=0.05),

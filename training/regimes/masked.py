@@ -108,6 +108,7 @@ class Masked(Pretext):
 
     def forward(self, model: Model, batch: Batch, chance: Chance) -> Step:
         image_BCHW = batch.image_BCHW
+        assert isinstance(model, ViT)
         visible_BV = to_device(self.seen(batch, chance.epoch), image_BCHW.device)
         painted_BNP = self.decoder(encode(model, image_BCHW, visible_BV), visible_BV)
         target_BNP = normalised(patches(image_BCHW, self.side))
@@ -121,7 +122,7 @@ class Masked(Pretext):
         return self.draw(batch.sample_ids, epoch, count).argsort(1)[:, : self.visible].sort(1).values
 
 
-def encode(model: Model, image_BCHW: Tensor, visible_BV: Tensor) -> Tensor:
+def encode(model: ViT, image_BCHW: Tensor, visible_BV: Tensor) -> Tensor:
     """The encoder's tokens of the visible patches after its prefix tokens, (B, V', D). It sees no others."""
     backbone: Any = model.backbone
     token_BND = backbone._pos_embed(backbone.patch_embed(model.normalise(image_BCHW)))
@@ -134,8 +135,9 @@ def encode(model: Model, image_BCHW: Tensor, visible_BV: Tensor) -> Tensor:
 
 def patches(image_BCHW: Tensor, side: int) -> Tensor:
     """The pixels of each patch of ``side`` px, row by row, (B, N, P)."""
-    image_BChswt = image_BCHW.unflatten(3, (-1, side)).unflatten(2, (-1, side))
-    return image_BChswt.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+    batch, colours, height, width = image_BCHW.shape
+    image_BChswt = image_BCHW.reshape(batch, colours, height // side, side, width // side, side)
+    return image_BChswt.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, side * side * colours)
 
 
 def normalised(patch_BNP: Tensor) -> Tensor:

@@ -49,9 +49,10 @@ class PairHead(nn.Module):
 
     def __init__(self, dim: int, frames: int, hidden: int, classes: int) -> None:
         super().__init__()
-        self.first, self.second = (list(places) for places in zip(*itertools.combinations(range(frames), 2), strict=True))
+        pairs = list(itertools.combinations(range(frames), 2))
+        self.first, self.second = [a for a, _ in pairs], [b for _, b in pairs]
         self.pair = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU())
-        self.order = nn.Linear(len(self.first) * hidden, classes)
+        self.order = nn.Linear(len(pairs) * hidden, classes)
 
     def forward(self, embedding_UFD: Tensor) -> Tensor:
         difference_UPD = (embedding_UFD[:, self.first] - embedding_UFD[:, self.second]).abs()
@@ -72,7 +73,7 @@ class TemporalOrder(Classes):
 
     def ask(self, batch: Batch, epoch: int) -> Questions:
         image_BCHW = batch.image_BCHW
-        clip_UFCHW = self._clips(batch).unflatten(0, (-1, self.frames))
+        clip_UFCHW = self._clips(batch)
         uniform_U2 = self.draw(batch.sample_ids[:: self.frames], epoch, 2)
         which_U = (uniform_U2[:, 0] * len(self.orders)).long()
         mirrored_U = to_device(uniform_U2[:, 1] < self.flip, image_BCHW.device)
@@ -87,7 +88,7 @@ class TemporalOrder(Classes):
         )
 
     def _clips(self, batch: Batch) -> Tensor:
-        """The pictures of a batch of clips; raises UsageError if they are of other units."""
+        """The pictures by clip, (U, F, 3, H, W); raises UsageError if they are of other units."""
         frames, names = self.frames, list(zip(batch.video_ids, batch.persons, strict=True))
         whole = len(names) % frames == 0
         if not whole or any(len(set(names[i : i + frames])) > 1 for i in range(0, len(names), frames)):
@@ -95,13 +96,18 @@ class TemporalOrder(Classes):
                 f"The regime order takes clips of {frames} faces of one track; set data.mode=clips and "
                 f"data.clip.frames={frames}."
             )
-        return batch.image_BCHW
+        return _by_clip(batch.image_BCHW, frames)
 
     def answer(self, model: Model, image_BCHW: Tensor) -> Tensor:
         embedding_BD = model(image_BCHW).embedding_BD
         with torch.autocast(embedding_BD.device.type, enabled=False):
-            logit_UK: Tensor = self.head(embedding_BD.float().unflatten(0, (-1, self.frames)))
+            logit_UK: Tensor = self.head(_by_clip(embedding_BD.float(), self.frames))
         return logit_UK
+
+
+def _by_clip(values: Tensor, frames: int) -> Tensor:
+    """(B, ...) to (U, F, ...)."""
+    return values.reshape(-1, frames, *values.shape[1:])
 
 
 def orders(frames: int) -> tuple[Tensor, Tensor]:

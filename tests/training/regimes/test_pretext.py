@@ -17,7 +17,6 @@ from torch import Tensor
 from semblance.manifests.errors import UsageError
 from semblance.training import models, recipes
 from semblance.training.models import Model
-from semblance.training.models.temporal import TemporalConfig
 from semblance.training.models.vit import ViTConfig
 from semblance.training.records import Batch
 from semblance.training.regimes import Regime, jigsaw, registry, rotation, temporal_order
@@ -70,7 +69,7 @@ def pictures(image_BCHW: Tensor, *, names: list[str] | None = None, video: str =
 def made(name: str, **changes: Any) -> Classes:
     kind, config, _, _ = TASKS[name]
     torch.manual_seed(0)
-    return kind(config.model_copy(update=changes), puzzles.Small(), puzzles.loss())  # type: ignore[call-arg, arg-type]
+    return kind(config.model_copy(update=changes), puzzles.Small(), puzzles.loss())
 
 
 def judged(regime: Regime, model: Model, batch: Batch) -> dict[str, float]:
@@ -86,7 +85,7 @@ def judged(regime: Regime, model: Model, batch: Batch) -> dict[str, float]:
 @pytest.mark.parametrize("name", TASKS)
 def test_heads_are_above_chance_on_people_that_they_have_not_seen(moving: Path, name: str) -> None:
     kind, config, units, epochs = TASKS[name]
-    regime, model = puzzles.learn(lambda model: kind(config, model, puzzles.loss()), moving, epochs, **units)  # type: ignore[call-arg, arg-type]
+    regime, model = puzzles.learn(lambda model: kind(config, model, puzzles.loss()), moving, epochs, **units)
     assert isinstance(regime, Classes)
     batch = puzzles.batch(moving, "val", **units)
     count = len(batch.sample_ids) // (3 if units else 1)
@@ -99,7 +98,7 @@ def test_heads_are_above_chance_on_people_that_they_have_not_seen(moving: Path, 
 def test_heads_are_at_chance_where_answers_are_shuffled(moving: Path, name: str) -> None:
     kind, config, units, epochs = TASKS[name]
     kind = puzzles.shuffled(kind)
-    regime, model = puzzles.learn(lambda model: kind(config, model, puzzles.loss()), moving, epochs, **units)  # type: ignore[call-arg, arg-type]
+    regime, model = puzzles.learn(lambda model: kind(config, model, puzzles.loss()), moving, epochs, **units)
     assert isinstance(regime, Classes)
     found = judged(regime, model, puzzles.batch(moving, "val", **units))
     assert abs(found["accuracy"] - 1 / regime.classes) < puzzles.three_sigma(regime.classes, puzzles.PICTURES * 2 // 3)
@@ -109,7 +108,7 @@ def test_heads_are_at_chance_where_answers_are_shuffled(moving: Path, name: str)
 def test_heads_are_at_chance_on_noise(noise: Path, name: str) -> None:
     """What is left to learn from would be an artefact of how questions are asked: an edge, a gap, a border."""
     kind, config, units, epochs = TASKS[name]
-    regime, model = puzzles.learn(lambda model: kind(config, model, puzzles.loss()), noise, epochs, **units)  # type: ignore[call-arg, arg-type]
+    regime, model = puzzles.learn(lambda model: kind(config, model, puzzles.loss()), noise, epochs, **units)
     assert isinstance(regime, Classes)
     found = judged(regime, model, puzzles.batch(noise, "val", **units))
     assert abs(found["accuracy"] - 1 / regime.classes) < puzzles.three_sigma(regime.classes, puzzles.PICTURES * 2 // 3)
@@ -136,10 +135,10 @@ def test_clips_below_the_floor_are_guesses_without_a_gradient(frozen: Path, movi
         {"loss": math.log(3), "accuracy": 1 / 3, "fair": 0.0}
     )
     assert all(one.grad is None or not one.grad.any() for one in (*model.parameters(), *regime.parameters()))
-    joined = pictures(
-        torch.cat([motion.image_BCHW[:30], still.image_BCHW[:30]]), names=list(motion.sample_ids[:30] + still.sample_ids[:30])
-    )
-    half, alone = (judged(regime, model, one) for one in (joined, pictures(motion.image_BCHW[:30], names=list(motion.sample_ids[:30]))))
+    images = motion.image_BCHW[:30], still.image_BCHW[:30]
+    names = motion.sample_ids[:30], still.sample_ids[:30]
+    alone = judged(regime, model, pictures(images[0], names=list(names[0])))
+    half = judged(regime, model, pictures(torch.cat(images), names=[*names[0], *names[1]]))
     assert half["fair"] == 0.5
     assert half["loss"] == pytest.approx((alone["loss"] + math.log(3)) / 2)
     assert half["accuracy"] == pytest.approx((alone["accuracy"] + 1 / 3) / 2)
@@ -213,7 +212,8 @@ def test_a_cell_shows_the_tile_that_its_order_names(side: int, grid: int, gap: f
             for axis, index in enumerate(divmod(int(source), grid))
         )
         tile = image[picture, :, down : down + cell - room, right : right + cell - room].astype(np.float64)
-        tile = 0.5 + 0.2 * (tile - tile.mean((1, 2), keepdims=True)) / np.maximum(tile.std((1, 2), keepdims=True), 1 / 255)
+        std = np.maximum(tile.std((1, 2), keepdims=True), 1 / 255)
+        tile = 0.5 + 0.2 * (tile - tile.mean((1, 2), keepdims=True)) / std
         row, column = (margin + cell * index + room // 2 for index in divmod(place, grid))
         expected[picture, :, row : row + cell - room, column : column + cell - room] = tile.clip(0, 1)
     assert np.allclose(shown, expected, atol=1e-4)
@@ -291,9 +291,8 @@ def test_questions_depend_on_the_picture_and_not_on_its_batch(moving: Path, name
     regime, model = made(name), puzzles.Small()
     whole = puzzles.batch(moving, "val", **TASKS[name][2])
     half = len(whole.sample_ids) // 2
-    parts = [
-        pictures(whole.image_BCHW[some], names=list(whole.sample_ids[some])) for some in (slice(half), slice(half, None))
-    ]
+    places = slice(half), slice(half, None)
+    parts = [pictures(whole.image_BCHW[some], names=list(whole.sample_ids[some])) for some in places]
     found, halves = judged(regime, model, whole), [judged(regime, model, one) for one in parts]
     assert {name: (halves[0][name] + halves[1][name]) / 2 for name in found} == pytest.approx(found, abs=1e-5)
     loss = regime(model, whole, puzzles.chance()).loss
@@ -343,7 +342,11 @@ def test_batches_of_other_units_are_refused(moving: Path) -> None:
 @pytest.mark.parametrize(
     ("recipe", "setting", "said"),
     [
-        ("order_resnet50", "data.mode=frames", r"regime order takes clips of 4 faces; set data\.mode=clips and data\.clip"),
+        (
+            "order_resnet50",
+            "data.mode=frames",
+            r"regime order takes clips of 4 faces; set data\.mode=clips and data",
+        ),
         ("order_resnet50", "regime.frames=5", r"takes clips of 5 faces; set data\.mode=clips and data\.clip\.frames=5"),
         ("order_resnet50", "augment.p=0.5", r"would change one by one; set augment\.p=0"),
         ("jigsaw_resnet50", "regime.grid=2", r"2 x 2 tiles have 24 orders; set regime\.permutations to no more"),

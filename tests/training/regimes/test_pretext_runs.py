@@ -39,7 +39,7 @@ class StopBefore(Callback):
 @pytest.mark.parametrize("recipe", puzzles.RUNS)
 def test_resumed_equals_undisturbed(ffpp: Path, tmp_path: Path, recipe: str) -> None:
     """Stopped inside the second epoch, after a checkpoint: figures, weights and the regime's state, bit by bit."""
-    few = ("data.draws=20", "data.batch_size=4", "epochs=2", "data.clip.step=1")
+    few = ("data.draws=20", "data.batch_size=4", "epochs=3", "data.clip.step=1")
     whole, parts = RunDir(tmp_path / "whole"), RunDir(tmp_path / "parts")
     puzzles.run(ffpp, whole.path, recipe, *few)
     with pytest.raises(StoppedError):
@@ -57,7 +57,15 @@ def test_resumed_equals_undisturbed(ffpp: Path, tmp_path: Path, recipe: str) -> 
     assert ("val/fair" in rows[0]) == recipe.startswith("order")
 
 
-@pytest.mark.parametrize("recipe", puzzles.RUNS)
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param("rotation_resnet50_small", marks=pytest.mark.slow),
+        pytest.param("jigsaw_resnet50_small", marks=pytest.mark.slow),
+        "order_resnet50_small",
+        pytest.param("mae_vit_s_small", marks=pytest.mark.slow),
+    ],
+)
 def test_two_ranks_equal_one(ffpp: Path, tmp_path: Path, recipe: str) -> None:
     """Each epoch is one step on all data, in one process or shared by two that communicate by gloo."""
     few = ("data.draws=20", "data.batch_size=20", "epochs=3", "data.clip.step=1")
