@@ -58,6 +58,15 @@ class MamlConfig(RegimeConfig):
     queries: int = Field(default=5, ge=1)
     tasks: int = Field(default=4, ge=1)
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        order = "first order" if self.first_order else "second order"
+        return (
+            f"a step takes up to {self.tasks} tasks of {self.shots} and {self.queries} pictures of each class for "
+            f"support and query, made on each device of its own share of the batch",
+            f"{self.steps} steps of {self.rate:g} on {self.adapt}, {order}, with statistics of normalisation as they are",
+        )
+
 
 @registry.register(MamlConfig)
 class Maml(Regime):
