@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch import Tensor, nn
 from torch.func import functional_call, grad
 
-from semblance.manifests.errors import UsageError
+from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training import losses
+from semblance.training.data import query
 from semblance.training.data.episodes import Source
+from semblance.training.data.loader import Loader
+from semblance.training.data.units import UnitConfig
+from semblance.training.loop.module import DetectorModule
 from semblance.training.losses import BceConfig, Loss, LossConfig
 from semblance.training.models import Model
 from semblance.training.records import Batch, Output
-from semblance.training.regimes import Chance, build, maml
+from semblance.training.regimes import Chance, Stage, build, maml
 from semblance.training.regimes.maml import Maml, MamlConfig
-from tests.training import runs
+from semblance.training.runs import checkpoint
+from tests.training import builds, runs
+from tests.training.loop.test_fit import StopBefore, StoppedError, child, lines, same
 
 
 class Line(Model):
@@ -44,9 +54,7 @@ class Squared(nn.Module):
 def batch_of(image_BCHW: Tensor, target_B: Tensor, videos: tuple[str, ...] | None = None) -> Batch:
     names = videos or tuple(f"v{place}" for place in range(len(target_B)))
     none = (0,) * len(target_B)
-    return Batch(
-        image_BCHW=image_BCHW, target_B=target_B, sample_ids=names, video_ids=names, tracks=none, persons=none
-    )
+    return Batch(image_BCHW=image_BCHW, target_B=target_B, sample_ids=names, video_ids=names, tracks=none, persons=none)
 
 
 def chance(seed: int = 0) -> Chance:
@@ -252,3 +260,98 @@ def test_steps_lower_the_loss_of_their_support() -> None:
         assert maml.loss_at(model, loss, weights, batch) < first
     output = functional_call(model, dict(weights), (batch.image_BCHW,))
     assert output.logit_B.shape == (8,)
+
+
+# --- in the loop
+
+FEW = (
+    *("augment.cutmix.p=0", "augment.mixup.p=0", "data.batch_size=24", "data.draws=72", "epochs=2"),
+    *("regime.kind=maml", "regime.shots=2", "regime.queries=2", "regime.steps=2", "regime.rate=0.05"),
+)
+
+
+def buffers(run: Path, name: str) -> dict[str, Tensor]:
+    state = checkpoint.load(run / "checkpoints" / name)["model"]
+    return {key: value for key, value in state.items() if "running" in key or "batches" in key}
+
+
+def test_a_run_learns_and_resumes_exactly(ffpp: Path, tmp_path: Path) -> None:
+    """Stopped inside the second epoch: losses, tasks and weights are those of a run that was not stopped."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    said: list[str] = []
+    runs.train([str(ffpp)], whole, *FEW, say=said.append)
+    assert any("up to 4 tasks of 2 and 2 pictures" in line for line in said)
+    with pytest.raises(StoppedError):
+        runs.train([str(ffpp)], parts, *FEW, save_every=1, callbacks=[StopBefore(4)])
+    runs.train([str(ffpp)], parts, *FEW, resume=True)
+    assert lines(parts) == lines(whole)
+    states = [checkpoint.load(each / "checkpoints" / "last.ckpt") for each in (parts, whole)]
+    assert same(*states)
+    rows = lines(whole)
+    assert {"support", "tasks", "shots"} < rows[0].keys()
+    assert all(row["tasks"] == 2 and 1 <= row["shots"] <= 2 for row in rows)  # ffpp has two methods
+    assert same(buffers(whole, "last.ckpt"), buffers(whole, "best.ckpt"))  # statistics, from the first epoch on
+
+
+class Begun(Callback):
+    """Keeps the model as it is before the first step."""
+
+    def on_train_batch_start(self, _: Any, task: DetectorModule, *__: Any) -> None:  # type: ignore[override]
+        if task.step == 0:
+            self.model = copy.deepcopy(task.model)
+
+
+def test_statistics_of_random_weights_are_those_of_train(ffpp: Path, tmp_path: Path) -> None:
+    """Against the moments of its pictures after the first convolution, all in one batch."""
+    begun = Begun()
+    runs.train([str(ffpp)], tmp_path / "run", *FEW, "epochs=1", "schedule.warmup_epochs=0", callbacks=[begun])
+    body = begun.model.body
+    (batch,) = Loader(query.select([str(ffpp)], "train"), batch=10**4)
+    with torch.no_grad():
+        value = body[0](batch.image_BCHW - 0.5).transpose(0, 1).flatten(1)
+    assert isinstance(body[1], nn.BatchNorm2d)
+    assert body[1].momentum == 0.1
+    torch.testing.assert_close(body[1].running_mean, value.mean(1), rtol=0.02, atol=0.01)
+    torch.testing.assert_close(body[1].running_var, value.var(1), rtol=0.1, atol=0.01)
+    assert same(buffers(tmp_path / "run", "last.ckpt"), {f"body.1.{k}": v for k, v in body[1].named_buffers()})
+
+
+def test_other_weights_keep_their_statistics(ffpp: Path) -> None:
+    """Those of a run or of ImageNet, and those of a resumed run."""
+
+    def begin(model: Model, resumed: bool) -> None:
+        data = SimpleNamespace(train=query.select([str(ffpp)], "train"))
+        regime(model).begin(model, cast(Stage, SimpleNamespace(data=data, resumed=resumed, seed=0, read=None)))
+
+    begin(runs.Tiny(), resumed=True)
+    of_run = runs.Tiny()
+    of_run.origin = "the weights of a run"
+    begin(of_run, resumed=False)
+    with pytest.raises(TypeError):  # it wants to read
+        begin(runs.Tiny(), resumed=False)
+
+
+def test_some_units_are_a_selection_of_their_own(ffpp: Path) -> None:
+    selection = query.select([str(ffpp)], "train", unit=UnitConfig(mode="pairs"))
+    few = maml._some(selection, 7, seed=1)
+    assert (few.units.height, few.pictures.height, few.members) == (7, 14, 2)
+    assert few.pictures["unit"].unique().to_list() == list(range(7))
+    assert set(few.pictures["sample_id"]) <= set(selection.pictures["sample_id"])
+    assert sum(len(batch.sample_ids) for batch in Loader(few, batch=3)) == 14
+    assert maml._some(selection, 10**6, seed=1) is selection
+
+
+def test_a_split_without_tasks_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    out = builds.make(tmp_path / "out", builds.Plan(families=2, frames=2))
+    with pytest.raises(SemblanceError, match="two families of fakes beside two of reals"):
+        runs.train([str(out)], tmp_path / "run", *FEW, "data.query=family_id <> 'ffpp-train001'")
+
+
+def test_two_ranks_end_with_the_same_weights(ffpp: Path, tmp_path: Path) -> None:
+    """Tasks are of a rank's own share, so two ranks do not equal one."""
+    few = (*FEW, "data.batch_size=48", "data.draws=96", "epochs=1", "schedule.warmup_epochs=0")
+    done = child("ranks", str(tmp_path / "ranks"), str(ffpp), *few)
+    assert done.returncode == 0, done.stderr
+    parts = [torch.load(tmp_path / f"ranks-rank{rank}.pt", weights_only=True)["model"] for rank in (0, 1)]
+    assert same(*parts)
+    assert all(1 <= row["tasks"] <= 2 for row in lines(tmp_path / "ranks"))  # the mean over ranks
