@@ -63,8 +63,8 @@ class MamlConfig(RegimeConfig):
         order = "first order" if self.first_order else "second order"
         return (
             f"a step takes up to {self.tasks} tasks of {self.shots} and {self.queries} pictures of each class for "
-            f"support and query, made on each device of its own share of the batch",
-            f"{self.steps} steps of {self.rate:g} on {self.adapt}, {order}, with statistics of normalisation as they are",
+            "support and query, made on each device of its own share of the batch",
+            f"{self.steps} steps of {self.rate:g} on {self.adapt}, {order}; normalisation keeps its statistics",
         )
 
 

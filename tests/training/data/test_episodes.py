@@ -55,7 +55,9 @@ def test_no_family_is_on_both_sides(
 
 def balanced(families: int, reals: int) -> tuple[list[Source], list[bool]]:
     """Every family has ``reals`` reals, and one fake of each of two methods."""
-    rows = [("ffpp", family, method) for family in range(families) for method in ("real",) * reals + METHODS[:2]]
+    rows: list[tuple[str, int, str | None]] = [
+        ("ffpp", family, method) for family in range(families) for method in ("real",) * reals + METHODS[:2]
+    ]
     return of(rows)
 
 

@@ -186,7 +186,7 @@ def test_steps_are_those_of_torchs_functional_gradients() -> None:
         detached = maml.adapted(model, loss, batch, names, rate=0.3, steps=3, second_order=False)[0]
         assert all(torch.equal(detached[name], one) for name, one in weights.items())
     with pytest.raises(RuntimeError, match="in-place operation"):
-        grad(at)({name: one for name, one in model.train().named_parameters()})
+        grad(at)(dict(model.train().named_parameters()))
 
 
 def test_buffers_flags_and_random_states_are_left_alone() -> None:
@@ -305,7 +305,7 @@ def test_statistics_of_random_weights_are_those_of_train(ffpp: Path, tmp_path: P
     """Against the moments of its pictures after the first convolution, all in one batch."""
     begun = Begun()
     runs.train([str(ffpp)], tmp_path / "run", *FEW, "epochs=1", "schedule.warmup_epochs=0", callbacks=[begun])
-    body = begun.model.body
+    body = cast(nn.Sequential, begun.model.body)
     (batch,) = Loader(query.select([str(ffpp)], "train"), batch=10**4)
     with torch.no_grad():
         value = body[0](batch.image_BCHW - 0.5).transpose(0, 1).flatten(1)
