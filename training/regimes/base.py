@@ -6,7 +6,7 @@ B: pictures of a batch. U: units of it (pictures, clips, pairs, views), whose pi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -133,6 +133,11 @@ class Regime(nn.Module, ABC):
     @abstractmethod
     def forward(self, model: Model, batch: Batch, chance: Chance) -> Step:
         """The loss of a batch, which is augmented and mixed already, and its parts."""
+
+    def unmixed(self, sample_ids: Sequence[str], epoch: int) -> Sequence[int]:
+        """Places of a batch whose pictures CutMix and MixUp leave as they are. Here: none."""
+        del sample_ids, epoch
+        return ()
 
     def stepped(self, model: Model) -> None:
         """Called after every optimiser step that was not skipped. Here: nothing."""
