@@ -57,10 +57,6 @@ def test_resumed_equals_undisturbed(ffpp: Path, tmp_path: Path, recipe: str) -> 
         assert ours.keys() == theirs.keys()
         assert ours
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    with pytest.raises(
-        UsageError, match=r"whole learned without labels .*so it scores nothing; train a run that starts"
-    ):
-        predictor.load(str(whole.path))
     assert ("val/accuracy" in rows[0]) == (not recipe.startswith("mae"))
     assert ("val/fair" in rows[0]) == recipe.startswith("order")
 
