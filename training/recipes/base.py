@@ -109,6 +109,11 @@ class TrainingRecipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _run_is_long_enough(self) -> TrainingRecipe:
+        self.regime.check_epochs(self.epochs)
+        return self
+
+    @model_validator(mode="after")
     def _warmup_is_shorter(self) -> TrainingRecipe:
         if isinstance(self.schedule, CosineConfig) and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(

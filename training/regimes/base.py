@@ -45,6 +45,9 @@ class RegimeConfig(Config):
         """Runs that this one learns from besides its own weights: teachers, or the run before it."""
         return ()
 
+    def check_epochs(self, epochs: int) -> None:
+        """Raise ValueError if a run of ``epochs`` is too short for this configuration. Here: none is."""
+
     @property
     def terms(self) -> tuple[str, ...]:
         """What a user should know before the run begins, in sentences without a full stop."""

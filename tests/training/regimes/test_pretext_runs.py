@@ -31,6 +31,15 @@ class StoppedError(Exception):
     """Raised by a test to stop a run."""
 
 
+class Keep(Callback):
+    """Keeps the regime of a run."""
+
+    regime: Any = None
+
+    def on_train_end(self, _: Any, task: Any) -> None:
+        self.regime = task.regime
+
+
 class StopBefore(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
@@ -66,7 +75,11 @@ def test_a_detector_starts_from_what_was_learned(ffpp: Path, tmp_path: Path) -> 
     few = ("data.draws=8", "data.batch_size=4", "epochs=2")
     learned, run = RunDir(tmp_path / "learned"), RunDir(tmp_path / "run")
     arch = "model.arch=test_resnet.r160_in1k"
-    puzzles.run(ffpp, learned.path, "rotation_resnet50_small", *few, arch, build=models.build)
+    keep = Keep()
+    puzzles.run(
+        ffpp, learned.path, "rotation_resnet50_small", *few, arch, "seed=5", build=models.build, callbacks=[keep]
+    )
+    assert keep.regime.seed == 5
     with pytest.raises(UsageError, match=r"learned learned without labels \(regime rotation\), so it scores nothing"):
         predictor.load(str(learned.path))
     more = (*few, arch, f"model.pretrained={learned.path}", "optimiser.lr=1e-9", "schedule.warmup_epochs=1")
