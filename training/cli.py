@@ -13,6 +13,7 @@ from semblance.training.commands.export import export
 from semblance.training.commands.fit import fit
 from semblance.training.commands.peek import peek
 from semblance.training.commands.predict import predict
+from semblance.training.commands.probe import probe
 from semblance.training.commands.protocols import cross_dataset, leave_one_out
 
 app = typer.Typer(
@@ -29,7 +30,7 @@ def main() -> None:
 
 
 for command in (
-    *(peek, fit, evaluate, leave_one_out, cross_dataset, benchmark, ensemble, predict, export),
+    *(peek, fit, evaluate, leave_one_out, cross_dataset, probe, benchmark, ensemble, predict, export),
     *(evaluation_schema, benchmark_schema),
 ):
     app.command()(command)

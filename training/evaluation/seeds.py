@@ -48,7 +48,7 @@ def find(predictors: Sequence[Predictor]) -> tuple[Seeds, ...]:
             recipe = predictor.members[0].trained.recipe
             alike.setdefault(_question(predictor), {}).setdefault(recipe.seed, predictor.name)
     groups = [members for members in alike.values() if len(members) > 1]
-    names = [_shared(members.values()) or "runs" for members in groups]
+    names = [shared(members.values()) or "runs" for members in groups]
     return tuple(
         Seeds(
             name=name if names.count(name) == 1 else f"{name} {number}",
@@ -81,7 +81,7 @@ def _seedless(recipe: TrainingRecipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude={"seed"})
 
 
-def _shared(names: Iterable[str]) -> str:
+def shared(names: Iterable[str]) -> str:
     """What the names of runs begin with: ``resnet50`` of resnet50-seed0 and resnet50-seed1."""
     letters = zip(*names, strict=False)
     prefix = "".join(one[0] for one in takewhile(lambda one: len(set(one)) == 1, letters))

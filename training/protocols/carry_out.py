@@ -20,6 +20,7 @@ from semblance.training.loop import fit
 from semblance.training.loop.fit import FitOptions
 from semblance.training.protocols import suites
 from semblance.training.protocols.plan import Plan, Planned
+from semblance.training.recipes.base import TrainingRecipe
 from semblance.training.runs.folder import RunDir
 
 Say = Callable[[str], None]
@@ -106,15 +107,17 @@ def _refuse_others(plan: Plan, folder: Path) -> None:
 def _check_data(plan: Plan, runs: Sequence[Planned], begun: Sequence[Planned], options: FitOptions) -> None:
     """Check what every new variant would be trained, selected and judged on, as the trainings and the page would."""
     known = {one.variant.row for one in begun}
-    for variant in plan.variants:
-        if variant.row in known:
+    checked: list[tuple[tuple[str, ...], TrainingRecipe]] = []
+    for one in runs:
+        variant, asked = one.variant, (one.variant.outs, one.recipe.model_copy(update={"seed": 0}))
+        if variant.row in known or asked in checked:
             continue
-        recipe = next(one.recipe for one in runs if one.variant is variant)
-        data = fit.prepared(variant.outs, recipe, options)
+        checked.append(asked)
+        data = fit.prepared(variant.outs, one.recipe, options)
         records = () if data.seen is None else (data.seen,)
         planned = leaks.Planned(name=f"the run {variant.row}", records=records, datasets=data.datasets)
-        for column in dict.fromkeys((one.data, one.split) for one in plan.columns):
-            _check_column(planned, *column, recipe.data.split_column, options)
+        for column in dict.fromkeys((column.data, column.split) for column in plan.columns):
+            _check_column(planned, *column, one.recipe.data.split_column, options)
 
 
 def _check_column(planned: leaks.Planned, out: str, split: str, split_column: str, options: FitOptions) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from semblance.manifests import build_files
 from semblance.manifests.errors import UsageError
@@ -14,12 +14,21 @@ from semblance.training.recipes.base import TrainingRecipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One row of the page: a recipe on some builds. ``slug`` names its runs' folders."""
+    """One row of the page: a recipe on some builds. ``slug`` names its runs' folders.
+
+    ``starts``: by seed, the run whose weights that repetition starts from, where it is not the recipe's own.
+    """
 
     row: str
     slug: str
     outs: tuple[str, ...]
     recipe: TrainingRecipe
+    starts: Mapping[int, str] = field(default_factory=dict)
+
+    def of(self, seed: int) -> TrainingRecipe:
+        """The recipe of the repetition with this seed."""
+        start = {"pretrained": self.starts.get(seed, self.recipe.model.pretrained)}
+        return self.recipe.model_copy(update={"seed": seed, "model": self.recipe.model.model_copy(update=start)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +42,10 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A protocol before anything is trained. ``command``: the one that makes it. ``notes``: what it leaves out."""
+    """A protocol before anything is trained.
+
+    ``command``: the one that makes it. ``notes``: what it leaves out. ``baseline``: the row that others are to exceed.
+    """
 
     command: str
     title: str
@@ -42,13 +54,14 @@ class Plan:
     columns: tuple[Column, ...]
     asked: Asked
     notes: tuple[str, ...] = ()
+    baseline: str | None = None
 
     def runs(self) -> Iterator[Planned]:
         """All trainings, seed by seed, so that every variant has a run before any has two."""
         for seed in self.seeds:
             for variant in self.variants:
-                recipe = variant.recipe.model_copy(update={"seed": seed})
-                yield Planned(folder=f"runs/{variant.slug}-seed{seed}", variant=variant, recipe=recipe)
+                folder = f"runs/{variant.slug}-seed{seed}"
+                yield Planned(folder=folder, variant=variant, recipe=variant.of(seed))
 
 
 def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
