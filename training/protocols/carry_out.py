@@ -42,7 +42,7 @@ def carry_out(
     which the page would count.
     """
     folder = Path(to)
-    runs = list(plan.runs())
+    runs = list(plan.runs(folder))
     _refuse_others(plan, folder)
     begun = [one for one in runs if RunDir(folder / one.folder).begun]
     for one in begun:
@@ -94,7 +94,7 @@ def _train(one: Planned, folder: Path, options: FitOptions, say: Say, place: str
 
 def _refuse_others(plan: Plan, folder: Path) -> None:
     """Raise UsageError if a run that would count on the page is not one of the plan's."""
-    wanted = {folder / one.folder for one in plan.runs()}
+    wanted = {folder / one.folder for one in plan.runs(folder)}
     for variant in plan.variants:
         for path in sorted((folder / "runs").glob(f"{variant.slug}-seed*")):
             if path not in wanted and RunDir(path).begun:
@@ -105,12 +105,17 @@ def _refuse_others(plan: Plan, folder: Path) -> None:
 
 
 def _check_data(plan: Plan, runs: Sequence[Planned], begun: Sequence[Planned], options: FitOptions) -> None:
-    """Check what every new variant would be trained, selected and judged on, as the trainings and the page would."""
+    """Check what every new variant would be trained, selected and judged on, as the trainings and the page would.
+
+    One that starts from another run is checked together with all that it may have learned from there.
+    """
     known = {one.variant.row for one in begun}
-    for variant in plan.variants:
+    if len(known) == len(plan.variants):
+        return
+    for variant in (*(one for one in plan.variants if one.after is None), *plan.together):
         if variant.row in known:
             continue
-        recipe = next(one.recipe for one in runs if one.variant is variant)
+        recipe = next((one.recipe for one in runs if one.variant is variant), variant.recipe)
         data = fit.prepared(variant.outs, recipe, options)
         records = () if data.seen is None else (data.seen,)
         planned = leaks.Planned(name=f"the run {variant.row}", records=records, datasets=data.datasets)
