@@ -72,9 +72,7 @@ def place(slug: str, seed: int) -> str:
 def following(recipe: TrainingRecipe, run: str) -> TrainingRecipe:
     """The recipe of a run that starts from another ``run``, by its model's and its regime's settings."""
     model = recipe.model.model_copy(update={"pretrained": run})
-    return recipe.model_copy(
-        update={"model": model, "regime": recipe.regime.model_copy(update={"after": run})}
-    )
+    return recipe.model_copy(update={"model": model, "regime": recipe.regime.model_copy(update={"after": run})})
 
 
 def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:

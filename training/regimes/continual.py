@@ -24,10 +24,10 @@ from semblance.training.data.loader import DataConfig
 from semblance.training.losses import Loss
 from semblance.training.models import Model
 from semblance.training.records import Batch, Output
-from semblance.training.regimes import continual_fisher as fisher
 from semblance.training.regimes import continual_memory as memory
 from semblance.training.regimes import registry
 from semblance.training.regimes.base import Chance, Regime, RegimeConfig, Stage, Step
+from semblance.training.regimes.continual_fisher import ByName, information, penalty, trained
 
 _NORMS: Final = nn.modules.batchnorm._BatchNorm
 
@@ -88,6 +88,19 @@ class ContinualConfig(RegimeConfig):
     def frozen_norms(self) -> bool:
         return self.after is not None and (self.norms == "frozen" or (self.norms is None and self.ewc.weight > 0))
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        if self.after is None:
+            return ("the first task: there is no run before it",)
+        parts = {
+            f"EWC {self.ewc.weight:g}": self.ewc.weight > 0,
+            f"replay of at most {self.memory.size} pictures": self.memory.replay,
+            f"LwF {self.lwf.weight:g} at temperature {self.lwf.temperature:g}": self.lwf.weight > 0,
+        }
+        means = ", ".join(name for name, on in parts.items() if on) or "nothing against forgetting"
+        norms = "frozen" if self.frozen_norms else "trained"
+        return (f"after {self.after}, with {means}", f"statistics of batch norm are {norms}")
+
     @model_validator(mode="after")
     def _a_run(self) -> ContinualConfig:
         if self.after in ("", "none", "imagenet"):
@@ -106,8 +119,8 @@ class _Kept:
     memory: pl.DataFrame
     replayed: pl.DataFrame
     drawn: int
-    fisher: fisher.ByName
-    anchor: fisher.ByName
+    fisher: ByName
+    anchor: ByName
 
 
 @registry.register(ContinualConfig)
@@ -173,9 +186,9 @@ class Continual(Regime):
         if self.config.ewc.weight:
             chosen = memory.kept(_nothing(train), self.config.ewc.samples)
             pictures = memory.selection(chosen, self._places(stage), f"the Fisher information of {after}")
-            found.fisher = fisher.information(model, stage.read(pictures))
+            found.fisher = information(model, stage.read(pictures))
             _add(found.fisher, own.get("fisher") or {}, after)
-            found.anchor = {name: one.detach().clone() for name, one in fisher.trained(model)}
+            found.anchor = {name: one.detach().clone() for name, one in trained(model)}
         return found
 
     def _trained_on(
@@ -188,7 +201,7 @@ class Continual(Regime):
                 raise memory.missing(str(record["out"]), str(record["fingerprint"]), f"regime.after={after}")
         outs = [str(out) for out in found]
         selected = query.select(outs, "train", data, data, weight=data.weight)
-        return memory.rows(selected, [record | {"out": out} for record, out in zip(records, outs, strict=True)])
+        return memory.rows(selected, [{**record, "out": out} for record, out in zip(records, outs, strict=True)])
 
     def _places(self, stage: Stage) -> tuple[str, ...]:
         """Where builds may be that are not where they were."""
@@ -216,7 +229,7 @@ class Continual(Regime):
             more["lwf"] = softened(new_B, self._teacher(batch.image_BCHW).float(), config.lwf.temperature)
             total = total + config.lwf.weight * more["lwf"]
         if kept.anchor:
-            more["ewc"] = fisher.penalty(model, kept.fisher, kept.anchor)
+            more["ewc"] = penalty(model, kept.fisher, kept.anchor)
             total = total + config.ewc.weight * more["ewc"]
         detached = {name: one.detach() for name, one in more.items()}
         return Step(loss=total, parts=parts | {"loss": total} | detached)
@@ -274,7 +287,7 @@ def _nothing(rows: pl.DataFrame | None) -> pl.DataFrame:
     return memory.of_state(None) if rows is None else rows
 
 
-def _add(total: fisher.ByName, before: Mapping[str, Tensor], after: str) -> None:
+def _add(total: ByName, before: Mapping[str, Tensor], after: str) -> None:
     """Sums over tasks. Raises SemblanceError if the run before had other parameters."""
     for name, one in before.items():
         if name not in total or total[name].shape != one.shape:

@@ -20,7 +20,7 @@ def trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def information(model: Model, batches: Iterable[Batch]) -> ByName:
-    """The diagonal of the Fisher information of each trained parameter: the mean of s (1 - s) (dz / dw)^2 over pictures.
+    """The diagonal of the Fisher information by trained parameter: the mean over pictures of s (1 - s) (dz / dw)^2.
 
     z is the logit of a picture and s its sigmoid: s (1 - s) (dz / dw)^2 is the expectation of the squared gradient of
     the log likelihood over both labels, weighted by what the model holds of each. So no label is drawn, and that of the
@@ -34,7 +34,7 @@ def information(model: Model, batches: Iterable[Batch]) -> ByName:
     pictures = 0
     with _still(model), torch.enable_grad():
         for batch in batches:
-            for image_1CHW in batch.image_BCHW.split(1):
+            for image_1CHW in torch.split(batch.image_BCHW, 1):
                 with torch.autocast(image_1CHW.device.type, enabled=False):
                     logit = model(image_1CHW).logit_B.sum()
                 gradients = torch.autograd.grad(logit, parameters, allow_unused=True)

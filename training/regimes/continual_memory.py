@@ -44,7 +44,7 @@ def rows(selection: Selection, datasets: Sequence[Mapping[str, Any]]) -> pl.Data
         schema_overrides={"source": pl.Int32},
     )
     pictures = selection.pictures.unique(["source", "sample_id"], keep="first", maintain_order=True)
-    return pictures.join(builds, on="source", maintain_order="left").select(SCHEMA.names()).cast(dict(SCHEMA))
+    return pictures.join(builds, on="source", maintain_order="left").select(SCHEMA.names()).cast(SCHEMA)
 
 
 def kept(found: pl.DataFrame, size: int) -> pl.DataFrame:
@@ -91,7 +91,9 @@ def selection(found: pl.DataFrame, places: Collection[str], where: str) -> Selec
         if found_at is None:
             raise missing(str(out), str(build), where)
         wanted = pl.col("sample_id").is_in(part["sample_id"].implode())
-        again = query.select([found_at], "train", QueryConfig(split_column=str(column), verdicts="all"), condition=wanted)
+        again = query.select(
+            [found_at], "train", QueryConfig(split_column=str(column), verdicts="all"), condition=wanted
+        )
         if again.pictures.height < part.height:
             raise SemblanceError(
                 f"{where} needs {part.height} pictures of the build {found_at}, and train of it under column {column} "
