@@ -105,9 +105,7 @@ def test_the_first_task_is_learned_as_without_a_regime(outs: list[Path], first: 
     }
 
 
-def test_without_any_means_it_is_sequential_training_bit_for_bit(
-    outs: list[Path], first: Path, tmp_path: Path
-) -> None:
+def test_without_any_means_it_is_sequential_training_bit_for_bit(outs: list[Path], first: Path, tmp_path: Path) -> None:
     plain = [one for one in SETTINGS if not one.startswith("regime.")]
     runs.train([str(outs[1])], tmp_path / "plain", *plain, f"model.pretrained={first}", build=models.build)
     learn(outs[1], tmp_path / "zero", "regime.ewc.weight=0", "regime.lwf.weight=0", after=first)
@@ -120,7 +118,7 @@ def test_without_any_means_it_is_sequential_training_bit_for_bit(
 
 def test_with_an_endless_weight_nothing_moves(outs: list[Path], first: Path, tmp_path: Path) -> None:
     """All weights that matter to the old logit; without weight decay, which would move them."""
-    few = ("optimiser.weight_decay=0", "optimiser.lr=0.001")
+    few = ("optimiser.weight_decay=0", "optimiser.lr=0.001", "data.draws=96")
     moved = {}
     before = weights(first, "best")
     for weight in ("0", "1e15"):
@@ -128,14 +126,12 @@ def test_with_an_endless_weight_nothing_moves(outs: list[Path], first: Path, tmp
         learn(outs[1], run, f"regime.ewc.weight={weight}", *few, "regime.norms=frozen", after=first)
         fisher = kept(run)["fisher"] if weight != "0" else {}
         now = weights(run)
-        held = {name: one > 1e-8 for name, one in fisher.items()} or {
-            name: torch.ones_like(one, dtype=torch.bool) for name, one in now.items() if one.is_floating_point()
-        }
+        held = {name: one > 1e-8 for name, one in fisher.items()} or {name: before[name] > -9 for name in _names(first)}
         moved[weight] = max(float((now[name] - before[name])[where].abs().max()) for name, where in held.items())
         statistics = [name for name in now if "running" in name or "num_batches" in name]
         assert statistics
         assert all(torch.equal(now[name], before[name]) for name in statistics)
-    assert moved["1e15"] < 0.2 * moved["0"]
+    assert moved["1e15"] < 2 * 0.001 < 0.2 * moved["0"]  # Adam's first step, before anything pulls back, and no more
 
 
 def test_a_chain_hands_on_fisher_information_and_memory(
@@ -148,10 +144,11 @@ def test_a_chain_hands_on_fisher_information_and_memory(
     assert Counter(one["memory"]["dataset"]) == {"ffpp": 10, "celebdf": 10}
     assert one["replayed"] == kept(first)["memory"]
     assert two["replayed"] == one["memory"]
-    assert Counter(two["memory"]["dataset"]) == {"ffpp": 6, "celebdf": 7, "dfdc": 7}
-    assert set(two["memory"]["sample_id"][:6]) <= {*one["memory"]["sample_id"], *two["memory"]["sample_id"]}
+    assert sorted(Counter(two["memory"]["dataset"]).values()) == [6, 7, 7]
+    old = [name for name in two["memory"]["sample_id"] if not name.startswith("dfdc")]
+    assert set(old) < set(one["memory"]["sample_id"])
     assert two["drawn"] == 6  # three steps in each of two epochs
-    assert set(one["fisher"]) == {name for name, _ in _model(second).named_parameters()}
+    assert set(one["fisher"]) == set(_names(second))
     assert all((two["fisher"][name] >= one["fisher"][name]).all() for name in one["fisher"])
     assert sum(float(value.sum()) for value in two["fisher"].values()) > sum(
         float(value.sum()) for value in one["fisher"].values()
@@ -163,10 +160,15 @@ def test_a_chain_hands_on_fisher_information_and_memory(
     assert (rows[0]["ewc"], rows[-1]["ewc"] > 0) == (0.0, True)
     roles = {(record["dataset"], record["role"]) for record in rundir.read_json(third / "datasets.json")}
     assert roles == {("dfdc", "train"), ("celebdf", "weights"), ("ffpp", "weights")}
+    assert checkpoint.load(RunDir(third).best)["licence"] == "unknown"
 
 
 def _model(run: Path) -> Model:
     return checkpoint.trained(RunDir(run).best).model
+
+
+def _names(run: Path) -> list[str]:
+    return [name for name, _ in _model(run).named_parameters()]
 
 
 class StoppedError(Exception):
@@ -182,9 +184,7 @@ class StopBefore(Callback):
             raise StoppedError
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(
-    outs: list[Path], first: Path, second: Path, tmp_path: Path
-) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(outs: list[Path], first: Path, tmp_path: Path) -> None:
     """Stopped in the second epoch, and inside the memory's own epoch; with workers, which read ahead."""
     few = (*ALL, "data.draws=48")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -201,7 +201,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 def test_two_ranks_equal_one(outs: list[Path], first: Path, tmp_path: Path) -> None:
     """Each step takes all new and all old pictures, on one device or shared by two."""
     few = (
-        *(*ALL, "data.batch_size=24", "augment.cutmix.p=0", "augment.mixup.p=0", "model.dropout=0", "epochs=3"),
+        *(*ALL, "data.batch_size=24", "augment.cutmix.p=0", "augment.mixup.p=0", "model.dropout=0"),
         *("regime.memory.batch=20", "optimiser.lr=0.001", "data.shuffle.buffer=9"),
     )
     learn(outs[1], tmp_path / "one", *few, after=first)
@@ -218,7 +218,7 @@ def test_two_ranks_equal_one(outs: list[Path], first: Path, tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     one, two = (rundir.read_lines(RunDir(tmp_path / run).steps) for run in ("one", "two"))
-    assert len(one) == len(two) == 3
+    assert len(one) == len(two) == 2
     for a, b in zip(one, two, strict=True):
         assert a == pytest.approx(b, rel=1e-3, abs=1e-6)
     ours, theirs = weights(tmp_path / "one"), weights(tmp_path / "two")
@@ -234,7 +234,7 @@ def test_any_run_can_be_followed(outs: list[Path], tmp_path: Path) -> None:
     runs.train([str(outs[0])], before, *plain, *few, build=models.build)
     learn(outs[1], tmp_path / "next", "regime.ewc.weight=1", "regime.memory.replay=true", after=before)
     found = kept(tmp_path / "next")
-    assert len(found["replayed"]["sample_id"]) == 12  # the first frame of twelve videos
+    assert len(found["replayed"]["sample_id"]) == 13  # the first frame of twelve videos, one with two faces
     assert found["fisher"]
 
 
@@ -258,8 +258,8 @@ def _recipe() -> dict[str, Any]:
     return runs.recipe(*SETTINGS).model_dump(mode="json")
 
 
-def test_a_resumed_run_needs_no_build_that_has_moved(outs: list[Path], first: Path) -> None:
-    """What a run keeps is complete: tensors and rows through a state_dict, and no pictures."""
+def test_what_is_kept_goes_through_a_state_dict(first: Path) -> None:
+    """Tensors and rows, no parameters and no pictures."""
     state = kept(first)
     assert set(state) == {"memory", "replayed", "drawn", "fisher", "anchor"}
     model = _model(first)
@@ -270,7 +270,6 @@ def test_a_resumed_run_needs_no_build_that_has_moved(outs: list[Path], first: Pa
     assert not list(regime.parameters())
     assert nn.Module.state_dict(regime).keys() == {"_extra_state"}
     assert continual_fisher.penalty(model, *_zero(model)).item() == 0
-    del outs
 
 
 def _zero(model: Model) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

@@ -92,7 +92,7 @@ def test_fisher_information_is_that_of_logistic_regression(logistic: tuple[Logis
 def test_fisher_information_leaves_the_model_alone() -> None:
     model = runs.Tiny().train()
     model.head.eval()
-    model.body[3].weight.requires_grad_(False)  # type: ignore[union-attr]
+    model.body[3].weight.requires_grad_(False)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     modes = [part.training for part in model.modules()]
     state = torch.get_rng_state()
@@ -248,7 +248,9 @@ def test_rows_find_their_pictures_again(two: list[Path], tmp_path: Path) -> None
     assert Counter(rows["dataset"]) == {"ffpp": 6, "dfdc": 6}
     assert Counter(rows["target"]) == {0: 6, 1: 6}
     assert set(rows["sample_id"]) <= set(train.pictures["sample_id"])
-    images = {name: image for one in Loader(train, batch=8) for name, image in zip(one.sample_ids, one.image_BCHW)}
+    images: dict[str, Tensor] = {}
+    for one in Loader(train, batch=8):
+        images |= zip(one.sample_ids, one.image_BCHW, strict=True)
     for moved in (False, True):
         places = []
         if moved:
