@@ -12,7 +12,7 @@ from semblance.training.benchmark.suite import Asked, Column
 from semblance.training.protocols import left_out, plan
 from semblance.training.protocols.plan import Plan, Variant
 from semblance.training.recipes.base import TrainingRecipe
-from semblance.training.regimes.continual import ContinualConfig
+from semblance.training.regimes.continual_config import ContinualConfig
 
 Method = Literal["sequential", "joint", "ewc", "replay", "ewc+replay", "lwf"]
 METHODS: Final[tuple[Method, ...]] = ("sequential", "joint", "ewc", "replay", "ewc+replay", "lwf")

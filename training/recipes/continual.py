@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from semblance.training.recipes import resnet50
 from semblance.training.recipes.base import ON_DEVICE, TrainingRecipe, register
-from semblance.training.regimes.continual import ContinualConfig, EwcConfig, MemoryConfig
+from semblance.training.regimes.continual_config import ContinualConfig, EwcConfig, MemoryConfig
 
 READINGS: Final = (
     "EWC has weight 400 as written, halved as in Kirkpatrick et al. 2017: 400 / 2 x sum of F (w - w*)^2, F summed over "

@@ -14,7 +14,7 @@ from semblance.manifests.errors import UsageError
 from semblance.training.cli import app
 from semblance.training.evaluation import evaluate
 from semblance.training.protocols import continual, forgetting
-from semblance.training.regimes.continual import ContinualConfig
+from semblance.training.regimes.continual_config import ContinualConfig
 from semblance.training.runs import checkpoint
 from semblance.training.runs.folder import RunDir
 from tests.conftest import once
