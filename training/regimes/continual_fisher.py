@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from semblance.training.models import Model
+from semblance.training.models.base import in_eval
 from semblance.training.records import Batch
 
 ByName = dict[str, Tensor]  # parameter -> a tensor of its shape
@@ -32,7 +32,7 @@ def information(model: Model, batches: Iterable[Batch]) -> ByName:
     names, parameters = zip(*trained(model), strict=True)
     total = [torch.zeros_like(one) for one in parameters]
     pictures = 0
-    with _still(model), torch.enable_grad():
+    with in_eval(model), torch.enable_grad():
         for batch in batches:
             for image_1CHW in torch.split(batch.image_BCHW, 1):
                 with torch.autocast(image_1CHW.device.type, enabled=False):
@@ -53,15 +53,3 @@ def penalty(model: nn.Module, fisher: Mapping[str, Tensor], anchor: Mapping[str,
     """1/2 sum of F (w - w*)^2 over the trained parameters, a number."""
     parts = [(fisher[name] * (one - anchor[name]).square()).sum() for name, one in trained(model)]
     return torch.stack(parts).sum() / 2
-
-
-@contextmanager
-def _still(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode, each part of it back in its own mode afterwards."""
-    modes = [(part, part.training) for part in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
