@@ -10,6 +10,7 @@ from semblance.training.commands.ensemble import ensemble
 from semblance.training.commands.evaluate import evaluate
 from semblance.training.commands.evaluation_schema import evaluation_schema
 from semblance.training.commands.export import export
+from semblance.training.commands.few_shot import few_shot
 from semblance.training.commands.fit import fit
 from semblance.training.commands.peek import peek
 from semblance.training.commands.predict import predict
@@ -29,7 +30,7 @@ def main() -> None:
 
 
 for command in (
-    *(peek, fit, evaluate, leave_one_out, cross_dataset, benchmark, ensemble, predict, export),
+    *(peek, fit, evaluate, leave_one_out, cross_dataset, few_shot, benchmark, ensemble, predict, export),
     *(evaluation_schema, benchmark_schema),
 ):
     app.command()(command)

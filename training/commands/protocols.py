@@ -70,9 +70,9 @@ def leave_one_out(
         from semblance.training.protocols import left_out
 
     chosen = [name.strip() for name in methods.split(",") if name.strip()] if methods is not None else []
-    plan = left_out.make(data, recipes.load(recipe, settings or ()), _numbers(seeds), chosen)
-    options = _options(accelerator, workers, tracking, allow_leaks, allow_other_crops)
-    result = _carried_out(plan, to, options, draws, date, not no_pictures)
+    plan = left_out.make(data, recipes.load(recipe, settings or ()), numbers(seeds), chosen)
+    options = fit_options(accelerator, workers, tracking, allow_leaks, allow_other_crops)
+    result = carried_out(plan, to, options, draws, date, not no_pictures)
     lines = left_out.write(left_out.gaps(plan, result), to)
     print(plain(lines, keep_lines=True))
     print(f"leave-one-out.csv, suite.yaml, benchmark.html, .md and .json, tables/, columns/ and runs/: {plain(to)}")
@@ -108,14 +108,15 @@ def cross_dataset(
         from semblance.training.evaluation.report.page import aligned
         from semblance.training.protocols import datasets
 
-    plan = datasets.make(data, recipes.load(recipe, settings or ()), _numbers(seeds), leave_one=leave_one)
-    options = _options(accelerator, workers, tracking, allow_leaks, allow_other_crops)
-    result = _carried_out(plan, to, options, draws, date, not no_pictures)
+    plan = datasets.make(data, recipes.load(recipe, settings or ()), numbers(seeds), leave_one=leave_one)
+    options = fit_options(accelerator, workers, tracking, allow_leaks, allow_other_crops)
+    result = carried_out(plan, to, options, draws, date, not no_pictures)
     print(plain(aligned(page.summary(result)), keep_lines=True))
     print(f"suite.yaml, benchmark.html, .md and .json, tables/, columns/ and runs/: {plain(to)}")
 
 
-def _carried_out(plan: Plan, to: str, options: FitOptions, draws: int, date: str | None, pictures: bool) -> Benchmark:
+def carried_out(plan: Plan, to: str, options: FitOptions, draws: int, date: str | None, pictures: bool) -> Benchmark:
+    """Carry out a plan; an interruption ends the process with what to do next."""
     from semblance.training.protocols.carry_out import carry_out
 
     try:
@@ -125,7 +126,7 @@ def _carried_out(plan: Plan, to: str, options: FitOptions, draws: int, date: str
         raise SystemExit(130) from None
 
 
-def _options(
+def fit_options(
     accelerator: Accelerator, workers: int | None, tracking: str, allow_leaks: bool, allow_other_crops: bool
 ) -> FitOptions:
     """Each run is on one device, so that several of these commands can share a machine."""
@@ -141,8 +142,9 @@ def _options(
     )
 
 
-def _numbers(seeds: str) -> list[int]:
+def numbers(text: str, option: str = "--seeds") -> list[int]:
+    """The numbers of an option that takes several by commas."""
     try:
-        return [int(seed) for seed in seeds.split(",")]
+        return [int(number) for number in text.split(",")]
     except ValueError as error:
-        raise UsageError(f"--seeds is {seeds!r}; write numbers with commas, such as 0,1,2.") from error
+        raise UsageError(f"{option} is {text!r}; write numbers with commas, such as 0,1,2.") from error
