@@ -127,8 +127,8 @@ def make(
         columns=tuple(Column(name=called[out], data=out, split=asking.query, split_column=column) for out in named),
         asked=Asked(consistency=None, gain=None, ensemble_gain=None, robustness=None, latency=None),
         notes=(
-            f"both rows are trained on as many pictures in as many steps; a step of MAML takes {recipe.regime.steps} "
-            "more passes forward and back over a half of a task, and of second order their derivative",
+            "both rows are trained on as many pictures in as many steps; a step of MAML costs more, by "
+            f"{recipe.regime.steps} passes forward and back over every support and, in second order, their derivative",
         ),
     )
     return FewShot(plan=made, targets=tuple(found), asking=asking, config=recipe.regime)

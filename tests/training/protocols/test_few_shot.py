@@ -167,7 +167,7 @@ def test_no_family_is_taken_twice_before_all_are(drawn: list[tuple[int, bool]], 
             assert all(few >= min(max(times), most) - 1 for few, most in zip(times, whole, strict=True))
 
 
-def test_targets_are_in_no_training(outs: list[Path], done: Path) -> None:
+def test_targets_are_in_no_training(done: Path) -> None:
     for run in sorted((done / "runs").iterdir()):
         records = json.loads((run / "datasets.json").read_text())
         assert [one["dataset"] for one in records] == ["ffpp"]
