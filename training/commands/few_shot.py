@@ -59,7 +59,7 @@ def few_shot(
         asking,
         allow_leaks=allow_leaks,
     )
-    options = protocols.fit_options(accelerator, workers, tracking, allow_leaks, allow_other_crops)
+    options = protocols.options_of(accelerator, workers, tracking, allow_leaks, allow_other_crops)
     protocols.carried_out(made.plan, to, options, draws, date, not no_pictures)
     print(plain(protocol.write(made, protocol.adapt(made, to, say, draws=draws), to), keep_lines=True))
     print(
