@@ -11,6 +11,7 @@ from semblance.training.commands.ensemble import ensemble
 from semblance.training.commands.evaluate import evaluate
 from semblance.training.commands.evaluation_schema import evaluation_schema
 from semblance.training.commands.export import export
+from semblance.training.commands.few_shot import few_shot
 from semblance.training.commands.fit import fit
 from semblance.training.commands.peek import peek
 from semblance.training.commands.predict import predict
@@ -31,7 +32,20 @@ def main() -> None:
 
 
 for command in (
-    *(peek, fit, evaluate, leave_one_out, cross_dataset, continual, probe, benchmark, ensemble, predict, export),
+    *(
+        peek,
+        fit,
+        evaluate,
+        leave_one_out,
+        cross_dataset,
+        few_shot,
+        continual,
+        probe,
+        benchmark,
+        ensemble,
+        predict,
+        export,
+    ),
     *(evaluation_schema, benchmark_schema),
 ):
     app.command()(command)
