@@ -78,11 +78,11 @@ MOCO: Final = SIMCLR.model_copy(
 _SMALL: Final[dict[str, Any]] = {
     "model.arch": "resnet18.a1_in1k",
     "optimiser.lr": 1e-3,
-    "schedule.warmup_epochs": 2,
+    "schedule.warmup_epochs": 1,
     "data.batch_size": 32,
     "augment.on": "workers",
     "augment.size": 64,
-    "epochs": 20,
+    "epochs": 8,
 }
 SIMCLR_VARIANTS: Final[dict[str, dict[str, Any]]] = {"simclr_resnet50_small": _SMALL}
 MOCO_VARIANTS: Final[dict[str, dict[str, Any]]] = {

@@ -19,7 +19,7 @@ from semblance.training.losses import Loss
 from semblance.training.models import Model
 from semblance.training.records import Batch, to_device
 from semblance.training.regimes import registry
-from semblance.training.regimes.pretext import GREY, Classes, PretextConfig, Questions
+from semblance.training.regimes.pretext import GREY, Classes, PretextConfig, Questions, guess
 
 _SEED: Final = 0  # of the choice of permutations, which is the same in every run
 _SPREAD: Final = 0.2  # deviation of a tile's values about grey; what is beyond [0, 1] is cut off
@@ -40,6 +40,10 @@ class JigsawConfig(PretextConfig):
     grid: int = Field(default=3, ge=2, le=3)
     permutations: int = Field(default=30, ge=2, le=1000)
     gap: float = Field(default=0.15, gt=0, le=0.5)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return (guess(self.permutations),)
 
     @model_validator(mode="after")
     def _there_are_as_many(self) -> Self:

@@ -41,6 +41,10 @@ class MaskedConfig(PretextConfig):
     depth: int = Field(default=4, ge=1, le=12)
     heads: int = Field(default=8, ge=1)
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return ("grey everywhere would have a loss of about 1",)
+
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
         if self.width % self.heads:

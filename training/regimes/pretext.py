@@ -5,6 +5,7 @@ B: pictures of a batch. Q: questions asked about them. K: possible answers. D: f
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ class PretextConfig(RegimeConfig):
     """What all pretext tasks have in common: they learn from pictures alone."""
 
     labelled: ClassVar[bool] = False
+
+
+def guess(classes: int) -> str:
+    """What a guess is worth, for the terms of a task."""
+    return f"a guess is right in {100 / classes:.1f} % and has a loss of {math.log(classes):.3f}"
 
 
 class Pretext(Regime):
@@ -96,7 +102,7 @@ class Classes(Pretext):
         right_Q = (logit_QK.argmax(1) == asked.answer_Q).float()
         parts = {}
         if asked.fair_Q is not None:
-            loss_Q = torch.where(asked.fair_Q, loss_Q, float(np.log(self.classes)))
+            loss_Q = torch.where(asked.fair_Q, loss_Q, math.log(self.classes))
             right_Q = torch.where(asked.fair_Q, right_Q, 1 / self.classes)
             parts["fair"] = asked.fair_Q.float().mean()
         loss = loss_Q.mean()

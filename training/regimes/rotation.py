@@ -15,7 +15,7 @@ from semblance.training.losses import Loss
 from semblance.training.models import Model
 from semblance.training.records import Batch
 from semblance.training.regimes import registry
-from semblance.training.regimes.pretext import GREY, Classes, PretextConfig, Questions
+from semblance.training.regimes.pretext import GREY, Classes, PretextConfig, Questions, guess
 
 TURNS: Final = 4
 
@@ -30,6 +30,10 @@ class RotationConfig(PretextConfig):
 
     kind: Literal["rotation"] = "rotation"
     disc: float = Field(default=0.95, gt=0, le=1)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return (guess(TURNS),)
 
 
 @registry.register(RotationConfig)

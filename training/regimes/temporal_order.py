@@ -6,6 +6,7 @@ U: clips of a batch, F: frames of a clip, P: pairs of them, K: orders, D: featur
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Literal
 
 import torch
@@ -17,7 +18,7 @@ from semblance.training.losses import Loss
 from semblance.training.models import Model
 from semblance.training.records import Batch, to_device
 from semblance.training.regimes import registry
-from semblance.training.regimes.pretext import Classes, PretextConfig, Questions
+from semblance.training.regimes.pretext import Classes, PretextConfig, Questions, guess
 
 
 class OrderConfig(PretextConfig):
@@ -39,6 +40,10 @@ class OrderConfig(PretextConfig):
     @property
     def clip(self) -> int:
         return self.frames
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return (guess(math.factorial(self.frames) // 2),)
 
 
 class PairHead(nn.Module):

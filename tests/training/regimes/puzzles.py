@@ -146,8 +146,8 @@ RUNS: dict[str, tuple[str, ...]] = {
 
 def run(out: Path, folder: Path, recipe: str, *settings: str, **options: Any) -> None:
     """A short run of a recipe with a small model; of masked autoencoding with its own kind of model."""
-    build = models.build if recipe.startswith("mae") else runs.plain
-    runs.train([str(out)], folder, *RUNS[recipe], *settings, name=recipe, build=build, **options)
+    options = {"build": models.build if recipe.startswith("mae") else runs.plain, **options}
+    runs.train([str(out)], folder, *RUNS[recipe], *settings, name=recipe, **options)
 
 
 if __name__ == "__main__":  # python -m tests.training.regimes.puzzles OUT RUN RECIPE [SETTING ...], on two ranks

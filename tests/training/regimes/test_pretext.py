@@ -299,6 +299,16 @@ def test_questions_depend_on_the_picture_and_not_on_its_batch(moving: Path, name
     assert float(loss.detach()) == pytest.approx(found["loss"], abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["jigsaw", "order"])
+def test_questions_depend_on_seed_and_epoch(moving: Path, name: str) -> None:
+    regime, batch = made(name), puzzles.batch(moving, "val", **TASKS[name][2])
+    first, again, later = (regime.ask(batch, epoch).answer_Q for epoch in (0, 0, 1))
+    regime.seed = 1
+    assert torch.equal(first, again)
+    assert not torch.equal(first, later)
+    assert not torch.equal(first, regime.ask(batch, 0).answer_Q)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_loss_and_accuracy_by_hand(moving: Path, name: str) -> None:
     regime, model = made(name), puzzles.Small()

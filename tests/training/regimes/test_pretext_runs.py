@@ -12,9 +12,13 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
+from semblance.manifests.errors import UsageError
+from semblance.training import models
+from semblance.training.inference import predictor
 from semblance.training.runs import checkpoint, folder
 from semblance.training.runs.folder import RunDir
 from tests.conftest import HANG, REPOSITORY
+from tests.training import runs
 from tests.training.regimes import puzzles
 
 pytestmark = [
@@ -25,6 +29,15 @@ pytestmark = [
 
 class StoppedError(Exception):
     """Raised by a test to stop a run."""
+
+
+class Keep(Callback):
+    """Keeps the regime of a run."""
+
+    regime: Any = None
+
+    def on_train_end(self, _: Any, task: Any) -> None:
+        self.regime = task.regime
 
 
 class StopBefore(Callback):
@@ -55,6 +68,27 @@ def test_resumed_equals_undisturbed(ffpp: Path, tmp_path: Path, recipe: str) -> 
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert ("val/accuracy" in rows[0]) == (not recipe.startswith("mae"))
     assert ("val/fair" in rows[0]) == recipe.startswith("order")
+
+
+def test_a_detector_starts_from_what_was_learned(ffpp: Path, tmp_path: Path) -> None:
+    """Its backbone is taken over. The run itself scores nothing, since no label has trained its head."""
+    few = ("data.draws=8", "data.batch_size=4", "epochs=2")
+    learned, run = RunDir(tmp_path / "learned"), RunDir(tmp_path / "run")
+    arch = "model.arch=test_resnet.r160_in1k"
+    keep = Keep()
+    puzzles.run(
+        ffpp, learned.path, "rotation_resnet50_small", *few, arch, "seed=5", build=models.build, callbacks=[keep]
+    )
+    assert keep.regime.seed == 5
+    with pytest.raises(UsageError, match=r"learned learned without labels \(regime rotation\), so it scores nothing"):
+        predictor.load(str(learned.path))
+    more = (*few, arch, f"model.pretrained={learned.path}", "optimiser.lr=1e-9", "schedule.warmup_epochs=1")
+    runs.train([str(ffpp)], run.path, *more, build=models.build, name="resnet50_small")
+    ours, theirs = (checkpoint.load(each.best)["model"] for each in (run, learned))
+    weights = [name for name in theirs if name.startswith("backbone.") and name.endswith("weight")]
+    assert weights
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in weights)
+    assert predictor.load(str(run.path)).members[0].trained.recipe.regime.kind == "supervised"
 
 
 @pytest.mark.parametrize(
