@@ -56,7 +56,7 @@ class Groups:
         if not queue and not any(self._differ(selection) for selection in vals.values()):
             raise SemblanceError(
                 f"All pictures of val ({', '.join(vals)}) are of one {self.exclude}, so none has a negative and no "
-                "epoch can be chosen; build with a larger share of val, add builds, or choose --set regime.exclude=none."
+                "epoch can be chosen; build with a larger val, add builds, or choose --set regime.exclude=none."
             )
 
     def _differ(self, selection: Selection) -> bool:
