@@ -6,6 +6,7 @@ import typer
 
 from semblance.training.commands.benchmark import benchmark
 from semblance.training.commands.benchmark_schema import benchmark_schema
+from semblance.training.commands.distil import distil
 from semblance.training.commands.ensemble import ensemble
 from semblance.training.commands.evaluate import evaluate
 from semblance.training.commands.evaluation_schema import evaluation_schema
@@ -29,7 +30,7 @@ def main() -> None:
 
 
 for command in (
-    *(peek, fit, evaluate, leave_one_out, cross_dataset, benchmark, ensemble, predict, export),
+    *(peek, fit, evaluate, leave_one_out, cross_dataset, distil, benchmark, ensemble, predict, export),
     *(evaluation_schema, benchmark_schema),
 ):
     app.command()(command)

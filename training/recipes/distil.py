@@ -63,6 +63,6 @@ register(
 )
 register(
     _student("distil_resnet", ResNetConfig(arch="resnet18.a1_in1k", pretrained="imagenet", dropout=0.2)),
-    {"distil_resnet_small": _SMALL | {"model.width": 0.5}},
+    {"distil_resnet_small": _SMALL},
     READINGS,
 )

@@ -5,24 +5,20 @@ B: pictures of a batch. U: units of it (pictures, or clips of the student).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.manifests.errors import UsageError
 from semblance.training.losses import Loss
-from semblance.training.models import Model, tensors
+from semblance.training.models import Model
 from semblance.training.records import Batch
 from semblance.training.regimes import registry
 from semblance.training.regimes.base import Chance, Regime, RegimeConfig, Stage, Step
-
-TEACHER: Final = "teacher_sha256"  # in the state of the regime: 32 bytes
 
 
 class DistilConfig(RegimeConfig):
@@ -41,6 +37,13 @@ class DistilConfig(RegimeConfig):
     def sources(self) -> tuple[str, ...]:
         return () if self.teacher is None else (self.teacher,)
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        return (
+            f"teacher {self.teacher}",
+            f"{self.soft:g} soft at temperature {self.temperature:g} + {self.hard:g} hard",
+        )
+
     @model_validator(mode="after")
     def _something_is_learned(self) -> DistilConfig:
         if self.soft == self.hard == 0:
@@ -57,8 +60,6 @@ class Distil(Regime):
     has the mean of the teacher's logits for its pictures.
     """
 
-    teacher_sha256: Tensor
-
     def __init__(self, config: DistilConfig, _: Model, loss: Loss) -> None:
         super().__init__(config, loss)
         if config.teacher is None:
@@ -67,19 +68,11 @@ class Distil(Regime):
             )
         self.teacher = config.teacher
         self.temperature, self.soft, self.hard = config.temperature, config.soft, config.hard
-        self.register_buffer(TEACHER, torch.zeros(32, dtype=torch.uint8))
         self._ask: Callable[[Tensor], Tensor] | None = None
 
     def begin(self, model: Model, stage: Stage) -> None:
-        """Load the teacher. Raises SemblanceError if a resumed run began with another one."""
-        found = torch.frombuffer(bytearray(bytes.fromhex(sha256(self.teacher))), dtype=torch.uint8)
-        if stage.resumed and not torch.equal(self.teacher_sha256.cpu(), found):
-            raise SemblanceError(
-                f"{self.teacher} is not the teacher that this run began with (SHA-256 {found.numpy().tobytes().hex()[:12]}"
-                f" in place of {self.teacher_sha256.cpu().numpy().tobytes().hex()[:12]}); bring that one back, or start "
-                "a new run."
-            )
-        self.teacher_sha256.copy_(found)
+        """Load the teacher; raises UsageError if it is none, or scores clips."""
+        del model
         self._ask = stage.score(self.teacher)
 
     def forward(self, model: Model, batch: Batch, chance: Chance) -> Step:
@@ -88,23 +81,12 @@ class Distil(Regime):
         output = model(batch.image_BCHW)
         hard = self.loss(output, batch.by_unit(model.members))["loss"]
         student_U = output.logit_B.float()
-        teacher_U = self._answers(batch.image_BCHW).float().view(-1, model.members).mean(1)
+        teacher_U = self._ask(batch.image_BCHW).view(-1, model.members).mean(1)
         soft = soft_loss(student_U, teacher_U, self.temperature)
         agreement = ((student_U.detach() > 0) == (teacher_U > 0)).float().mean()
         total = self.soft * soft + self.hard * hard
         parts = {"loss": total.detach(), "soft": soft.detach(), "hard": hard.detach(), "agreement": agreement}
         return Step(loss=total, parts=parts)
-
-    def _answers(self, image_BCHW: Tensor) -> Tensor:
-        assert self._ask is not None
-        with torch.no_grad():
-            logit_B = self._ask(image_BCHW)
-        if logit_B.shape != image_BCHW.shape[:1]:
-            raise UsageError(
-                f"The teacher {self.teacher} gave {logit_B.numel()} logits for {len(image_BCHW)} pictures; choose one "
-                "that scores single pictures."
-            )
-        return logit_B.detach()
 
 
 def soft_loss(student_B: Tensor, teacher_B: Tensor, temperature: float) -> Tensor:
@@ -115,25 +97,3 @@ def soft_loss(student_B: Tensor, teacher_B: Tensor, temperature: float) -> Tenso
     """
     target_B = torch.sigmoid(teacher_B / temperature)
     return temperature**2 * F.binary_cross_entropy_with_logits(student_B / temperature, target_B)
-
-
-def sha256(teacher: str) -> str:
-    """That of the teacher's checkpoint, or of an ensemble's list, which holds those of its members and their weights.
-
-    Raises UsageError if there is no run or ensemble.
-    """
-    listed = Path(teacher) / tensors.ENSEMBLE_FILE
-    file = listed if listed.is_file() else tensors.file_of(teacher)
-    try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise UsageError(
-            f"The teacher {teacher} is not a trained run or ensemble ({file} cannot be read); pass the --run of a "
-            "`training fit` or the --to of a `training ensemble`."
-        ) from error
-
-
-def kept_sha256(state: dict[str, Tensor]) -> str:
-    """The teacher's checksum in the ``state_dict`` of a run's regime."""
-    return state[TEACHER].cpu().numpy().tobytes().hex()
