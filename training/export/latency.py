@@ -1,4 +1,4 @@
-"""How long a run takes for real crops, in torch and in the formats it was exported to: one CPU thread each, in turns."""
+"""How long a run takes for real crops, in torch and as exported files: on one CPU thread, in turns."""
 
 from __future__ import annotations
 

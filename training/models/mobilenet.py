@@ -16,7 +16,7 @@ from semblance.training.models.base import Head, Model, ModelConfig, Normalise
 from semblance.training.models.registry import register
 from semblance.training.records import Output
 
-_MAKERS: Final = {  # timm's architectures whose channels can be multiplied, by their name without weights
+_MAKERS: Final[dict[str, Any]] = {  # timm's architectures whose channels can be multiplied, by their name without weights
     "mobilenetv3_large_100": _gen_mobilenet_v3,
     "mobilenetv3_small_100": _gen_mobilenet_v3,
     "mobilenetv4_conv_small": _gen_mobilenet_v4,
@@ -46,7 +46,7 @@ class MobileNet(Model):
     def __init__(self, config: MobileNetConfig, pretrained: str) -> None:
         super().__init__()
         backbone = _backbone(config, pretrained)
-        said = weights.published(config.arch) or PretrainedCfg()
+        said: Any = weights.published(config.arch) or PretrainedCfg()
         self.normalise = Normalise(said.mean, said.std)
         self.backbone = backbone
         self.embedding_dim = int(backbone.head_hidden_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from semblance.manifests import config
@@ -110,5 +111,5 @@ def _narrow(model: AnyModelConfig, steps: int) -> AnyModelConfig:
 def _check(stages: Sequence[float]) -> None:
     if not stages or not all(0 < share <= 1 for share in stages):
         raise UsageError("--stages needs shares of the first student's operations, such as 1.0,0.5,0.25.")
-    if any(one <= other for one, other in zip(stages, stages[1:], strict=False)):
+    if any(one <= other for one, other in pairwise(stages)):
         raise UsageError("--stages must descend, such as 1.0,0.5,0.25: each stage is smaller than the one before.")

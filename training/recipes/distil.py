@@ -16,10 +16,10 @@ from semblance.training.regimes.distil import DistilConfig
 READINGS: Final = (
     "Distillation is 0.7 x T^2 x BCE(student / T, sigmoid(teacher / T)) + 0.3 x BCE on labels, with T 4: for one logit "
     "it is the two-class Kullback-Leibler divergence plus the teacher's entropy, which has no gradient.",
-    "The teacher is a run or an ensemble with its members' weights, uncalibrated, in eval mode. It answers the student's "
-    "own pictures, augmented and mixed; with CutMix or MixUp the soft target is its answer to the mixture.",
-    "The stages 1.0, 0.5 and 0.25 of `training distil` are shares of the first student's GFLOP; narrower students begin "
-    "with random weights, since ImageNet's are of the whole width.",
+    "The teacher is a run, or an ensemble with its members' weights, uncalibrated and in eval mode. It answers the "
+    "student's own pictures, augmented and mixed; with CutMix or MixUp the soft target is its answer to the mixture.",
+    "The stages 1.0, 0.5 and 0.25 of `training distil` are shares of the first student's GFLOP; narrower students "
+    "begin with random weights, since ImageNet's are of the whole width.",
     "A stage is begun if the student before it keeps 0.95 of the teacher's AUC by video on val.",
     ON_DEVICE,
 )

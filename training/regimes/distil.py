@@ -39,10 +39,8 @@ class DistilConfig(RegimeConfig):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        return (
-            f"teacher {self.teacher}",
-            f"{self.soft:g} soft at temperature {self.temperature:g} + {self.hard:g} hard",
-        )
+        weighted = f"{self.soft:g} soft at temperature {self.temperature:g} + {self.hard:g} hard"
+        return f"teacher {self.teacher}", weighted
 
     @model_validator(mode="after")
     def _something_is_learned(self) -> DistilConfig:
@@ -55,9 +53,9 @@ class DistilConfig(RegimeConfig):
 class Distil(Regime):
     """The weighted sum of the soft loss and the recipe's loss.
 
-    The teacher answers the very pictures that the student sees, augmented and mixed, in eval mode; so the soft target of
-    a mixed picture is the teacher's answer to the mixture, while labels are mixed as in any run. A clip of the student
-    has the mean of the teacher's logits for its pictures.
+    The teacher answers the very pictures that the student sees, augmented and mixed, in eval mode. So the soft target
+    of a mixed picture is the teacher's answer to the mixture, while labels are mixed as in any run. A clip of the
+    student has the mean of the teacher's logits for its pictures.
     """
 
     def __init__(self, config: DistilConfig, _: Model, loss: Loss) -> None:
