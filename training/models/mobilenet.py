@@ -16,7 +16,7 @@ from semblance.training.models.base import Head, Model, ModelConfig, Normalise
 from semblance.training.models.registry import register
 from semblance.training.records import Output
 
-_MAKERS: Final[dict[str, Any]] = {  # timm's architectures whose channels can be multiplied, by their name without weights
+_MAKERS: Final[dict[str, Any]] = {  # by timm's name without weights: architectures that take a multiplier
     "mobilenetv3_large_100": _gen_mobilenet_v3,
     "mobilenetv3_small_100": _gen_mobilenet_v3,
     "mobilenetv4_conv_small": _gen_mobilenet_v4,
