@@ -114,18 +114,39 @@ class _Judged:
         return Kept(auc=found[0].first_auc, teacher=found[0].second_auc, change=found[0].change)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trained:
+    """The stages that were trained, ready to be measured. ``stopped``: as in ``Distilled``."""
+
+    wish: Wish
+    teacher: Predictor
+    students: tuple[tuple[Student, Predictor], ...]
+    val: _Judged
+    test: _Judged
+    stopped: str | None
+
+
 def carry_out_stages(
     wish: Wish, to: str | Path, options: FitOptions, say: Say = print, *, draws: int, date: str | None = None
 ) -> Distilled:
     """Train the stages into ``to``/runs one after another, as far as the threshold lets them, and judge them.
 
-    Finished stages are kept, and one that was interrupted goes on. Raises, before anything is trained, UsageError for
-    a teacher that is none or scores clips and for stages that the model cannot have, and SemblanceError for leaks, and
-    for a run of another recipe or of another teacher.
+    Raises what ``train_stages`` and ``export.export`` raise.
+    """
+    date = date or evaluate.now()
+    trained = train_stages(wish, to, options, say)
+    say("measuring what the teacher and its students keep and cost")
+    return measured(trained, Path(to), draws=draws, date=date)
+
+
+def train_stages(wish: Wish, to: str | Path, options: FitOptions, say: Say = print) -> Trained:
+    """Train the stages that begin. Finished ones are kept, and one that was interrupted goes on.
+
+    Raises, before anything is trained, UsageError for a teacher that is none or scores clips and for stages that the
+    model cannot have, and SemblanceError for leaks, and for a run of another recipe or of another teacher.
     """
     folder = Path(to)
     teacher = _teacher(wish)
-    date = date or evaluate.now()
     made = students.make(wish.outs, wish.recipe, wish.teacher, wish.stages, chain=wish.chain, runs=str(folder / "runs"))
     _check(wish, made, folder, options)
     column = wish.recipe.data.split_column
@@ -135,7 +156,7 @@ def carry_out_stages(
             f"{student.name}: {student.gflop:.3f} GFLOP a picture, {student.has:.2f} of the first student's; "
             f"width {student.width:g}"
         )
-    finished: list[Predictor] = []
+    finished: list[tuple[Student, Predictor]] = []
     stopped = None
     with carry_out.interruption() as interrupted:
         for number, student in enumerate(made, 1):
@@ -143,9 +164,10 @@ def carry_out_stages(
             carry_out.train(student.planned, folder, options, say, f"stage {number} of {len(made)}")
             if interrupted.is_set():
                 raise KeyboardInterrupt
-            finished.append(predictor.load(folder / student.planned.folder))
-            val.add(finished[-1])
-            kept = val.kept(student.name, teacher.name, 0)
+            one = predictor.load(folder / student.planned.folder)
+            finished.append((student, one))
+            val.add(one)
+            kept = val.kept(one.name, teacher.name, 0)
             figures = f"{kept.auc:.3f} of {kept.teacher:.3f}"
             told = f"{student.name} keeps {kept.share:.3f} of the teacher's AUC by video on val ({figures})"
             say(told)
@@ -153,24 +175,29 @@ def carry_out_stages(
                 rest = ", ".join(later.name for later in made[number:])
                 stopped = f"{told}, less than {wish.threshold:g}{f', so {rest} was not begun' if rest else ''}."
                 break
-    say("measuring what the teacher and its students keep and cost")
-    for one in finished:
-        test.add(one)
-    of_stage = {student.name: student for student in made}
-    lines = [
-        Line(
-            name=one.name,
-            share=None if one is teacher else of_stage[one.name].share,
-            width=None if one is teacher else of_stage[one.name].width,
-            gflop=sum(cost.gflop(part.trained.recipe.model, part.size) * (1 + part.mirror) for part in one.members),
-            parameters=sum(weight.numel() for part in one.members for weight in part.trained.model.parameters()),
-            latency=_latency(one, folder, wish.outs),
-            val=val.kept(one.name, teacher.name, draws),
-            test=test.kept(one.name, teacher.name, draws),
+    return Trained(wish=wish, teacher=teacher, students=tuple(finished), val=val, test=test, stopped=stopped)
+
+
+def measured(trained: Trained, folder: Path, *, draws: int, date: str) -> Distilled:
+    """The table of what was trained; exported files stay in ``folder``/export."""
+    lines = []
+    every: list[tuple[Student | None, Predictor]] = [(None, trained.teacher), *trained.students]
+    for student, one in every:
+        if student is not None:
+            trained.test.add(one)
+        lines.append(
+            Line(
+                name=one.name,
+                share=None if student is None else student.share,
+                width=None if student is None else student.width,
+                gflop=sum(cost.gflop(part.trained.recipe.model, part.size) * (1 + part.mirror) for part in one.members),
+                parameters=sum(weight.numel() for part in one.members for weight in part.trained.model.parameters()),
+                latency=_latency(one, folder, trained.wish.outs),
+                val=trained.val.kept(one.name, trained.teacher.name, draws),
+                test=trained.test.kept(one.name, trained.teacher.name, draws),
+            )
         )
-        for one in (teacher, *finished)
-    ]
-    return Distilled(wish=wish, date=date, lines=tuple(lines), stopped=stopped)
+    return Distilled(wish=trained.wish, date=date, lines=tuple(lines), stopped=trained.stopped)
 
 
 def _teacher(wish: Wish) -> Predictor:
@@ -186,7 +213,7 @@ def _teacher(wish: Wish) -> Predictor:
 
 
 def _check(wish: Wish, made: Sequence[Student], folder: Path, options: FitOptions) -> None:
-    """All that can be known before the first step; see ``carry_out_stages``."""
+    """All that can be known before the first step; see ``train_stages``."""
     begun = [student for student in made if RunDir(folder / student.planned.folder).begun]
     for student in begun:
         RunDir(folder / student.planned.folder).check(student.planned.recipe, resume=True)

@@ -277,8 +277,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_and_knows_its_teacher(
 
 def test_two_ranks_equal_one(ffpp: Path, teacher: Path, tmp_path: Path) -> None:
     """Two epochs of one step on all data: 60 units in one process, or 30 in each of two that communicate by gloo."""
-    words = (*STUDENT[:3], "data.draws=60", "data.batch_size=60", "augment.cutmix.p=0", "augment.mixup.p=0")
-    words = (*words, f"regime.teacher={teacher}")
+    whole = ("data.draws=60", "data.batch_size=60", "augment.cutmix.p=0", "augment.mixup.p=0")
+    words = (*STUDENT[:3], *whole, f"regime.teacher={teacher}")
     runs.train([str(ffpp)], tmp_path / "one", *words, build=runs.plain)
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-W", "ignore", "-m", "tests.training.runs", "ranks", str(tmp_path / "two"), str(ffpp)]
