@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +22,7 @@ from semblance.training.commands.protocols import (
     Settings,
     Tracking,
     Workers,
-    fit_options,
+    options_of,
 )
 
 
@@ -64,13 +65,13 @@ def distil(
 
     wish = protocol.Wish(
         outs=tuple(out.rstrip("/") for out in data),
-        teacher=teacher.rstrip("/"),
+        teacher=str(Path(teacher).absolute()),
         recipe=recipes.load(recipe, settings or ()),
         stages=tuple(_shares(stages)),
         threshold=threshold,
         chain=chain,
     )
-    options = fit_options(accelerator, workers, tracking, allow_leaks, allow_other_crops)
+    options = options_of(accelerator, workers, tracking, allow_leaks, allow_other_crops)
     try:
         result = protocol.carry_out_stages(wish, to.rstrip("/"), options, say, draws=draws, date=date)
     except KeyboardInterrupt:

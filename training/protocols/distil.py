@@ -147,7 +147,9 @@ def train_stages(wish: Wish, to: str | Path, options: FitOptions, say: Say = pri
     """
     folder = Path(to)
     teacher = _teacher(wish)
-    made = students.make(wish.outs, wish.recipe, wish.teacher, wish.stages, chain=wish.chain, runs=str(folder / "runs"))
+    made = students.make(
+        wish.outs, wish.recipe, wish.teacher, wish.stages, chain=wish.chain, runs=str(folder.absolute() / "runs")
+    )
     _check(wish, made, folder, options)
     column = wish.recipe.data.split_column
     val, test = (_judged(wish, split, column, teacher, options, say) for split in ("val", "test"))
@@ -226,7 +228,7 @@ def _check(wish: Wish, made: Sequence[Student], folder: Path, options: FitOption
         columns=tuple(Column(name=out, data=out, split_column=first.recipe.data.split_column) for out in wish.outs),
         asked=_NOTHING,
     )
-    carry_out.check_data(plan, [first], [student.planned for student in begun], options)
+    carry_out.check_data(plan, [first], [first] if made[0] in begun else [], options)
 
 
 def _same_teacher(student: Student, folder: Path) -> None:
