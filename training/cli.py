@@ -7,6 +7,7 @@ import typer
 from semblance.training.commands.benchmark import benchmark
 from semblance.training.commands.benchmark_schema import benchmark_schema
 from semblance.training.commands.continual import continual
+from semblance.training.commands.distil import distil
 from semblance.training.commands.ensemble import ensemble
 from semblance.training.commands.evaluate import evaluate
 from semblance.training.commands.evaluation_schema import evaluation_schema
@@ -40,6 +41,7 @@ for command in (
         cross_dataset,
         few_shot,
         continual,
+        distil,
         probe,
         benchmark,
         ensemble,
