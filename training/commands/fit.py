@@ -134,9 +134,8 @@ def fit(
         raise SystemExit(130) from None
     if fitted.rank:
         return
-    auc = "none" if fitted.best_auc is None else f"{fitted.best_auc:.4f}"
     status = "was already finished" if not fitted.worked else "stopped early" if fitted.stopped else "finished"
     print(
         f"{plain(run)} {status} after {fitted.epochs} epoch{'s' if fitted.epochs != 1 else ''}, {fitted.steps} steps; "
-        f"best val AUC by video {auc} (epoch {fitted.best_epoch + 1}): {plain(str(folder.best))}"
+        f"{fitted.told} (epoch {fitted.best_epoch + 1}): {plain(str(folder.best))}"
     )

@@ -228,6 +228,19 @@ class Loader:
         )
 
 
+class Sized:
+    """One epoch of a loader, with the length at its start, as trainers count batches."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader, self.length = loader, len(loader)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.loader)
+
+
 def as_floats(batch: Batch) -> Batch:
     """The batch with its uint8 pictures as float32 in [0, 1], on the same device."""
     return replace(batch, image_BCHW=floats(batch.image_BCHW))

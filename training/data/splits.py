@@ -32,24 +32,25 @@ class TrainingData:
     warnings: tuple[str, ...] = ()
 
 
-def gather(outs: Sequence[str], others: Sequence[str], config: DataConfig) -> TrainingData:
-    """Select all splits and check them.
+def gather(outs: Sequence[str], others: Sequence[str], config: DataConfig, *, labelled: bool = True) -> TrainingData:
+    """Select all splits and check them. Without labels one class will do, and val is cut into units as train is.
 
     Raises UsageError for an invalid query. Raises SemblanceError for a split that is empty or has one class only, and
     for a shard that is missing or cut short.
     """
     train = query.select(outs, "train", config, config, weight=config.weight)
-    query.check_classes(train)
+    if labelled:
+        query.check_classes(train)
     sampling.draw(train.units, config, seed=0, epoch=0)  # raises now if the mix or balance is impossible
     descriptions = {out: build_files.finished(out) for out in (*outs, *others)}
     names = _names(descriptions)
-    val = {names[out]: _validation(out, config) for out in outs}
-    if len({label for selection in val.values() for label in selection.pictures["label"].unique()}) < 2:
+    val = {names[out]: _validation(out, config, labelled) for out in outs}
+    if labelled and len({label for selection in val.values() for label in selection.pictures["label"].unique()}) < 2:
         raise SemblanceError(
             f"Split val of {', '.join(outs)} has videos of one class only, so no model can be selected on it; "
             "choose another split column or add a build."
         )
-    reported = {names[out]: _validation(out, config) for out in others}
+    reported = {names[out]: _validation(out, config, labelled) for out in others}
     for selection in (train, *val.values(), *reported.values()):
         shards.check(selection.shards)
     datasets = []
@@ -92,7 +93,9 @@ def check_same(datasets: Sequence[Mapping[str, Any]], before: Sequence[Mapping[s
     raise SemblanceError(f"{checkpoint} was trained with other builds, or in another order; name the same ones.")
 
 
-def _validation(out: str, config: DataConfig) -> Selection:
+def _validation(out: str, config: DataConfig, labelled: bool) -> Selection:
+    if not labelled:
+        return query.select([out], "val", config, config)
     return query.select([out], "val", config, unlabelled=True)
 
 

@@ -32,7 +32,7 @@ class RunRecorder(Callback):
 
     def __init__(self, run: RunDir, *, save_every: int, say: Callable[[str], None], log_every: int = 1) -> None:
         self.run, self.save_every, self.log_every, self.say = run, save_every, log_every, say
-        self.best: tuple[float, float] | None = None  # on val: AUC by video, and the negative loss
+        self.best: tuple[float, float] | None = None  # on val: AUC by video (0 without labels), and the negative loss
         self.best_epoch = -1
         self.stopped = False
         self._started = time.monotonic()
@@ -94,7 +94,7 @@ class RunRecorder(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: DetectorModule) -> None:  # type: ignore[override]
         figures, epoch = module.figures, trainer.current_epoch
-        value = (figures["val/auc_video"] or 0.0, -(figures["val/loss"] or 0.0))
+        value = (figures.get("val/auc_video") or 0.0, -(figures["val/loss"] or 0.0))
         better = self.best is None or value > self.best
         if better:
             self.best, self.best_epoch = value, epoch
@@ -130,9 +130,14 @@ class RunRecorder(Callback):
             self._save(trainer, module, epoch, position)
 
     def _progress(self, module: DetectorModule, epoch: int, better: bool) -> str:
-        figures = module.figures
+        figures, labelled = module.figures, module.recipe.regime.labelled
         loss = f"train loss {sum(self._losses) / len(self._losses):.4f}, " if self._losses else ""
-        frame, video = (_format(figures[f"val/auc_{level}"]) for level in ("frame", "video"))
+        if labelled:
+            frame, video = (_format(figures[f"val/auc_{level}"]) for level in ("frame", "video"))
+            scores = f", val AUC {frame} by frame, {video} by video"
+        else:
+            own = [name for name in figures if name.count("/") == 1 and name.startswith("val/") and name != "val/loss"]
+            scores = "".join(f", val {name[4:]} {_format(figures[name])}" for name in own)
         others = ", ".join(
             f"{name.rpartition('/')[2]} {_format(value)}"
             for name, value in figures.items()
@@ -141,7 +146,7 @@ class RunRecorder(Callback):
         stop = f"; stopped: no better epoch in the last {module.recipe.early_stop}" if self.stopped else ""
         return (
             f"epoch {epoch + 1} of {module.recipe.epochs}, step {module.step}: "
-            f"{loss}val loss {figures['val/loss']:.4f}, val AUC {frame} by frame, {video} by video"
+            f"{loss}val loss {figures['val/loss']:.4f}{scores}"
             f"{' (best so far)' if better else ''}"
             f"{f'; others by video: {others}' if others else ''}; {time.monotonic() - self._started:.0f} s{stop}"
         )
@@ -158,6 +163,8 @@ class RunRecorder(Callback):
             "figures": module.figures,
             "model": tuned.kept(model, model.state_dict()),
             "loss": module.loss.state_dict(),
+            "regime": module.regime.state_dict(),
+            "sources": dict(module.sources),
             "average": tuned.kept(model, average.module.state_dict()) if average is not None else None,
             "licence": model.licence,
             "base": asdict(model.base) if model.base is not None else None,

@@ -17,9 +17,8 @@ from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training import models
 from semblance.training.data import isolation, lasting, splits
 from semblance.training.data.splits import TrainingData
-from semblance.training.guard import crops, seen
-from semblance.training.guard.seen import Seen
-from semblance.training.loop import terms, tracked
+from semblance.training.guard import seen
+from semblance.training.loop import origins, terms, tracked
 from semblance.training.loop.callbacks import RunRecorder
 from semblance.training.loop.machine import Machine
 from semblance.training.loop.module import DetectorModule
@@ -60,10 +59,23 @@ class Fitted:
     epochs: int
     steps: int
     best_epoch: int
-    best_auc: float | None  # by video, on val
+    best: tuple[float, float] | None  # on val: AUC by video and negative loss; see ``best_auc``
+    labelled: bool = True
     stopped: bool  # early
     worked: bool  # False: the run was already finished
     rank: int = 0
+
+    @property
+    def best_auc(self) -> float | None:
+        """On val, by video; None for a regime that learns without labels, and before the first epoch."""
+        return self.best[0] if self.best is not None and self.labelled else None
+
+    @property
+    def told(self) -> str:
+        """The figure that the best epoch was chosen by, in words."""
+        if self.labelled:
+            return f"best val AUC by video {'none' if self.best_auc is None else f'{self.best_auc:.4f}'}"
+        return f"lowest val loss {'none' if self.best is None else f'{-self.best[1]:.4f}'}"
 
 
 def fit(
@@ -90,11 +102,15 @@ def fit(
     if state is not None:
         splits.check_same(data.datasets, state["datasets"], str(run.last))
         if state["place"]["epoch"] >= recipe.epochs or state["progress"]["stopped"]:
-            return _finished(run, state)
-    data = _with_weights(recipe, _isolated(recipe, data, options, state), state)
+            return _finished(run, recipe, state)
+    sources = origins.hashes(recipe)
+    if state is not None:
+        origins.check_same(sources, state.get("sources", {}), str(run.last))
+    data = origins.with_weights(recipe, _isolated(recipe, data, options, state), state)
     if state is None:
-        data = _like_frozen(recipe, data, options.allow_other_crops)
+        data = origins.like_frozen(recipe, data, options.allow_other_crops)
     module = _module(recipe, data, options, state, run)
+    module.sources = sources
     recorder = RunRecorder(run, save_every=options.machine.save_every, log_every=options.machine.log_every, say=say)
     callbacks = [recorder, EpochProgress(say), *options.callbacks, *_powersgd(options.machine, module.step)]
     trainer = _trainer(recipe, options.machine, run, callbacks)
@@ -119,7 +135,8 @@ def fit(
         epochs=trainer.current_epoch,
         steps=module.step,
         best_epoch=recorder.best_epoch,
-        best_auc=recorder.best[0] if recorder.best is not None else None,
+        best=recorder.best,
+        labelled=recipe.regime.labelled,
         stopped=recorder.stopped,
         worked=True,
         rank=trainer.global_rank,
@@ -132,7 +149,8 @@ def prepared(outs: Sequence[str], recipe: TrainingRecipe, options: FitOptions) -
 
 
 def _gathered(outs: Sequence[str], recipe: TrainingRecipe, options: FitOptions) -> TrainingData:
-    return splits.gather([out.rstrip("/") for out in outs], [out.rstrip("/") for out in options.others], recipe.data)
+    builds, others = ([out.rstrip("/") for out in some] for some in (outs, options.others))
+    return splits.gather(builds, others, recipe.data, labelled=recipe.regime.labelled)
 
 
 def _isolated(
@@ -142,54 +160,11 @@ def _isolated(
     before = seen.of_state(state.get("seen")) if state is not None else None
     found = isolation.isolate(
         data,
-        inherited=_of_weights(recipe) if before is None else None,
+        inherited=origins.seen_by_weights(recipe) if before is None else None,
         allow_leaks=options.allow_leaks or isolation.allowed(before, "--allow-leaks"),
         allow_other_crops=options.allow_other_crops or isolation.allowed(before, "--allow-other-crops"),
     )
     return found if before is None else replace(found, seen=seen.union([before, found.seen]))
-
-
-def _of_weights(recipe: TrainingRecipe) -> Seen | None:
-    """What the runs that its weights come from have seen, trained further or not; None if they are of no run."""
-    records = [_seen_by(given) for given in _sources(recipe)]
-    return seen.union(records) if records else None
-
-
-def _with_weights(recipe: TrainingRecipe, data: TrainingData, state: Mapping[str, Any] | None) -> TrainingData:
-    """The data, and the builds that its weights come from, or came from when a resumed run began."""
-    if state is not None:
-        more = [record for record in state["datasets"] if record["role"] == "weights"]
-    else:
-        more = [record for given in _sources(recipe) for record in checkpoint.learned_by(given)]
-    return replace(data, datasets=(*data.datasets, *more))
-
-
-def _like_frozen(recipe: TrainingRecipe, data: TrainingData, allow_other_crops: bool) -> TrainingData:
-    """The data, whose crops must be cut like those that a frozen model knows, since it does not learn other ones."""
-    frozen = getattr(recipe.model, recipe.model.base_key)
-    if recipe.model.base_key == "pretrained" or frozen is None:
-        return data
-    learned = [record["recipe"] for record in checkpoint.learned_by(frozen) if record.get("recipe")]
-    trained = [record for record in data.datasets if record["role"] == "train"]
-    cut = [line for one in trained for line in crops.told(str(one["out"]), one.get("recipe"), frozen, learned)]
-    if cut and not allow_other_crops:
-        raise SemblanceError(
-            f"{cut[0]}{isolation.more(len(cut))}, and that model is not trained further; build them by its recipe, or "
-            "pass --allow-other-crops."
-        )
-    notes = [f"allowed with --allow-other-crops: {line}" for line in cut]
-    return replace(data, seen=seen.union([data.seen], notes), warnings=(*data.warnings, *notes))
-
-
-def _sources(recipe: TrainingRecipe) -> list[str]:
-    """The files and runs that its weights come from."""
-    model = recipe.model
-    given = dict.fromkeys([model.pretrained, getattr(model, model.base_key)])
-    return [one for one in given if one not in (None, "none", "imagenet")]
-
-
-def _seen_by(given: str) -> Seen:
-    return checkpoint.seen_by(given) or seen.union([], [f"what the weights in {given} were trained on is not known"])
 
 
 def _module(
@@ -234,7 +209,7 @@ def _trainer(recipe: TrainingRecipe, machine: Machine, run: RunDir, callbacks: l
         accelerator="gpu" if machine.on_gpu else "cpu",
         devices=machine.devices_per_node,
         num_nodes=machine.nodes,
-        strategy=DDPStrategy() if machine.ranks > 1 else "auto",
+        strategy=DDPStrategy(find_unused_parameters=not recipe.regime.labelled) if machine.ranks > 1 else "auto",
         precision=machine.precision(recipe.precision),  # type: ignore[arg-type]
         max_epochs=recipe.epochs,
         accumulate_grad_batches=recipe.accumulate,
@@ -271,14 +246,15 @@ def _restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
         trainer.precision_plugin.load_state_dict(state["scaler"])
 
 
-def _finished(run: RunDir, state: Mapping[str, Any]) -> Fitted:
+def _finished(run: RunDir, recipe: TrainingRecipe, state: Mapping[str, Any]) -> Fitted:
     progress = state["progress"]
     return Fitted(
         run=run,
         epochs=state["place"]["epoch"],
         steps=state["step"],
         best_epoch=progress["best_epoch"],
-        best_auc=progress["best"][0] if progress["best"] else None,
+        best=tuple(progress["best"]) if progress["best"] else None,
+        labelled=recipe.regime.labelled,
         stopped=progress["stopped"],
         worked=False,
         rank=int(not _is_main_rank()),

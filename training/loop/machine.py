@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import torch
 
+from semblance.manifests.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
@@ -120,3 +122,14 @@ def _quota(folder: Path) -> Iterator[float]:
         limit, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         if int(limit) > 0:
             yield int(limit) / int(period)
+
+
+def per_rank(batch_size: int, ranks: int) -> int:
+    """The units of a batch that each of ``ranks`` devices takes; raises UsageError if they cannot share it equally."""
+    if batch_size % ranks:
+        near = max(batch_size // ranks, 1) * ranks
+        raise UsageError(
+            f"A batch of {batch_size} units cannot be shared by {ranks} devices; use --set data.batch_size={near}, or "
+            "another number of --devices."
+        )
+    return batch_size // ranks

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -12,48 +12,25 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from semblance.manifests.errors import UsageError
 from semblance.manifests.ids import digest
-from semblance.training import augment, losses, optim
+from semblance.training import augment, losses, optim, regimes
 from semblance.training.data import query
-from semblance.training.data.loader import EpochConfig, Loader, Transfer, World, as_floats
+from semblance.training.data.loader import EpochConfig, Loader, Sized, Transfer, World, as_floats
 from semblance.training.data.query import Selection
 from semblance.training.data.splits import TrainingData
 from semblance.training.data.worker import SampleTransform
 from semblance.training.loop.ledger import Ledger
-from semblance.training.loop.machine import Machine
-from semblance.training.loop.validation import Validation, val_loss
+from semblance.training.loop.machine import Machine, per_rank
+from semblance.training.loop.staging import staged
+from semblance.training.loop.validation import Means, Validation, val_loss
 from semblance.training.metrics import aggregate
 from semblance.training.models import Model, tuned
 from semblance.training.recipes.base import TrainingRecipe
 from semblance.training.records import Batch, Output
+from semblance.training.regimes import Chance
 
 OTHERS_EVERY = 5  # epochs
 VAL_TIMES = 4  # how many times a training batch validation takes: it keeps nothing for gradients
-
-
-class Sized:
-    """One epoch of a loader, with the length at its start, as Lightning counts batches."""
-
-    def __init__(self, loader: Loader) -> None:
-        self.loader, self.length = loader, len(loader)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.loader)
-
-
-def per_rank(batch_size: int, ranks: int) -> int:
-    """The units of a batch that each of ``ranks`` devices takes; raises UsageError if they cannot share it equally."""
-    if batch_size % ranks:
-        near = max(batch_size // ranks, 1) * ranks
-        raise UsageError(
-            f"A batch of {batch_size} units cannot be shared by {ranks} devices; use --set data.batch_size={near}, or "
-            "another number of --devices."
-        )
-    return batch_size // ranks
 
 
 class DetectorModule(LightningModule):
@@ -77,17 +54,19 @@ class DetectorModule(LightningModule):
         self.machine = machine or Machine(workers=0)
         self.workers = self.machine.loader_workers(resume)
         self.model = model.to(memory_format=torch.channels_last)  # as batches are
-        self.loss = losses.build(recipe.loss, model)
+        self.loss, self.labelled = losses.build(recipe.loss, model), recipe.regime.labelled
+        self.regime = regimes.build(recipe.regime, model, self.loss)
         self.average: optim.Average | None = None
         if recipe.ema_decay is not None:
             self.average = optim.Average(model, recipe.ema_decay).requires_grad_(False)
+        self.sources: Mapping[str, str] = {}  # SHA-256 of the runs that the regime learns from
         self.step = 0  # optimiser steps so far
         self.ledger = Ledger()
         self.figures: dict[str, float | None] = {}  # of the last epoch
         self._train: Loader | None = None
         self._evaluated: dict[str, Loader] = {}
         self.schedule: optim.Schedule | None = None
-        self._validation = Validation()
+        self._validation, self._means = Validation(), Means()
         self._stepped = False  # the optimiser, since the last step was closed; a gradient scaler may skip it
         self._before: list[Tensor] = []  # the model's buffers before this step, where it may be skipped
         if resume is not None:
@@ -100,6 +79,7 @@ class DetectorModule(LightningModule):
     def _restore(self, state: Mapping[str, Any]) -> None:
         tuned.load(self.model, state["model"], self.model)
         self.loss.load_state_dict(state["loss"])
+        self.regime.load_state_dict(state.get("regime") or {})
         if self.average is not None:
             tuned.load(self.average.module, state["average"], self.model)
             self.average.updates = state["updates"]
@@ -117,30 +97,39 @@ class DetectorModule(LightningModule):
     def train_loader(self) -> Loader:
         """The one loader of the train split, made when the trainer knows its world."""
         if self._train is None:
-            config, forges = self.recipe.augment, self.recipe.augment.self_blend.p > 0
-            transform = SampleTransform(
-                image=augment.build(config),
-                forge=augment.forge(config) if forges else None,
-                landmarks=forges or config.policy.p > 0,
-                draws=augment.Draws(config) if config.on == "device" else None,
-                by_unit=self.model.members > 1,
-            )
-            self._train = self._loader(self.data.train, self._share, config=self.recipe.data, transform=transform)
+            share, config = per_rank(self.recipe.data.batch_size, self.trainer.world_size), self.recipe.data
+            self._train = self.loader(self.data.train, share, config=config, transform=self.transform())
         return self._train
+
+    def transform(self) -> SampleTransform:
+        """How the recipe augments a picture."""
+        config, forges = self.recipe.augment, self.recipe.augment.self_blend.p > 0
+        return SampleTransform(
+            image=augment.build(config),
+            forge=augment.forge(config) if forges else None,
+            landmarks=forges or config.policy.p > 0,
+            draws=augment.Draws(config) if config.on == "device" else None,
+            by_unit=self.model.members > 1,
+        )
 
     def val_dataloader(self) -> list[Sized]:
         loaders = []
         for name, selection in self._selections().items():
             if name not in self._evaluated:
-                members = self.model.members
-                times = VAL_TIMES if members == 1 else 1  # the frozen part of a clip model keeps nothing in training
-                batch = self.machine.val_batch or times * self._share
-                selection = selection if members == 1 else query.cover(selection, members)
-                self._evaluated[name] = self._loader(selection, batch)
+                self._evaluated[name] = self._val_loader(selection)
             loader = self._evaluated[name]
             loader.epoch = loader.position = 0
             loaders.append(Sized(loader))
         return loaders
+
+    def _val_loader(self, selection: Selection) -> Loader:
+        share = per_rank(self.recipe.data.batch_size, self.trainer.world_size)
+        if not self.labelled:
+            return self.loader(selection, share, transform=self.transform())
+        members = self.model.members
+        times = VAL_TIMES if members == 1 else 1  # the frozen part of a clip model keeps nothing in training
+        selection = selection if members == 1 else query.cover(selection, members)
+        return self.loader(selection, self.machine.val_batch or times * share)
 
     def _selections(self) -> dict[str, Selection]:
         """What is evaluated after this epoch, by the name that its figures carry: kind/dataset."""
@@ -149,25 +138,23 @@ class DetectorModule(LightningModule):
             selections |= {f"other/{name}": selection for name, selection in self.data.others.items()}
         return selections
 
-    @property
-    def _share(self) -> int:
-        """Units of a training batch that each device takes."""
-        return per_rank(self.recipe.data.batch_size, self.trainer.world_size)
-
-    def _loader(
+    def loader(
         self,
         selection: Selection,
         batch: int,
         *,
         config: EpochConfig | None = None,
         transform: SampleTransform | None = None,
+        world: World | None = None,
+        seed: int | None = None,
     ) -> Loader:
+        """Batches of ``batch`` units a rank. ``world``: by default this rank's; ``seed``: by default the recipe's."""
         return Loader(
             selection,
             batch=batch,
-            seed=self.recipe.seed,
+            seed=self.recipe.seed if seed is None else seed,
             config=config,
-            world=World(rank=self.global_rank, ranks=self.trainer.world_size),
+            world=world or World(rank=self.global_rank, ranks=self.trainer.world_size),
             workers=self.workers,
             transform=transform,
             size=self.recipe.augment.size,
@@ -182,6 +169,9 @@ class DetectorModule(LightningModule):
 
     # --- learning
 
+    def on_fit_start(self) -> None:
+        self.regime.begin(self.model, staged(self))
+
     def on_train_start(self) -> None:
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         self.ledger.ranks, self.ledger.scaled = self.trainer.world_size, scaler is not None
@@ -189,15 +179,18 @@ class DetectorModule(LightningModule):
             self._before = [buffer.clone() for buffer in self.model.buffers()]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        position = self.current_epoch, self.position(batch_idx), self.global_rank
-        seed = int(digest(self.recipe.seed, "step", *position)[:15], 16)
+        chance = self._chance("step", self.current_epoch, self.position(batch_idx))
+        batch = augment.mix(batch, self.recipe.augment, chance.generator, self.model.members)
+        step = self.regime(self.model, batch, chance)
+        self.ledger.add(step.parts, batch.sample_ids)
+        return step.loss * self._tail(batch_idx)
+
+    def _chance(self, kind: str, epoch: int, position: int) -> Chance:
+        """Seed torch for a batch of this rank, and say where it stands."""
+        seed = int(digest(self.recipe.seed, kind, epoch, position, self.global_rank)[:15], 16)
         torch.manual_seed(seed)
-        members, generator = self.model.members, torch.Generator().manual_seed(seed)
-        batch = augment.mix(batch, self.recipe.augment, generator, members)
-        parts = self.loss(self.model(batch.image_BCHW), batch.by_unit(members))
-        self.ledger.add(parts, batch.sample_ids)
-        loss: Tensor = parts["loss"] * self._tail(batch_idx)
-        return loss
+        done = (epoch + position / self.train_loader().batches) / self.recipe.epochs
+        return Chance(seed=seed, generator=torch.Generator().manual_seed(seed), epoch=epoch, progress=done)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         optim.align_gradients(optimizer)
@@ -214,8 +207,10 @@ class DetectorModule(LightningModule):
         """
         self.ledger.close(self.step, self.current_epoch, skipped=not self._stepped, **row)
         self.step += 1
-        if self._stepped and self.average is not None:
-            self.average.update_parameters(self.model)
+        if self._stepped:
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+            self.regime.stepped(self.model)
         if self._before:
             buffers = list(self.model.buffers())
             with torch.no_grad():
@@ -246,7 +241,7 @@ class DetectorModule(LightningModule):
     def configure_optimizers(self) -> Any:
         config = self.recipe.optimiser.model_copy(update={"lr": self.recipe.lr})
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        parameters = [*self.model.parameters(), *self.loss.parameters()]
+        parameters = [*self.model.parameters(), *self.loss.parameters(), *self.regime.parameters()]
         optimiser = optim.optimiser(config, parameters, fused=not scaled)
         steps = -(-self.train_loader().batches // self.recipe.accumulate)
         self.schedule = optim.schedule(self.recipe.schedule, optimiser, self.recipe.epochs, steps)
@@ -270,14 +265,26 @@ class DetectorModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._validation = Validation(self._selections(), self.model.members)
+        self._means = Means(self._selections())
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        del batch_idx
-        model = self.average.module if self.average is not None else self.model
-        output: Output = model(batch.image_BCHW)
-        self._validation.add(self._validation.names[dataloader_idx], output.logit_B, batch.sample_ids)
+        model, name = self._validated(), self._validation.names[dataloader_idx]
+        if not self.labelled:  # the same random numbers after every epoch
+            step = self.regime(model, batch, self._chance(name, 0, batch_idx))
+            self._means.add(name, step.parts, len(batch.sample_ids))
+        else:
+            output: Output = model(batch.image_BCHW)
+            self._validation.add(name, output.logit_B, batch.sample_ids)
 
     def on_validation_epoch_end(self) -> None:
-        frames = self._validation.frames(self._selections(), self.trainer.world_size)
+        if self.labelled:
+            frames = self._validation.frames(self._selections(), self.trainer.world_size)
+            self.figures = {"val/loss": val_loss(self.loss, frames), **aggregate.figures(frames)}
+        else:
+            self.figures = self._means.figures(self.device, self.trainer.world_size)
         self._validation = Validation()
-        self.figures = {"val/loss": val_loss(self.loss, frames), **aggregate.figures(frames)}
+        judged = self.regime.judge(self._validated(), self.current_epoch)
+        self.figures |= {f"val/{name}": value for name, value in judged.items()}
+
+    def _validated(self) -> Model:
+        return self.model if self.average is None else cast(Model, self.average.module)

@@ -8,8 +8,7 @@ from typing import Final
 from semblance.training import optim, recipes
 from semblance.training.data import order, sampling
 from semblance.training.data.splits import TrainingData
-from semblance.training.loop.machine import Machine
-from semblance.training.loop.module import per_rank
+from semblance.training.loop.machine import Machine, per_rank
 from semblance.training.models import Model, weights
 from semblance.training.recipes.base import TrainingRecipe
 
@@ -66,6 +65,8 @@ def _licence(name: str) -> str:
 
 
 def _training(recipe: TrainingRecipe, data: TrainingData, machine: Machine) -> Iterator[str]:
+    if recipe.regime.kind != "supervised":
+        yield f"regime: {'; '.join([recipe.regime.kind, *recipe.regime.terms])}"
     precision = machine.precision(recipe.precision)
     given = "" if precision == recipe.precision else f" (the recipe says {recipe.precision})"
     yield f"device: {machine.device}, precision {precision}{given}"

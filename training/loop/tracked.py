@@ -43,6 +43,7 @@ def start(
         "workers": module.workers,
         "terms": list(told),
         "licence": module.model.licence,
+        "sources": dict(module.sources),
         "tracking": earlier.get("tracking"),
     }
     tracker = None

@@ -57,6 +57,37 @@ class Validation:
         return rows if self.members == 1 else units.mean(rows)
 
 
+class Means:
+    """Means over pictures of what a regime without labels says of val, by the name of their selection."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._sums: dict[str, dict[str, Tensor]] = {name: {} for name in names}
+
+    def add(self, name: str, parts: Mapping[str, Tensor], pictures: int) -> None:
+        """Keep the means of a batch of so many pictures."""
+        sums = self._sums[name]
+        one = next(iter(parts.values()))
+        for part, value in {"": torch.ones_like(one), **parts}.items():
+            sums[part] = sums.get(part, 0) + value.detach().double() * pictures
+
+    def figures(self, device: torch.device, ranks: int) -> dict[str, float | None]:
+        """kind/part/dataset of each selection, and val/part of all of kind ``val`` together, over all ranks."""
+        totals: dict[str, dict[str, Tensor]] = {"val": {}, **self._sums}
+        for name, sums in self._sums.items():
+            if ranks > 1 and sums:
+                sent = torch.stack(list(sums.values())).to(device)
+                dist.all_reduce(sent)
+                sums.update(zip(sums, sent, strict=True))
+            if name.startswith("val/"):
+                totals["val"] = {part: totals["val"].get(part, 0) + value for part, value in sums.items()}
+        figures: dict[str, float | None] = {}
+        for name, sums in totals.items():
+            kind, _, dataset = name.partition("/")
+            tail = f"/{dataset}" if dataset else ""
+            figures |= {f"{kind}/{part}{tail}": float(value / sums[""]) for part, value in sums.items() if part}
+        return figures
+
+
 def val_loss(loss: Loss, frames: Mapping[str, pl.DataFrame]) -> float:
     """The mean loss over all labelled pictures of val; zero without any.
 

@@ -134,7 +134,7 @@ class Normalise(nn.Module):
 
 
 class Head(nn.Module):
-    """(B, D) to the logit (B,): dropout, then one linear layer, in float32 also under autocast.
+    """(B, D) to the logit (B,): dropout, then one linear layer, in float32 (at least) also under autocast.
 
     In 16 bits scores would be rounded to some hundred values, and pictures would tie.
     """
@@ -146,5 +146,6 @@ class Head(nn.Module):
 
     def forward(self, embedding_BD: Tensor) -> Tensor:
         with torch.autocast(embedding_BD.device.type, enabled=False):
-            logit_B1: Tensor = self.linear(self.dropout(embedding_BD.float()))
+            exact_BD = embedding_BD.to(torch.promote_types(embedding_BD.dtype, torch.float32))
+            logit_B1: Tensor = self.linear(self.dropout(exact_BD))
         return logit_B1.squeeze(1)

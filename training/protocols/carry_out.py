@@ -87,9 +87,8 @@ def _train(one: Planned, folder: Path, options: FitOptions, say: Say, place: str
     run = RunDir(folder / one.folder)
     say(f"{place}: {one.variant.row}, seed {one.recipe.seed}: {run.path}")
     fitted = fit.fit(one.variant.outs, one.recipe, run, replace(options, resume=run.begun), say=say)
-    auc = "none" if fitted.best_auc is None else f"{fitted.best_auc:.4f}"
     done = "was finished before" if not fitted.worked else "finished"
-    say(f"{place} {done} after {fitted.steps} steps; best val AUC by video {auc}")
+    say(f"{place} {done} after {fitted.steps} steps; {fitted.told}")
 
 
 def _refuse_others(plan: Plan, folder: Path) -> None:

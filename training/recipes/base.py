@@ -81,6 +81,17 @@ class TrainingRecipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _pictures_without_labels_are_not_mixed(self) -> TrainingRecipe:
+        changed = {
+            "augment.cutmix.p": self.augment.cutmix.p,
+            "augment.mixup.p": self.augment.mixup.p,
+            "augment.self_blend.p": self.augment.self_blend.p,
+        }
+        if not self.regime.labelled and (wrong := [name for name, p in changed.items() if p]):
+            raise ValueError(f"regime {self.regime.kind} learns without labels, which {wrong[0]} changes; set it to 0")
+        return self
+
+    @model_validator(mode="after")
     def _warmup_is_shorter(self) -> TrainingRecipe:
         if isinstance(self.schedule, CosineConfig) and self.schedule.warmup_epochs >= self.epochs:
             raise ValueError(

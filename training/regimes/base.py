@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,15 +22,14 @@ if TYPE_CHECKING:
     from semblance.training.data.query import Selection
     from semblance.training.data.splits import TrainingData
 
-Selects = Literal["val/auc_video", "val/loss"]
-
 
 class RegimeConfig(Config):
     """What all regimes have in common. ``kind``: the name of the regime, a constant of each subclass.
 
-    ``labelled``: it learns from labels, so both classes must be there, and val is scored by the model's logit. A
-    regime that is not learns from pictures alone: val is cut into units and changed as train is, in the same way
-    after every epoch, and judged by the regime's own loss.
+    ``labelled``: it learns from labels, so both classes must be there, val is scored by the model's logit, and the best
+    epoch is that of the highest AUC by video. A regime that is not learns from pictures alone: val is cut into units
+    and augmented as train is, in the same way after every epoch, and the best epoch is that of the regime's lowest
+    loss there.
     """
 
     labelled: ClassVar[bool] = True
@@ -39,6 +38,11 @@ class RegimeConfig(Config):
     @property
     def sources(self) -> tuple[str, ...]:
         """Runs that this one learns from besides its own weights: teachers, or the run before it."""
+        return ()
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """What a user should know before the run begins, in sentences without a full stop."""
         return ()
 
 
@@ -68,12 +72,21 @@ class Chance:
     progress: float
 
 
+class Draw(Protocol):
+    """Endless batches of a selection, balanced by class and method, and augmented as those of train, but not mixed.
+
+    ``batch``: units over all ranks, of which each takes its share. ``start``: how many batches were taken before.
+    """
+
+    def __call__(self, selection: Selection, *, batch: int, seed: int, start: int = 0) -> Iterator[Batch]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """What a run has when it begins or resumes, for a regime that needs more than batches.
 
-    ``read``: the pictures of a selection once, in order of their shards and not augmented, as float batches on the
-    model's device. ``score``: the combined raw logit of a trained run or ensemble for pictures (B, 3, H, W) in [0, 1],
+    ``read``: the pictures of a selection once, all of them on every rank, in order of their shards and not augmented,
+    as float batches on the model's device. ``score``: the combined raw logit of a trained run or ensemble for pictures (B, 3, H, W) in [0, 1],
     in eval mode, (B,), without gradients. ``state``: the dictionary of a run's best checkpoint. ``resumed``: the
     regime's own state was loaded.
     """
@@ -83,6 +96,7 @@ class Stage:
     size: int  # side of the pictures in px
     epochs: int
     read: Callable[[Selection], Iterator[Batch]]
+    draw: Draw
     score: Callable[[str], Callable[[Tensor], Tensor]]
     state: Callable[[str], Mapping[str, Any]]
     resumed: bool
@@ -92,11 +106,10 @@ class Regime(nn.Module, ABC):
     """How a model learns: ``forward`` turns a batch into a ``Step``.
 
     Its parameters are optimised with the model's, and its ``state_dict`` is kept in both checkpoints of a run under
-    ``regime``: heads, queues, Fisher information, a momentum encoder. What can be had again (a teacher) is kept out of
-    it. In eval mode ``forward`` changes nothing: it judges val where a regime is not ``labelled``.
+    ``regime``: heads, queues, Fisher information, a momentum encoder. All parameters exist from the start; tensors that
+    ``begin`` makes are buffers. What can be had again (a teacher) is kept out of its state. In eval mode ``forward``
+    changes nothing: it judges val where a regime is not ``labelled``.
     """
-
-    selects: ClassVar[Selects] = "val/auc_video"  # what the best epoch is chosen by
 
     def __init__(self, config: RegimeConfig, loss: Loss) -> None:
         super().__init__()
@@ -117,6 +130,14 @@ class Regime(nn.Module, ABC):
 
     def stepped(self, model: Model) -> None:
         """Called after every optimiser step that was not skipped. Here: nothing."""
+
+    def judge(self, model: Model, epoch: int) -> Mapping[str, float]:
+        """Further figures of val after an epoch (0 is the first), as ``val/NAME``. Here: none.
+
+        Called on every rank, with the model that is validated, in eval mode.
+        """
+        del model, epoch
+        return {}
 
     def __call__(self, model: Model, batch: Batch, chance: Chance) -> Step:
         step: Step = super().__call__(model, batch, chance)

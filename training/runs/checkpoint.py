@@ -2,13 +2,14 @@
 
 Both files hold ``format``, ``recipe``, ``datasets`` (with fingerprints), ``seen`` (hashed ids of what the run was
 trained and selected on; older files lack it), ``versions``, ``epoch``, ``step``, ``figures`` (of the last epoch),
-``model`` and ``loss`` (their weights), ``average`` (the moving average of the model's weights, or None) and ``base``.
+``model``, ``loss`` and ``regime`` (their weights), ``sources`` (the SHA-256 of runs that the regime learns from),
+``average`` (the moving average of the model's weights, or None) and ``base``.
 Where a part of the model is not trained, ``base`` holds the ``source`` of that part and the ``sha256`` of its tensors,
 and ``model`` and ``average`` the rest (``format`` 2). It is None where all is trained, and where the rest was drawn at
 random and cannot be had again: the weights are then complete (``format`` 1). ``licence``: that of the weights it
-began with, None for random ones. Older files lack both keys. last.ckpt also holds ``optimiser``, ``schedule``,
-``scaler`` (of 16-bit gradients), ``updates`` (of the average), ``place`` (the loader's position, also inside an epoch)
-and ``progress`` (the best figure and its epoch).
+began with, None for random ones. Older files lack these two, ``regime`` and ``sources``. last.ckpt also holds
+``optimiser``, ``schedule``, ``scaler`` (of 16-bit gradients), ``updates`` (of the average), ``place`` (the loader's
+position, also inside an epoch) and ``progress`` (the best figure and its epoch).
 """
 
 from __future__ import annotations

@@ -31,10 +31,11 @@ from semblance.training import losses
 from semblance.training.cli import app
 from semblance.training.data import loader, query, splits
 from semblance.training.guard import seen
-from semblance.training.loop import fit
+from semblance.training.loop import fit, origins
 from semblance.training.loop.callbacks import RunRecorder
 from semblance.training.loop.fit import FitOptions
-from semblance.training.loop.module import DetectorModule, per_rank
+from semblance.training.loop.machine import per_rank
+from semblance.training.loop.module import DetectorModule
 from semblance.training.loop.tracked import Tracking
 from semblance.training.metrics import aggregate
 from semblance.training.runs import checkpoint
@@ -295,11 +296,13 @@ def test_the_files_of_a_run(ffpp: Path, dfdc: Path, tmp_path: Path) -> None:
     )
     assert after.seen is not None
     assert inside.ids.join(after.seen.ids, on=inside.ids.columns, how="anti", nulls_equal=True).is_empty()
-    learned = fit._with_weights(runs.recipe(f"model.pretrained={run}"), after, None).datasets
+    learned = origins.with_weights(runs.recipe(f"model.pretrained={run}"), after, None).datasets
     assert [(one["name"], one["role"]) for one in learned] == [("dfdc", "train"), ("ffpp", "weights")]
-    assert fit._with_weights(runs.recipe(), after, {"datasets": list(learned)}).datasets == learned  # as when resumed
+    assert (
+        origins.with_weights(runs.recipe(), after, {"datasets": list(learned)}).datasets == learned
+    )  # as when resumed
     splits.check_same(after.datasets, learned, "")
-    unknown = fit._of_weights(runs.recipe("model.pretrained=weights.pth"))
+    unknown = origins.seen_by_weights(runs.recipe("model.pretrained=weights.pth"))
     assert unknown is not None
     assert unknown.notes == ("what the weights in weights.pth were trained on is not known",)
     # the figures, recomputed from the best weights by other means
