@@ -64,9 +64,7 @@ def evaluate(
     attack_pictures: Annotated[
         int, typer.Option("--attack-pictures", help="Pictures that --attacks changes, always the same ones.")
     ] = 256,
-    certify: Annotated[
-        bool, typer.Option("--certify", help="Certify the runs by randomised smoothing.")
-    ] = False,
+    certify: Annotated[bool, typer.Option("--certify", help="Certify the runs by randomised smoothing.")] = False,
     sigma: Annotated[float, typer.Option("--sigma", help="Noise of --certify, of values in [0, 1].")] = 0.25,
     samples: Annotated[int, typer.Option("--samples", help="Noisy copies of a picture for --certify.")] = 10_000,
     alpha: Annotated[float, typer.Option("--alpha", help="How often a certificate may be wrong.")] = 0.001,
@@ -90,10 +88,10 @@ def evaluate(
     """
     from pathlib import Path
 
+    from semblance.training.evaluation import attacked, fairness, networks, robustness, selective, smoothing, tracked
     from semblance.training.evaluation import cost as costs
     from semblance.training.evaluation import evaluate as evaluation
     from semblance.training.evaluation import external as externals
-    from semblance.training.evaluation import attacked, fairness, networks, robustness, selective, smoothing, tracked
     from semblance.training.evaluation.report import files, page
     from semblance.training.evaluation.report.extras import Extras
     from semblance.training.evaluation.runs import matching

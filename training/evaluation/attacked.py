@@ -246,5 +246,3 @@ def rounded(changed_BCHW: Tensor, image_BCHW: Tensor, strength: float | None) ->
         most = int(strength * _LEVELS + 1e-6)
         level_BCHW = level_BCHW.clamp(given_BCHW - most, given_BCHW + most)
     return level_BCHW.clamp(0, _LEVELS) / _LEVELS
-
-

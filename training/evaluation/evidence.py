@@ -75,9 +75,7 @@ def _pairs(result: Evaluation, most: int, videos: pl.DataFrame) -> Selection:
     return replace(selection, pictures=kept, units=units.summarise(kept))
 
 
-def _shares(
-    within: dict[tuple[str, str | None], list[list[float]]], strengths: Sequence[float]
-) -> Iterator[Evidence]:
+def _shares(within: dict[tuple[str, str | None], list[list[float]]], strengths: Sequence[float]) -> Iterator[Evidence]:
     for (dataset, method), rows in sorted(within.items(), key=str):
         for number, strength in enumerate(strengths):
             shares = [row[number] for row in rows]

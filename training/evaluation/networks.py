@@ -47,9 +47,7 @@ def refusal(scorer: Predictor | External) -> str | None:
     return None
 
 
-def able(
-    scorers: Sequence[Predictor | External], what: str
-) -> tuple[dict[str, Predictor], list[str]]:
+def able(scorers: Sequence[Predictor | External], what: str) -> tuple[dict[str, Predictor], list[str]]:
     """The runs that can be judged so, by name, and why others cannot. Raises UsageError if there is none.
 
     ``what``: the option that asks for it.
@@ -147,7 +145,9 @@ def only(selection: Selection, kept: pl.Expr) -> Selection:
     """The single pictures of a selection for which ``kept`` holds. Raises SemblanceError if there is none."""
     pictures = selection.pictures.filter(kept)
     if pictures.is_empty():
-        raise SemblanceError(f"No labelled picture of split {selection.split} is left to judge; choose another --split.")
+        raise SemblanceError(
+            f"No labelled picture of split {selection.split} is left to judge; choose another --split."
+        )
     pictures = pictures.with_columns(unit=pl.int_range(pl.len(), dtype=pl.Int32))
     return replace(selection, pictures=pictures, units=units.summarise(pictures))
 

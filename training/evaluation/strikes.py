@@ -16,6 +16,7 @@ import polars as pl
 
 from semblance.quality.statistics import bootstrap
 from semblance.quality.statistics.bootstrap import Estimate
+from semblance.training.attacks import ATTACKS
 from semblance.training.data.query import Selection
 from semblance.training.evaluation import networks, predictions, results
 from semblance.training.evaluation.evaluate import Evaluation
@@ -29,8 +30,7 @@ ANSWERS: Final[Mapping[str, Any]] = MappingProxyType(
     {"sample_id": pl.String, "model": pl.String, "source": pl.String, "attack": pl.String, "strength": pl.Float64}
     | {"logit": pl.Float64, "rounded": pl.Float64, "distance": pl.Float64}
 )
-WHITE: Final = ("fgsm", "pgd", "apgd", "fab")  # those that follow gradients alone, at a strength
-BLACK: Final = ("square",)  # those that ask for scores alone
+MIXED: Final = "aa-binary"  # follows gradients and asks for scores
 
 Level = Literal["frame", "video"]
 
@@ -186,8 +186,9 @@ def masked(found: Sequence[Strike], others: Sequence[Transferred]) -> list[str]:
 def _masked(found: Sequence[Strike], others: Sequence[Transferred]) -> Iterator[str]:
     for model, strength in dict.fromkeys((one.model, one.strength) for one in found if one.strength is not None):
         here = [one for one in found if (one.model, one.strength) == (model, strength)]
-        white = [(one.success.value, one.attack) for one in here if one.attack in WHITE]
-        black = [(one.success.value, one.attack) for one in here if one.attack in BLACK]
+        by_class = {name: ATTACKS.find(name).black_box for name in {one.attack for one in here} - {MIXED}}
+        black = [(one.success.value, one.attack) for one in here if by_class.get(one.attack) is True]
+        white = [(one.success.value, one.attack) for one in here if by_class.get(one.attack) is False]
         black += [
             (one.success, f"{one.attack} on {one.source}")
             for one in others
@@ -198,8 +199,8 @@ def _masked(found: Sequence[Strike], others: Sequence[Transferred]) -> Iterator[
         (best, by), (blind, without) = (max((value or 0.0, name) for value, name in part) for part in (white, black))
         if blind > best:
             yield (
-                f"{model} at {shown(strength)}: {without}, which does not know its gradients, turns {100 * blind:.1f} % "
-                f"of what was right, and {by}, which does, {100 * best:.1f} %. So its gradients are masked, and its "
+                f"{model} at {shown(strength)}: {without}, which does not know its gradients, turns "
+                f"{100 * blind:.1f} % of what was right, and {by}, which does, {100 * best:.1f} %. So its gradients are masked, and its "
                 "robust accuracy is too good; judge it by the stronger attack, or add aa-binary."
             )
 

@@ -9,8 +9,8 @@ from semblance.training.recipes.base import derive, register
 from semblance.training.regimes.noisy import NoisyConfig
 
 READINGS: Final = (
-    "Noise of standard deviation 0.25 on every picture after augmentation and mixing, in [0, 1], not clipped: the noise "
-    "that `training evaluate --certify` certifies under. Val is scored without noise.",
+    "Noise of standard deviation 0.25 on every picture after augmentation and mixing, in [0, 1], not clipped: the "
+    "noise that `training evaluate --certify` certifies under. Val is scored without noise.",
     *resnet50.READINGS,
 )
 

@@ -120,14 +120,12 @@ def certificates(found: Sequence[Certificate], told: Sequence[str] = ()) -> Sect
     largest = max(one.cap for one in found)
     text = (
         f"Randomised smoothing by frame: the answer of most of {first.samples:,} copies of a picture with Gaussian "
-        f"noise of {first.sigma:g}, in [0, 1] and not clipped. At a radius, a face counts if the answer is right and no "
-        f"change of that L2 length can turn it, up to one wrong certificate in {1 / first.alpha:,.0f}. Without an "
+        f"noise of {first.sigma:g}, in [0, 1] and not clipped. At a radius, a face counts if the answer is right and "
+        f"no change of that L2 length can turn it, up to one wrong certificate in {1 / first.alpha:,.0f}. Without an "
         "answer a face counts as wrong. Balanced accuracy is 0.5 for a constant answer. So many copies cannot certify "
         f"more than {largest:.2f}, whatever the detector."
     )
-    reach = "; ".join(
-        f"L2 {one.covering:.1f} at {one.side} px" for one in {one.side: one for one in found}.values()
-    )
+    reach = "; ".join(f"L2 {one.covering:.1f} at {one.side} px" for one in {one.side: one for one in found}.values())
     never = (
         f"**The certificate never covers the plan's L-infinity {EPS:g}**: to cover a change of all values by that much "
         f"it would have to reach {reach}."
