@@ -50,15 +50,13 @@ class Noisy(Regime):
 def noise(batch: Batch, *place: object) -> Tensor:
     """Standard normal noise (B, C, H, W), drawn on the device, each kind of which has its own.
 
-    That of a picture follows from ``place`` (seed, epoch and progress), its id, and how often it was in the batch
-    before, whatever the others are: so it does not depend on the number of devices that share a batch.
+    That of a picture follows from ``place`` (seed, epoch and progress) and its id alone: not from the others, nor from
+    the number of devices that share a batch. A picture that is in a batch twice has the same noise twice.
     """
     shape, device = batch.image_BCHW.shape[1:], batch.image_BCHW.device
-    seen: dict[str, int] = {}
     drawn = []
     for name in batch.sample_ids:
-        seen[name] = seen.get(name, 0) + 1
-        number = int(digest("noise", *place, name, seen[name])[:15], 16)
+        number = int(digest("noise", *place, name)[:15], 16)
         generator = torch.Generator(device).manual_seed(number)
         drawn.append(torch.randn(shape, generator=generator, device=device))
     return torch.stack(drawn).to(batch.image_BCHW.dtype)

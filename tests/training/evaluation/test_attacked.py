@@ -19,11 +19,10 @@ from semblance.manifests.errors import UsageError
 from semblance.quality.statistics.bootstrap import Estimate
 from semblance.training.attacks import LADDER
 from semblance.training.cli import app
-from semblance.training.data import query
-from semblance.training.evaluation import attacked, evaluate, evidence, networks, predictions, strikes
+from semblance.training.evaluation import attacked, evaluate, evidence, networks, strikes
 from semblance.training.evaluation.attacked import Attacked, Options
 from semblance.training.evaluation.evaluate import Evaluation
-from semblance.training.evaluation.report import page, security
+from semblance.training.evaluation.report import page
 from semblance.training.evaluation.report.extras import Extras
 from semblance.training.evaluation.strikes import Strike, Transferred
 from semblance.training.inference.predictor import Predictor
@@ -120,9 +119,7 @@ def test_an_ensemble_is_attacked_as_a_whole(base: Evaluation) -> None:
     first_CHW, rest_CHW = 20 * random(1), random(2)
     both_CHW = rest_CHW / 2
     bias = centred(base, both_CHW)
-    pair = linear.predictor(
-        "pair", linear.member("a", first_CHW, bias), linear.member("b", rest_CHW - first_CHW, bias)
-    )
+    pair = linear.predictor("pair", linear.member("a", first_CHW, bias), linear.member("b", rest_CHW - first_CHW, bias))
     found = attacked.measure(
         of(base, pair), Options(names=("fgsm",), strengths=(0.001, 0.004), pictures=FEW), say=lambda _: None
     )
@@ -150,7 +147,7 @@ def found(base: Evaluation) -> Attacked:
     return attacked.measure(base, options, say=lambda _: None)
 
 
-def test_more_strength_is_no_less_harm(base: Evaluation, found: Attacked) -> None:
+def test_more_strength_is_no_less_harm(found: Attacked) -> None:
     for level in ("frame", "video"):
         rows = [one for one in found.strikes if one.attack == "pgd" and one.level == level]
         assert len(rows) == len(LADDER)
@@ -249,9 +246,7 @@ def test_masked_gradients_are_told(base: Evaluation) -> None:
 
 
 def test_runs_that_share_a_checkpoint_are_not_black_boxes_to_each_other(base: Evaluation) -> None:
-    members = [
-        linear.member(name, random(seed), centred(base, random(seed))) for seed, name in enumerate(("a", "b"))
-    ]
+    members = [linear.member(name, random(seed), centred(base, random(seed))) for seed, name in enumerate(("a", "b"))]
     runs = [linear.predictor("a", members[0]), linear.predictor("both", *members), linear.predictor("b", members[1])]
     found = attacked.measure(
         of(base, *runs), Options(names=("fgsm",), strengths=(0.03,), pictures=FEW), say=lambda _: None
@@ -326,9 +321,12 @@ def test_the_evidence_within_a_strength_is_counted(base: Evaluation) -> None:
     ],
 )
 def test_bad_options_are_a_sentence(names: str, strengths: str | None, sentence: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    def read() -> None:
         chosen, ladder = attacked.parse(names, strengths)
         Options(names=chosen, strengths=ladder)
+
+    with pytest.raises(UsageError) as caught:
+        read()
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -339,7 +337,7 @@ def test_strengths_are_read_as_fractions() -> None:
     assert [strikes.shown(one) for one in (*LADDER, None)] == ["1/255", "2/255", "4/255", "0.03", "any"]
 
 
-def test_who_cannot_be_attacked_is_told_why(base: Evaluation) -> None:
+def test_who_cannot_be_attacked_is_told_why() -> None:
     small, large = linear.member("small", random(0)), linear.member("large", torch.zeros(3, 48, 48), size=48)
     mixed = linear.predictor("mixed", small, large)
     alone = linear.predictor("small", small)
