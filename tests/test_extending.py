@@ -27,14 +27,17 @@ from semblance.training.metrics import registry
 from semblance.training.metrics.registry import METRICS
 from semblance.training.recipes import NAMED
 from semblance.training.recipes.base import READINGS
+from semblance.training.regimes import REGIMES
+from semblance.training.runs import folder
 from tests.conftest import REPOSITORY
 from tests.shards import synthetic
 from tests.shards.export.test_export import usable
+from tests.training import builds, runs
 from tests.training.metrics.test_metrics import rows
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text()
 FILES = dict(re.findall(r"^`(\S+\.py)`\n\n```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
-REGISTRIES: tuple[Registry[Any], ...] = (SOURCES, DATASETS, FORMATS, METRICS, models.MODELS, NAMED)
+REGISTRIES: tuple[Registry[Any], ...] = (SOURCES, DATASETS, FORMATS, METRICS, models.MODELS, NAMED, REGIMES)
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ def dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mapping
 def test_the_page_shows_a_file_of_each_kind() -> None:
     assert sorted({path.rsplit("/", 1)[0] for path in FILES}) == [
         *("ingest/sources", "manifests/datasets", "shards/export"),
-        *("training/metrics", "training/models", "training/recipes"),
+        *("training/metrics", "training/models", "training/recipes", "training/regimes"),
     ]
 
 
@@ -91,6 +94,18 @@ def test_the_page_s_model_and_recipes() -> None:
     output = model(torch.rand(2, 3, 64, 64))
     assert output.logit_B.shape == (2,)
     assert output.embedding_BD.shape == (2, model.embedding_dim)
+
+
+@pytest.mark.usefixtures("dropped")
+# lightning 2.6 asks torch 2.15 for a tree in a way that this deprecates
+@pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning")
+def test_the_page_s_regime(tmp_path: Path) -> None:
+    builds.make(tmp_path / "out", builds.Plan())
+    few = ("regime.kind=mirrored", "regime.weight=2.0", "data.draws=8", "epochs=2")
+    runs.train([str(tmp_path / "out")], tmp_path / "run", *few)
+    steps = folder.read_lines(tmp_path / "run" / "metrics" / "steps.jsonl")
+    assert all(row["loss"] == pytest.approx(0.8 * row["bce"] + 0.2 * row["focal"] + 2 * row["gap"]) for row in steps)
+    assert all(row["gap"] > 0 for row in steps)
 
 
 @pytest.mark.usefixtures("dropped")

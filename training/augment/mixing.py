@@ -5,6 +5,7 @@ B: batch, C: colours, H, W: pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,13 @@ from semblance.training.records import Batch, to_device
 Table = NDArray[np.float32]
 
 
-def mix(batch: Batch, config: AugmentConfig, generator: torch.Generator | None = None, members: int = 1) -> Batch:
+def mix(
+    batch: Batch,
+    config: AugmentConfig,
+    generator: torch.Generator | None = None,
+    members: int = 1,
+    kept: Sequence[int] = (),
+) -> Batch:
     """Mix some pictures of a batch with others of it; the batch is unchanged if the draw mixes none.
 
     Each picture independently undergoes CutMix (Yun et al. 2019), MixUp (Zhang et al. 2018) or neither, with the
@@ -26,7 +33,8 @@ def mix(batch: Batch, config: AugmentConfig, generator: torch.Generator | None =
     the picture itself; for CutMix it is the exact share of its area. ``image_BCHW`` must be floats. All draws come
     from ``generator``, on the CPU, so a seed gives the same mixing on any device. Only six numbers a picture go to the
     device, which makes the masks of them; nothing waits for the device. ``members``: pictures of a clip, which is mixed
-    as a whole with another one, picture by picture, with one window and one weight.
+    as a whole with another one, picture by picture, with one window and one weight. ``kept``: places of pictures (of
+    clips) that stay as they are, which changes no draw for the others.
     """
     count, _, height, width = batch.image_BCHW.shape
     count //= members
@@ -34,7 +42,10 @@ def mix(batch: Batch, config: AugmentConfig, generator: torch.Generator | None =
         return batch
     seed = torch.randint(2**62, (1,), generator=generator).numpy()[0]
     table_6B = draw(count, height, width, config, np.random.default_rng(seed))
-    return batch if table_6B is None else _mixed(batch, _by_member(table_6B, members))
+    if table_6B is None:
+        return batch
+    table_6B[:5, list(kept)] = [[0.0], [0.0], [0.0], [0.0], [1.0]]
+    return _mixed(batch, _by_member(table_6B, members))
 
 
 def draw(count: int, height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> Table | None:

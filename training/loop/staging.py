@@ -37,7 +37,8 @@ def staged(module: DetectorModule) -> Stage:
             loader.close()
 
     def draw(selection: Selection, *, batch: int, seed: int, start: int = 0) -> Iterator[Batch]:
-        config = EpochConfig(balanced_per_method=True, shuffle=module.recipe.data.shuffle)
+        balanced = selection.units["target"].n_unique() > 1
+        config = EpochConfig(balanced_per_method=balanced, shuffle=module.recipe.data.shuffle)
         share = per_rank(batch, ranks)
         loader = module.loader(selection, share, config=config, transform=module.transform(), seed=seed)
         loader.epoch, loader.position = divmod(start, loader.batches)

@@ -6,7 +6,7 @@ B: pictures of a batch. U: units of it (pictures, clips, pairs, views), whose pi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -73,8 +73,9 @@ class Chance:
 
 
 class Draw(Protocol):
-    """Endless batches of a selection, balanced by class and method, and augmented as those of train, but not mixed.
+    """Endless batches of a selection, augmented as those of train but not mixed.
 
+    Classes and methods are balanced where both classes are there.
     ``batch``: units over all ranks, of which each takes its share. ``start``: how many batches were taken before.
     """
 
@@ -86,9 +87,9 @@ class Stage:
     """What a run has when it begins or resumes, for a regime that needs more than batches.
 
     ``read``: the pictures of a selection once, all of them on every rank, in order of their shards and not augmented,
-    as float batches on the model's device. ``score``: the combined raw logit of a trained run or ensemble for pictures (B, 3, H, W) in [0, 1],
-    in eval mode, (B,), without gradients. ``state``: the dictionary of a run's best checkpoint. ``resumed``: the
-    regime's own state was loaded.
+    as float batches on the model's device. ``score``: the combined raw logit of a trained run or ensemble for pictures
+    (B, 3, H, W) in [0, 1], in eval mode, (B,), without gradients. ``state``: the dictionary of a run's best checkpoint.
+    ``resumed``: the regime's own state was loaded.
     """
 
     data: TrainingData
@@ -127,6 +128,11 @@ class Regime(nn.Module, ABC):
     @abstractmethod
     def forward(self, model: Model, batch: Batch, chance: Chance) -> Step:
         """The loss of a batch, which is augmented and mixed already, and its parts."""
+
+    def unmixed(self, sample_ids: Sequence[str], epoch: int) -> Sequence[int]:
+        """Places of a batch whose pictures CutMix and MixUp leave as they are. Here: none."""
+        del sample_ids, epoch
+        return ()
 
     def stepped(self, model: Model) -> None:
         """Called after every optimiser step that was not skipped. Here: nothing."""

@@ -200,3 +200,19 @@ def test_two_clips_of_one_length_mix_like_two_pictures() -> None:
     assert clips.lam_B is not None
     assert torch.equal(clips.lam_B.view(-1, 3)[:, 0], units.lam_B)
     assert augment.mix(batch_of(3), config, torch.Generator().manual_seed(2), 3).lam_B is None  # one clip
+
+
+def test_kept_pictures_stay_as_they_are_and_change_no_draw() -> None:
+    config, plain = config_of(0.5, 0.5), batch_of()
+    mixed = augment.mix(plain, config, torch.Generator().manual_seed(3))
+    kept = augment.mix(plain, config, torch.Generator().manual_seed(3), kept=[0, 3])
+    assert mixed.lam_B is not None
+    assert kept.lam_B is not None
+    assert kept.mixed_with_B is not None
+    assert (mixed.lam_B[[0, 3]] < 1).all()
+    assert torch.equal(kept.image_BCHW[[0, 3]], plain.image_BCHW[[0, 3]])
+    assert kept.lam_B[[0, 3]].tolist() == [1, 1]
+    assert torch.equal(kept.mixed_with_B[[0, 3]], plain.target_B[[0, 3]])
+    others = [place for place in range(len(plain.target_B)) if place not in (0, 3)]
+    assert torch.equal(kept.image_BCHW[others], mixed.image_BCHW[others])
+    assert torch.equal(kept.lam_B[others], mixed.lam_B[others])
