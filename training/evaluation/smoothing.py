@@ -43,8 +43,10 @@ _CHUNK: Final = 64  # noisy pictures at a time; a part of what the noise follows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How pictures are certified. ``samples``: noisy pictures that a share is estimated from; ``alpha``: how often a
-    certificate may be wrong. Raises UsageError for values that mean nothing.
+    """How pictures are certified.
+
+    ``samples``: noisy pictures that a share is estimated from; ``alpha``: how often a certificate may be wrong.
+    ``at``: radii that are judged besides those of ``radii``'s steps. Raises UsageError for values that mean nothing.
     """
 
     sigma: float = SIGMA
@@ -53,6 +55,7 @@ class Options:
     pictures: int = PICTURES
     first: int = FIRST
     seed: int = 0
+    at: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma <= 10:
@@ -74,8 +77,9 @@ class Options:
 
     @property
     def radii(self) -> tuple[float, ...]:
-        """0, and steps of 0.4 sigma up to the cap."""
-        return tuple(self.sigma * STEP * step for step in range(int(self.cap / (self.sigma * STEP)) + 1))
+        """0, steps of 0.4 sigma up to the cap, and those of ``at``."""
+        steps = (self.sigma * STEP * step for step in range(int(self.cap / (self.sigma * STEP)) + 1))
+        return tuple(sorted({*steps, *self.at}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
