@@ -50,7 +50,7 @@ def _published(one: Published | None) -> str:
 def sources(result: Benchmark) -> Section:
     """Columns and rows with their fingerprints."""
     lines: list[list[Value]] = []
-    for one in (*result.measured, *result.hardened):
+    for one in result.columns:
         column, build = one.column, provenance.builds(one.result)[0]
         changed = [str(one) for one in (column.degrade, column.attack, column.certify) if one is not None]
         parts = [column.compression, ", ".join(column.method), *changed]

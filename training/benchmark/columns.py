@@ -129,7 +129,7 @@ def _chosen(videos: pl.DataFrame, name: str, what: str, kept: pl.Expr) -> pl.Dat
 def measure(
     suite: Suite, resolved: Resolved, to: Path, *, date: str, pictures: bool, say: Callable[[str], None]
 ) -> list[Measured]:
-    """Evaluate all columns of AUC, and write the evaluation of each below ``to``, and the predictions of degraded crops."""
+    """Evaluate the columns of AUC; write the evaluation of each below ``to``, and the predictions of degraded crops."""
     made: dict[tuple[str, str, str | None], tuple[Evaluation, str]] = {}
     found = []
     folders: dict[str, str] = {}

@@ -20,8 +20,8 @@ _PACKAGES: Final = ("semblance.training.benchmark", "semblance.training.evaluati
 
 
 def summary(result: Benchmark) -> list[list[str]]:
-    """AUC by video for a terminal: a heading, then one line per row. Of robust accuracy, the lower one of its levels."""
-    names = [one.column.name for one in (*result.measured, *result.hardened)]
+    """AUC by video for a terminal, and robust accuracy by its worse level: a heading, then one line per row."""
+    names = [one.column.name for one in result.columns]
     lines = [["row", *names, "consistency"]]
     across = {one.row: one for one in result.consistencies if one.role == "unseen dataset"}
     for system in result.systems:
@@ -47,8 +47,7 @@ def _ratio(one: Consistency) -> str:
 
 def subtitle(result: Benchmark) -> str:
     """When, and how much."""
-    columns = len(result.measured) + len(result.hardened)
-    return f"{result.date}: {_counted(len(result.systems), 'row')}, {_counted(columns, 'column')}"
+    return f"{result.date}: {_counted(len(result.systems), 'row')}, {_counted(len(result.columns), 'column')}"
 
 
 def _counted(number: int, what: str) -> str:
@@ -102,9 +101,10 @@ def alarms(result: Benchmark) -> list[Alarm]:
         if cell.fault is not None
     ]
     for hard in result.hardened:
-        found += [Alarm(level="warning", kind="Masked gradients", text=f"{hard.column.name}: {one}") for one in hard.masked]
-        found += [Alarm(level="note", kind="Note", text=f"{hard.column.name}: {one}") for one in hard.notes]
-    for one in (*result.measured, *result.hardened):
+        name = hard.column.name
+        found += [Alarm(level="warning", kind="Masked gradients", text=f"{name}: {said}") for said in hard.masked]
+        found += [Alarm(level="note", kind="Note", text=f"{name}: {said}") for said in hard.notes]
+    for one in result.columns:
         found += [Alarm(level="broken", kind="Leak", text=f"{leak}.") for leak in one.result.leaks.leaks]
         found += [
             Alarm(level="warning", kind="Not checked for leaks into training", text=f"{reason}.")
@@ -140,9 +140,8 @@ def totals(result: Benchmark) -> list[tuple[str, str]]:
     verdicts = [one.verdict for one in result.answers]
     known = [one for one in ("met", "not met", "not shown") if one in verdicts]
     counts = [(f"asked and {one}", f"{verdicts.count(one)}") for one in known]
-    columns = (*result.measured, *result.hardened)
-    videos = {video for one in columns for video in one.videos["video_id"]}
-    sizes = [("rows", f"{len(result.systems):,}"), ("columns", f"{len(columns):,}")]
+    videos = {video for one in result.columns for video in one.videos["video_id"]}
+    sizes = [("rows", f"{len(result.systems):,}"), ("columns", f"{len(result.columns):,}")]
     return [*sizes, ("videos", f"{len(videos):,}"), *counts]
 
 

@@ -84,7 +84,7 @@ def make(result: Benchmark) -> Record:
             "seed": result.suite.seed,
             "baseline": result.suite.baseline,
             "rows": [{"name": one.name, "runs": list(one.runs), "seeds": list(one.seeds)} for one in result.systems],
-            "columns": [_column(one) for one in (*result.measured, *result.hardened)],
+            "columns": [_column(one) for one in result.columns],
             "cells": [_cell(one) for one in result.cells],
             "hard": [_hard(cell) for one in result.hardened for cell in one.cells],
             "consistencies": [asdict(one) | {"sd": one.over.sd if one.over else None} for one in result.consistencies],

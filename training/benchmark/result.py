@@ -32,6 +32,11 @@ class Benchmark:
     latencies: tuple[Latency, ...]
     answers: tuple[Answer, ...]
 
+    @property
+    def columns(self) -> tuple[Measured | Hardened, ...]:
+        """All columns, those of AUC first."""
+        return (*self.measured, *self.hardened)
+
 
 def summarise(
     suite: Suite, resolved: Resolved, measured: Sequence[Measured], hardened: Sequence[Hardened], date: str

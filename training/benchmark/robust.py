@@ -131,9 +131,7 @@ def _column(
         extras = Extras(certificates=tuple(certificates), told=tuple(told), pictures=pictures)
         for one in certificates:
             (point,) = (point for point in one.points if point.radius == column.certify.radius)
-            by_run[one.model] = [
-                _robust(column, one.model, "frame", point.balanced, one.clean, one.reals, one.fakes)
-            ]
+            by_run[one.model] = [_robust(column, one.model, "frame", point.balanced, one.clean, one.reals, one.fakes)]
     reasons = {name: networks.refusal(one) for name, one in result.scorers.items()}
     cells = [cell for system in resolved.systems for cell in _cells(system, column, by_run, reasons)]
     made = Hardened(
@@ -200,6 +198,4 @@ def widest(found: Sequence[Estimate]) -> Estimate:
     low = [one.low for one in found if one.low is not None]
     high = [one.high for one in found if one.high is not None]
     sure = len(low) == len(high) == len(found)
-    return Estimate(
-        value=sum(values) / len(values), low=min(low) if sure else None, high=max(high) if sure else None
-    )
+    return Estimate(value=sum(values) / len(values), low=min(low) if sure else None, high=max(high) if sure else None)

@@ -59,7 +59,7 @@ def able(scorers: Sequence[Predictor | External], what: str) -> tuple[dict[str, 
         if reason is None and isinstance(one, Predictor):
             found[one.name] = one
         elif reason is not None:
-            refused.append(f"Not under {what}: {reason}")
+            refused.append(reason)
     if not found:
         raise UsageError(f"{what} has nothing to judge: {refused[0].partition(': ')[2]}")
     return found, refused

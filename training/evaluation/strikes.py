@@ -200,8 +200,8 @@ def _masked(found: Sequence[Strike], others: Sequence[Transferred]) -> Iterator[
         if blind > best:
             yield (
                 f"{model} at {shown(strength)}: {without}, which does not know its gradients, turns "
-                f"{100 * blind:.1f} % of what was right, and {by}, which does, {100 * best:.1f} %. So its gradients are masked, and its "
-                "robust accuracy is too good; judge it by the stronger attack, or add aa-binary."
+                f"{100 * blind:.1f} % of what was right, and {by}, which does, {100 * best:.1f} %. So its gradients "
+                "are masked, and its robust accuracy is too good; judge it by the stronger attack, or add aa-binary."
             )
 
 

@@ -21,10 +21,10 @@ from tests.training.attacks.nets import Small
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Please import `gaussian_filter`", DeprecationWarning)
     import foolbox
-    from foolbox.attacks.carlini_wagner import L2CarliniWagnerAttack
-    from foolbox.models.pytorch import PyTorchModel
     from art.attacks.evasion import AutoProjectedGradientDescent, SquareAttack
     from art.estimators.classification import PyTorchClassifier
+    from foolbox.attacks.carlini_wagner import L2CarliniWagnerAttack
+    from foolbox.models.pytorch import PyTorchModel
 
 EPS = 0.03
 

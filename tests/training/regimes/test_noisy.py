@@ -76,8 +76,8 @@ class StopBefore(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def on_train_batch_start(self, trainer: Any, task: Any, *_: Any) -> None:
-        if task.step == self.step:
+    def on_train_batch_start(self, *given: Any) -> None:
+        if given[1].step == self.step:
             raise StoppedError
 
 
