@@ -74,8 +74,8 @@ def answers(
     consistencies: Sequence[Consistency],
     gains: Sequence[Gain],
     members: Sequence[Over],
-    hardened: Sequence[Hardened],
     latencies: Mapping[str, Latency],
+    hardened: Sequence[Hardened] = (),
 ) -> tuple[Answer, ...]:
     """Every line that the suite asks for, in the plan's order."""
     return (

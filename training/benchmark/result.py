@@ -48,7 +48,7 @@ def summarise(
     gains = () if suite.baseline is None else summaries.gains(resolved.systems, found, areas, suite.baseline)
     members = summaries.over_members(resolved.systems, found, areas, resolved.sha256)
     latencies = _latencies(resolved, measured) if suite.cost else {}
-    answers = asked.answers(suite, resolved.systems, consistencies, gains, members, hardened, latencies)
+    answers = asked.answers(suite, resolved.systems, consistencies, gains, members, latencies, hardened)
     return Benchmark(
         suite=suite,
         date=date,

@@ -61,7 +61,7 @@ def able(scorers: Sequence[Predictor | External], what: str) -> tuple[dict[str, 
         elif reason is not None:
             refused.append(reason)
     if not found:
-        raise UsageError(f"{what} has nothing to judge: {refused[0].partition(': ')[2]}")
+        raise UsageError(f"{what} has nothing to judge: {refused[0]}")
     return found, refused
 
 
