@@ -117,7 +117,9 @@ def _column(
     masked: tuple[str, ...] = ()
     if column.attack is not None:
         asked = column.attack
-        options = attacked.Options(names=(asked.name,), strengths=(asked.strength,), pictures=asked.pictures)
+        options = attacked.Options(
+            names=(asked.name,), strengths=(asked.strength,), pictures=asked.pictures, quick=asked.quick
+        )
         found = attacked.measure(result, options, videos=videos, say=say)
         extras = Extras(attacked=found, pictures=pictures)
         masked = found.masked

@@ -65,6 +65,7 @@ class Attack(Config):
     name: str
     strength: float = Field(default=EPS, gt=0, le=1)
     pictures: int = Field(default=attacked.PICTURES, ge=2)
+    quick: bool = False  # with few iterations
 
     @model_validator(mode="after")
     def _known(self) -> Attack:
@@ -73,7 +74,7 @@ class Attack(Config):
         return self
 
     def __str__(self) -> str:
-        return f"{self.name} at {shown(self.strength)}"
+        return f"{self.name} at {shown(self.strength)}" + (", few iterations" if self.quick else "")
 
 
 class Certify(Config):

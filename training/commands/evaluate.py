@@ -64,6 +64,9 @@ def evaluate(
     attack_pictures: Annotated[
         int, typer.Option("--attack-pictures", help="Pictures that --attacks changes, always the same ones.")
     ] = 256,
+    quick_attacks: Annotated[
+        bool, typer.Option("--quick-attacks", help="Few iterations of each attack: weaker, and much cheaper.")
+    ] = False,
     certify: Annotated[bool, typer.Option("--certify", help="Certify the runs by randomised smoothing.")] = False,
     sigma: Annotated[float, typer.Option("--sigma", help="Noise of --certify, of values in [0, 1].")] = 0.25,
     samples: Annotated[int, typer.Option("--samples", help="Noisy copies of a picture for --certify.")] = 10_000,
@@ -99,7 +102,9 @@ def evaluate(
     if attacks is None and strengths is not None:
         raise UsageError("--strengths is of --attacks; name attacks too, e.g. --attacks fgsm,pgd.")
     names, ladder = attacked.parse(attacks or "", strengths)
-    strikes = None if attacks is None else attacked.Options(names=names, strengths=ladder, pictures=attack_pictures)
+    strikes = None
+    if attacks is not None:
+        strikes = attacked.Options(names=names, strengths=ladder, pictures=attack_pictures, quick=quick_attacks)
     smooth = smoothing.Options(sigma=sigma, samples=samples, alpha=alpha, pictures=certify_pictures)
     table = fairness.read(groups) if groups is not None else None
     options = evaluation.Options(

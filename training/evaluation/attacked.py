@@ -27,19 +27,25 @@ from semblance.training.inference.predictor import Predictor
 from semblance.training.records import Batch
 
 PICTURES: Final = 256
+QUICK: Final = (
+    "Attacks were made with the few iterations that they have in training (--quick-attacks): stronger ones succeed more "
+    "often, so robust accuracy is too good."
+)
 _LEVELS: Final = 255  # grey levels over 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Which attacks are made, at which strengths, and on how many pictures. ``changes``: other settings, by attack.
+    """Which attacks are made, at which strengths, and on how many pictures.
 
+    ``quick``: with the few iterations that attacks have in training. ``changes``: other settings, by attack.
     Raises UsageError for an unknown attack, or a strength that is not in (0, 1].
     """
 
     names: tuple[str, ...]
     strengths: tuple[float, ...] = LADDER
     pictures: int = PICTURES
+    quick: bool = False
     seed: int = 0
     changes: Mapping[str, Mapping[str, Any]] | None = None
 
@@ -110,9 +116,10 @@ def jobs(options: Options) -> list[Job]:
     found = []
     for name in options.names:
         kind, changes = ATTACKS.find(name), (options.changes or {}).get(name, {})
-        first = kind.make(eps=options.strengths[0], **changes)
+        make = kind.quick if options.quick else kind.make
+        first = make(eps=options.strengths[0], **changes)
         strengths: Sequence[float | None] = (None,) if first.norm == "l2" else options.strengths
-        found += [Job(name=name, strength=one, attack=kind.make(eps=one, **changes)) for one in strengths]
+        found += [Job(name=name, strength=one, attack=make(eps=one, **changes)) for one in strengths]
     return found
 
 
@@ -132,7 +139,7 @@ def measure(
     inside = networks.only(result.selection, pl.col("video_id").is_in(listed["video_id"].implode()))
     chosen = networks.sliced(inside, options.pictures)
     asked, pictures = jobs(options), chosen.pictures.height
-    for line in [*_costs(able, pictures, asked), *refused]:
+    for line in [*_costs(able, pictures, asked, options.quick), *refused]:
         say(line)
     label_of = networks.labels(chosen)
     tables = [
@@ -155,19 +162,20 @@ def measure(
         transferred=tuple(crossed),
         evidence=tuple(shares),
         masked=tuple(masked),
-        notes=(*refused, *_sizes(able), *without),
+        notes=(*refused, *([QUICK] if options.quick else []), *_sizes(able), *without),
         answers=answers,
     )
 
 
-def _costs(able: Mapping[str, Predictor], pictures: int, asked: Sequence[Job]) -> Iterator[str]:
+def _costs(able: Mapping[str, Predictor], pictures: int, asked: Sequence[Job], quick: bool) -> Iterator[str]:
     strengths: dict[str, int] = {}
     for job in asked:
         strengths[job.name] = strengths.get(job.name, 0) + 1
     for model, predictor in able.items():
         each = networks.seconds(predictor)
         for name, times in strengths.items():
-            scores = pictures * times * ATTACKS.find(name).passes
+            kind = ATTACKS.find(name)
+            scores = pictures * times * (kind.quick_passes if quick else kind.passes)
             at = f" at {times} strengths" if times > 1 else ""
             yield (
                 f"attack {name} on {model}: {pictures} pictures{at}, about {scores * networks.passes(predictor):,} "
