@@ -28,8 +28,8 @@ from semblance.training.records import Batch
 
 PICTURES: Final = 256
 QUICK: Final = (
-    "Attacks were made with the few iterations that they have in training (--quick-attacks): stronger ones succeed more "
-    "often, so robust accuracy is too good."
+    "Attacks were made with the few iterations that they have in training (--quick-attacks): stronger ones succeed "
+    "more often, so robust accuracy is too good."
 )
 _LEVELS: Final = 255  # grey levels over 0
 
