@@ -9,7 +9,7 @@ from semblance.training.attacks import EPS
 from semblance.training.evaluation.attacked import Attacked
 from semblance.training.evaluation.evidence import Evidence
 from semblance.training.evaluation.report import matrices, svg
-from semblance.training.evaluation.report.blocks import Block, Cell, Drawings, Points, Section, Table, Value
+from semblance.training.evaluation.report.blocks import Block, Cell, Drawings, Fold, Points, Section, Table, Value
 from semblance.training.evaluation.report.figures import both, shown
 from semblance.training.evaluation.report.svg import Axis
 from semblance.training.evaluation.smoothing import Certificate
@@ -22,9 +22,10 @@ _LEVELS: Final = {"frame": "By frame", "video": "By video, the maximum over its 
 def attacks(found: Attacked) -> Section:
     """Runs under attack, with curves over strength."""
     text = (
-        f"A fixed slice of {found.pictures:,} pictures, half of them of real videos, chosen by the hash of their ids. "
-        "Each is changed by at most the strength in every value, so that the run, whose gradients the attacker knows, "
-        "is misled at val's threshold; the clean figures are on the same slice. *turned*: of what is judged rightly "
+        f"A fixed slice of {found.pictures:,} pictures, half of them of real videos where there are as many, chosen by "
+        "the hash of their ids. Each is changed by at most the strength in every value, so that the run errs at val's "
+        "threshold; `cw` looks for the nearest picture in L2 instead. The attacker knows the run's gradients, `square` "
+        "its scores alone. The clean figures are on the same slice. *turned*: of what is judged rightly "
         "without the attack. Balanced accuracy is 0.5 for a constant answer, which no attack can turn: read it beside "
         "the clean one. *8 bits*: where the attacked pictures are rounded to grey levels within the strength, as a "
         "file holds them. A video is judged by its pictures in the slice, of which real faces in a fake video are left "
@@ -34,7 +35,8 @@ def attacks(found: Attacked) -> Section:
     blocks: list[Block] = [text]
     blocks += [_table([one for one in found.strikes if one.level == level], level) for level in ("frame", "video")]
     blocks += [drawings] if (drawings := _curves(found)) is not None else []
-    blocks += [_transferred(found.transferred)] if found.transferred else []
+    if found.transferred:
+        blocks.append(Fold(title="Attacks made on other runs", blocks=[_transferred(found.transferred)]))
     blocks += _evidence(found.evidence)
     blocks += [Points(points=list(found.notes))] if found.notes else []
     return Section(title="Under attack", blocks=blocks)
@@ -53,8 +55,8 @@ def _table(strikes: Sequence[Strike], level: str) -> Table:
                 *([distance] if level == "frame" else []),
             ]
         )
-    counts = f"{strikes[0].reals:,} real and {strikes[0].fakes:,} fake. " if strikes else ""
-    return Table(heading=heading, lines=lines, caption=f"{_LEVELS[level]}. {counts}", label=f"Attacks, {level}")
+    counts = f" {strikes[0].reals:,} real and {strikes[0].fakes:,} fake." if strikes else ""
+    return Table(heading=heading, lines=lines, caption=f"{_LEVELS[level]}.{counts}", label=f"Attacks, {level}")
 
 
 def _curves(found: Attacked) -> Drawings | None:
