@@ -61,7 +61,7 @@ def test_a_width_is_timms_own_network_of_that_width() -> None:
         }
     narrow: Any = models.build(ResNetConfig(arch="resnet50.a1_in1k", width=0.5)).backbone
     assert [getattr(narrow, f"layer{number}")[0].conv3.out_channels for number in (1, 2, 3, 4)] == [128, 256, 512, 1024]
-    mixed = models.build(ResNetConfig(arch="test_resnet.r160_in1k", width=0.5)).backbone  # two kinds of blocks
+    mixed: Any = models.build(ResNetConfig(arch="test_resnet.r160_in1k", width=0.5)).backbone  # two kinds of blocks
     assert [stage["num_chs"] for stage in mixed.feature_info[1:]] == [16, 24, 96, 48]
 
 
