@@ -6,6 +6,7 @@ import typer
 
 from semblance.training.commands.benchmark import benchmark
 from semblance.training.commands.benchmark_schema import benchmark_schema
+from semblance.training.commands.continual import continual
 from semblance.training.commands.ensemble import ensemble
 from semblance.training.commands.evaluate import evaluate
 from semblance.training.commands.evaluation_schema import evaluation_schema
@@ -13,6 +14,7 @@ from semblance.training.commands.export import export
 from semblance.training.commands.fit import fit
 from semblance.training.commands.peek import peek
 from semblance.training.commands.predict import predict
+from semblance.training.commands.probe import probe
 from semblance.training.commands.protocols import cross_dataset, leave_one_out
 
 app = typer.Typer(
@@ -29,7 +31,7 @@ def main() -> None:
 
 
 for command in (
-    *(peek, fit, evaluate, leave_one_out, cross_dataset, benchmark, ensemble, predict, export),
+    *(peek, fit, evaluate, leave_one_out, cross_dataset, continual, probe, benchmark, ensemble, predict, export),
     *(evaluation_schema, benchmark_schema),
 ):
     app.command()(command)

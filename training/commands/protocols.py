@@ -70,9 +70,9 @@ def leave_one_out(
         from semblance.training.protocols import left_out
 
     chosen = [name.strip() for name in methods.split(",") if name.strip()] if methods is not None else []
-    plan = left_out.make(data, recipes.load(recipe, settings or ()), _numbers(seeds), chosen)
-    options = _options(accelerator, workers, tracking, allow_leaks, allow_other_crops)
-    result = _carried_out(plan, to, options, draws, date, not no_pictures)
+    plan = left_out.make(data, recipes.load(recipe, settings or ()), numbers(seeds), chosen)
+    options = options_of(accelerator, workers, tracking, allow_leaks, allow_other_crops)
+    result = carried_out(plan, to, options, draws, date, not no_pictures)
     lines = left_out.write(left_out.gaps(plan, result), to)
     print(plain(lines, keep_lines=True))
     print(f"leave-one-out.csv, suite.yaml, benchmark.html, .md and .json, tables/, columns/ and runs/: {plain(to)}")
@@ -108,14 +108,14 @@ def cross_dataset(
         from semblance.training.evaluation.report.page import aligned
         from semblance.training.protocols import datasets
 
-    plan = datasets.make(data, recipes.load(recipe, settings or ()), _numbers(seeds), leave_one=leave_one)
-    options = _options(accelerator, workers, tracking, allow_leaks, allow_other_crops)
-    result = _carried_out(plan, to, options, draws, date, not no_pictures)
+    plan = datasets.make(data, recipes.load(recipe, settings or ()), numbers(seeds), leave_one=leave_one)
+    options = options_of(accelerator, workers, tracking, allow_leaks, allow_other_crops)
+    result = carried_out(plan, to, options, draws, date, not no_pictures)
     print(plain(aligned(page.summary(result)), keep_lines=True))
     print(f"suite.yaml, benchmark.html, .md and .json, tables/, columns/ and runs/: {plain(to)}")
 
 
-def _carried_out(plan: Plan, to: str, options: FitOptions, draws: int, date: str | None, pictures: bool) -> Benchmark:
+def carried_out(plan: Plan, to: str, options: FitOptions, draws: int, date: str | None, pictures: bool) -> Benchmark:
     from semblance.training.protocols.carry_out import carry_out
 
     try:
@@ -125,7 +125,7 @@ def _carried_out(plan: Plan, to: str, options: FitOptions, draws: int, date: str
         raise SystemExit(130) from None
 
 
-def _options(
+def options_of(
     accelerator: Accelerator, workers: int | None, tracking: str, allow_leaks: bool, allow_other_crops: bool
 ) -> FitOptions:
     """Each run is on one device, so that several of these commands can share a machine."""
@@ -141,7 +141,7 @@ def _options(
     )
 
 
-def _numbers(seeds: str) -> list[int]:
+def numbers(seeds: str) -> list[int]:
     try:
         return [int(seed) for seed in seeds.split(",")]
     except ValueError as error:

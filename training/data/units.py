@@ -1,4 +1,4 @@
-"""Units, the things that are drawn together: single frames, clips of a track, or pairs of a fake and its original."""
+"""Units, the things that are drawn together: frames, their views, clips of a track, or pairs of fake and original."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from semblance.manifests.config import Config
 
@@ -27,11 +27,19 @@ class ClipConfig(Config):
 class UnitConfig(Config):
     """What is drawn together: single ``frames``, ``clips`` of one track, or ``pairs``.
 
-    A pair is a fake and its original's crop at the same frame and position.
+    A pair is a fake and its original's crop at the same frame and position. ``views``: how often each of the ``frames``
+    is in its unit, every time augmented by another key.
     """
 
     mode: Literal["frames", "clips", "pairs"] = "frames"
     clip: ClipConfig = ClipConfig()
+    views: int = Field(default=1, ge=1, le=16)
+
+    @model_validator(mode="after")
+    def _views_are_of_frames(self) -> UnitConfig:
+        if self.views > 1 and self.mode != "frames":
+            raise ValueError(f"views is {self.views}, but mode is {self.mode}: only single frames have several views")
+        return self
 
 
 def unite(rows: pl.DataFrame, config: UnitConfig) -> pl.DataFrame:
@@ -104,8 +112,12 @@ def mean(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by("sample_id", maintain_order=True).agg(pl.all().mean())
 
 
-def _frames(rows: pl.DataFrame, _: UnitConfig) -> pl.DataFrame:
-    return rows.with_columns(unit=pl.int_range(pl.len(), dtype=pl.Int32), member=pl.lit(0, pl.Int16))
+def _frames(rows: pl.DataFrame, config: UnitConfig) -> pl.DataFrame:
+    rows = rows.with_columns(unit=pl.int_range(pl.len(), dtype=pl.Int32), member=pl.lit(0, pl.Int16))
+    if config.views == 1:
+        return rows
+    views = pl.int_ranges(0, pl.lit(config.views), dtype=pl.Int16)
+    return rows.with_columns(member=views).explode("member")
 
 
 def _clips(rows: pl.DataFrame, unit: UnitConfig) -> pl.DataFrame:

@@ -136,6 +136,16 @@ class RankEpoch(IterableDataset[Batch | Failure]):
     def _kinds(self) -> tuple[str, ...]:
         return (*reader.PICTURES, "json") if self.transform.landmarks else reader.PICTURES
 
+    def _key(self, copy: int, names: list[str]) -> str:
+        """The key of the last of ``names``, the pictures of a unit so far.
+
+        A picture that the unit holds already, as another view, has a key of its own: with its place, after a sign that
+        is in no id.
+        """
+        *before, name = names
+        key = f"{self.seed}-{self.epoch}-{copy}-{names[0] if self.transform.by_unit else name}"
+        return f"{key}#{len(before)}" if name in before and not self.transform.by_unit else key
+
     def _batch(self, draws: list[Draw]) -> Batch:
         table = self.table
         rows = [unit * table.members + member for unit, _, pictures in draws for member in range(len(pictures))]
@@ -147,7 +157,7 @@ class RankEpoch(IterableDataset[Batch | Failure]):
             first = len(images)
             for members in pictures:
                 i = len(images)
-                key = f"{self.seed}-{self.epoch}-{copy}-{names[first if self.transform.by_unit else i]}"
+                key = self._key(copy, names[first : i + 1])
                 shard = table.shards[table.shard_U[unit]]
                 image, target_B[i] = self.transform.apply(names[i], members, shard, key, float(target_B[i]))
                 images.append(image if self.size is None else to_square(image, self.size))

@@ -144,8 +144,16 @@ def load_all(paths: Sequence[str]) -> list[Predictor]:
 
 
 def load_member(name: str, file: Path, mirror: bool | None = None) -> Member:
-    """The model of one checkpoint. ``mirror``: with the mirror image's logit; None: as its recipe says."""
+    """The model of one checkpoint. ``mirror``: with the mirror image's logit; None: as its recipe says.
+
+    Raises UsageError for a run that learned without labels, whose logit says nothing.
+    """
     trained = checkpoint.trained(file)
+    if not trained.recipe.regime.labelled:
+        raise UsageError(
+            f"{name} learned without labels (regime {trained.recipe.regime.kind}), so it scores nothing; train a run "
+            "that starts from it, with --set model.pretrained=RUN, and use that."
+        )
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     mirror = trained.recipe.tta == "mirror" if mirror is None else mirror

@@ -78,6 +78,7 @@ class DetectorModule(LightningModule):
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         tuned.load(self.model, state["model"], self.model)
+        self.model.licence = state.get("licence", self.model.licence)  # of the weights that the run began with
         self.loss.load_state_dict(state["loss"])
         self.regime.load_state_dict(state.get("regime") or {})
         if self.average is not None:
@@ -180,7 +181,8 @@ class DetectorModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         chance = self._chance("step", self.current_epoch, self.position(batch_idx))
-        batch = augment.mix(batch, self.recipe.augment, chance.generator, self.model.members)
+        kept = self.regime.unmixed(batch.sample_ids, self.current_epoch)
+        batch = augment.mix(batch, self.recipe.augment, chance.generator, self.model.members, kept)
         step = self.regime(self.model, batch, chance)
         self.ledger.add(step.parts, batch.sample_ids)
         return step.loss * self._tail(batch_idx)

@@ -20,6 +20,7 @@ from semblance.training.loop import fit
 from semblance.training.loop.fit import FitOptions
 from semblance.training.protocols import suites
 from semblance.training.protocols.plan import Plan, Planned
+from semblance.training.recipes.base import TrainingRecipe
 from semblance.training.runs.folder import RunDir
 
 Say = Callable[[str], None]
@@ -42,7 +43,7 @@ def carry_out(
     which the page would count.
     """
     folder = Path(to)
-    runs = list(plan.runs())
+    runs = list(plan.runs(folder))
     _refuse_others(plan, folder)
     begun = [one for one in runs if RunDir(folder / one.folder).begun]
     for one in begun:
@@ -93,7 +94,7 @@ def _train(one: Planned, folder: Path, options: FitOptions, say: Say, place: str
 
 def _refuse_others(plan: Plan, folder: Path) -> None:
     """Raise UsageError if a run that would count on the page is not one of the plan's."""
-    wanted = {folder / one.folder for one in plan.runs()}
+    wanted = {folder / one.folder for one in plan.runs(folder)}
     for variant in plan.variants:
         for path in sorted((folder / "runs").glob(f"{variant.slug}-seed*")):
             if path not in wanted and RunDir(path).begun:
@@ -104,16 +105,24 @@ def _refuse_others(plan: Plan, folder: Path) -> None:
 
 
 def _check_data(plan: Plan, runs: Sequence[Planned], begun: Sequence[Planned], options: FitOptions) -> None:
-    """Check what every new variant would be trained, selected and judged on, as the trainings and the page would."""
+    """Check what every new variant would be trained, selected and judged on, as the trainings and the page would.
+
+    One that starts from another run is checked together with all that it may have learned from there.
+    """
     known = {one.variant.row for one in begun}
-    for variant in plan.variants:
-        if variant.row in known:
+    if len(known) == len(plan.variants):
+        return
+    wanted = [(one.variant, one.recipe) for one in runs if one.variant.after is None]
+    checked: list[tuple[tuple[str, ...], TrainingRecipe]] = []
+    for variant, recipe in (*wanted, *((one, one.recipe) for one in plan.together)):
+        asked = variant.outs, recipe.model_copy(update={"seed": 0})
+        if variant.row in known or asked in checked:
             continue
-        recipe = next(one.recipe for one in runs if one.variant is variant)
+        checked.append(asked)
         data = fit.prepared(variant.outs, recipe, options)
         records = () if data.seen is None else (data.seen,)
         planned = leaks.Planned(name=f"the run {variant.row}", records=records, datasets=data.datasets)
-        for column in dict.fromkeys((one.data, one.split) for one in plan.columns):
+        for column in dict.fromkeys((column.data, column.split) for column in plan.columns):
             _check_column(planned, *column, recipe.data.split_column, options)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from semblance.manifests import build_files
 from semblance.manifests.errors import UsageError
@@ -14,12 +15,24 @@ from semblance.training.recipes.base import TrainingRecipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One row of the page: a recipe on some builds. ``slug`` names its runs' folders."""
+    """One row of the page: a recipe on some builds. ``slug`` names its runs' folders.
+
+    ``starts``: by seed, the run whose weights that repetition starts from, where it is not the recipe's own.
+    ``after``: the slug of a variant before this one, from whose run of the same seed each of its runs starts; the
+    recipe's regime is then one that names that run under ``after``.
+    """
 
     row: str
     slug: str
     outs: tuple[str, ...]
     recipe: TrainingRecipe
+    starts: Mapping[int, str] = field(default_factory=dict)
+    after: str | None = None
+
+    def of(self, seed: int) -> TrainingRecipe:
+        """The recipe of the repetition with this seed."""
+        start = {"pretrained": self.starts.get(seed, self.recipe.model.pretrained)}
+        return self.recipe.model_copy(update={"seed": seed, "model": self.recipe.model.model_copy(update=start)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +46,12 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A protocol before anything is trained. ``command``: the one that makes it. ``notes``: what it leaves out."""
+    """A protocol before anything is trained.
+
+    ``command``: the one that makes it. ``notes``: what it leaves out. ``baseline``: the row that others are to exceed.
+    ``together``: variants that are not trained, but whose data are checked, since runs that start from others learn
+    from all of them.
+    """
 
     command: str
     title: str
@@ -42,13 +60,28 @@ class Plan:
     columns: tuple[Column, ...]
     asked: Asked
     notes: tuple[str, ...] = ()
+    baseline: str | None = None
+    together: tuple[Variant, ...] = ()
 
-    def runs(self) -> Iterator[Planned]:
-        """All trainings, seed by seed, so that every variant has a run before any has two."""
+    def runs(self, to: Path) -> Iterator[Planned]:
+        """All trainings, seed by seed, so that every variant has a run before any has two. ``to``: their folder."""
         for seed in self.seeds:
             for variant in self.variants:
-                recipe = variant.recipe.model_copy(update={"seed": seed})
-                yield Planned(folder=f"runs/{variant.slug}-seed{seed}", variant=variant, recipe=recipe)
+                recipe = variant.of(seed)
+                if variant.after is not None:
+                    recipe = following(recipe, str(to.absolute() / place(variant.after, seed)))
+                yield Planned(folder=place(variant.slug, seed), variant=variant, recipe=recipe)
+
+
+def place(slug: str, seed: int) -> str:
+    """The folder of a run below the protocol's."""
+    return f"runs/{slug}-seed{seed}"
+
+
+def following(recipe: TrainingRecipe, run: str) -> TrainingRecipe:
+    """The recipe of a run that starts from another ``run``, by its model's and its regime's settings."""
+    model = recipe.model.model_copy(update={"pretrained": run})
+    return recipe.model_copy(update={"model": model, "regime": recipe.regime.model_copy(update={"after": run})})
 
 
 def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:

@@ -35,6 +35,7 @@ def make(plan: Plan, folder: Path, *, draws: int, options: FitOptions) -> Suite:
     columns = tuple(column.model_copy(update={"data": _relative(column, folder)}) for column in plan.columns)
     return Suite(
         title=plan.title,
+        baseline=plan.baseline,
         rows=rows,
         columns=columns,
         asked=plan.asked,

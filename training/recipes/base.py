@@ -81,6 +81,23 @@ class TrainingRecipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _clips_are_as_the_regime_takes_them(self) -> TrainingRecipe:
+        clip, data = self.regime.clip, self.data
+        if clip is None:
+            return self
+        if data.mode != "clips" or data.clip.frames != clip:
+            raise ValueError(
+                f"regime {self.regime.kind} takes clips of {clip} faces; set data.mode=clips and "
+                f"data.clip.frames={clip}"
+            )
+        if self.augment.p:
+            raise ValueError(
+                f"regime {self.regime.kind} compares the faces of a clip, which augmentation would change one by one; "
+                "set augment.p=0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _pictures_without_labels_are_not_mixed(self) -> TrainingRecipe:
         changed = {
             "augment.cutmix.p": self.augment.cutmix.p,
@@ -89,6 +106,11 @@ class TrainingRecipe(Config):
         }
         if not self.regime.labelled and (wrong := [name for name, p in changed.items() if p]):
             raise ValueError(f"regime {self.regime.kind} learns without labels, which {wrong[0]} changes; set it to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _run_is_long_enough(self) -> TrainingRecipe:
+        self.regime.check_epochs(self.epochs)
         return self
 
     @model_validator(mode="after")

@@ -36,9 +36,17 @@ class RegimeConfig(Config):
     kind: str
 
     @property
+    def clip(self) -> int | None:
+        """Faces of the clips that it learns from, which must not be augmented face by face; None: any units do."""
+        return None
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Runs that this one learns from besides its own weights: teachers, or the run before it."""
         return ()
+
+    def check_epochs(self, epochs: int) -> None:
+        """Raise ValueError if a run of ``epochs`` is too short for this configuration. Here: none is."""
 
     @property
     def terms(self) -> tuple[str, ...]:
