@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
-from semblance.training import recipes
+from semblance.training import models, recipes
 from semblance.training.loop.fit import FitOptions, Fitted, fit
 from semblance.training.loop.machine import Machine
 from semblance.training.loop.powersgd import PowerSGD
@@ -128,6 +128,8 @@ if __name__ == "__main__":  # python -m tests.training.runs KIND RUN OUT [SETTIN
         train([out], Path(folder), *more, workers=2, callbacks=[StopAt(11)])
     elif kind == "signalled":
         train([out], Path(folder), *more, build=plain, devices=2, log_every=4, save_every=99, callbacks=[Terminate()])
+    elif kind == "regime":  # of the recipe's own model
+        train([out], Path(folder), *more, build=models.build, devices=2, callbacks=[WriteRank(Path(folder))])
     else:
         rank = 1 if kind == "powersgd" else None
         train(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from semblance.manifests.errors import UsageError
 from semblance.training.models import Model
+from semblance.training.models.base import in_eval
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -76,20 +77,15 @@ def _still(modules: Sequence[nn.Module], device: torch.device) -> Iterator[None]
 
     Under autocast to float16 the block is in float32: a gradient of a picture, unscaled, would vanish in 16 bits.
     """
-    modes = [(part, part.training) for module in modules for part in module.modules()]
     learned = [one for module in modules for one in module.parameters() if one.requires_grad]
     devices = [device] if device.type == "cuda" else []
     tiny = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16
+    exact = torch.autocast(device.type, enabled=False) if tiny else nullcontext()
     try:
-        for part, _ in modes:
-            part.training = False
         for one in learned:
             one.requires_grad_(False)
-        exact = torch.autocast(device.type, enabled=False) if tiny else nullcontext()
-        with torch.random.fork_rng(devices), exact:
+        with in_eval(*modules), torch.random.fork_rng(devices), exact:
             yield
     finally:
-        for part, training in modes:
-            part.training = training
         for one in learned:
             one.requires_grad_()

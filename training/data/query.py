@@ -180,6 +180,34 @@ def cover(selection: Selection, frames: int) -> Selection:
     return replace(selection, pictures=pictures, units=units.summarise(pictures))
 
 
+def together(selections: Sequence[Selection]) -> Selection:
+    """Selections of frames of one split as one; raises ValueError for clips or pairs, or if there is none."""
+    if any(one.members != 1 for one in selections) or len({one.split for one in selections}) != 1:
+        raise ValueError("selections can be joined if they are frames of one split")
+    outs = tuple(dict.fromkeys(out for one in selections for out in one.outs))
+    shards = tuple(dict.fromkeys(shard for one in selections for shard in one.shards))
+    tables = []
+    for one in selections:
+        source = {place: outs.index(out) for place, out in enumerate(one.outs)}
+        shard = {place: shards.index(found) for place, found in enumerate(one.shards)}
+        tables.append(
+            one.pictures.with_columns(
+                pl.col("source").replace_strict(source, return_dtype=pl.Int32),
+                pl.col("shard").replace_strict(shard, return_dtype=pl.Int32),
+            )
+        )
+    rows = pl.concat(tables).sort("dataset", "sample_id", "source")
+    pictures = rows.with_columns(unit=pl.int_range(pl.len(), dtype=pl.Int32))
+    return Selection(
+        pictures=pictures,
+        units=units.summarise(pictures),
+        shards=shards,
+        counts=sum((one.counts for one in selections), Counts()),
+        split=selections[0].split,
+        outs=outs,
+    )
+
+
 def check_classes(selection: Selection) -> None:
     """Raise SemblanceError if all targets are of one class: nothing can be learned or measured on them."""
     targets = selection.pictures["target"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from semblance.manifests.config import canonical_json
+from semblance.manifests.config import canonical_json, fingerprint
 from semblance.training.inference.predictor import Predictor
 from semblance.training.recipes import TrainingRecipe
 from semblance.training.runs.folder import RunDir
@@ -60,15 +60,11 @@ def find(predictors: Sequence[Predictor]) -> tuple[Seeds, ...]:
 
 
 def _question(predictor: Predictor) -> str:
-    """What a run was asked to learn, without its seed; a run whose weights it takes stands for what that was asked."""
+    """What a run was asked to learn, without its seed; a run that it learns from stands for what that was asked."""
     trained = predictor.members[0].trained
     recipe = _seedless(trained.recipe)
-    sources = {"pretrained": trained.recipe.model.pretrained}
     if trained.model.base is not None:
-        sources[trained.recipe.model.base_key] = trained.model.base.source
-    for key, source in sources.items():
-        if (run := RunDir(source)).recipe_file.is_file():
-            recipe["model"][key] = _seedless(run.recipe())
+        recipe["model"][trained.recipe.model.base_key] = _asked(trained.model.base.source)
     builds = [
         [record["dataset"], record["fingerprint"], record["split_column"]]
         for record in predictor.datasets
@@ -78,7 +74,20 @@ def _question(predictor: Predictor) -> str:
 
 
 def _seedless(recipe: TrainingRecipe) -> dict[str, Any]:
-    return recipe.model_dump(mode="json", exclude={"seed"})
+    """A recipe without its seed, and with what the runs that it names were asked in place of their folders."""
+    values = recipe.model_dump(mode="json", exclude={"seed"})
+    asked = {source: _asked(source) for source in (recipe.model.pretrained, *recipe.regime.sources)}
+    values["model"]["pretrained"] = asked[recipe.model.pretrained]
+    values["regime"] = {
+        key: asked.get(one, one) if isinstance(one, str) else one for key, one in values["regime"].items()
+    }
+    return values
+
+
+def _asked(source: str) -> str:
+    """A fingerprint of what the run in a folder was asked; the source itself if it is none."""
+    run = RunDir(source)
+    return fingerprint(_seedless(run.recipe())) if run.recipe_file.is_file() else source
 
 
 def shared(names: Iterable[str]) -> str:

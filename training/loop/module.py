@@ -78,6 +78,7 @@ class DetectorModule(LightningModule):
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         tuned.load(self.model, state["model"], self.model)
+        self.model.licence = state.get("licence", self.model.licence)  # of the weights that the run began with
         self.loss.load_state_dict(state["loss"])
         self.regime.load_state_dict(state.get("regime") or {})
         if self.average is not None:

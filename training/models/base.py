@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, Self
 
@@ -111,6 +112,19 @@ def freeze(part: nn.Module) -> None:
     part.requires_grad_(False)
     setattr(part, _FROZEN, True)
     nn.Module.train(part, False)
+
+
+@contextmanager
+def in_eval(*modules: nn.Module) -> Iterator[None]:
+    """The modules in eval mode; afterwards each of their parts is back in the mode that it had."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    try:
+        for part, _ in modes:
+            part.training = False
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def frozen_parts(model: nn.Module) -> Iterator[nn.Module]:

@@ -43,12 +43,12 @@ def carry_out(
     which the page would count.
     """
     folder = Path(to)
-    runs = list(plan.runs())
+    runs = list(plan.runs(folder))
     _refuse_others(plan, folder)
     begun = [one for one in runs if RunDir(folder / one.folder).begun]
     for one in begun:
         RunDir(folder / one.folder).check(one.recipe, resume=True)
-    _check_data(plan, runs, begun, options)
+    check_data(plan, runs, begun, options)
     said = ", ".join(variant.row for variant in plan.variants)
     seeds = ", ".join(map(str, plan.seeds))
     say(
@@ -56,9 +56,9 @@ def carry_out(
     )
     for note in plan.notes:
         say(f"note: {note}")
-    with _interruption() as interrupted:
+    with interruption() as interrupted:
         for number, one in enumerate(runs, 1):
-            _train(one, folder, options, say, f"run {number} of {len(runs)}")
+            train(one, folder, options, say, f"run {number} of {len(runs)}")
             if interrupted.is_set():
                 raise KeyboardInterrupt
     file = suites.write(plan, folder, draws=draws, options=options, say=say)
@@ -66,7 +66,7 @@ def carry_out(
 
 
 @contextmanager
-def _interruption() -> Iterator[threading.Event]:
+def interruption() -> Iterator[threading.Event]:
     """Whether an interruption was asked for: its exception is lost where it meets a collection of garbage."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # others are not interrupted
@@ -84,7 +84,8 @@ def _interruption() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _train(one: Planned, folder: Path, options: FitOptions, say: Say, place: str) -> None:
+def train(one: Planned, folder: Path, options: FitOptions, say: Say, place: str) -> None:
+    """Train a run, or go on with it; a finished one is kept."""
     run = RunDir(folder / one.folder)
     say(f"{place}: {one.variant.row}, seed {one.recipe.seed}: {run.path}")
     fitted = fit.fit(one.variant.outs, one.recipe, run, replace(options, resume=run.begun), say=say)
@@ -94,7 +95,7 @@ def _train(one: Planned, folder: Path, options: FitOptions, say: Say, place: str
 
 def _refuse_others(plan: Plan, folder: Path) -> None:
     """Raise UsageError if a run that would count on the page is not one of the plan's."""
-    wanted = {folder / one.folder for one in plan.runs()}
+    wanted = {folder / one.folder for one in plan.runs(folder)}
     for variant in plan.variants:
         for path in sorted((folder / "runs").glob(f"{variant.slug}-seed*")):
             if path not in wanted and RunDir(path).begun:
@@ -104,20 +105,27 @@ def _refuse_others(plan: Plan, folder: Path) -> None:
                 )
 
 
-def _check_data(plan: Plan, runs: Sequence[Planned], begun: Sequence[Planned], options: FitOptions) -> None:
-    """Check what every new variant would be trained, selected and judged on, as the trainings and the page would."""
+def check_data(plan: Plan, runs: Sequence[Planned], begun: Sequence[Planned], options: FitOptions) -> None:
+    """Check what every new variant would be trained, selected and judged on, as the trainings and the page would.
+
+    One that starts from another run is checked together with all that it may have learned from there. Raises
+    SemblanceError for leaks and other crops that ``options`` do not allow.
+    """
     known = {one.variant.row for one in begun}
+    if len(known) == len(plan.variants):
+        return
+    wanted = [(one.variant, one.recipe) for one in runs if one.variant.after is None]
     checked: list[tuple[tuple[str, ...], TrainingRecipe]] = []
-    for one in runs:
-        variant, asked = one.variant, (one.variant.outs, one.recipe.model_copy(update={"seed": 0}))
+    for variant, recipe in (*wanted, *((one, one.recipe) for one in plan.together)):
+        asked = variant.outs, recipe.model_copy(update={"seed": 0})
         if variant.row in known or asked in checked:
             continue
         checked.append(asked)
-        data = fit.prepared(variant.outs, one.recipe, options)
+        data = fit.prepared(variant.outs, recipe, options)
         records = () if data.seen is None else (data.seen,)
         planned = leaks.Planned(name=f"the run {variant.row}", records=records, datasets=data.datasets)
         for column in dict.fromkeys((column.data, column.split) for column in plan.columns):
-            _check_column(planned, *column, one.recipe.data.split_column, options)
+            _check_column(planned, *column, recipe.data.split_column, options)
 
 
 def _check_column(planned: leaks.Planned, out: str, split: str, split_column: str, options: FitOptions) -> None:

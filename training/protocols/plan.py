@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from semblance.manifests import build_files
 from semblance.manifests.errors import UsageError
@@ -17,6 +18,8 @@ class Variant:
     """One row of the page: a recipe on some builds. ``slug`` names its runs' folders.
 
     ``starts``: by seed, the run whose weights that repetition starts from, where it is not the recipe's own.
+    ``after``: the slug of a variant before this one, from whose run of the same seed each of its runs starts; the
+    recipe's regime is then one that names that run under ``after``.
     """
 
     row: str
@@ -24,6 +27,7 @@ class Variant:
     outs: tuple[str, ...]
     recipe: TrainingRecipe
     starts: Mapping[int, str] = field(default_factory=dict)
+    after: str | None = None
 
     def of(self, seed: int) -> TrainingRecipe:
         """The recipe of the repetition with this seed."""
@@ -45,6 +49,8 @@ class Plan:
     """A protocol before anything is trained.
 
     ``command``: the one that makes it. ``notes``: what it leaves out. ``baseline``: the row that others are to exceed.
+    ``together``: variants that are not trained, but whose data are checked, since runs that start from others learn
+    from all of them.
     """
 
     command: str
@@ -55,13 +61,27 @@ class Plan:
     asked: Asked
     notes: tuple[str, ...] = ()
     baseline: str | None = None
+    together: tuple[Variant, ...] = ()
 
-    def runs(self) -> Iterator[Planned]:
-        """All trainings, seed by seed, so that every variant has a run before any has two."""
+    def runs(self, to: Path) -> Iterator[Planned]:
+        """All trainings, seed by seed, so that every variant has a run before any has two. ``to``: their folder."""
         for seed in self.seeds:
             for variant in self.variants:
-                folder = f"runs/{variant.slug}-seed{seed}"
-                yield Planned(folder=folder, variant=variant, recipe=variant.of(seed))
+                recipe = variant.of(seed)
+                if variant.after is not None:
+                    recipe = following(recipe, str(to.absolute() / place(variant.after, seed)))
+                yield Planned(folder=place(variant.slug, seed), variant=variant, recipe=recipe)
+
+
+def place(slug: str, seed: int) -> str:
+    """The folder of a run below the protocol's."""
+    return f"runs/{slug}-seed{seed}"
+
+
+def following(recipe: TrainingRecipe, run: str) -> TrainingRecipe:
+    """The recipe of a run that starts from another ``run``, by its model's and its regime's settings."""
+    model = recipe.model.model_copy(update={"pretrained": run})
+    return recipe.model_copy(update={"model": model, "regime": recipe.regime.model_copy(update={"after": run})})
 
 
 def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:

@@ -103,7 +103,7 @@ class MoCo(Regime):
     def begin(self, model: Model, stage: Stage) -> None:
         del model
         parts.check(self.config.kind, stage)
-        self.groups.learn(stage)
+        self.groups.learn(stage, queue=self.queue is not None)
 
     def forward(self, model: Model, batch: Batch, chance: Chance) -> Step:
         output = model(batch.image_BCHW)

@@ -40,16 +40,31 @@ class Groups:
         self.exclude = exclude
         self._of: dict[str, tuple[int, int]] = {}
 
-    def learn(self, stage: Stage) -> None:
-        """Read the groups of train and val. Raises SemblanceError if all of train is in one, so without negatives."""
-        for selection in (stage.data.train, *stage.data.val.values()):
+    def learn(self, stage: Stage, *, queue: bool = False) -> None:
+        """Read the groups of train and val. ``queue``: negatives of val's pictures are keys of train's.
+
+        Raises SemblanceError if all of train is in one group, or all of each val, where the loss is then 0 always.
+        """
+        vals = stage.data.val
+        for selection in (stage.data.train, *vals.values()):
             self._of |= _groups(selection, self.exclude)
-        train = torch.tensor([self._of[name] for name in stage.data.train.pictures["sample_id"].unique().to_list()])
-        if self.exclude != "none" and not self.apart(train[:1], train).any():
+        if not self._differ(stage.data.train):
             raise SemblanceError(
                 f"All pictures of train are of one {self.exclude}, so none has a negative; add builds, or choose "
                 "--set regime.exclude=none."
             )
+        if not queue and not any(self._differ(selection) for selection in vals.values()):
+            raise SemblanceError(
+                f"All pictures of val ({', '.join(vals)}) are of one {self.exclude}, so none has a negative and no "
+                "epoch can be chosen; build with a larger val, add builds, or choose --set regime.exclude=none."
+            )
+
+    def _differ(self, selection: Selection) -> bool:
+        """Whether some pictures of a selection are negatives of others."""
+        if self.exclude == "none":
+            return True
+        group_NG = torch.tensor(sorted({self._of[name] for name in selection.pictures["sample_id"]}))
+        return bool(self.apart(group_NG[:1], group_NG).any())
 
     def of(self, batch: Batch) -> Tensor:
         """(B, G) int64 on the batch's device."""

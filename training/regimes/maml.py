@@ -28,7 +28,7 @@ from semblance.training.data.query import Selection
 from semblance.training.losses import Loss
 from semblance.training.models import Model
 from semblance.training.models import weights as origins
-from semblance.training.models.base import frozen_parts
+from semblance.training.models.base import frozen_parts, in_eval
 from semblance.training.records import Batch
 from semblance.training.regimes import registry
 from semblance.training.regimes.base import Chance, Regime, RegimeConfig, Stage, Step
@@ -77,7 +77,8 @@ class Maml(Regime):
     like other weights. Random weights have no statistics, so those are measured once before the first step.
 
     A step whose batch holds no task learns nothing; ``tasks`` says how many there were. Each rank makes tasks of its
-    own share of a batch: with several, tasks are smaller, and the result differs from that of one.
+    own share of a batch: with several, tasks are smaller, and the result differs from that of one. The host waits for
+    the labels of every batch, since self-blending may have changed them.
     """
 
     def __init__(self, config: MamlConfig, model: Model, loss: Loss) -> None:
@@ -157,13 +158,8 @@ def chosen(model: Model, adapt: str) -> frozenset[str]:
 @contextmanager
 def still(model: Model) -> Iterator[None]:
     """The model in eval mode, in which no buffer changes, and not compiled: torch differentiates that only once."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.compiler.set_stance("force_eager"):
-            yield
-    finally:
-        model.train(training)
+    with in_eval(model), torch.compiler.set_stance("force_eager"):
+        yield
 
 
 def loss_at(model: Model, loss: Loss, weights: Mapping[str, Tensor], batch: Batch) -> Tensor:

@@ -24,6 +24,7 @@ from semblance.training.data.loader import Loader
 from semblance.training.evaluation import evaluate
 from semblance.training.loop.fit import fit
 from semblance.training.protocols import linear, probe
+from semblance.training.regimes import REGIMES
 from semblance.training.runs import checkpoint
 from semblance.training.runs.folder import RunDir
 from tests.conftest import once
@@ -220,6 +221,19 @@ def test_what_cannot_be_probed_is_refused(out: Path, runs: list[Path], done: Pat
     assert few.notes == (
         "3 repetitions start from 1 run of simclr-seed0, so their spread says little of self-supervision's own",
     )
+
+
+@pytest.mark.parametrize("kind", sorted(name for name, one in REGIMES.items() if not one.config.labelled))
+def test_runs_of_every_regime_without_labels_can_be_probed(out: Path, tmp_path: Path, kind: str) -> None:
+    """Whatever a regime keeps beside the model, the start is the model; the fine-tuning is supervised."""
+    settings = [one for one in LEARNED if "regime" not in one and "views" not in one]
+    clips = ("data.mode=clips", "data.clip.frames=4", "augment.p=0") if kind == "order" else ()
+    recipe = small.recipe(f"regime.kind={kind}", *settings, *clips)
+    RunDir(tmp_path / kind).begin(recipe, [], 0)
+    made = probe.make([str(out)], [str(tmp_path / kind)], small.recipe(), [0])
+    base, start = (one.of(0) for one in made.variants)
+    assert (base.model.pretrained, start.model.pretrained) == ("none", str(tmp_path / kind))
+    assert (base.regime.kind, base.data.mode, base.data.query) == ("supervised", "frames", None)
 
 
 def test_no_run_is_judged_on_people_that_its_weights_come_from(out: Path, runs: list[Path], tmp_path: Path) -> None:

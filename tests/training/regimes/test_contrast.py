@@ -306,6 +306,14 @@ def test_what_cannot_be_compared_is_refused(ffpp: Path, tmp_path: Path) -> None:
         with pytest.raises(SemblanceError, match=f"of one {exclude}, so none has a negative"):
             begun(SimCLRConfig(exclude=exclude), one)
     begun(SimCLRConfig(exclude="none"), one)
+    # a val of one family has a loss of 0 whatever is learned: the first epoch was the best for ever
+    given = stage(ffpp)
+    val = {"ffpp": query.select([str(ffpp)], "val", DataConfig(query="label = 0 AND family_id LIKE '%000'"))}
+    lone = replace(given, data=replace(given.data, val=val))
+    for config in (SimCLRConfig(), MoCoConfig(dim=8, hidden=16)):
+        with pytest.raises(SemblanceError, match=r"All pictures of val \(ffpp\) are of one family.*no epoch"):
+            begun(config, lone)
+    begun(MoCoConfig(dim=8, hidden=16, queue=30), lone)
 
 
 def test_what_a_queue_makes_of_it_is_said() -> None:
@@ -315,7 +323,7 @@ def test_what_a_queue_makes_of_it_is_said() -> None:
 
 def test_groups_are_the_same_in_every_build_and_process(ffpp: Path, tmp_path: Path) -> None:
     """The numbers come from ids alone, so they are the same in every process and for any set of builds."""
-    given, other = stage(ffpp), stage(builds.make(tmp_path / "other", builds.Plan(families=2)))
+    given, other = stage(ffpp), stage(builds.make(tmp_path / "other", builds.Plan(families=4)))
     numbers = [regime.groups._of for regime in (begun(SimCLRConfig(), one) for one in (given, other))]
     both = numbers[0].keys() & numbers[1].keys()
     assert both
