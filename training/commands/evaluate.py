@@ -99,8 +99,9 @@ def evaluate(
     from semblance.training.evaluation.report.extras import Extras
     from semblance.training.evaluation.runs import matching
 
-    if attacks is None and strengths is not None:
-        raise UsageError("--strengths is of --attacks; name attacks too, e.g. --attacks fgsm,pgd.")
+    if attacks is None and (strengths is not None or quick_attacks):
+        option = "--quick-attacks" if strengths is None else "--strengths"
+        raise UsageError(f"{option} is of --attacks; name attacks too, e.g. --attacks fgsm,pgd.")
     names, ladder = attacked.parse(attacks or "", strengths)
     strikes = None
     if attacks is not None:

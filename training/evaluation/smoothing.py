@@ -31,6 +31,7 @@ from semblance.training.inference.precision import device
 from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics import classification
 from semblance.training.metrics.classification import Floats
+from semblance.training.regimes.noisy import NoisyConfig
 
 SIGMA: Final = 0.25  # of values in [0, 1]
 SAMPLES: Final = 10_000
@@ -281,9 +282,9 @@ def _certificate(
 
 def _noise(predictor: Predictor) -> float | None:
     """The least sigma of the noise that its members were trained with; None if one was trained without."""
-    sigmas = [getattr(member.trained.recipe.regime, "sigma", None) for member in predictor.members]
-    known = [float(sigma) for sigma in sigmas if sigma is not None]
-    return min(known) if len(known) == len(sigmas) else None
+    regimes = [member.trained.recipe.regime for member in predictor.members]
+    known = [regime.sigma for regime in regimes if isinstance(regime, NoisyConfig)]
+    return min(known) if len(known) == len(regimes) else None
 
 
 def _untrained(one: Certificate) -> str | None:

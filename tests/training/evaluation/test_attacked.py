@@ -383,6 +383,7 @@ def test_what_cannot_be_done_is_refused_first(ffpp: Path, run: Path, tmp_path: P
     for more, sentence in (
         (["--run", str(run), "--attacks", "pgd,nothing"], "nothing"),
         (["--run", str(run), "--strengths", "0.03"], "--strengths is of --attacks"),
+        (["--run", str(run), "--quick-attacks"], "--quick-attacks is of --attacks"),
         (["--run", str(run), "--attacks", "pgd", "--strengths", "3"], "is not in (0, 1]"),
         (["--run", str(run), "--certify", "--samples", "3"], "can certify nothing"),
         (["--external", f"vendor={vendor}:bright", "--attacks", "pgd"], "vendor is external, so it has no gradients"),

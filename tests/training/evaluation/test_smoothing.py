@@ -138,3 +138,10 @@ def test_values_that_mean_nothing_are_refused(values: dict[str, float], sentence
 
 def test_as_many_samples_as_the_sentence_says_are_enough() -> None:
     assert Options(samples=10).cap > 0
+
+
+def test_noise_in_training_is_told(ffpp: Path, tmp_path: Path) -> None:
+    run = untrained.make(tmp_path / "noisy", [ffpp], "regime.kind=noisy", "regime.sigma=0.5")
+    noisy = evaluate.evaluate([str(ffpp)], [str(run)], evaluate.Options(draws=0), say=lambda _: None)
+    (found,), notes = smoothing.measure(noisy, Options(samples=20, pictures=2), say=lambda _: None)
+    assert (found.trained, notes) == (0.5, [])
