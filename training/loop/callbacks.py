@@ -132,12 +132,13 @@ class RunRecorder(Callback):
     def _progress(self, module: DetectorModule, epoch: int, better: bool) -> str:
         figures, labelled = module.figures, module.recipe.regime.labelled
         loss = f"train loss {sum(self._losses) / len(self._losses):.4f}, " if self._losses else ""
+        scores = ""
         if labelled:
             frame, video = (_format(figures[f"val/auc_{level}"]) for level in ("frame", "video"))
             scores = f", val AUC {frame} by frame, {video} by video"
-        else:
-            own = [name for name in figures if name.count("/") == 1 and name.startswith("val/") and name != "val/loss"]
-            scores = "".join(f", val {name[4:]} {_format(figures[name])}" for name in own)
+        told = ("val/loss", "val/auc_frame", "val/auc_video")
+        own = [name for name in figures if name.count("/") == 1 and name.startswith("val/") and name not in told]
+        scores += "".join(f", val {name[4:].replace('_', ' ')} {_format(figures[name])}" for name in own)
         others = ", ".join(
             f"{name.rpartition('/')[2]} {_format(value)}"
             for name, value in figures.items()

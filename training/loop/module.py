@@ -69,7 +69,7 @@ class DetectorModule(LightningModule):
         self.schedule: optim.Schedule | None = None
         self._validation, self._means = Validation(), Means()
         self._stepped = False  # the optimiser, since the last step was closed; a gradient scaler may skip it
-        self._before: list[Tensor] = []  # the model's buffers before this step, where it may be skipped
+        self._before: list[Tensor] = []  # buffers before this step, where it may be skipped
         if resume is not None:
             self._restore(resume)
         if self.machine.compile:  # in place: names in checkpoints stay as they are
@@ -178,7 +178,7 @@ class DetectorModule(LightningModule):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         self.ledger.ranks, self.ledger.scaled = self.trainer.world_size, scaler is not None
         if scaler is not None:
-            self._before = [buffer.clone() for buffer in self.model.buffers()]
+            self._before = [buffer.clone() for buffer in self._buffers()]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         chance = self._chance("step", self.current_epoch, self.position(batch_idx))
@@ -215,10 +215,13 @@ class DetectorModule(LightningModule):
                 self.average.update_parameters(self.model)
             self.regime.stepped(self.model)
         if self._before:
-            buffers = list(self.model.buffers())
+            buffers = self._buffers()
             with torch.no_grad():
                 torch._foreach_copy_(*((self._before, buffers) if self._stepped else (buffers, self._before)))
         self._stepped = False
+
+    def _buffers(self) -> list[Tensor]:
+        return [*self.model.buffers(), *self.regime.buffers()]
 
     def weights(self) -> list[Tensor]:
         """All that a step changes and a checkpoint keeps, for a look at whether it is finite."""
