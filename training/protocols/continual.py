@@ -166,13 +166,18 @@ def _outs(tasks: Sequence[Task]) -> tuple[str, ...]:
 
 
 def _learning(recipe: TrainingRecipe, tasks: Sequence[Task], regime: ContinualConfig, row: str) -> TrainingRecipe:
-    """The recipe of a row, on these tasks alone: where tasks are methods, with a condition that keeps others out."""
+    """The recipe of a row, on these tasks alone: where tasks are methods, with a condition that keeps others out.
+
+    Several tasks together get the draws of each, as many as a chain gets for all of them.
+    """
     named = [task.method for task in tasks if task.method is not None]
-    base = recipe.name if recipe.name in recipes.NAMED else recipe.base
-    update: dict[str, object] = {"name": f"{recipe.name}, {row}", "base": base, "regime": regime}
+    data = recipe.data
     if named:
         methods = ", ".join("'" + name.replace("'", "''") + "'" for name in named)
         condition = f"(label = 0 OR method IN ({methods}))"
-        query = condition if recipe.data.query is None else f"({recipe.data.query}) AND {condition}"
-        update["data"] = recipe.data.model_copy(update={"query": query})
-    return recipe.model_copy(update=update)
+        query = condition if data.query is None else f"({data.query}) AND {condition}"
+        data = data.model_copy(update={"query": query})
+    if data.draws is not None:
+        data = data.model_copy(update={"draws": data.draws * len(tasks)})
+    base = recipe.name if recipe.name in recipes.NAMED else recipe.base
+    return recipe.model_copy(update={"name": f"{recipe.name}, {row}", "base": base, "regime": regime, "data": data})

@@ -67,6 +67,8 @@ def test_every_run_starts_from_the_one_before(done: Path) -> None:
     for name in names:
         run = RunDir(done / "runs" / name)
         recipe = run.recipe()
+        together = int(name.split("-")[1]) if name.startswith("joint") else 1
+        assert recipe.data.draws == 24 * together  # as many as the chain gets for the same tasks
         learned[name] = [Path(out).name for out in run.builds("train")]
         if name.startswith(("first", "joint")):
             assert (recipe.regime.sources, recipe.model.pretrained) == ((), "none")
