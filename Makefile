@@ -7,8 +7,11 @@ DEMO := data/demo/dfdc
 RUNS := out/demo-train
 MODELS := resnet50 efficientnet_b4 f3net
 ALONE := vit
+ADVANCED := out/demo-advanced
+WORSE := out/demo-dfdc-worse
+REGIMES := plain adversarial noise simclr moco rotation jigsaw order mae
 
-.PHONY: types demo demo-train test install trainer develop lint wheel coverage bytes bench bench-training faults slow lock clean
+.PHONY: types demo demo-train demo-advanced test install trainer develop lint wheel coverage bytes bench bench-training faults slow lock clean
 
 demo: install
 	$(BIN)/ingest demo --dataset dfdc --to $(DEMO)
@@ -22,6 +25,24 @@ demo-train: trainer
 	done
 	$(BIN)/training ensemble --data $(OUT) $(MODELS:%=--run $(RUNS)/%) --to $(RUNS)/ensemble
 	$(BIN)/training evaluate --data $(OUT) $(MODELS:%=--run $(RUNS)/%) $(ALONE:%=--run $(RUNS)/%) --run $(RUNS)/ensemble --to $(RUNS)/evaluation
+
+# After `make demo`. Every regime runs for seconds to a minute on tiny networks: enough to see each at work.
+demo-advanced: trainer
+	rm -rf $(ADVANCED)
+	$(BIN)/ingest build --dataset dfdc --root $(DEMO) --recipe $(DEMO)/recipe.yaml --set recompress.crf=35 --out $(WORSE)
+	for regime in $(REGIMES); do \
+	  $(BIN)/training fit --data $(OUT) --recipe examples/demo-advanced/$$regime.yaml --run $(ADVANCED)/$$regime --tracking none || exit; \
+	done
+	$(BIN)/training evaluate --data $(OUT) --run $(ADVANCED)/plain --run $(ADVANCED)/adversarial --run $(ADVANCED)/noise \
+	  --attacks fgsm,pgd --attack-pictures 48 --certify --samples 500 --certify-pictures 16 --tracking none --to $(ADVANCED)/evaluation
+	$(BIN)/training probe --data $(OUT) --run $(ADVANCED)/simclr --run $(ADVANCED)/rotation \
+	  --recipe examples/demo-advanced/plain.yaml --tracking none --to $(ADVANCED)/probe
+	$(BIN)/training distil --data $(OUT) --teacher $(ADVANCED)/plain --recipe examples/demo-advanced/distil.yaml \
+	  --stages 1.0,0.5 --threshold 0.8 --tracking none --to $(ADVANCED)/distil
+	$(BIN)/training few-shot --data $(OUT) --target $(WORSE) --recipe examples/demo-advanced/maml.yaml --shots 5 --seeds 0 \
+	  --allow-other-crops --tracking none --to $(ADVANCED)/few-shot
+	$(BIN)/training continual --data $(OUT) --data $(WORSE) --recipe examples/demo-advanced/continual.yaml \
+	  --methods sequential,joint,ewc+replay --allow-other-crops --tracking none --to $(ADVANCED)/continual
 
 test: develop lint
 	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -7,10 +7,12 @@ import typer
 from semblance.training.commands.benchmark import benchmark
 from semblance.training.commands.benchmark_schema import benchmark_schema
 from semblance.training.commands.continual import continual
+from semblance.training.commands.distil import distil
 from semblance.training.commands.ensemble import ensemble
 from semblance.training.commands.evaluate import evaluate
 from semblance.training.commands.evaluation_schema import evaluation_schema
 from semblance.training.commands.export import export
+from semblance.training.commands.few_shot import few_shot
 from semblance.training.commands.fit import fit
 from semblance.training.commands.peek import peek
 from semblance.training.commands.predict import predict
@@ -31,7 +33,21 @@ def main() -> None:
 
 
 for command in (
-    *(peek, fit, evaluate, leave_one_out, cross_dataset, continual, probe, benchmark, ensemble, predict, export),
+    *(
+        peek,
+        fit,
+        evaluate,
+        leave_one_out,
+        cross_dataset,
+        few_shot,
+        continual,
+        distil,
+        probe,
+        benchmark,
+        ensemble,
+        predict,
+        export,
+    ),
     *(evaluation_schema, benchmark_schema),
 ):
     app.command()(command)

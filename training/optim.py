@@ -93,8 +93,8 @@ def optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter], *, fu
     """The configured optimiser of the parameters that are trained, those with gradients.
 
     Weight decay acts on all of them, including those of the loss.
-    A step is a handful of operations on all parameters together. ``fused``: torch's fused Adam, which a gradient
-    scaler does not get on with where gradients are clipped.
+    A step is a handful of operations on all parameters together. ``fused``: torch's fused Adam, which mixed
+    precision does not get on with where gradients are clipped.
     """
     parameters = trained(parameters)
     match config:

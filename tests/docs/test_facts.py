@@ -24,6 +24,7 @@ from semblance.manifests.text import PICTURES
 from semblance.quality.measures import registry
 from semblance.shards.repack import subset
 from semblance.training import recipes as training_recipes
+from semblance.training.regimes import REGIMES
 from tests.conftest import REPOSITORY
 from tests.docs import cli_reference, pages
 
@@ -49,6 +50,12 @@ def test_commands_and_flags_exist(where: str, words: list[str]) -> None:
     assert command in _OPTIONS, f"{where}: there is no command {command!r}"
     flags = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert flags <= _OPTIONS[command], f"{where}: {command} has no {flags - _OPTIONS[command]}"
+
+
+def test_the_table_of_regimes_is_complete() -> None:
+    section = (REPOSITORY / "docs" / "recipes.md").read_text("utf-8").partition("### Regimes\n")[2]
+    named = re.findall(r"^\| `(\w+)` \|", section.partition("\n### ")[0], re.MULTILINE)
+    assert sorted(named) == sorted(REGIMES)
 
 
 def test_settings_are_accepted() -> None:

@@ -50,9 +50,10 @@ def _published(one: Published | None) -> str:
 def sources(result: Benchmark) -> Section:
     """Columns and rows with their fingerprints."""
     lines: list[list[Value]] = []
-    for one in result.measured:
+    for one in result.columns:
         column, build = one.column, provenance.builds(one.result)[0]
-        parts = [column.compression, ", ".join(column.method), str(column.degrade) if column.degrade else None]
+        changed = [str(one) for one in (column.degrade, column.attack, column.certify) if one is not None]
+        parts = [column.compression, ", ".join(column.method), *changed]
         dataset = f"{build.dataset} (SYNTHETIC)" if build.synthetic else build.dataset
         lines.append(
             [

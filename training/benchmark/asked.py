@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from semblance.quality.statistics.bootstrap import Estimate
+from semblance.training.benchmark.robust import Hardened
 from semblance.training.benchmark.suite import Suite
 from semblance.training.benchmark.summaries import Consistency, Gain, Over
 from semblance.training.benchmark.systems import System
@@ -74,13 +75,14 @@ def answers(
     gains: Sequence[Gain],
     members: Sequence[Over],
     latencies: Mapping[str, Latency],
+    hardened: Sequence[Hardened] = (),
 ) -> tuple[Answer, ...]:
     """Every line that the suite asks for, in the plan's order."""
     return (
         *_consistent(suite, systems, consistencies),
         *_over_baseline(suite, gains),
         *_over_members(suite, members),
-        *_robust(suite),
+        *_robust(suite, hardened),
         *_fast(suite, systems, latencies),
     )
 
@@ -149,12 +151,31 @@ def _gain(asked: str, mark: float, one: Gain, note: str) -> Answer:
     return Answer(asked=asked, mark=mark, row=one.row, measured=one.relative, verdict=verdict, data=data, note=note)
 
 
-def _robust(suite: Suite) -> Iterator[Answer]:
+def _robust(suite: Suite, hardened: Sequence[Hardened]) -> Iterator[Answer]:
     mark = suite.asked.robustness
-    if mark is not None:
-        yield _unmeasured(
-            f"balanced accuracy under attack > {share(mark)}", mark, None, "this version evaluates no attacks"
-        )
+    if mark is None:
+        return
+    asked = f"balanced accuracy under attack > {share(mark)}"
+    if not hardened:
+        yield _unmeasured(asked, mark, None, "no column has attack or certify")
+    for one in hardened:
+        for row in dict.fromkeys(cell.row for cell in one.cells):
+            cells = [cell for cell in one.cells if cell.row == row]
+            known = [cell for cell in cells if cell.figure.value is not None]
+            if not known:
+                yield _unmeasured(asked, mark, row, cells[0].reason or "a class is missing")
+                continue
+            worst = min(known, key=lambda cell: (cell.figure.value or 0.0, cell.level))
+            clean = "-" if worst.clean.value is None else f"{100 * worst.clean.value:.1f} %"
+            yield Answer(
+                asked=asked,
+                mark=mark,
+                row=row,
+                measured=worst.figure,
+                verdict=above(worst.figure, mark),
+                data=f"{one.column.name}: {one.said}, by {worst.level}",
+                note=f"{clean} without",
+            )
 
 
 def _fast(suite: Suite, systems: Sequence[System], found: Mapping[str, Latency]) -> Iterator[Answer]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from semblance.manifests import storage
-from semblance.training.benchmark import cells, columns, page, record, result, systems, tables
+from semblance.training.benchmark import cells, columns, page, record, result, robust, systems, tables
 from semblance.training.benchmark.result import Benchmark
 from semblance.training.benchmark.suite import Suite
 from semblance.training.evaluation import evaluate
@@ -32,9 +32,11 @@ def run(
     """
     date = date or evaluate.now()
     resolved = systems.resolve(suite, send=send)
+    robust.check(suite, resolved)
     cells.check(resolved, columns.check(suite, resolved))
     measured = columns.measure(suite, resolved, Path(to), date=date, pictures=pictures, say=say)
-    made = result.summarise(suite, resolved, measured, date)
+    hardened = robust.measure(suite, resolved, measured, Path(to), date=date, pictures=pictures, say=say)
+    made = result.summarise(suite, resolved, measured, hardened, date)
     write(made, Path(to))
     return made
 

@@ -109,8 +109,12 @@ def judged(column: Column, mark: str) -> tuple[Role | None, str | None]:
     Data of another quality count as neither seen nor unseen. Where no kind is named, the mark counts.
     """
     kind = column.kind
-    if kind in QUALITY or column.degrade is not None:
-        return ("compressed" if kind == "compressed" else "low quality"), None
+    if kind in QUALITY:
+        return kind, None
+    if column.hard:
+        return ("adversarial" if column.attack is not None else "certified"), None
+    if column.degrade is not None:
+        return "low quality", None
     if kind is None or kind == mark:
         return next((role for role in ROLES if role == mark), None), None
     if mark == "unknown":

@@ -84,7 +84,7 @@ def check(suite: Suite, resolved: Resolved) -> list[tuple[Column, pl.DataFrame]]
     found = []
     known: dict[tuple[str, str, str | None], pl.DataFrame] = {}
     for column in suite.columns:
-        with _named(column):
+        with named(column):
             if column.key not in known:
                 scorers: list[Predictor | External] = [*resolved.predictors, *resolved.externals]
                 prepared = prepare(
@@ -129,16 +129,16 @@ def _chosen(videos: pl.DataFrame, name: str, what: str, kept: pl.Expr) -> pl.Dat
 def measure(
     suite: Suite, resolved: Resolved, to: Path, *, date: str, pictures: bool, say: Callable[[str], None]
 ) -> list[Measured]:
-    """Evaluate all columns, and write the evaluation of each below ``to``, and the predictions of degraded crops."""
+    """Evaluate the columns of AUC; write the evaluation of each below ``to``, and the predictions of degraded crops."""
     made: dict[tuple[str, str, str | None], tuple[Evaluation, str]] = {}
     found = []
     folders: dict[str, str] = {}
-    for column in suite.columns:
-        folder = folders[column.name] = f"{FOLDER}/{_slug(column.name, list(folders.values()))}"
-        with _named(column):
+    for column in suite.ranked:
+        folder = folders[column.name] = f"{FOLDER}/{slug(column.name, list(folders.values()))}"
+        with named(column):
             if column.key not in made:
                 say(f"column {column.name}: {column.split} of {column.data}")
-                result = _evaluate(suite, column, resolved, date, say)
+                result = evaluation(suite, column, resolved, date, say)
                 evaluate.write(result, to / folder, None, files.written(result, Extras(pictures=pictures)))
                 made[column.key] = (result, folder)
             result, kept = made[column.key]
@@ -153,7 +153,8 @@ def measure(
     return found
 
 
-def _evaluate(suite: Suite, column: Column, resolved: Resolved, date: str, say: Callable[[str], None]) -> Evaluation:
+def evaluation(suite: Suite, column: Column, resolved: Resolved, date: str, say: Callable[[str], None]) -> Evaluation:
+    """The evaluation of a column's split."""
     options = Options(
         split=column.split,
         split_column=column.split_column,
@@ -194,18 +195,18 @@ def _degraded(image_HWC: Image, points: Any, key: str, *, degrade: Degrade) -> I
     return image_HWC
 
 
-def _slug(name: str, taken: Sequence[str]) -> str:
+def slug(name: str, taken: Sequence[str]) -> str:
     """A name of a folder that holds everywhere, and differs from those taken whatever the case of letters."""
     plain = re.sub(r"[^A-Za-z0-9.-]+", "_", name.replace("+", "p")).strip("._") or "column"
     used = {one.rpartition("/")[2].lower() for one in taken}
-    number, slug = 2, plain
-    while slug.lower() in used:
-        number, slug = number + 1, f"{plain}-{number}"
-    return slug
+    number, found = 2, plain
+    while found.lower() in used:
+        number, found = number + 1, f"{plain}-{number}"
+    return found
 
 
 @contextmanager
-def _named(column: Column) -> Iterator[None]:
+def named(column: Column) -> Iterator[None]:
     """Errors of a column say which, and call options as a suite does."""
     try:
         yield

@@ -20,11 +20,15 @@ _PACKAGES: Final = ("semblance.training.benchmark", "semblance.training.evaluati
 
 
 def summary(result: Benchmark) -> list[list[str]]:
-    """AUC by video for a terminal: a heading, then one line per row."""
-    lines = [["row", *(one.column.name for one in result.measured), "consistency"]]
+    """AUC by video for a terminal, and robust accuracy by its worse level: a heading, then one line per row."""
+    names = [one.column.name for one in result.columns]
+    lines = [["row", *names, "consistency"]]
     across = {one.row: one for one in result.consistencies if one.role == "unseen dataset"}
     for system in result.systems:
         cells = [_told(cell) for cell in result.cells if cell.row == system.name]
+        for hard in result.hardened:
+            worst = [cell.figure for cell in hard.cells if cell.row == system.name]
+            cells.append(shown(min(worst, key=lambda found: 2.0 if found.value is None else found.value)))
         one = across.get(system.name)
         lines.append([system.name, *cells, "-" if one is None else _ratio(one)])
     return lines
@@ -43,7 +47,7 @@ def _ratio(one: Consistency) -> str:
 
 def subtitle(result: Benchmark) -> str:
     """When, and how much."""
-    return f"{result.date}: {_counted(len(result.systems), 'row')}, {_counted(len(result.measured), 'column')}"
+    return f"{result.date}: {_counted(len(result.systems), 'row')}, {_counted(len(result.columns), 'column')}"
 
 
 def _counted(number: int, what: str) -> str:
@@ -96,7 +100,11 @@ def alarms(result: Benchmark) -> list[Alarm]:
         for cell in result.cells
         if cell.fault is not None
     ]
-    for one in result.measured:
+    for hard in result.hardened:
+        name = hard.column.name
+        found += [Alarm(level="warning", kind="Masked gradients", text=f"{name}: {said}") for said in hard.masked]
+        found += [Alarm(level="note", kind="Note", text=f"{name}: {said}") for said in hard.notes]
+    for one in result.columns:
         found += [Alarm(level="broken", kind="Leak", text=f"{leak}.") for leak in one.result.leaks.leaks]
         found += [
             Alarm(level="warning", kind="Not checked for leaks into training", text=f"{reason}.")
@@ -132,8 +140,8 @@ def totals(result: Benchmark) -> list[tuple[str, str]]:
     verdicts = [one.verdict for one in result.answers]
     known = [one for one in ("met", "not met", "not shown") if one in verdicts]
     counts = [(f"asked and {one}", f"{verdicts.count(one)}") for one in known]
-    videos = {video for one in result.measured for video in one.videos["video_id"]}
-    sizes = [("rows", f"{len(result.systems):,}"), ("columns", f"{len(result.measured):,}")]
+    videos = {video for one in result.columns for video in one.videos["video_id"]}
+    sizes = [("rows", f"{len(result.systems):,}"), ("columns", f"{len(result.columns):,}")]
     return [*sizes, ("videos", f"{len(videos):,}"), *counts]
 
 

@@ -19,11 +19,13 @@ from semblance.training.benchmark.record_parts import (
     Column,
     Consistency,
     Gain,
+    Hard,
     Members,
     Published,
     Row,
 )
 from semblance.training.benchmark.result import Benchmark
+from semblance.training.benchmark.robust import Robust
 from semblance.training.evaluation.results import LEVELS
 from semblance.training.runs.folder import versions
 
@@ -59,8 +61,9 @@ class Record(Part):
     seed: int = Field(description="seed of the draws")
     baseline: str | None = Field(description="the row that gains are measured against; null: none")
     rows: list[Row] = Field(description="the rows, in order")
-    columns: list[Column] = Field(description="the columns, in order")
-    cells: list[Cell] = Field(description="every row on every column, row by row")
+    columns: list[Column] = Field(description="the columns, in order; those with attack or certify last")
+    cells: list[Cell] = Field(description="every row on every column of AUC, row by row")
+    hard: list[Hard] = Field(description="every row on every column with attack or certify; empty without one")
     consistencies: list[Consistency] = Field(description="mean AUC on unseen columns divided by that on seen ones")
     gains: list[Gain] = Field(description="every other row against the baseline")
     members: list[Members] = Field(description="every ensemble against its best member")
@@ -81,8 +84,9 @@ def make(result: Benchmark) -> Record:
             "seed": result.suite.seed,
             "baseline": result.suite.baseline,
             "rows": [{"name": one.name, "runs": list(one.runs), "seeds": list(one.seeds)} for one in result.systems],
-            "columns": [_column(one) for one in result.measured],
+            "columns": [_column(one) for one in result.columns],
             "cells": [_cell(one) for one in result.cells],
+            "hard": [_hard(cell) for one in result.hardened for cell in one.cells],
             "consistencies": [asdict(one) | {"sd": one.over.sd if one.over else None} for one in result.consistencies],
             "gains": [asdict(one) for one in result.gains],
             "members": [asdict(one) for one in result.members],
@@ -120,9 +124,17 @@ def _column(one: Any) -> dict[str, Any]:
         "compression": column.compression,
         "methods": list(column.method),
         "degrade": None if column.degrade is None else str(column.degrade),
+        "attack": None if column.attack is None else str(column.attack),
+        "certify": None if column.certify is None else str(column.certify),
         "groups": one.least,
         "evaluation": f"{one.folder}/evaluation.json",
     }
+
+
+def _hard(one: Robust) -> dict[str, Any]:
+    named = {name: getattr(one, name) for name in Hard.model_fields if name not in ("figure", "clean", "sd")}
+    sd = one.over.sd if one.over is not None else None
+    return named | {"figure": asdict(one.figure), "clean": asdict(one.clean), "sd": sd}
 
 
 def _cell(one: Made) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from semblance.quality.audit.evidence import Part
 from semblance.training.evaluation.record_parts import Figure, Level
 
-Role = Literal["seen", "unseen method", "unseen dataset", "compressed", "low quality"]
+Role = Literal["seen", "unseen method", "unseen dataset", "compressed", "low quality", "adversarial", "certified"]
 Verdict = Literal["met", "not met", "not shown", "too few groups to tell", "not measured"]
 
 
@@ -33,6 +33,8 @@ class Column(Part):
     compression: str | None = Field(description="videos of this compression alone; null: all")
     methods: list[str] = Field(description="fakes of these methods alone, with all reals; empty: all")
     degrade: str | None = Field(description="what was done to the stored crops; null: nothing")
+    attack: str | None = Field(description="the attack on the runs, and its strength; null: none")
+    certify: str | None = Field(description="the radius and noise of randomised smoothing; null: not certified")
     groups: int = Field(description="people, or else families, of the class that has fewer")
     evaluation: str = Field(description="path of its evaluation.json, relative to this file")
 
@@ -64,6 +66,21 @@ class Cell(Part):
     listed: int = Field(description="videos that the column lists")
     groups: int = Field(description="people, or else families, of the class that has fewer")
     figures: list[Area] = Field(description="AUC at every level")
+
+
+class Hard(Part):
+    """Balanced accuracy of a row under attack, or certified, on a fixed slice of pictures."""
+
+    row: str = Field(description="name of the row")
+    column: str = Field(description="name of the column")
+    kind: Literal["adversarial", "certified"] = Field(description="under attack, or certified at a radius")
+    level: Literal["frame", "video"] = Field(description="what is judged; certificates are by frame")
+    figure: Figure = Field(description="the balanced accuracy, over seeds their mean with the widest ends of intervals")
+    clean: Figure = Field(description="that on the same slice without attack or noise")
+    sd: float | None = Field(description="sample standard deviation over runs (n - 1); null: one run")
+    reals: int = Field(description="reals judged")
+    fakes: int = Field(description="fakes judged")
+    reason: str | None = Field(description="why it was not measured, as a sentence; null: it was")
 
 
 class Consistency(Part):

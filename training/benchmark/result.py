@@ -9,6 +9,7 @@ from semblance.training.benchmark import asked, cells, draws, summaries
 from semblance.training.benchmark.asked import Answer, Latency
 from semblance.training.benchmark.cells import Cell
 from semblance.training.benchmark.columns import Measured
+from semblance.training.benchmark.robust import Hardened
 from semblance.training.benchmark.suite import Suite
 from semblance.training.benchmark.summaries import Consistency, Gain, Over
 from semblance.training.benchmark.systems import Resolved, System
@@ -23,6 +24,7 @@ class Benchmark:
     date: str
     systems: tuple[System, ...]
     measured: tuple[Measured, ...]
+    hardened: tuple[Hardened, ...]
     cells: tuple[Cell, ...]
     consistencies: tuple[Consistency, ...]
     gains: tuple[Gain, ...]
@@ -30,8 +32,15 @@ class Benchmark:
     latencies: tuple[Latency, ...]
     answers: tuple[Answer, ...]
 
+    @property
+    def columns(self) -> tuple[Measured | Hardened, ...]:
+        """All columns, those of AUC first."""
+        return (*self.measured, *self.hardened)
 
-def summarise(suite: Suite, resolved: Resolved, measured: Sequence[Measured], date: str) -> Benchmark:
+
+def summarise(
+    suite: Suite, resolved: Resolved, measured: Sequence[Measured], hardened: Sequence[Hardened], date: str
+) -> Benchmark:
     """What rows and columns come to."""
     found = cells.make(resolved.systems, measured)
     areas = draws.areas(measured, draws=suite.draws, seed=suite.seed)
@@ -39,12 +48,13 @@ def summarise(suite: Suite, resolved: Resolved, measured: Sequence[Measured], da
     gains = () if suite.baseline is None else summaries.gains(resolved.systems, found, areas, suite.baseline)
     members = summaries.over_members(resolved.systems, found, areas, resolved.sha256)
     latencies = _latencies(resolved, measured) if suite.cost else {}
-    answers = asked.answers(suite, resolved.systems, consistencies, gains, members, latencies)
+    answers = asked.answers(suite, resolved.systems, consistencies, gains, members, latencies, hardened)
     return Benchmark(
         suite=suite,
         date=date,
         systems=resolved.systems,
         measured=tuple(measured),
+        hardened=tuple(hardened),
         cells=found,
         consistencies=consistencies,
         gains=gains,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from semblance.quality.statistics.bootstrap import Estimate
-from semblance.training.benchmark import apart, summaries
+from semblance.training.benchmark import apart, hard, summaries
 from semblance.training.benchmark.cells import Cell as Measured
 from semblance.training.benchmark.result import Benchmark
 from semblance.training.benchmark.summaries import Gain
@@ -23,6 +23,7 @@ def make(result: Benchmark) -> list[Section]:
         _consistency(result),
         _gains(result),
         _members(result),
+        hard.section(result),
         _levels(result),
         apart.published_figures(result),
         apart.sources(result),
@@ -95,7 +96,7 @@ def _asked(result: Benchmark) -> Section | None:
         return None
     lines: list[list[Value]] = []
     for one in result.answers:
-        relative = one.asked.startswith(("gain", "cross"))
+        relative = not one.asked.startswith("latency")
         measured = percent(one.measured) if relative else Cell(text=seconds(one.measured))
         verdict = Cell(text=one.verdict, best=one.verdict in ("met", "not met"))
         lines.append([one.asked, one.row or "all", verdict, measured, one.data, one.note])

@@ -11,10 +11,15 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from semblance.manifests import config, storage
 from semblance.manifests.config import Config
+from semblance.manifests.errors import UsageError
 from semblance.quality.statistics import bootstrap
+from semblance.training.attacks import ATTACKS, EPS
+from semblance.training.evaluation import attacked, smoothing
+from semblance.training.evaluation.strikes import shown
 
-Kind = Literal["seen", "unseen method", "unseen dataset", "compressed", "low quality"]
-QUALITY: Final = ("compressed", "low quality")  # kinds that say how the pictures are, not whether they are new
+Kind = Literal["seen", "unseen method", "unseen dataset", "compressed", "low quality", "adversarial", "certified"]
+# kinds that say how the pictures are, not whether they are new
+QUALITY: Final[tuple[Kind, ...]] = ("compressed", "low quality", "adversarial", "certified")
 
 Name = Annotated[str, Field(min_length=1, pattern=r"^\S(.*\S)?$")]
 
@@ -54,11 +59,59 @@ class Degrade(Config):
         return ", ".join(f"{name} {value:g}" for name, value in parts if value is not None)
 
 
+class Attack(Config):
+    """An attack on the runs, on a fixed slice of ``pictures``. ``strength``: largest change of a value in [0, 1]."""
+
+    name: str
+    strength: float = Field(default=EPS, gt=0, le=1)
+    pictures: int = Field(default=attacked.PICTURES, ge=2)
+    quick: bool = False  # with few iterations
+
+    @model_validator(mode="after")
+    def _known(self) -> Attack:
+        if self.name not in list(ATTACKS):
+            raise ValueError(f"the attack {self.name!r} is not known; known are {', '.join(ATTACKS)}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.name} at {shown(self.strength)}" + (", few iterations" if self.quick else "")
+
+
+class Certify(Config):
+    """Randomised smoothing of the runs, on a fixed slice of ``pictures``, judged at the L2 ``radius``."""
+
+    radius: float = Field(gt=0)
+    sigma: float = smoothing.SIGMA
+    samples: int = smoothing.SAMPLES
+    alpha: float = smoothing.ALPHA
+    pictures: int = smoothing.PICTURES
+
+    @model_validator(mode="after")
+    def _possible(self) -> Certify:
+        try:
+            cap = self.options.cap
+        except UsageError as error:
+            raise ValueError(str(error).replace("--certify-", "").replace("--", "")) from error
+        if self.radius > cap:
+            raise ValueError(f"so many samples certify at most a radius of {cap:.3f}, not {self.radius:g}")
+        return self
+
+    @property
+    def options(self) -> smoothing.Options:
+        """The same for an evaluation. Raises UsageError for values that mean nothing."""
+        values = self.model_dump(exclude={"radius"})
+        return smoothing.Options(**values, at=(self.radius,))
+
+    def __str__(self) -> str:
+        return f"certified at L2 {self.radius:g}, noise {self.sigma:g}"
+
+
 class Column(Config):
     """Data that all rows are judged on: one split of the build ``data``, or the part of it that is named.
 
     ``kind``: what the column is meant to show, checked against what each run was trained on; None: what each run's
-    record says. ``method``: fakes of these methods, with all reals.
+    record says. ``method``: fakes of these methods, with all reals. With ``attack`` or ``certify`` it is no column of
+    AUC: its runs are judged by their balanced accuracy under that.
     """
 
     name: Name
@@ -69,6 +122,13 @@ class Column(Config):
     compression: str | None = None
     method: Annotated[tuple[Name, ...], BeforeValidator(_several)] = ()
     degrade: Degrade | None = None
+    attack: Attack | None = None
+    certify: Certify | None = None
+
+    @property
+    def hard(self) -> bool:
+        """Whether it is judged by robust or certified accuracy."""
+        return self.attack is not None or self.certify is not None
 
     @property
     def key(self) -> tuple[str, str, str | None]:
@@ -79,6 +139,14 @@ class Column(Config):
     def _possible(self) -> Column:
         if self.degrade is not None and self.kind not in (None, "low quality"):
             raise ValueError(f"column {self.name!r} degrades its pictures, so its kind is low quality, not {self.kind}")
+        conditions = (("attack", "adversarial", self.attack), ("certify", "certified", self.certify))
+        for key, kind, given in conditions:
+            if given is not None and self.kind not in (None, kind):
+                raise ValueError(f"column {self.name!r} has {key}, so its kind is {kind}, not {self.kind}")
+            if given is None and self.kind == kind:
+                raise ValueError(f"column {self.name!r} is {kind}, so it needs {key}: with its settings")
+        if sum(given is not None for given in (self.degrade, self.attack, self.certify)) > 1:
+            raise ValueError(f"column {self.name!r} has several of degrade, attack and certify; make a column of each")
         return self
 
 
@@ -107,12 +175,19 @@ class Suite(Config):
     allow_leaks: bool = False
     allow_other_crops: bool = False
 
+    @property
+    def ranked(self) -> list[Column]:
+        """The columns of AUC."""
+        return [one for one in self.columns if not one.hard]
+
     @model_validator(mode="after")
     def _named(self) -> Suite:
         for kind, named in (("rows", self.rows), ("columns", self.columns)):
             names = [one.name for one in named]
             if twice := next((name for name in names if names.count(name) > 1), None):
                 raise ValueError(f"two {kind} are named {twice!r}; rename one")
+        if not self.ranked:
+            raise ValueError("all columns have attack or certify; add one without, on which rows are compared by AUC")
         if self.baseline is not None and self.baseline not in (rows := [row.name for row in self.rows]):
             raise ValueError(f"the baseline {self.baseline!r} is no row; rows are {', '.join(rows)}")
         return self

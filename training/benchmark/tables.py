@@ -51,6 +51,8 @@ def files(result: Benchmark) -> dict[str, str]:
         found[f"tables/{one.name}.csv"] = matrices.csv_text(matrices.csv_lines(one))
         found[f"tables/{one.name}.tex"] = matrices.latex(one, None, COMMAND)
     found["tables/consistency.csv"] = matrices.csv_text(_consistencies(result))
+    if result.hardened:
+        found["tables/hard.csv"] = matrices.csv_text(_hard(result))
     found["tables/gains.csv"] = matrices.csv_text(_gains(result))
     found["tables/asked.csv"] = matrices.csv_text(_answers(result))
     return found
@@ -62,6 +64,14 @@ def _consistencies(result: Benchmark) -> Iterator[list[Any]]:
         columns = ["; ".join(one.seen), "; ".join(one.unseen)]
         figures = [one.ratio.value, one.ratio.low, one.ratio.high, one.over.sd if one.over else None]
         yield [one.row, one.role, *columns, one.seen_auc.value, one.unseen_auc.value, *figures]
+
+
+def _hard(result: Benchmark) -> Iterator[list[Any]]:
+    yield ["row", "column", "condition", "level", "balanced", "low", "high", "sd", "clean", "reals", "fakes"]
+    for one in result.hardened:
+        for cell in one.cells:
+            figures = [cell.figure.value, cell.figure.low, cell.figure.high, cell.over.sd if cell.over else None]
+            yield [cell.row, cell.column, one.said, cell.level, *figures, cell.clean.value, cell.reals, cell.fakes]
 
 
 def _gains(result: Benchmark) -> Iterator[list[Any]]:

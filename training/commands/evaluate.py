@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from semblance.manifests.console import friendly, plain
 from semblance.manifests.errors import UsageError
 from semblance.training.commands.output import say
+
+if TYPE_CHECKING:
+    from semblance.training.evaluation.external import External
+    from semblance.training.inference.predictor import Predictor
 
 
 @friendly
@@ -48,6 +53,27 @@ def evaluate(
     robust: Annotated[
         bool, typer.Option("--robust", help="Also evaluate under JPEG and resizing of the crops.")
     ] = False,
+    attacks: Annotated[
+        str | None,
+        typer.Option("--attacks", help="Attack the runs: names joined by commas, e.g. fgsm,pgd,cw,aa-binary."),
+    ] = None,
+    strengths: Annotated[
+        str | None,
+        typer.Option("--strengths", help="Of --attacks, in [0, 1]. Default: 1/255,2/255,4/255,0.03."),
+    ] = None,
+    attack_pictures: Annotated[
+        int, typer.Option("--attack-pictures", help="Pictures that --attacks changes, always the same ones.")
+    ] = 256,
+    quick_attacks: Annotated[
+        bool, typer.Option("--quick-attacks", help="Few iterations of each attack: weaker, and much cheaper.")
+    ] = False,
+    certify: Annotated[bool, typer.Option("--certify", help="Certify the runs by randomised smoothing.")] = False,
+    sigma: Annotated[float, typer.Option("--sigma", help="Noise of --certify, of values in [0, 1].")] = 0.25,
+    samples: Annotated[int, typer.Option("--samples", help="Noisy copies of a picture for --certify.")] = 10_000,
+    alpha: Annotated[float, typer.Option("--alpha", help="How often a certificate may be wrong.")] = 0.001,
+    certify_pictures: Annotated[
+        int, typer.Option("--certify-pictures", help="Pictures that --certify judges, always the same ones.")
+    ] = 100,
     groups: Annotated[str | None, typer.Option("--groups", help="Table of group and video_id or target_id.")] = None,
     passes: Annotated[
         int, typer.Option("--passes", min=0, help="Passes of Monte-Carlo dropout for risk and coverage, e.g. 100.")
@@ -65,14 +91,22 @@ def evaluate(
     """
     from pathlib import Path
 
+    from semblance.training.evaluation import attacked, fairness, networks, robustness, selective, smoothing, tracked
     from semblance.training.evaluation import cost as costs
     from semblance.training.evaluation import evaluate as evaluation
     from semblance.training.evaluation import external as externals
-    from semblance.training.evaluation import fairness, robustness, selective, tracked
     from semblance.training.evaluation.report import files, page
     from semblance.training.evaluation.report.extras import Extras
     from semblance.training.evaluation.runs import matching
 
+    if attacks is None and (strengths is not None or quick_attacks):
+        option = "--quick-attacks" if strengths is None else "--strengths"
+        raise UsageError(f"{option} is of --attacks; name attacks too, e.g. --attacks fgsm,pgd.")
+    names, ladder = attacked.parse(attacks or "", strengths)
+    strikes = None
+    if attacks is not None:
+        strikes = attacked.Options(names=names, strengths=ladder, pictures=attack_pictures, quick=quick_attacks)
+    smooth = smoothing.Options(sigma=sigma, samples=samples, alpha=alpha, pictures=certify_pictures)
     table = fairness.read(groups) if groups is not None else None
     options = evaluation.Options(
         split=split,
@@ -88,18 +122,29 @@ def evaluate(
     more = [f"again in {len(robustness.degradations())} altered forms (--robust)"] * robust
     more += [f"and those of {text.partition('=')[2]} (--condition)" for text in condition or ()]
     others = [externals.parse(text, send=send, more=more) for text in external or ()]
-    result = evaluation.evaluate(data, runs, options, externals=others, say=say)
+
+    def check(scorers: Sequence[Predictor | External]) -> None:
+        for option, asked in (("--attacks", strikes is not None), ("--certify", certify)):
+            if asked:
+                networks.able(scorers, option)
+
+    result = evaluation.evaluate(data, runs, options, externals=others, check=check, say=say)
     folder = Path(to) if to is not None else Path(runs[-1]) / "evaluation"
     plain_page = Extras(pictures=not no_pictures)
     evaluation.write(result, folder, None, files.written(result, plain_page))  # no extra may cost the main result
     changes = robustness.builds(result, condition or (), say=say)
     changes += robustness.robustness(result, say=say) if robust else []
+    struck = attacked.measure(result, strikes, say=say) if strikes is not None else None
+    certificates, told = smoothing.measure(result, smooth, say=say) if certify else ([], [])
     risks, uncertainty = selective.measure(result, passes) if passes else ({}, None)
     extras = Extras(
         changes=tuple(changes),
         fairness=fairness.fairness(result, table) if table is not None else (),
         costs=tuple(costs.measure(predictor) for predictor in result.runs.values()) if cost else (),
         uncertainty=risks or None,
+        attacked=struck,
+        certificates=tuple(certificates),
+        told=tuple(told),
         pictures=not no_pictures,
     )
     if extras != plain_page:

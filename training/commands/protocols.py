@@ -116,6 +116,7 @@ def cross_dataset(
 
 
 def carried_out(plan: Plan, to: str, options: FitOptions, draws: int, date: str | None, pictures: bool) -> Benchmark:
+    """Carry out a plan; an interruption ends the process with what to do next."""
     from semblance.training.protocols.carry_out import carry_out
 
     try:
@@ -141,8 +142,9 @@ def options_of(
     )
 
 
-def numbers(seeds: str) -> list[int]:
+def numbers(text: str, option: str = "--seeds") -> list[int]:
+    """The numbers of an option that takes several by commas."""
     try:
-        return [int(seed) for seed in seeds.split(",")]
+        return [int(number) for number in text.split(",")]
     except ValueError as error:
-        raise UsageError(f"--seeds is {seeds!r}; write numbers with commas, such as 0,1,2.") from error
+        raise UsageError(f"{option} is {text!r}; write numbers with commas, such as 0,1,2.") from error

@@ -12,14 +12,16 @@ from typing import Final
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from semblance.training import models
 from semblance.training.evaluation import energy
 from semblance.training.inference import precision
 from semblance.training.inference.member import forward
 from semblance.training.inference.precision import device
 from semblance.training.inference.predictor import Predictor
+from semblance.training.models import ModelConfig
 
 BATCH: Final = 32
-_REPEATS: Final = 5
+REPEATS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +76,23 @@ def measure(predictor: Predictor) -> Cost:
     )
 
 
+def gflop(config: ModelConfig, size: int) -> float:
+    """torch's count for one picture of ``size`` px, as in ``Cost.gflop``, of a model that takes single pictures.
+
+    Its weights are whatever the memory holds, which operations do not depend on.
+    """
+    with torch.device("meta"):
+        model = models.build(config, pretrained=False)
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        model.to_empty(device="cpu").eval()(torch.zeros(1, 3, size, size))
+    return float(counter.get_total_flops()) / 1e9
+
+
 def _seconds(predictor: Predictor, where: torch.device, batch: int) -> float:
     _run(predictor, where, batch)
     times = []
-    for _ in range(_REPEATS):
+    for _ in range(REPEATS):
         start = time.perf_counter()
         _run(predictor, where, batch)
         times.append(time.perf_counter() - start)

@@ -94,10 +94,12 @@ def evaluate(
     options: Options | None = None,
     *,
     externals: Sequence[External] = (),
+    check: Callable[[Sequence[Predictor | External]], object] | None = None,
     say: Callable[[str], None] = print,
 ) -> Evaluation:
     """Evaluate every run and external detector on one split of the builds ``outs``.
 
+    ``check``: called with all of them first; what it raises ends the evaluation.
     Raises UsageError for an unknown name, if there is nothing to evaluate, or for a service that may not be asked.
     Raises SemblanceError if the split is empty or has one class only, if it leaks into training data or is cut
     otherwise, or if a shard is missing. All before the first picture is read. Raises SemblanceError too if an external
@@ -108,6 +110,8 @@ def evaluate(
     outs = tuple(out.rstrip("/") for out in outs)
     predictors = load_all(runs)
     scorers: list[Predictor | External] = [*predictors, *externals]
+    if check is not None:
+        check(scorers)
     prepared = prepare(
         outs,
         scorers,

@@ -15,10 +15,13 @@ from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.evaluation.external import External
 from semblance.training.evaluation.matrices import left_out
 from semblance.training.evaluation.record_parts import (
+    Attack,
     Build,
+    Certificate,
     Change,
     Comparison,
     Cost,
+    Evidence,
     Figure,
     Group,
     LeftOut,
@@ -30,6 +33,7 @@ from semblance.training.evaluation.record_parts import (
     Seeds,
     Threshold,
     Transfer,
+    Transferred,
     Wrong,
 )
 from semblance.training.evaluation.report.extras import Extras
@@ -66,6 +70,11 @@ class Record(Part):
     groups: list[Group] = Field(description="figures by group; empty if not asked for")
     risks: list[Risk] = Field(description="Monte-Carlo dropout; empty if not asked for")
     costs: list[Cost] = Field(description="cost of inference; empty if not asked for")
+    attacks: list[Attack] = Field(description="runs under attack; empty if not asked for")
+    transferred: list[Transferred] = Field(description="attacks made on other runs; empty if not asked for")
+    evidence: list[Evidence] = Field(description="what an attack could undo of a fake; empty if not asked for")
+    masked: list[str] = Field(description="runs whose gradients are masked, as sentences; empty if not asked for")
+    certificates: list[Certificate] = Field(description="randomised smoothing; empty if not asked for")
     leaks: list[str] = Field(description="what the split shares with training data, as sentences")
     unchecked: list[str] = Field(description="why leaks could not be looked for, as sentences")
     notes: list[str] = Field(description="what else a reader should know, as sentences")
@@ -101,9 +110,11 @@ def make(result: Evaluation, extras: Extras | None = None) -> Record:
             "groups": [_group(fair.model, group) for fair in extras.fairness for group in fair.groups],
             "risks": [_risk(model, risk) for model, risk in (extras.uncertainty or {}).items()],
             "costs": [asdict(one) for one in extras.costs],
+            **_attacks(extras),
+            "certificates": [asdict(one) | {"covering": one.covering} for one in extras.certificates],
             "leaks": [str(leak) for leak in result.leaks.leaks],
             "unchecked": list(result.leaks.unknown),
-            "notes": list(result.notes),
+            "notes": [*result.notes, *extras.notes],
         }
     )
 
@@ -111,6 +122,18 @@ def make(result: Evaluation, extras: Extras | None = None) -> Record:
 def as_json(record: Record) -> str:
     """The record as a JSON document for people and machines."""
     return readable_json(record.model_dump(mode="json", by_alias=True))
+
+
+def _attacks(extras: Extras) -> dict[str, Any]:
+    found = extras.attacked
+    if found is None:
+        return {"attacks": [], "transferred": [], "evidence": [], "masked": []}
+    return {
+        "attacks": [asdict(one) for one in found.strikes],
+        "transferred": [asdict(one) for one in found.transferred],
+        "evidence": [asdict(one) for one in found.evidence],
+        "masked": list(found.masked),
+    }
 
 
 def _run(predictor: Predictor | External) -> dict[str, Any]:

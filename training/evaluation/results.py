@@ -154,13 +154,18 @@ def _figures(rows: pl.DataFrame, label: str, threshold: float, draws: int, seed:
     if rows.is_empty():
         return {name: Estimate(value=None) for name in registry.METRICS}
     arrays, groups = predictions.as_arrays(rows, label), predictions.groups(rows)
-    by_class = [groups.filter(rows[label] == one).n_unique() for one in rows[label].unique()]
     return bootstrap.estimate(
         lambda weight_DN: registry.figures(arrays, threshold, weight_DN),
         groups.to_numpy(),
-        draws=draws if min(by_class) >= LEAST_GROUPS else 0,
+        draws=draws if enough(rows[label], groups) else 0,
         seed=seed,
     )
+
+
+def enough(labels: pl.Series, groups: pl.Series) -> bool:
+    """Whether every class that is there has enough groups for an interval."""
+    by_class = [groups.filter(labels == one).n_unique() for one in labels.unique()]
+    return min(by_class, default=0) >= LEAST_GROUPS
 
 
 def mark(trained: Sequence[Mapping[str, Any]] | None, videos: pl.DataFrame) -> Mark:

@@ -59,8 +59,9 @@ def _named(member: Member) -> dict[str, Tensor]:
 
 
 def _arch(member: Member) -> str:
-    arch = getattr(member.trained.recipe.model, "arch", None)
-    if arch is None:
+    model = member.trained.recipe.model
+    arch = getattr(model, "arch", None)
+    if arch is None or getattr(model, "width", 1) != 1:  # timm's names know no other width
         raise _foreign(member)
     return str(arch)
 

@@ -32,11 +32,12 @@ from semblance.training.inference import precision
 from semblance.training.inference.member import BATCH, Forward, Member, forward, image_outputs, numbers
 from semblance.training.inference.precision import device
 from semblance.training.metrics.classification import Floats
+from semblance.training.models import tensors
 from semblance.training.records import Batch
 from semblance.training.runs import checkpoint
 from semblance.training.runs.folder import RunDir, read_json
 
-ENSEMBLE: Final = "ensemble.json"
+ENSEMBLE: Final = tensors.ENSEMBLE_FILE
 FORMAT: Final = 2
 _BEFORE_MIRRORS: Final = 1  # the format of ensembles that were fitted on the pictures alone, whatever the recipe asks
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -242,9 +243,10 @@ class DetectorModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         config = self.recipe.optimiser.model_copy(update={"lr": self.recipe.lr})
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        # Lightning refuses to clip for a fused optimiser wherever it casts, without a scaler (bf16) too
+        mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
         parameters = [*self.model.parameters(), *self.loss.parameters(), *self.regime.parameters()]
-        optimiser = optim.optimiser(config, parameters, fused=not scaled)
+        optimiser = optim.optimiser(config, parameters, fused=not mixed)
         steps = -(-self.train_loader().batches // self.recipe.accumulate)
         self.schedule = optim.schedule(self.recipe.schedule, optimiser, self.recipe.epochs, steps)
         optimiser.register_step_post_hook(self._mark_step)

@@ -71,11 +71,14 @@ def files(recipe: TrainingRecipe) -> list[str]:
 def hashes(recipe: TrainingRecipe) -> dict[str, str]:
     """The SHA-256 of every checkpoint that its regime learns from, by the name that the recipe or ensemble has for it.
 
+    Of an ensemble that of its list of members too.
+
     Raises SemblanceError if one does not exist.
     """
     of_weights = {recipe.model.pretrained, getattr(recipe.model, recipe.model.base_key)}
     found = {}
-    for given in files(recipe):
+    lists = [str(Path(source) / predictor.ENSEMBLE) for source in _ensembles(recipe)]  # members' weights are in them
+    for given in (*lists, *files(recipe)):
         if given in of_weights and given not in recipe.regime.sources:
             continue
         file = tensors.file_of(given)
@@ -92,8 +95,8 @@ def hashes(recipe: TrainingRecipe) -> dict[str, str]:
 
 def check_same(now: Mapping[str, str], before: Mapping[str, str], where: str) -> None:
     """Raise SemblanceError if a run that a resumed one learns from is not the one that it began with."""
-    for given, sha256 in before.items():
-        if now.get(given) != sha256:
+    for given in dict.fromkeys([*before, *now]):
+        if now.get(given) != before.get(given):
             raise SemblanceError(
                 f"{given} has changed since {where} began to learn from it; put it back, or start a new run."
             )

@@ -6,7 +6,7 @@ N: rows (pictures or videos), D: draws (sets of weights), K: different scores, T
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,3 +96,10 @@ def risk_coverage(wrong_N: NDArray[np.bool_], uncertainty_N: Floats) -> list[tup
         (float((last + 1) / len(wrong_N)), float(errors / (last + 1)))
         for last, errors in zip(last_K, errors_K, strict=True)
     ]
+
+
+def balanced(right_N: NDArray[np.bool_], label_N: NDArray[Any], weight_DN: Floats) -> Floats:
+    """Balanced accuracy, the mean over both classes of the weighted share that is right, (D,); NaN without a class."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = [weight_DN @ (right_N & (label_N == one)) / (weight_DN @ (label_N == one)) for one in (0, 1)]
+    return np.asarray((parts[0] + parts[1]) / 2)

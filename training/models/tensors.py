@@ -21,6 +21,7 @@ from semblance.manifests.errors import SemblanceError, UsageError
 State = Mapping[str, Tensor]
 
 RUN_FILE: Final = Path("checkpoints") / "best.ckpt"  # of a run folder
+ENSEMBLE_FILE: Final = "ensemble.json"  # of an ensemble's folder; it holds the checksums of its members
 COMPUTED: Final = "semblance_computed"
 METADATA: Final = "semblance.model"  # in a file of safetensors: the recipe's model as JSON
 LICENCE: Final = "semblance.licence"

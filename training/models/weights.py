@@ -30,12 +30,7 @@ def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
     file of weights, of which every tensor but a head's must fit. Raises UsageError for an unknown name or a missing
     file. Raises SemblanceError, within seconds, if the weights cannot be reached, and if they do not match.
     """
-    if not timm.is_model(arch.partition(".")[0]):
-        raise UsageError(f"timm {timm.__version__} has no model {arch!r}; choose one of timm.list_models().")
-    try:
-        source = timm.get_pretrained_cfg(arch)
-    except RuntimeError as error:
-        raise UsageError(f"timm {timm.__version__} has no weights {arch!r}: {_line(error)}.") from error
+    source = published(arch)
     if pretrained == "none":
         return _timm(arch, pretrained=False, **options)
     if pretrained != "imagenet":
@@ -57,6 +52,28 @@ def create(arch: str, pretrained: str, **options: Any) -> nn.Module:
     model = _from_file(arch, tensors.read(cached), options, f"{source.tag or 'ImageNet'} weights of timm: ")
     model.licence = source.license or UNKNOWN  # type: ignore[assignment]
     return model
+
+
+def published(arch: str) -> PretrainedCfg | None:
+    """What timm says of ``arch`` and its weights, such as mean and deviation; None if it says nothing.
+
+    Raises UsageError for an unknown name.
+    """
+    if not timm.is_model(arch.partition(".")[0]):
+        raise UsageError(f"timm {timm.__version__} has no model {arch!r}; choose one of timm.list_models().")
+    try:
+        return timm.get_pretrained_cfg(arch)
+    except RuntimeError as error:
+        raise UsageError(f"timm {timm.__version__} has no weights {arch!r}: {_line(error)}.") from error
+
+
+def need_whole_width(arch: str, width: float, pretrained: str) -> None:
+    """Raise UsageError where pretrained weights are asked for a network whose channels are multiplied by ``width``."""
+    if width != 1 and pretrained != "none":
+        raise UsageError(
+            f"Pretrained weights of {arch} are of model.width 1, not {width:g}; set model.pretrained=none or the width "
+            "to 1."
+        )
 
 
 def origin(model: nn.Module) -> str:

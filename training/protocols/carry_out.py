@@ -48,7 +48,7 @@ def carry_out(
     begun = [one for one in runs if RunDir(folder / one.folder).begun]
     for one in begun:
         RunDir(folder / one.folder).check(one.recipe, resume=True)
-    _check_data(plan, runs, begun, options)
+    check_data(plan, runs, begun, options)
     said = ", ".join(variant.row for variant in plan.variants)
     seeds = ", ".join(map(str, plan.seeds))
     say(
@@ -56,9 +56,9 @@ def carry_out(
     )
     for note in plan.notes:
         say(f"note: {note}")
-    with _interruption() as interrupted:
+    with interruption() as interrupted:
         for number, one in enumerate(runs, 1):
-            _train(one, folder, options, say, f"run {number} of {len(runs)}")
+            train(one, folder, options, say, f"run {number} of {len(runs)}")
             if interrupted.is_set():
                 raise KeyboardInterrupt
     file = suites.write(plan, folder, draws=draws, options=options, say=say)
@@ -66,7 +66,7 @@ def carry_out(
 
 
 @contextmanager
-def _interruption() -> Iterator[threading.Event]:
+def interruption() -> Iterator[threading.Event]:
     """Whether an interruption was asked for: its exception is lost where it meets a collection of garbage."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # others are not interrupted
@@ -84,7 +84,8 @@ def _interruption() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _train(one: Planned, folder: Path, options: FitOptions, say: Say, place: str) -> None:
+def train(one: Planned, folder: Path, options: FitOptions, say: Say, place: str) -> None:
+    """Train a run, or go on with it; a finished one is kept."""
     run = RunDir(folder / one.folder)
     say(f"{place}: {one.variant.row}, seed {one.recipe.seed}: {run.path}")
     fitted = fit.fit(one.variant.outs, one.recipe, run, replace(options, resume=run.begun), say=say)
@@ -104,10 +105,11 @@ def _refuse_others(plan: Plan, folder: Path) -> None:
                 )
 
 
-def _check_data(plan: Plan, runs: Sequence[Planned], begun: Sequence[Planned], options: FitOptions) -> None:
+def check_data(plan: Plan, runs: Sequence[Planned], begun: Sequence[Planned], options: FitOptions) -> None:
     """Check what every new variant would be trained, selected and judged on, as the trainings and the page would.
 
-    One that starts from another run is checked together with all that it may have learned from there.
+    One that starts from another run is checked together with all that it may have learned from there. Raises
+    SemblanceError for leaks and other crops that ``options`` do not allow.
     """
     known = {one.variant.row for one in begun}
     if len(known) == len(plan.variants):

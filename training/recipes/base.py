@@ -109,6 +109,16 @@ class TrainingRecipe(Config):
         return self
 
     @model_validator(mode="after")
+    def _starts_from_the_run_before(self) -> TrainingRecipe:
+        before = self.regime.starts_from
+        if before is not None and self.model.pretrained != before:
+            raise ValueError(
+                f"regime {self.regime.kind} goes on from {before}, but model.pretrained is {self.model.pretrained}; "
+                f"set model.pretrained={before}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _run_is_long_enough(self) -> TrainingRecipe:
         self.regime.check_epochs(self.epochs)
         return self

@@ -105,12 +105,12 @@ _SMALL_RESNET: Final = _SMALL | {"model.arch": "resnet18.a1_in1k"}
 
 register(
     _resnet50("rotation_resnet50", TurnsConfig(), data={"batch_size": 32}),
-    {"rotation_resnet50_small": _SMALL_RESNET | {"data.batch_size": 16, "epochs": 6}},
+    {"rotation_resnet50_small": _SMALL_RESNET | {"data.batch_size": 16, "epochs": 4}},
     ROTATION,
 )
 register(
     _resnet50("jigsaw_resnet50", JigsawConfig()),
-    {"jigsaw_resnet50_small": _SMALL_RESNET | {"regime.permutations": 8, "epochs": 20}},
+    {"jigsaw_resnet50_small": _SMALL_RESNET | {"regime.permutations": 8, "epochs": 8}},
     JIGSAW,
 )
 register(
@@ -120,7 +120,7 @@ register(
         data={"mode": "clips", "clip": ClipConfig(frames=4, step=1), "batch_size": 32},
         augment=_augment(0.0, 1.0),
     ),
-    {"order_resnet50_small": _SMALL_RESNET | {"regime.frames": 3, "data.clip.frames": 3, "epochs": 8}},
+    {"order_resnet50_small": _SMALL_RESNET | {"regime.frames": 3, "data.clip.frames": 3, "epochs": 5}},
     ORDER,
 )
 register(
@@ -153,7 +153,7 @@ register(
             "lr_batch": None,
             "schedule.warmup_epochs": 2,
             "data.batch_size": 32,
-            "epochs": 30,
+            "epochs": 12,
         }
     },
     MASKED,

@@ -49,6 +49,11 @@ class RegimeConfig(Config):
         """Raise ValueError if a run of ``epochs`` is too short for this configuration. Here: none is."""
 
     @property
+    def starts_from(self) -> str | None:
+        """The run whose weights the model must start from, by ``model.pretrained``; None: any."""
+        return None
+
+    @property
     def terms(self) -> tuple[str, ...]:
         """What a user should know before the run begins, in sentences without a full stop."""
         return ()

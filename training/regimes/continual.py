@@ -91,7 +91,6 @@ class Continual(Regime):
     def _before(self, after: str, model: Model, stage: Stage) -> _Kept:
         """What the run ``after`` hands on, whatever its regime."""
         state = stage.state(after)
-        _check_start(model, state, after)
         data = DataConfig.model_validate(state["recipe"]["data"])
         records = [dict(one) for one in state["datasets"] if one["role"] == "train"]
         own = (state.get("regime") or {}).get("_extra_state") or {}
@@ -219,17 +218,3 @@ def _add(total: ByName, before: Mapping[str, Tensor], after: str) -> None:
                 "model, or set regime.ewc.weight=0."
             )
         total[name] += one.to(total[name].device)
-
-
-def _check_start(model: Model, state: Mapping[str, Any], after: str) -> None:
-    """Raise UsageError if the model does not start from the weights of the run ``after``."""
-    if state.get("base"):  # it holds a part of its model, and the rest was merged into other names
-        return
-    weights = state["average"] if state.get("average") is not None else state["model"]
-    own = model.state_dict()
-    for name, one in weights.items():
-        if name not in own or own[name].shape != one.shape or not torch.equal(own[name].cpu(), one.cpu()):
-            raise UsageError(
-                f"regime.after is {after}, but the model does not start from that run's weights (tensor {name}); use "
-                f"--set model.pretrained={after}."
-            )

@@ -43,7 +43,7 @@ class LwfConfig(Config):
 
 
 class ContinualConfig(RegimeConfig):
-    """Learn a task after others. ``after``: the run before, from which ``model.pretrained`` must take the weights too.
+    """Learn a task after others. ``after``: the run before, which ``model.pretrained`` must name too.
 
     Without ``after`` it is the first task, learned as by ``supervised``. ``norms``: what becomes of the statistics of
     batch norm, which EWC does not protect; None freezes them where EWC has a weight and trains them elsewhere.
@@ -61,6 +61,10 @@ class ContinualConfig(RegimeConfig):
     @property
     def sources(self) -> tuple[str, ...]:
         return () if self.after is None else (self.after,)
+
+    @property
+    def starts_from(self) -> str | None:
+        return self.after
 
     @property
     def frozen_norms(self) -> bool:

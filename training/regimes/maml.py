@@ -77,7 +77,8 @@ class Maml(Regime):
     like other weights. Random weights have no statistics, so those are measured once before the first step.
 
     A step whose batch holds no task learns nothing; ``tasks`` says how many there were. Each rank makes tasks of its
-    own share of a batch: with several, tasks are smaller, and the result differs from that of one.
+    own share of a batch: with several, tasks are smaller, and the result differs from that of one. The host waits for
+    the labels of every batch, since self-blending may have changed them.
     """
 
     def __init__(self, config: MamlConfig, model: Model, loss: Loss) -> None:

@@ -121,6 +121,17 @@ def test_attacks_rank_as_they_should(small: Small) -> None:
     assert 0 < counts["aa-binary"] < counts["square"]
 
 
+def test_pictures_made_on_another_model_mislead_less(small: Small) -> None:
+    image_BCHW, target_B = nets.faces(48, 21)
+    target, other = of_model(small), of_model(nets.trained(seed=1))
+    names, pgd = [str(number) for number in range(48)], ATTACKS.find("pgd").at(4 / 255)
+    own, foreign = (
+        int(nets.right(target, pgd(made_on, image_BCHW, target_B, generators(0, names)), target_B).sum())
+        for made_on in (target, other)
+    )
+    assert own < foreign <= int(nets.right(target, image_BCHW, target_B).sum())
+
+
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_no_attack_costs_more_than_it_says(name: str, small: Small) -> None:
     image_BCHW, target_B = nets.faces(4, 3)

@@ -11,6 +11,7 @@ from torch import Tensor
 from semblance.manifests.errors import UsageError
 from semblance.training import models
 from semblance.training.attacks import ATTACKS, Target, generators, of_model
+from semblance.training.attacks.gradient import Pgd
 from semblance.training.models import Model, ModelConfig
 from semblance.training.models.base import freeze
 from semblance.training.models.efficientnet import EfficientNetConfig
@@ -22,7 +23,7 @@ from tests.training.attacks.nets import Small
 SMALL = (
     ResNetConfig(arch="resnet10t.c3_in1k"),
     EfficientNetConfig(arch="tf_efficientnet_b0.ap_in1k"),
-    F3NetConfig(),
+    F3NetConfig(size=64, width=0.25),
 )
 
 
@@ -65,6 +66,32 @@ def test_a_model_is_left_as_it_was(attack: str, small: Small) -> None:
     assert torch.equal(torch.get_rng_state(), host)
     assert torch.equal(image_BCHW, clean_BCHW)
     assert not image_BCHW.requires_grad
+
+
+@pytest.mark.parametrize("config", SMALL, ids=lambda config: config.kind)
+def test_a_model_of_the_plan_is_left_as_it_was(config: ModelConfig) -> None:
+    """Statistics of batch norm, and the vectors of spectral norm; crafted in train mode nearly all would change."""
+    model = lively(config)
+    before = {name: tensor.clone() for name, tensor in (*model.named_buffers(), *model.named_parameters())}
+    image_BCHW = torch.rand(2, 3, 64, 64)
+    found_BCHW = Pgd(steps=2)(of_model(model), image_BCHW, torch.tensor([0.0, 1.0]), torch.Generator())
+    after = dict((*model.named_buffers(), *model.named_parameters()))
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert model.training
+    assert (found_BCHW != image_BCHW).float().mean() > 0.9
+
+
+def test_half_precision_takes_no_gradient_away(small: Small) -> None:
+    """Under autocast to float16, whose smallest number is 6e-8, a faint gradient would be 0."""
+    faint = nets.Small(gain=1e-6).eval()
+    faint.load_state_dict(small.state_dict())
+    image_BCHW, target_B = nets.faces(4, 9)
+    _, exact_BCHW = of_model(faint).gradient(image_BCHW, target_B)
+    with torch.autocast("cpu", torch.float16):
+        _, gradient_BCHW = of_model(faint).gradient(image_BCHW, target_B)
+    assert torch.equal(gradient_BCHW, exact_BCHW)
+    assert (gradient_BCHW != 0).all()
 
 
 def test_a_model_that_fails_is_left_as_it_was_too() -> None:

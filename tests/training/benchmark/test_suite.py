@@ -53,7 +53,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
             f"rows: [{ROW}]\ncolumns: [{{name: c, data: d, kind: new}}]",
             "'columns.0.kind': Input should be 'seen', 'unseen method'",
         ),
-        (f"rows: [{ROW}]\ncolumns: [{{name: c, data: d, kind: adversarial}}]", "unseen dataset"),
+        (f"rows: [{ROW}]\ncolumns: [{{name: c, data: d, kind: adversarial}}]", "is adversarial, so it needs attack"),
         (
             f"rows: [{ROW}]\ncolumns: [{{name: c, data: d, kind: seen, degrade: {{jpeg: 9}}}}]",
             "so its kind is low quality, not seen",

@@ -190,6 +190,17 @@ class Scaled(Callback):
             next(module.model.parameters()).grad.fill_(float("inf"))
 
 
+@pytest.mark.parametrize("name", ["resnet50", "efficientnet_b4", "f3net"])
+def test_the_plan_s_recipes_train_in_bfloat16(ffpp: Path, tmp_path: Path, name: str) -> None:
+    """As `precision: mixed` is on a GPU that has it: clipping, optimiser and average included."""
+    few = ("precision=bf16-mixed", "clip_norm=1.0", "loss.centre.weight=0", "accumulate=1", "optimiser.lr=0.001")
+    ended = runs.train([str(ffpp)], tmp_path / "run", *few, "epochs=2", "data.draws=16", name=name)
+    assert ended.steps == 4
+    assert all(
+        torch.isfinite(value).all() for value in checkpoint.load(RunDir(tmp_path / "run").last)["model"].values()
+    )
+
+
 FP16 = ("epochs=2", "ema_decay=0.9", "optimiser.lr=0.001")
 
 

@@ -170,7 +170,7 @@ def test_what_is_no_chain_is_refused(outs: list[Path]) -> None:
         (named[:1], [], False, (), "two or more tasks"),
         (named[1:2], [], True, (), "two or more tasks"),
         (named[:2], [], True, (), "takes one build, not 2"),
-        (named, [], False, ("regime.after=somewhere",), "set by this command"),
+        (named, [], False, ("regime.after=a", "model.pretrained=a"), "set by this command"),
     ):
         one = small.recipe(*FEW, *settings) if settings else recipe
         with pytest.raises(UsageError, match=words):

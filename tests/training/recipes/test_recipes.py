@@ -16,6 +16,7 @@ from semblance.manifests.errors import UsageError
 from semblance.training import losses, models, recipes
 from semblance.training.recipes import efficientnet_b4, f3net, resnet50, vit
 from semblance.training.recipes.base import ON_DEVICE
+from semblance.training.regimes import REGIMES
 from tests.conftest import REPOSITORY
 
 # The plan's table: path in the recipe -> value; None means absent.
@@ -369,6 +370,17 @@ def test_the_demo_trains_small_forms_of_the_models(model: str) -> None:
     assert (recipe.name, recipe.base) == (f"{model}_demo", f"{model}_small")
     assert recipe.data.mode == "pairs"
     assert recipe.model.kind == recipes.NAMED[model].model.kind
+
+
+def test_the_advanced_demo_shows_every_regime() -> None:
+    folder = REPOSITORY / "examples" / "demo-advanced"
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    looped = re.findall(r"^REGIMES := (.*)$", makefile, re.MULTILINE)[0].split()
+    alone = re.findall(r"demo-advanced/(\w+)\.yaml", makefile)
+    assert set(looped) | set(alone) == {file.stem for file in folder.iterdir()}
+    shown = [recipes.load(str(file)) for file in folder.iterdir()]
+    assert {recipe.regime.kind for recipe in shown} == set(REGIMES)
+    assert all(recipe.base in recipes.NAMED for recipe in shown)
 
 
 @pytest.mark.parametrize("name", ["xception", "resnet50_plain", "efficientnet_b4_plain"])

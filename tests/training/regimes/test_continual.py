@@ -248,15 +248,13 @@ def test_any_run_can_be_followed(outs: list[Path], tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_followed_is_refused(outs: list[Path], first: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=rf"does not start from .*--set model\.pretrained={first}"):
-        runs.train(
-            [str(outs[1])], tmp_path / "a", *SETTINGS, f"regime.after={first}", "model.pretrained=none",
-            build=models.build,
-        )  # fmt: skip
+    with pytest.raises(UsageError, match=rf"model\.pretrained is none; set model\.pretrained={first}"):
+        runs.recipe(*SETTINGS, f"regime.after={first}")
     with pytest.raises(SemblanceError, match="learns from, cannot be read"):
-        learn(outs[1], tmp_path / "b", f"model.pretrained={first}", f"regime.after={tmp_path / 'nothing'}")
+        learn(outs[1], tmp_path / "b", after=tmp_path / "nothing")
     with pytest.raises(UsageError, match="not the folder of a run; null is the first task"):
-        learn(outs[1], tmp_path / "c", "regime.after=imagenet")
+        runs.recipe(*SETTINGS, "regime.after=imagenet", "model.pretrained=imagenet")
+    assert not any(tmp_path.iterdir())
     clips = models.build(TrainingRecipe.model_validate(_recipe()).model, pretrained=False)
     clips.members = 4
     with pytest.raises(UsageError, match="single pictures, not from clips"):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.training import losses
+from semblance.training import losses, recipes
 from semblance.training.data import query
 from semblance.training.data.episodes import Source
 from semblance.training.data.loader import Loader
@@ -262,6 +262,77 @@ def test_steps_lower_the_loss_of_their_support() -> None:
     assert output.logit_B.shape == (8,)
 
 
+class Scaled(Line):
+    """A step on its weights moves the logit by the square of ``scale``, which MAML can learn and plain training not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight_C = nn.Parameter(torch.tensor([0.1, -0.1, 0.1]).double())
+        self.scale = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, image_BCHW: Tensor) -> Output:
+        output = super().forward(image_BCHW)
+        return Output(logit_B=self.scale * output.logit_B, embedding_BD=output.embedding_BD)
+
+
+def brighter_and_darker(seed: int) -> Batch:
+    """Eight families, each with a real and a fake of both methods: one method's are brighter, the other's darker."""
+    generator = torch.Generator().manual_seed(seed)
+    names = tuple(f"{family}-{kind}" for family in range(8) for kind in ("real", "brighter", "darker"))
+    shift_B = torch.tensor([0.0, 1.0, -1.0] * 8).double()
+    image_BCHW = 0.3 * torch.randn(24, 3, 1, 1, generator=generator).double()
+    return batch_of(image_BCHW + shift_B.view(-1, 1, 1, 1), (shift_B != 0).double(), names)
+
+
+def test_tasks_that_contradict_each_other_are_learned_by_adapting() -> None:
+    """No weights serve both methods; after MAML two steps on the support of either do, after plain training not."""
+    known = {
+        f"{family}-{kind}": Source(dataset="ffpp", family=str(family), method=kind)
+        for family in range(8)
+        for kind in ("real", "brighter", "darker")
+    }
+    after = {}
+    for kind in ("maml", "plain"):
+        model, loss = Scaled(), cast(Loss, CrossEntropy())
+        held = regime(model, loss, steps=2, rate=0.01, shots=4, queries=4)
+        held._sources = known
+        optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
+        for step in range(150):
+            batch = brighter_and_darker(step)
+            value = (
+                held(model, batch, chance(step)).loss
+                if kind == "maml"
+                else loss(model(batch.image_BCHW), batch)["loss"]
+            )
+            optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+        after[kind] = torch.stack(
+            [held(model, brighter_and_darker(s), chance(s)).loss.detach() for s in range(900, 920)]
+        )
+    assert float(after["plain"].mean()) > 0.6
+    assert float(after["maml"].mean()) < 0.75 * float(after["plain"].mean())
+
+
+def test_a_compiled_model_is_differentiated_as_it_is() -> None:
+    """torch differentiates compiled functions only once."""
+    model, batch = runs.Tiny(), pictures()
+    expected = regime(model, steps=2)(model, batch, chance()).loss
+    model.compile()
+    found = regime(model, steps=2)(model, batch, chance()).loss
+    found.backward()
+    assert torch.equal(found, expected)
+
+
+def test_recipes_have_the_plans_rates() -> None:
+    for name in ("maml_resnet50", "maml_resnet50_small"):
+        recipe = recipes.load(name)
+        assert isinstance(recipe.regime, MamlConfig)
+        assert (recipe.regime.rate, recipe.optimiser.lr, recipe.regime.first_order) == (0.01, 0.001, False)
+        assert recipe.augment.cutmix.p == recipe.augment.mixup.p == 0
+    assert "MAML" in recipes.readings(recipes.load("maml_resnet50_small"))[0]
+
+
 # --- in the loop
 
 FEW = (
@@ -345,6 +416,24 @@ def test_a_split_without_tasks_is_refused_before_the_first_step(tmp_path: Path) 
     out = builds.make(tmp_path / "out", builds.Plan(families=2, frames=2))
     with pytest.raises(SemblanceError, match="two families of fakes beside two of reals"):
         runs.train([str(out)], tmp_path / "run", *FEW, "data.query=family_id <> 'ffpp-train001'")
+
+
+@pytest.mark.parametrize("order", ["false", "true"])
+def test_half_precision_learns_too(ffpp: Path, tmp_path: Path, order: str) -> None:
+    """Weights are cast to 16 bits and back in every pass, and the gradient goes through the casts."""
+    few = (
+        *FEW,
+        "precision=bf16-mixed",
+        "clip_norm=null",
+        "epochs=1",
+        "schedule.warmup_epochs=0",
+        f"regime.first_order={order}",
+    )
+    runs.train([str(ffpp)], tmp_path / "half", *few, "precision=bf16-mixed")
+    runs.train([str(ffpp)], tmp_path / "whole", *few, "precision=32-true")
+    ours, theirs = (lines(tmp_path / name) for name in ("half", "whole"))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a == pytest.approx(b, rel=0.05)
 
 
 def test_two_ranks_end_with_the_same_weights(ffpp: Path, tmp_path: Path) -> None:

@@ -5,25 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from semblance.training.evaluation.attacked import Attacked
 from semblance.training.evaluation.cost import Cost
 from semblance.training.evaluation.fairness import PARITY, Fairness
-from semblance.training.evaluation.report import curves
+from semblance.training.evaluation.report import curves, security
 from semblance.training.evaluation.report.blocks import Block, Points, Section, Table, Value
 from semblance.training.evaluation.report.figures import both, shown
 from semblance.training.evaluation.robustness import Change
 from semblance.training.evaluation.selective import Risk
+from semblance.training.evaluation.smoothing import Certificate
 from semblance.training.inference.mc_dropout import UNCERTAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extras:
-    """Optional parts of the page. ``pictures``: whether it shows faces."""
+    """Optional parts of the page. ``pictures``: whether it shows faces. ``told``: notes on certificates."""
 
     changes: Sequence[Change] = ()
     fairness: Sequence[Fairness] = ()
     costs: Sequence[Cost] = ()
     uncertainty: Mapping[str, Risk] | None = None
+    attacked: Attacked | None = None
+    certificates: Sequence[Certificate] = ()
+    told: Sequence[str] = ()
     pictures: bool = True
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know of attacks and certificates, in sentences."""
+        of_attacks = self.attacked.notes if self.attacked is not None else ()
+        return list(dict.fromkeys([*of_attacks, *self.told]))
 
 
 def sections(extras: Extras) -> list[Section]:
@@ -33,6 +44,10 @@ def sections(extras: Extras) -> list[Section]:
         found.append(_uncertain(extras.uncertainty))
     if extras.changes:
         found.append(_changed(extras.changes))
+    if extras.attacked is not None:
+        found.append(security.attacks(extras.attacked))
+    if extras.certificates:
+        found.append(security.certificates(extras.certificates, extras.told))
     if extras.fairness:
         found.append(_fair(extras.fairness))
     if extras.costs:

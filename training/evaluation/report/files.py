@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semblance.training.evaluation import record
 from semblance.training.evaluation.evaluate import Evaluation
-from semblance.training.evaluation.report import matrices, page
+from semblance.training.evaluation.report import matrices, page, security
 from semblance.training.evaluation.report.extras import Extras
 
 
@@ -15,4 +15,5 @@ def written(result: Evaluation, extras: Extras) -> dict[str, str]:
         "evaluation.html": page.html(result, extras),
         "evaluation.json": record.as_json(record.make(result, extras)),
         **matrices.files(result),
+        **security.files(extras.attacked, extras.certificates),
     }

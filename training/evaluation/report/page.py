@@ -10,6 +10,7 @@ from semblance.quality.report.environment import environment
 from semblance.training.evaluation import predictions
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.evaluation.report import about, blocks, comparisons, curves, extras, figures, matrices, pictures
+from semblance.training.evaluation.report.about import Alarm
 from semblance.training.evaluation.report.blocks import Block, Section
 from semblance.training.evaluation.report.extras import Extras
 from semblance.training.evaluation.report.figures import interval, shown
@@ -92,11 +93,17 @@ def sections(result: Evaluation, more: Extras | None = None) -> list[Section]:
     return [one for one in found if one is not None]
 
 
+def alarms(result: Evaluation, more: Extras) -> list[Alarm]:
+    """What a reader should know first, of the evaluation and of attacks."""
+    masked = more.attacked.masked if more.attacked is not None else ()
+    return [*about.alarms(result), *(Alarm(level="warning", kind="Masked gradients", text=text) for text in masked)]
+
+
 def markdown(result: Evaluation, more: Extras | None = None) -> str:
     """The page as Markdown, without drawings and pictures."""
     more = replace(more or Extras(), pictures=False)
     inside = [one for one in sections(result, more) if one.title not in (CURVES, SCORES)]
-    points = [f"**{alarm.kind}**: {alarm.text}" for alarm in about.alarms(result)]
+    points = [f"**{alarm.kind}**: {alarm.text}" for alarm in alarms(result, more)]
     head = [f"# {about.title(result)}", f"{about.subtitle(result)}.", f"{about.headline(result)}."]
     told = "\n".join(f"- {point}" for point in points)
     return "\n\n".join(part for part in (*head, told, blocks.markdown(inside)) if part)
@@ -112,7 +119,7 @@ def html(result: Evaluation, more: Extras | None = None) -> str:
         title=about.title(result),
         subtitle=about.subtitle(result),
         headline=about.headline(result),
-        alarms=about.alarms(result),
+        alarms=alarms(result, more),
         totals=about.totals(result),
         sections=sections(result, more),
         pictures=more.pictures,
