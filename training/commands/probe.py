@@ -40,10 +40,11 @@ def probe(
     with libraries():
         from semblance.training import recipes
         from semblance.training.protocols import probe as protocol
+        from semblance.training.protocols import probe_table
 
     made = protocol.make(data, run, recipes.load(recipe, settings or ()), protocols.numbers(seeds), split=split)
     options = protocols.options_of(accelerator, workers, tracking, allow_leaks, allow_other_crops)
     result = protocols.carried_out(made, to, options, draws, date, not no_pictures)
     lines, fitted = protocol.probed(made, result, say, draws=draws)
-    print(plain(protocol.write(made, lines, fitted, to), keep_lines=True))
+    print(plain(probe_table.write(made, lines, fitted, to), keep_lines=True))
     print(f"probe.csv and .json, suite.yaml, benchmark.html, .md and .json, tables/, columns/ and runs/: {plain(to)}")

@@ -14,14 +14,12 @@ from semblance.training.evaluation import provenance, worst
 from semblance.training.evaluation.evaluate import Evaluation
 from semblance.training.evaluation.external import External
 from semblance.training.evaluation.matrices import left_out
+from semblance.training.evaluation.record_attacks import Attack, Certificate, Evidence, Transferred
 from semblance.training.evaluation.record_parts import (
-    Attack,
     Build,
-    Certificate,
     Change,
     Comparison,
     Cost,
-    Evidence,
     Figure,
     Group,
     LeftOut,
@@ -33,7 +31,6 @@ from semblance.training.evaluation.record_parts import (
     Seeds,
     Threshold,
     Transfer,
-    Transferred,
     Wrong,
 )
 from semblance.training.evaluation.report.extras import Extras

@@ -178,7 +178,7 @@ class DetectorModule(LightningModule):
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         self.ledger.ranks, self.ledger.scaled = self.trainer.world_size, scaler is not None
         if scaler is not None:
-            self._before = [buffer.clone() for buffer in self._buffers()]
+            self._before = [buffer.clone() for buffer in self._kept_buffers()]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         chance = self._chance("step", self.current_epoch, self.position(batch_idx))
@@ -215,12 +215,12 @@ class DetectorModule(LightningModule):
                 self.average.update_parameters(self.model)
             self.regime.stepped(self.model)
         if self._before:
-            buffers = self._buffers()
+            buffers = self._kept_buffers()
             with torch.no_grad():
                 torch._foreach_copy_(*((self._before, buffers) if self._stepped else (buffers, self._before)))
         self._stepped = False
 
-    def _buffers(self) -> list[Tensor]:
+    def _kept_buffers(self) -> list[Tensor]:
         return [*self.model.buffers(), *self.regime.buffers()]
 
     def weights(self) -> list[Tensor]:

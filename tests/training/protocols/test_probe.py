@@ -23,7 +23,7 @@ from semblance.training.data import query
 from semblance.training.data.loader import Loader
 from semblance.training.evaluation import evaluate
 from semblance.training.loop.fit import fit
-from semblance.training.protocols import linear, probe
+from semblance.training.protocols import linear, probe, probe_table
 from semblance.training.regimes import REGIMES
 from semblance.training.runs import checkpoint
 from semblance.training.runs.folder import RunDir
@@ -70,12 +70,12 @@ def done(out: Path, runs: list[Path], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def record(done: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((done / probe.JSON).read_text())
+    found: dict[str, Any] = json.loads((done / probe_table.JSON).read_text())
     return found
 
 
 def test_the_table(done: Path, runs: list[Path]) -> None:
-    with (done / probe.CSV).open() as file:
+    with (done / probe_table.CSV).open() as file:
         lines = list(csv.DictReader(file))
     ways = [(line["probe"], line["start"], line["column"], line["seeds"]) for line in lines]
     starts = ("random weights", "from simclr")
@@ -175,7 +175,7 @@ def test_the_same_command_trains_nothing_again(out: Path, done: Path, runs: list
     made = probe.make([str(out)], [str(run) for run in runs], small.recipe(), [0, 1])
     result = small.carried_out(made, done)
     lines, fitted = probe.probed(made, result, lambda _: None, draws=small.DRAWS)
-    probe.write(made, lines, fitted, done)
+    probe_table.write(made, lines, fitted, done)
     assert {path: path.stat().st_mtime_ns for path in (done / "runs").rglob("*.ckpt")} == before
     assert record(done) == told
 
@@ -197,7 +197,7 @@ def test_intervals_where_there_are_enough_groups(tmp_path: Path) -> None:
     page = next(one for one in result.gains if one.row == "from one")
     ours = next(one for one in lines if one.way == "fine-tuned" and one.gain is not None)
     assert page.points.value == pytest.approx(ours.gain.value)
-    assert all(line[7].count("to") == (line[1] != "random weights") for line in probe.table(lines)[1:])
+    assert all(line[7].count("to") == (line[1] != "random weights") for line in probe_table.table(lines)[1:])
 
 
 def test_what_cannot_be_probed_is_refused(out: Path, runs: list[Path], done: Path, tmp_path: Path) -> None:
