@@ -95,7 +95,7 @@ def evaluate(
     from semblance.training.evaluation import cost as costs
     from semblance.training.evaluation import evaluate as evaluation
     from semblance.training.evaluation import external as externals
-    from semblance.training.evaluation.report import files, page
+    from semblance.training.evaluation.report import files, page, security
     from semblance.training.evaluation.report.extras import Extras
     from semblance.training.evaluation.runs import matching
 
@@ -153,6 +153,8 @@ def evaluate(
         say(f"not timed: {', '.join(result.externals)}, as external")
     tracked.log(result, [folder / f"evaluation.{kind}" for kind in ("html", "md", "json")], say=say)
     print(plain(page.aligned(page.summary(result)), keep_lines=True))
+    if hard := security.summary(struck, certificates):
+        print(plain(page.aligned(hard), keep_lines=True))
     if few := page.caution(result):
         print(few)
     print(f"evaluation.html, .md and .json, tables/ and predictions.parquet: {plain(str(folder))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -365,6 +366,12 @@ def test_from_a_run_to_a_page(ffpp: Path, run: Path, tmp_path: Path) -> None:
     assert "## Certified" in text
     written = json.loads((to / "evaluation.json").read_text())
     Draft202012Validator(json.loads((REPOSITORY / "docs/evaluation.schema.json").read_text("utf-8"))).validate(written)
+    pgd = [one for one in written["attacks"] if (one["model"], one["attack"], one["level"]) == ("net", "pgd", "frame")]
+    under = [f"{one['robust']['value']:.3f} ({name})" for one, name in zip(pgd, ("1/255", "0.03"), strict=True)]
+    assert re.search(
+        rf"^net +under pgd +{pgd[0]['clean']['value']:.3f} +{re.escape(', '.join(under))}$", done.output, re.MULTILINE
+    )
+    assert re.search(r"^other +certified +\d\.\d{3} +\d\.\d{3} \(0\.00\), ", done.output, re.MULTILINE)
     assert {len(written[name]) for name in ("attacks", "transferred", "certificates")} == {16, 8, 2}
     table = pl.read_csv(to / "tables" / "attacks.csv")
     assert table["robust"].to_list() == [one["robust"]["value"] for one in written["attacks"]]

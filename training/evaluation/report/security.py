@@ -42,6 +42,24 @@ def attacks(found: Attacked) -> Section:
     return Section(title="Under attack", blocks=blocks)
 
 
+def summary(found: Attacked | None, certified: Sequence[Certificate]) -> list[list[str]]:
+    """Balanced accuracy by frame under each attack and certified: rows for a terminal, the heading first."""
+    rows = [["model", "balanced accuracy", "clean", "at the strength or L2 radius in brackets"]]
+    strikes = [] if found is None else [one for one in found.strikes if one.level == "frame"]
+    for model, attack in dict.fromkeys((one.model, one.attack) for one in strikes):
+        some = [one for one in strikes if (one.model, one.attack) == (model, attack)]
+        under = ", ".join(f"{_number(one.robust.value)} ({strong(one.strength)})" for one in some)
+        rows.append([model, f"under {attack}", _number(some[0].clean.value), under])
+    for certificate in certified:
+        held = ", ".join(f"{_number(one.balanced.value)} ({one.radius:.2f})" for one in certificate.points)
+        rows.append([certificate.model, "certified", _number(certificate.clean.value), held])
+    return rows if len(rows) > 1 else []
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def _table(strikes: Sequence[Strike], level: str) -> Table:
     heading = ["model", "attack", "#strength", "#right without", "#turned", "#balanced acc. clean", "#under attack"]
     heading += ["#8 bits", *(["#median L2"] if level == "frame" else [])]
