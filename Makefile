@@ -34,8 +34,8 @@ demo-advanced: trainer
 	  $(BIN)/training fit --data $(OUT) --recipe examples/demo-advanced/$$regime.yaml --run $(ADVANCED)/$$regime --tracking none || exit; \
 	done
 	$(BIN)/training evaluate --data $(OUT) --run $(ADVANCED)/plain --run $(ADVANCED)/adversarial --run $(ADVANCED)/noise \
-	  --attacks fgsm,pgd --attack-pictures 48 --certify --samples 500 --certify-pictures 16 --to $(ADVANCED)/evaluation
-	$(BIN)/training probe --data $(OUT) --run $(ADVANCED)/simclr --run $(ADVANCED)/rotation \
+	  --attacks fgsm,pgd --attack-pictures 48 --certify --samples 200 --certify-pictures 10 --to $(ADVANCED)/evaluation
+	$(BIN)/training probe --data $(OUT) --run $(ADVANCED)/simclr \
 	  --recipe examples/demo-advanced/plain.yaml --tracking none --to $(ADVANCED)/probe
 	$(BIN)/training distil --data $(OUT) --teacher $(ADVANCED)/plain --recipe examples/demo-advanced/distil.yaml \
 	  --stages 1.0,0.5 --threshold 0.8 --tracking none --to $(ADVANCED)/distil
