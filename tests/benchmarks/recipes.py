@@ -117,7 +117,7 @@ def lines(trial: Trial, record: Mapping[str, Any]) -> Iterator[str]:
         both = [_auc(cells[row]) for row in (trial.recipe, trial.baseline)]
         gain = next(one["points"] for one in record["gains"] if one["part"] is None and one["columns"] == [name])
         of = cells[trial.recipe]
-        yield _line(trial.recipe, trial.baseline, name, f"{of['scored']} ({of['groups']})", *both, _interval(gain))
+        yield _line(trial.recipe, trial.baseline, name, f"{of['scored']} ({of['groups']})", *both, interval(gain))
 
 
 def _auc(cell: Mapping[str, Any]) -> str:
@@ -125,7 +125,7 @@ def _auc(cell: Mapping[str, Any]) -> str:
     return f"{area['auc']:.3f} ± {area['sd']:.3f}"
 
 
-def _interval(figure: Mapping[str, Any]) -> str:
+def interval(figure: Mapping[str, Any]) -> str:
     value, low, high = figure["value"], figure["low"], figure["high"]
     return f"{value:+.3f}" + (" (too few groups)" if low is None else f" [{low:+.3f}, {high:+.3f}]")
 
