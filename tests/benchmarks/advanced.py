@@ -23,6 +23,7 @@ TABLE = Path(__file__).with_name("ADVANCED.md")
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "demo-advanced"
 SEEDS: Final = range(5)
 PROBE_SEEDS: Final = "0,1,2"
+EPOCHS: Final = "epochs=4"
 PARALLEL: Final = 2  # commands at a time, of one thread each
 QUERY: Final = recipes.TRAINED_ON
 REALS: Final = f"label = 0 AND {QUERY}"
@@ -97,7 +98,7 @@ def read(file: Path) -> dict[str, Any]:
 
 def hard(folder: Path) -> Iterator[str]:
     """Supervised, adversarial and noise-trained runs, clean and under attack, and what of them is certified."""
-    longer = ("epochs=6", f"data.query={QUERY}", "regime.ramp_epochs=3")
+    longer = (EPOCHS, f"data.query={QUERY}", "regime.ramp_epochs=2")
     for seed in SEEDS:
         together([(fit, folder, name, seed, *longer[: 3 if name == "adversarial" else 2]) for name in HARD])
     asked = ("--attacks", "fgsm,pgd", "--attack-pictures", "96", "--certify", "--samples", "300")
@@ -140,7 +141,7 @@ def _certified(record: Mapping[str, Any], model: str) -> list[float | None]:
 
 def probes(folder: Path) -> Iterator[str]:
     """Weights that were learned without labels as a start, beside random ones."""
-    more = dict.fromkeys(LEARNERS, ("epochs=6", f"data.query={REALS}"))
+    more = dict.fromkeys(LEARNERS, (EPOCHS, f"data.query={REALS}"))
     together([(fit, folder, name, 0, *settings) for name, settings in more.items()])
     calls = []
     for name in LEARNERS:
@@ -171,7 +172,7 @@ def _auc(found: Mapping[str, Any]) -> str:
 
 def students(folder: Path) -> Iterator[str]:
     """A student of the plain run of its seed, and the same student without a teacher."""
-    longer = ("epochs=6", f"data.query={QUERY}")
+    longer = (EPOCHS, f"data.query={QUERY}")
     calls: list[tuple[Any, ...]] = []
     for seed in SEEDS:
         calls.append((_student, folder, seed, (*longer, f"regime.teacher=runs/plain-seed{seed}"), "distilled"))
@@ -226,7 +227,7 @@ def few_shot(folder: Path) -> Iterator[str]:
         "--set",
         f"data.query={QUERY}",
         "--set",
-        "epochs=6",
+        EPOCHS,
     )
     of = ("--data", "out/ffpp", *targets, "--recipe", str(EXAMPLES / "maml.yaml"), *few, "--allow-leaks")
     cost(folder, "few-shot", "training", "few-shot", *of, "--no-pictures", *QUIET, "--to", "pages/few-shot")
@@ -240,7 +241,7 @@ def few_shot(folder: Path) -> Iterator[str]:
 def chains(folder: Path) -> Iterator[str]:
     """Three collections one after another."""
     of = [part for name in ("ffpp", "celebdf", "dfdc") for part in ("--data", f"out/{name}")]
-    few = ("--recipe", str(EXAMPLES / "continual.yaml"), "--seeds", "0,1", "--set", "epochs=6", "--allow-leaks")
+    few = ("--recipe", str(EXAMPLES / "continual.yaml"), "--seeds", "0,1", "--set", EPOCHS, "--allow-leaks")
     cost(folder, "continual", "training", "continual", *of, *few, "--no-pictures", *QUIET, "--to", "pages/continual")
     heads = [f"{what} {name}" for name in ("balanced accuracy", "AUC") for what in ("average", "forgetting")]
     yield from heading("method", *heads)
@@ -256,15 +257,15 @@ PARTS: Final = {
         hard,
         "Balanced accuracy by frame on FF++, five seeds; certificates of 16 faces, 300 copies.",
     ),
-    "Learning without labels": (
-        probes,
-        "AUC by video on FF++ from weights learned on its real faces, one run each; probes of three seeds.",
-    ),
     "Distillation": (students, "FF++, five seeds; each student learns from the teacher of its seed."),
     "Few examples": (few_shot, "AUC by video on other collections after five steps, five seeds; FF++ is the source."),
     "One task after another": (
         chains,
         "FF++, then Celeb-DF, then DFDC; two seeds; by video, means over tasks at the end.",
+    ),
+    "Learning without labels": (
+        probes,
+        "AUC by video on FF++ from weights learned on its real faces, one run each; probes of three seeds.",
     ),
 }
 

@@ -95,7 +95,7 @@ def test_a_model_and_its_recipe_are_all_that_training_needs(dfdc: Path, tmp_path
         ("model.depth=3", "unknown key 'model.depth'; known keys here are dim, kind, pretrained"),
         (
             "model.kind=swin",
-            "unknown kind 'swin'; known kinds are efficientnet, f3net, resnet, temporal, vit, patch",
+            "unknown kind 'swin'; known kinds are efficientnet, f3net, mobilenet, resnet, temporal, vit, patch",
         ),
         ("model=3", "wrong value for 'model': expected a section with the key kind, not 3"),
     ],
@@ -107,7 +107,6 @@ def test_its_errors_are_one_sentence(setting: str, words: str) -> None:
 
 
 def test_a_model_that_no_longer_exists_is_refused() -> None:
-    with pytest.raises(
-        UsageError, match=r"Unknown model 'patch'; model\.kind accepts efficientnet, f3net, resnet, temporal, vit\."
-    ):
+    known = r"efficientnet, f3net, mobilenet, resnet, temporal, vit\."
+    with pytest.raises(UsageError, match=rf"Unknown model 'patch'; model\.kind accepts {known}"):
         build(PatchConfig())

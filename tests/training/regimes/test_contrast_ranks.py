@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +14,13 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.multiprocessing.spawn import start_processes
 
 from semblance.training import losses, regimes
 from semblance.training.records import Batch
 from semblance.training.regimes import Chance
 from semblance.training.regimes.contrast import SimCLRConfig
 from semblance.training.regimes.contrast_moco import MoCoConfig
+from tests.conftest import HANG, REPOSITORY
 from tests.training import runs
 
 CONFIGS = [
@@ -88,7 +91,11 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]
     """By rank and configuration."""
     folder: Path = tmp_path_factory.mktemp("ranks")
     torch.set_num_threads(1)
-    start_processes(rank_of_two, (str(folder),), nprocs=2, start_method="fork")
+    # not forked: a process whose autograd has had threads cannot be, and spawning would import pytest's own
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-W", "ignore", "-m", "tests.training.regimes.test_contrast_ranks", str(folder)]
+    processes = [subprocess.Popen([*command, str(rank)], env=environment) for rank in (0, 1)]
+    assert [one.wait(HANG) for one in processes] == [0, 0]
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
@@ -101,3 +108,7 @@ def test_two_ranks_equal_one(ranks: list[list[dict[str, Any]]], place: int) -> N
             assert ours == pytest.approx(theirs, rel=1e-5)
         torch.testing.assert_close(rank[place]["gradients"], alone["gradients"], rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(rank[place]["state"], alone["state"], rtol=1e-5, atol=1e-6)
+
+
+if __name__ == "__main__":  # python -m tests.training.regimes.test_contrast_ranks FOLDER RANK
+    rank_of_two(int(sys.argv[2]), sys.argv[1])
