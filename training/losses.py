@@ -188,6 +188,16 @@ def of_pairs(embedding_BD: Tensor, target_B: Tensor, chosen_B: Tensor) -> tuple[
     return torch.log(torch.where(pair_BB.any(), closeness, 1)), mean_where(squared_BB, same_BB)
 
 
+def soft_loss(student_B: Tensor, teacher_B: Tensor, temperature: float) -> Tensor:
+    """T^2 BCE(z_s / T, sigmoid(z_t / T)), the mean over a batch, for raw logits of a student and a teacher.
+
+    It is T^2 times the Kullback-Leibler divergence of the two-class softmax of (0, z / T), plus the teacher's entropy,
+    which has no gradient. T^2 keeps the size of the gradient, which falls with 1 / T^2 (Hinton et al. 2015, section 2).
+    """
+    target_B = torch.sigmoid(teacher_B / temperature)
+    return temperature**2 * F.binary_cross_entropy_with_logits(student_B / temperature, target_B)
+
+
 class ArcFace(nn.Module):
     """pytorch-metric-learning's ArcFace on the chosen samples: of (B, D), labels (B,), bool (B,); zero if none is."""
 

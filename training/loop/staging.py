@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from semblance.manifests.errors import UsageError
-from semblance.training.data.loader import EpochConfig, World
+from semblance.training.data.loader import EpochConfig, Loader, World
 from semblance.training.data.query import Selection
 from semblance.training.inference import member, predictor
 from semblance.training.loop.machine import per_rank
@@ -27,14 +28,16 @@ def staged(module: DetectorModule) -> Stage:
     """The stage of a run, whose model is on its device."""
     ranks = module.trainer.world_size
 
-    def read(selection: Selection) -> Iterator[Batch]:
-        share = per_rank(module.recipe.data.batch_size, ranks)
-        loader = module.loader(selection, share, world=World())
+    def served(loader: Loader, *, endless: bool = False) -> Iterator[Batch]:
         try:
-            for batch in loader:
-                yield module.transfer_batch_to_device(batch, module.device, 0)
+            for epoch in itertools.repeat(loader) if endless else (loader,):
+                for batch in epoch:
+                    yield module.transfer_batch_to_device(batch, module.device, 0)
         finally:
             loader.close()
+
+    def read(selection: Selection) -> Iterator[Batch]:
+        return served(module.loader(selection, per_rank(module.recipe.data.batch_size, ranks), world=World()))
 
     def draw(selection: Selection, *, batch: int, seed: int, start: int = 0) -> Iterator[Batch]:
         balanced = selection.units["target"].n_unique() > 1
@@ -42,12 +45,7 @@ def staged(module: DetectorModule) -> Stage:
         share = per_rank(batch, ranks)
         loader = module.loader(selection, share, config=config, transform=module.transform(), seed=seed)
         loader.epoch, loader.position = divmod(start, loader.batches)
-        try:
-            while True:
-                for one in loader:
-                    yield module.transfer_batch_to_device(one, module.device, 0)
-        finally:
-            loader.close()
+        return served(loader, endless=True)
 
     return Stage(
         data=module.data,

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import polars as pl
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from semblance.manifests.errors import SemblanceError, UsageError
+from semblance.training import losses
 from semblance.training.data import query
 from semblance.training.data.loader import DataConfig
 from semblance.training.losses import Loss
@@ -199,10 +199,7 @@ def softened(logit_B: Tensor, old_B: Tensor, temperature: float) -> Tensor:
 
     T^2 keeps the size of its gradient whatever T is (Hinton et al., arXiv:1503.02531).
     """
-    soft_B = torch.sigmoid(old_B / temperature)
-    cross = F.binary_cross_entropy_with_logits(logit_B / temperature, soft_B)
-    entropy = F.binary_cross_entropy_with_logits(old_B / temperature, soft_B)
-    return temperature**2 * (cross - entropy)
+    return losses.soft_loss(logit_B, old_B, temperature) - losses.soft_loss(old_B, old_B, temperature)
 
 
 def _nothing(rows: pl.DataFrame | None) -> pl.DataFrame:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-import torch
-import torch.nn.functional as F  # noqa: N812
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from semblance.manifests.errors import UsageError
+from semblance.training import losses
 from semblance.training.losses import Loss
 from semblance.training.models import Model
 from semblance.training.records import Batch
@@ -80,18 +79,8 @@ class Distil(Regime):
         hard = self.loss(output, batch.by_unit(model.members))["loss"]
         student_U = output.logit_B.float()
         teacher_U = self._ask(batch.image_BCHW).view(-1, model.members).mean(1)
-        soft = soft_loss(student_U, teacher_U, self.temperature)
+        soft = losses.soft_loss(student_U, teacher_U, self.temperature)
         agreement = ((student_U.detach() > 0) == (teacher_U > 0)).float().mean()
         total = self.soft * soft + self.hard * hard
         parts = {"loss": total.detach(), "soft": soft.detach(), "hard": hard.detach(), "agreement": agreement}
         return Step(loss=total, parts=parts)
-
-
-def soft_loss(student_B: Tensor, teacher_B: Tensor, temperature: float) -> Tensor:
-    """T^2 BCE(z_s / T, sigmoid(z_t / T)), the mean over a batch, for raw logits of a student and a teacher.
-
-    It is T^2 times the Kullback-Leibler divergence of the two-class softmax of (0, z / T), plus the teacher's entropy,
-    which has no gradient. T^2 keeps the size of the gradient, which falls with 1 / T^2 (Hinton et al. 2015, section 2).
-    """
-    target_B = torch.sigmoid(teacher_B / temperature)
-    return temperature**2 * F.binary_cross_entropy_with_logits(student_B / temperature, target_B)

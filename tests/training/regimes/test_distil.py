@@ -25,12 +25,12 @@ from semblance.training.augment.config import AugmentConfig, MixConfig
 from semblance.training.ensemble import fit as ensembles
 from semblance.training.inference import predictor
 from semblance.training.loop import staging
-from semblance.training.losses import LossConfig
+from semblance.training.losses import LossConfig, soft_loss
 from semblance.training.models import Model
 from semblance.training.models.base import Head
 from semblance.training.records import Batch, Output
 from semblance.training.regimes import Chance
-from semblance.training.regimes.distil import Distil, DistilConfig, soft_loss
+from semblance.training.regimes.distil import Distil, DistilConfig
 from semblance.training.runs import checkpoint, folder
 from semblance.training.runs.folder import RunDir
 from tests.conftest import HANG, REPOSITORY
