@@ -73,6 +73,30 @@ def recipe(*settings: str, name: str = "resnet50") -> TrainingRecipe:
     return recipes.load(name, (*SETTINGS, *warmup, *settings))
 
 
+class StoppedError(Exception):
+    """Raised by a test to stop a run."""
+
+
+class StopBefore(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, _: Any, task: Any, *__: Any) -> None:
+        if task.step == self.step:
+            raise StoppedError
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal bit by bit, through dictionaries and lists."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
 class StopAt(Callback):
     """Kills the process after a number of Lightning's steps."""
 

@@ -43,6 +43,7 @@ from semblance.training.runs import folder as rundir
 from semblance.training.runs.folder import RunDir
 from tests.conftest import HANG, REPOSITORY
 from tests.training import builds, runs
+from tests.training.runs import StopBefore, StoppedError, same
 
 pytestmark = [
     # torch 2.15 warns of more workers than cores: here they are two on any machine
@@ -58,17 +59,6 @@ def lines(run: Path) -> list[dict[str, Any]]:
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return checkpoint.load(RunDir(run).last)["model"]
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal bit by bit, through dictionaries and lists."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
 
 
 def child(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -113,19 +103,6 @@ def test_killed_and_resumed_equals_undisturbed(ffpp: Path, uninterrupted: Path, 
         assert same(ours, theirs)
     again = runs.train([str(ffpp)], run, *EVERYTHING, workers=2, resume=True)
     assert (again.worked, again.steps, again.best_auc) == (False, ended.steps, ended.best_auc)
-
-
-class StoppedError(Exception):
-    """Raised by a test to stop a run."""
-
-
-class StopBefore(Callback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, _: Any, task: DetectorModule, *__: Any) -> None:  # type: ignore[override]
-        if task.step == self.step:
-            raise StoppedError
 
 
 @pytest.mark.parametrize(

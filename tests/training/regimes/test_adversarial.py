@@ -14,7 +14,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import Callback
 from scipy import stats
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from semblance.training.runs import checkpoint, folder
 from semblance.training.runs.folder import RunDir
 from tests.conftest import HANG, REPOSITORY
 from tests.training import runs
+from tests.training.runs import StopBefore, StoppedError
 
 pytestmark = [
     # torch 2.15 warns of more workers than cores: here they are two on any machine
@@ -190,19 +190,6 @@ def test_the_attack_makes_batches_harder_for_the_model_itself() -> None:
 ONE = "regime={kind: adversarial, ramp_epochs: 2, judge_every: 2, judge_pictures: 16}"
 FEW = (ONE, "data.draws=24", "data.batch_size=8", "epochs=3")
 WHOLE = (ONE, "data.draws=60", "data.batch_size=60", "augment.cutmix.p=0", "augment.mixup.p=0", "epochs=3")
-
-
-class StoppedError(Exception):
-    """Raised by a test to stop a run."""
-
-
-class StopBefore(Callback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, _: Any, task: Any, *__: Any) -> None:
-        if task.step == self.step:
-            raise StoppedError
 
 
 def rows(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback
 from torch import nn
 
 from semblance.manifests.errors import SemblanceError, UsageError
@@ -26,6 +25,7 @@ from semblance.training.runs import folder as rundir
 from semblance.training.runs.folder import RunDir
 from tests.conftest import HANG, REPOSITORY, once
 from tests.training import builds, runs
+from tests.training.runs import StopBefore, StoppedError, same
 
 pytestmark = [
     # torch 2.15 warns of more workers than cores: here they are two on any machine
@@ -59,17 +59,6 @@ def weights(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
 
 def kept(run: Path) -> dict[str, Any]:
     return checkpoint.load(RunDir(run).best)["regime"]["_extra_state"]
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal bit by bit, through dictionaries and lists."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
 
 
 @pytest.fixture(scope="module")
@@ -178,19 +167,6 @@ def _model(run: Path) -> Model:
 
 def _names(run: Path) -> list[str]:
     return [name for name, _ in _model(run).named_parameters()]
-
-
-class StoppedError(Exception):
-    """Raised by a test to stop a run."""
-
-
-class StopBefore(Callback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, _: Any, task: Any, *__: Any) -> None:
-        if task.step == self.step:
-            raise StoppedError
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(outs: list[Path], first: Path, tmp_path: Path) -> None:

@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from lightning.pytorch import Callback
 
 from semblance.manifests.errors import UsageError
 from semblance.training import recipes
-from semblance.training.loop.module import DetectorModule
 from semblance.training.runs import checkpoint
 from semblance.training.runs import folder as rundir
 from semblance.training.runs.folder import RunDir
 from tests.conftest import HANG, REPOSITORY
 from tests.training import runs
+from tests.training.runs import StopBefore, StoppedError, same
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning")
 LEARNED = (
@@ -31,30 +29,6 @@ KINDS = {
     "moco": ("regime={kind: moco, dim: 8, hidden: 16, momentum: 0.9, schedule: cosine}",),
     "queue": ("regime={kind: moco, dim: 8, hidden: 16, momentum: 0.9, queue: 40}",),
 }
-
-
-class StoppedError(Exception):
-    """Raised by a test to stop a run."""
-
-
-class StopBefore(Callback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, _: Any, task: DetectorModule, *__: Any) -> None:  # type: ignore[override]
-        if task.step == self.step:
-            raise StoppedError
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal bit by bit, through dictionaries and lists."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
 
 
 def lines(run: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from semblance.manifests.errors import SemblanceError, UsageError
@@ -35,6 +34,7 @@ from semblance.training.runs import checkpoint, folder
 from semblance.training.runs.folder import RunDir
 from tests.conftest import HANG, REPOSITORY
 from tests.training import clip_runs, runs, untrained
+from tests.training.runs import StopBefore, StoppedError, same
 
 pytestmark = [
     # lightning 2.6 asks torch 2.15 for a tree in a way that this deprecates
@@ -219,30 +219,6 @@ def test_a_recipe_without_a_teacher_or_with_one_over_clips_is_refused(
 # --- whole runs
 
 STUDENT = ("regime.kind=distil", "epochs=2", "schedule.warmup_epochs=1", "data.draws=24")
-
-
-class StoppedError(Exception):
-    """Raised by a test to stop a run."""
-
-
-class StopBefore(Callback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, _: Any, task: Any, *__: Any) -> None:
-        if task.step == self.step:
-            raise StoppedError
-
-
-def same(a: Any, b: Any) -> bool:
-    """Equal bit by bit, through dictionaries and lists."""
-    if isinstance(a, Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_and_knows_its_teacher(

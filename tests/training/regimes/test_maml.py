@@ -28,7 +28,8 @@ from semblance.training.regimes import Chance, Stage, build, maml
 from semblance.training.regimes.maml import Maml, MamlConfig
 from semblance.training.runs import checkpoint
 from tests.training import builds, runs
-from tests.training.loop.test_fit import StopBefore, StoppedError, child, lines, same
+from tests.training.loop.test_fit import child, lines
+from tests.training.runs import StopBefore, StoppedError, same
 
 
 class Line(Model):

@@ -20,15 +20,12 @@ from semblance.training.runs.folder import RunDir
 from tests.conftest import HANG, REPOSITORY
 from tests.training import runs
 from tests.training.regimes import puzzles
+from tests.training.runs import StopBefore, StoppedError
 
 pytestmark = [
     # lightning 2.6 asks torch 2.15 for a tree in a way that this deprecates
     pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning"),
 ]
-
-
-class StoppedError(Exception):
-    """Raised by a test to stop a run."""
 
 
 class Keep(Callback):
@@ -38,15 +35,6 @@ class Keep(Callback):
 
     def on_train_end(self, _: Any, task: Any) -> None:
         self.regime = task.regime
-
-
-class StopBefore(Callback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, _: Any, task: Any, *__: Any) -> None:
-        if task.step == self.step:
-            raise StoppedError
 
 
 @pytest.mark.parametrize("recipe", puzzles.RUNS)

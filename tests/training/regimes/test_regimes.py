@@ -20,6 +20,7 @@ from semblance.training.regimes import REGIMES, Chance, Kind, Regime, RegimeConf
 from semblance.training.runs import checkpoint, folder
 from semblance.training.runs.folder import RunDir
 from tests.training import runs
+from tests.training.runs import StoppedError
 
 pytestmark = [
     # lightning 2.6 asks torch 2.15 for a tree in a way that this deprecates
@@ -91,10 +92,6 @@ FEW = (
     "augment.mixup.p=0",
     "epochs=2",
 )
-
-
-class StoppedError(Exception):
-    """Raised by a test to stop a run."""
 
 
 class Watch(Callback):
