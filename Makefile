@@ -109,7 +109,7 @@ $(VENV)/.developed: requirements-dev.txt pyproject.toml | $(BIN)/uv
 	touch $@ $(VENV)/.installed $(VENV)/.trainer
 
 lock: | $(BIN)/uv
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header --extra train --extra export --extra people --extra dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header --extra train --extra export --extra serve --extra ray --extra people --extra dev pyproject.toml -o requirements-dev.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header -c requirements-dev.txt pyproject.toml -o requirements.txt
 
 clean:

@@ -1,0 +1,1 @@
+"""Models with versions, lineage, signatures and aliases, in MLflow's registry."""
