@@ -207,7 +207,8 @@ def _not_scored(path: str, outcome: Outcome) -> NotScoredError:
         return NotScoredError(str(row["status"]), f"{path} cannot be scored: {row['error']}")
     if not row["faces_seen"]:
         frames = row["frames_sampled"]
-        return NotScoredError("no_face", f"{path} shows no face in the {frames} sampled frames; pass another video.")
+        where = f" in the {frames} sampled frames" if frames != 1 else ""
+        return NotScoredError("no_face", f"{path} shows no face{where}; pass another video.")
     return NotScoredError(
         "no_face",
         f"{path} shows {row['faces_seen']} faces, but none passes the gates ({', '.join(sorted(_rejected(outcome)))}); "

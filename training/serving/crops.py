@@ -35,9 +35,11 @@ class Scorer:
         good: dict[int, list[tuple[int, Image]]] = defaultdict(list)
         for place, item in enumerate(items):
             try:
-                good[id(item.model)].append((place, self._image(item.content)))
+                image = self._image(item.content)
             except ProblemError as error:
                 results[place] = error
+            else:
+                good[id(item.model)].append((place, image))
         for one in good.values():
             model = items[one[0][0]].model
             for (place, _), result in zip(one, self._scored(model, [image for _, image in one]), strict=True):

@@ -18,7 +18,8 @@ from semblance.training.serving.config import VideosConfig
 from semblance.training.serving.models import Loaded
 from semblance.training.serving.problems import ProblemError
 
-SHOWN: Final = "The video"  # what sentences call the file, whose real place is nobody's business
+SHOWN: Final = "The video"  # what sentences call a file: its real place is nobody's business
+_PICTURE: Final = "The picture"
 _FPS: Final = 240  # the most frames a second that a video may have, on average
 _TOO_LONG: Final = "limits.hours"
 _TOO_LARGE: Final = ("limits.megapixels", "limits.frames")
@@ -92,7 +93,7 @@ class VideoDesk:
         try:
             with many.as_video(Input(path=str(work.file), kind=kind)) as place:
                 return video.predict(
-                    SHOWN,
+                    SHOWN if kind == "video" else _PICTURE,
                     work.model.predictor,
                     video.limited(work.model.recipe, self._limits(work.seconds)),
                     passes=self._passes,
