@@ -17,6 +17,7 @@ import polars as pl
 from semblance.manifests import storage, tables
 
 Table = Literal["requests", "feedback"]
+Kind = Literal["video", "crop"]
 SCHEMAS: Final[dict[Table, pl.Schema]] = {
     "requests": pl.Schema(
         {
@@ -62,7 +63,7 @@ class Request:
     role: Literal["champion", "challenger"]
     model: str
     version: str
-    kind: Literal["video", "crop"]
+    kind: Kind
     status: int
     latency_s: float
     probability: float | None = None
