@@ -49,7 +49,7 @@ def _read(folder: str, rollout: str) -> History:
         .agg(*_last("label", "labelled"), *_last("satisfied", "told"))
     )
     mine = (
-        requests.filter(pl.col("rollout") == rollout)
+        requests.filter((pl.col("rollout") == rollout) & (pl.col("share") > 0))  # 0: nothing was drawn
         .unique("id", keep="first", maintain_order=True)
         .join(said, on="id", how="left")
         .sort("time", "id")

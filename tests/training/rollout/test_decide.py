@@ -14,9 +14,10 @@ from semblance.manifests.errors import UsageError
 from semblance.training.rollout import plan as plans
 from semblance.training.rollout.decide import Position, decide, guard_alpha
 from semblance.training.rollout.evidence import Arms, Evidence, Figure
-from semblance.training.rollout.plan import DAYS, RolloutConfig, Step
+from semblance.training.rollout.plan import DAYS, Outcome, RolloutConfig, Step
 from tests.training.rollout.made_events import at
 
+OUTCOMES: tuple[Outcome, ...] = ("accuracy", "latency", "satisfaction", "errors")
 PLAN = RolloutConfig()
 CANARY = RolloutConfig(mode="canary", steps=(Step(share=0.01, hours=24, requests=50), Step(share=0.1)))
 BEGUN = Position(started=at(0), step=0, since=at(0))
@@ -26,13 +27,21 @@ LAST = Position(started=at(0), step=1, since=at(3))
 def figure(**fields: Any) -> Figure:
     """Everything is shown, and nothing is harmed."""
     arms = Arms(champion=9000, challenger=1000, champion_mean=0.9, challenger_mean=0.91)
-    values = {"arms": arms, "effect": 0.01, "low": -0.01, "high": 0.03, "shown": 9.0, "harm": 0.0, "floor": None}
+    values: dict[str, Any] = {
+        "arms": arms,
+        "effect": 0.01,
+        "low": -0.01,
+        "high": 0.03,
+        "shown": 9.0,
+        "harm": 0.0,
+        "floor": None,
+    }
     return Figure(**(values | fields))
 
 
 def evidence(**fields: Any) -> Evidence:
-    figures = {name: fields.pop(name, figure()) for name in ("accuracy", "latency", "satisfaction", "errors")}
-    values = {
+    figures: dict[Outcome, Figure] = {name: fields.pop(name, figure()) for name in OUTCOMES}
+    values: dict[str, Any] = {
         "champion": 9000,
         "challenger": 1000,
         "requests": 10_000,
@@ -57,7 +66,7 @@ def test_goals_that_are_not_set_need_not_be_met() -> None:
     assert decide(PLAN, BEGUN, evidence(satisfaction=figure(shown=None)), at(DAYS)).action == "promote"
 
 
-@pytest.mark.parametrize("outcome", ["accuracy", "latency", "satisfaction", "errors"])
+@pytest.mark.parametrize("outcome", OUTCOMES)
 def test_harm_rolls_back_at_once_and_says_what(outcome: str) -> None:
     harmed = evidence(**{outcome: figure(harm=5.0, effect=-0.2)})
     for days in (0.0, DAYS, 99):
@@ -87,7 +96,7 @@ def test_blue_green_watches_floors_alone() -> None:
     switched = RolloutConfig.model_validate({"mode": "blue_green", "floors": {"errors": 0.99}})
     assert switched.share_at(0) == 1.0
     alone = figure(shown=None, harm=None, floor=0.0, effect=math.nan, low=-1.0, high=1.0)
-    everything = dict.fromkeys(("accuracy", "latency", "satisfaction", "errors"), alone)
+    everything = dict.fromkeys(OUTCOMES, alone)
     assert decide(switched, BEGUN, evidence(**everything), at(13)).action == "hold"
     assert decide(switched, BEGUN, evidence(**everything), at(14)).action == "promote"
     broken = everything | {"errors": dataclasses.replace(alone, floor=3.0)}
@@ -119,9 +128,8 @@ numbers = st.floats(-1, 8)
 def test_no_evidence_promotes_early_or_with_harm(
     shown: tuple[float, float], harm: tuple[float, ...], days: float, alarmed: bool, step: int
 ) -> None:
-    names = ("accuracy", "latency", "satisfaction", "errors")
     goals = {"accuracy": shown[0], "latency": shown[1]}
-    figures = {name: figure(shown=goals.get(name), harm=one) for name, one in zip(names, harm, strict=True)}
+    figures = {name: figure(shown=goals.get(name), harm=one) for name, one in zip(OUTCOMES, harm, strict=True)}
     seen = evidence(**figures, alarms=("The arms differ.",) if alarmed else ())
     found = decide(CANARY, dataclasses.replace(LAST, step=step), seen, at(days))
     assert found.reasons

@@ -17,7 +17,7 @@ from semblance.manifests import storage
 from semblance.manifests.errors import StorageError
 from semblance.training.rollout import events, history
 from semblance.training.rollout.events import Feedback, Log
-from semblance.training.rollout.plan import RolloutConfig
+from semblance.training.rollout.plan import Outcome, RolloutConfig
 from tests.training.rollout.made_events import at, request, traffic, write
 
 PLAN = RolloutConfig()
@@ -123,8 +123,8 @@ def test_the_last_word_counts_and_unknown_ids_are_counted(tmp_path: Path) -> Non
     assert past.unknown == 1
 
 
-def test_other_rollouts_are_not_read(tmp_path: Path) -> None:
-    write(str(tmp_path), [request(1), request(2, rollout="two"), request(3, rollout="")])
+def test_other_rollouts_and_what_was_not_drawn_are_not_read(tmp_path: Path) -> None:
+    write(str(tmp_path), [request(1), request(2, rollout="two"), request(3, rollout=""), request(4, share=0.0)])
     assert history.read(str(tmp_path), "one").requests["id"].to_list() == ["r1"]
     assert history.read(str(tmp_path / "nowhere"), "one").requests.is_empty()
 
@@ -168,7 +168,7 @@ def test_outcomes_in_words_and_numbers(tmp_path: Path) -> None:
     write(str(tmp_path), requests, said)
     past = history.read(str(tmp_path), "one")
 
-    def values(outcome: history.Outcome, plan: RolloutConfig = PLAN) -> list[float]:
+    def values(outcome: Outcome, plan: RolloutConfig = PLAN) -> list[float]:
         return history.outcomes(past, outcome, plan)["outcome"].to_list()
 
     assert values("accuracy") == [1.0, 0.0, 0.5, 0.0]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def begin(registry: JsonRegistry, folder: Path, plan: RolloutConfig = PLAN, whic
     return run.start(registry, "detector", which, plan, str(folder / "events"), at(0))
 
 
-def happen(state: State, folder: Path, **chances: float) -> None:
+def happen(state: State, folder: Path, **chances: Any) -> None:
     write(str(folder / "events"), *traffic(days=FORTNIGHT, rollout=state.id, share=state.share, **chances))
 
 

@@ -130,7 +130,8 @@ def test_it_finds_what_is_there() -> None:
     random = np.random.default_rng(0)
     arm = random.random(20_000) < 0.1
     share = np.full(len(arm), 0.1)
-    for challenger, direction, within in ((0.95, "above", 8000), (0.5, "below", 800)):
+    cases: tuple[tuple[float, Direction, int], ...] = ((0.95, "above", 8000), (0.5, "below", 800))
+    for challenger, direction, within in cases:
         outcome = (random.random(len(arm)) < np.where(arm, challenger, 0.9)).astype(float)
         terms = sequential.compared(arm, share, outcome)
         assert sequential.crossed(terms, 0.0, direction, 0.05).argmax() in range(1, within)
