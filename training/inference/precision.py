@@ -6,10 +6,16 @@ B: batch, H, W: pixels, F: whatever ``Model.features`` returns.
 
 from __future__ import annotations
 
+import threading
+from typing import Final
+
 import torch
 from torch import Tensor
 
 from semblance.training.models import Model
+
+# Heads are computed by one thread at a time: dropout is switched on in the module itself, and torch has one generator.
+HEADS: Final = threading.Lock()
 
 
 def device() -> torch.device:
@@ -49,4 +55,6 @@ def features(model: Model, image_BCHW: Tensor, kind: torch.dtype | None = None) 
 
 def logits(model: Model, image_BCHW: Tensor) -> Tensor:
     """(B,) logits of pictures (B, 3, H, W) in [0, 1]."""
-    return model.classify(features(model, image_BCHW)).logit_B
+    found = features(model, image_BCHW)
+    with HEADS:
+        return model.classify(found).logit_B
