@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
 from types import MappingProxyType
 from typing import Final
@@ -52,7 +52,7 @@ def mount(app: FastAPI) -> None:
         app.add_api_route(path, _sender(name, content), methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _sender(name: str, content: bytes) -> object:
+def _sender(name: str, content: bytes) -> Callable[[Request], Awaitable[Response]]:
     kind = f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8"
     headers = {**_HEADERS, "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"'}
 

@@ -125,10 +125,12 @@ class Script:
     limits: Limits = LIMITS
     video: Callable[[], BaseModel | tuple[int, Problem]] = lambda: answer(0.87)
     jobs: list[JobAnswer] = field(default_factory=list)  # what the job is, question by question
+    keeps_feedback: bool = True
     feedback: Callable[[], BaseModel | tuple[int, Problem] | None] = lambda: None
     read: threading.Event = field(default_factory=threading.Event)  # the second half of an upload is read
     go: threading.Event = field(default_factory=threading.Event)  # a video is answered
     received: list[tuple[str, str, int]] = field(default_factory=list)  # path and query, type, bytes
+    removed: list[str] = field(default_factory=list)  # jobs
     said: list[Feedback] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -171,7 +173,10 @@ def app(script: Script) -> FastAPI:
 
     @made.get("/v1/model")
     async def model(request: Request) -> Response:
-        known = ServiceAnswer(models=(MODEL,), device="cpu", limits=script.limits, token=script.token is not None)
+        needed = script.token is not None
+        known = ServiceAnswer(
+            models=(MODEL,), device="cpu", limits=script.limits, token=needed, feedback=script.keeps_feedback
+        )
         return stranger(request) or _sent(known)
 
     @made.post("/v1/videos")
@@ -192,6 +197,11 @@ def app(script: Script) -> FastAPI:
         assert job == "job-1"
         await _wait(script.go)
         return stranger(request) or _sent(script.jobs.pop(0) if len(script.jobs) > 1 else script.jobs[0])
+
+    @made.delete("/v1/jobs/{job}")
+    async def remove(job: str) -> Response:
+        script.removed.append(job)
+        return Response(status_code=204)
 
     @made.post("/v1/feedback")
     async def feedback(value: Feedback, request: Request) -> Response:

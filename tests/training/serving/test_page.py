@@ -78,7 +78,7 @@ def sound(seen: Seen) -> None:
     for width in SIZES:
         seen.page.set_viewport_size({"width": width, "height": 800})
         for scheme in ("light", "dark"):
-            seen.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            seen.page.emulate_media(color_scheme=scheme)
             seen.page.wait_for_timeout(50)  # drawings follow the width
             assert seen.faults() == [], (width, scheme)
 
@@ -420,6 +420,23 @@ def test_a_job_that_failed_says_why(browser: Browser) -> None:
     script = Script(jobs=[job("failed", problem=NO_FACE)])
     with opened(browser, script, fragment="#job=job-1") as seen:
         expect(seen.page.locator("#problem-text")).to_have_text(NO_FACE.error)
+
+
+def test_a_job_that_nobody_waits_for_is_removed(browser: Browser) -> None:
+    script = Script(jobs=[job("running")])
+    with opened(browser, script, fragment="#job=job-1") as seen:
+        expect(seen.page.locator("#phase")).to_have_text("Looking for faces")
+        with seen.page.expect_response(lambda response: response.request.method == "DELETE"):
+            seen.page.click("#cancel")
+        assert script.removed == ["job-1"]
+        assert "#job" not in seen.page.url
+
+
+def test_feedback_that_is_not_kept_is_not_asked_for(browser: Browser, clip: Path) -> None:
+    with opened(browser, Script(keeps_feedback=False)) as seen:
+        choose(seen.page, clip)
+        answered(seen.page)
+        assert seen.page.locator(".feedback").count() == 0
 
 
 def test_a_service_that_is_gone_is_said_and_found_again(browser: Browser, clip: Path) -> None:

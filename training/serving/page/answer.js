@@ -130,8 +130,8 @@ function made(answer) {
   return make("p", { class: "soft small" }, `Answered by ${served(answer.model)}.${work} Answer `, make("code", {}, answer.id), ".");
 }
 
-// The parts of an answer. `seen`: the file as the browser shows it, or null; `name`: of the file.
-export function page(given, { seen, name }) {
+// The parts of an answer. `seen`: the file as the browser shows it, or null; `name`: of the file; `asks`: for feedback.
+export function page(given, { seen, name, asks }) {
   const answer = { ...given, persons: [...given.persons].sort((a, b) => b.probability - a.probability) };
   const view = seen && answer.faces.length ? viewer(seen, answer) : null;
   const timed = answer.faces.filter((face) => face.time_s !== null).map((face) => face.time_s);
@@ -166,7 +166,7 @@ export function page(given, { seen, name }) {
     ...cards,
     leftOut(answer),
     reading(answer),
-    feedback(answer),
+    asks ? feedback(answer) : null,
     made(answer),
   ].filter(Boolean);
 }

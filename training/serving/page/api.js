@@ -44,13 +44,13 @@ function read(status, text, after) {
 
 const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
 
-// GET, or POST of a value as JSON. Throws a Refusal.
-export async function ask(path, { value = undefined, signal = undefined } = {}) {
-  const sent = value === undefined ? {} : { method: "POST", body: JSON.stringify(value) };
+// POST of a value as JSON; GET, or what `method` says, without one. Throws a Refusal.
+export async function ask(path, { value = undefined, method = value === undefined ? "GET" : "POST", signal = undefined } = {}) {
   const kind = value === undefined ? {} : { "Content-Type": "application/json" };
+  const sent = { method, body: value === undefined ? undefined : JSON.stringify(value), headers: { ...headers(), ...kind } };
   let response, text;
   try {
-    response = await fetch(path, { ...sent, signal, cache: "no-store", headers: { ...headers(), ...kind } });
+    response = await fetch(path, { ...sent, signal, cache: "no-store" });
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;

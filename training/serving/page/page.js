@@ -11,10 +11,12 @@ const PASSING = ["busy", "rate", "stopping", "unreachable", "failed", "timeout",
 const TITLE = document.title;
 const [SOONEST, LATEST] = [1000, 5000]; // ms between two questions for a job
 const LOST = 5; // questions for a job in a row that nobody answers
+const LATER = ["unreachable", "rate", "stopping"]; // a job goes on, so that it is asked for again
 
 let service = null;
 let chosen = null; // {file, seen}
 let work = null; // what can be cancelled
+let waited = null; // the id of the job that is waited for
 
 function show(...names) {
   for (const name of PANELS) at(name).hidden = !names.includes(name);
@@ -146,6 +148,7 @@ function later() {
 
 async function wait(job, signal) {
   let lost = 0;
+  waited = job.id;
   for (let pause = SOONEST; job.status === "queued" || job.status === "running"; pause = Math.min(pause * 1.3, LATEST)) {
     const ahead = job.ahead ? `${job.ahead} before it in the queue` : "";
     const name = chosen?.file.name ?? `Job ${job.id}`;
@@ -155,12 +158,19 @@ async function wait(job, signal) {
       job = await ask(`v1/jobs/${encodeURIComponent(job.id)}`, { signal });
       lost = 0;
     } catch (refusal) {
-      if (refusal.reason !== "unreachable" || ++lost >= LOST) throw refusal;
+      if (!LATER.includes(refusal.reason) || ++lost >= LOST) throw refusal;
     }
   }
+  waited = null;
   location.hash = "";
   if (job.problem) throw new Refusal(job.problem.error, { ...job.problem, status: 200 });
   done(job.answer);
+}
+
+// Nobody waits for a job any more: the service may forget it.
+function drop(job) {
+  waited = null;
+  ask(`v1/jobs/${encodeURIComponent(job)}`, { method: "DELETE" }).catch(() => {}); // else it forgets it in time
 }
 
 function sleep(pause, signal) {
@@ -175,7 +185,7 @@ function done(answer) {
   const name = chosen?.file.name ?? "";
   show("choose", "answer");
   document.body.dataset.answered = "";
-  at("answer").replaceChildren(...page(answer, { seen: chosen?.seen ?? null, name }));
+  at("answer").replaceChildren(...page(answer, { seen: chosen?.seen ?? null, name, asks: service.feedback }));
   document.title = `${words} - ${TITLE}`;
   say(`${words}: ${percent(answer.probability)}`);
   at("answer").focus();
@@ -211,6 +221,7 @@ at("file").addEventListener("change", (event) => {
 at("later").addEventListener("click", later);
 at("cancel").addEventListener("click", () => {
   work?.abort();
+  if (waited) drop(waited);
   location.hash = "";
   show("choose");
   say("Cancelled");
