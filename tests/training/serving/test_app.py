@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -323,13 +324,13 @@ def test_only_allowed_addresses_are_read(
 
 
 def test_a_killed_service_leaves_nothing_for_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with spool.folder() as first:
         (first / "request").write_bytes(b"x")
         with spool.folder() as inner:
             assert (first / "request").exists(), "a service that runs keeps its files"
             assert inner != first
-        assert spool.tempfile.gettempdir() == str(first)
+        assert tempfile.gettempdir() == str(first)
     assert not first.exists()
     stale = first.parent / "killed"
     stale.mkdir()
