@@ -22,8 +22,8 @@ _FORM: Final = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 class Semantic:
     """A semantic version of a detector.
 
-    ``major``: its answers cannot be compared with the earlier ones (other labels, other crops). ``minor``: other answers
-    to the same question (trained again, more data, another network). ``patch``: the same answers (packaging, texts).
+    ``major``: its answers cannot be compared with the earlier ones (other labels or crops). ``minor``: other answers to
+    the same question (trained again, more data, another network). ``patch``: the same answers (packaging, texts).
     """
 
     major: int
