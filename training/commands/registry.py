@@ -76,6 +76,9 @@ def add(
         list[str] | None,
         typer.Option("--data", help="Build whose crops OpenVINO's features are checked on. Default: the run's."),
     ] = None,
+    no_openvino: Annotated[
+        bool, typer.Option("--no-openvino", help="Leave OpenVINO's graphs out; the service then runs torch alone.")
+    ] = False,
     thresholds: Annotated[
         bool, typer.Option("--thresholds", help="State val's thresholds too, which takes a pass over val.")
     ] = False,
@@ -94,7 +97,15 @@ def add(
         adding.check_step(version, bump)
         predictor = predictors.load(run)
         opened = MLflowRegistry(registry, new=True)
-        wish = adding.Wish(model=model, version=version, bump=bump, key=key, store=store, evaluation=evaluation)
+        wish = adding.Wish(
+            model=model,
+            version=version,
+            bump=bump,
+            key=key,
+            store=store,
+            evaluation=evaluation,
+            graphs=not no_openvino,
+        )
         done = adding.add(opened, predictor, wish, outs=data or (), thresholds=thresholds, say=say)
     say(f"{done.name} is registered in {opened.address}")
 

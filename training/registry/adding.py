@@ -28,13 +28,17 @@ _CROPS: Final = exports.CROPS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What is added as what. ``version`` or ``bump`` (a step from the newest one); neither is needed for a first one."""
+    """What is added as what. ``version`` or ``bump`` (a step from the newest one); a first version needs neither.
+
+    ``graphs``: with OpenVINO's graphs of features.
+    """
 
     model: str
     key: Path
     version: str | None = None
     bump: str | None = None
     evaluation: Path | None = None
+    graphs: bool = True
     store: str | None = None
 
 
@@ -67,7 +71,9 @@ def add(
     check_step(wish.version, wish.bump)
     newest = promotion.newest(registry, wish.model)
     version = _asked(wish, newest)
-    images = _crops(predictor, outs, say)
+    if newest is not None:
+        versions.check_later(wish.model, newest.version, version)
+    images = _crops(predictor, outs, say) if wish.graphs else []
     chosen = _thresholds(predictor, outs, say) if thresholds else None
     with storage.spool() as spool:
         folder = spool / wish.model
@@ -80,6 +86,7 @@ def add(
             evaluation=wish.evaluation,
             thresholds=chosen,
             images=images,
+            graphs=wish.graphs,
         )
         if newest is not None:
             least = _needed(newest, contents.identity(made))

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from semblance.manifests import storage
 from semblance.manifests.config import canonical_json
 from semblance.manifests.errors import SemblanceError, StorageError, UsageError
-from semblance.training.registry import contents, package, signature
+from semblance.training.registry import contents, package, shelf, signature
 from semblance.training.registry.records import ALIASES, CHALLENGER, CHAMPION, Package, Route, Semantic, Version
 from semblance.training.runs.tracking import mlflow_store
 
@@ -165,7 +165,7 @@ class MLflowRegistry:
         """Copy the package of a version, unverified, into the new folder ``to``."""
         to.mkdir(parents=True)
         if PACKAGE in version.tags:
-            _copied(version.tags[PACKAGE], to)
+            shelf.copy(version.tags[PACKAGE], to)
             return
         with self._told(), storage.spool() as folder:
             run_id = self._client.get_model_version(version.model, str(version.number)).run_id
@@ -187,7 +187,7 @@ class MLflowRegistry:
             IDENTITY: canonical_json(contents.identity(made).model_dump(mode="json")),
         }
         if store is not None:
-            tags[PACKAGE] = _stored(folder, store, made.model, version)
+            tags[PACKAGE] = shelf.store(folder, store, made.model, version)
         with self._told():
             source, run_id = self._logged(made, folder if store is None else None)
             if self._absent(lambda: self._client.get_registered_model(made.model)) is None:
@@ -297,25 +297,3 @@ def _pages(ask: Callable[[str | None], Any]) -> list[Any]:
         token = page.token
         if not token:
             return found
-
-
-def _stored(folder: Path, store: str, model: str, version: Semantic) -> str:
-    """Copy a package into a new folder of the store; returns its address."""
-    base = store if storage.is_remote(store) else str(Path(store).resolve())
-    to = storage.join(base, model, f"{version}-{os.urandom(4).hex()}")
-    for stat in storage.walk(str(folder)):
-        storage.publish(str(folder / stat.path), storage.join(to, stat.path))
-    return to
-
-
-def _copied(address: str, to: Path) -> None:
-    found = storage.walk(address)
-    if not found:
-        raise StorageError(f"There is no package at {address}; restore it, or roll back to another version.")
-    for stat in found:
-        target = to / stat.path
-        if not target.resolve().is_relative_to(to.resolve()):
-            raise SemblanceError(f"{address} holds a file outside of itself, {stat.path}; do not use it.")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with storage.reading(storage.join(address, stat.path)) as source, target.open("wb") as out:
-            shutil.copyfileobj(source, out)

@@ -51,17 +51,19 @@ def write(
     evaluation: Path | None = None,
     thresholds: Chosen | None = None,
     images: Sequence[Image] = (),
+    graphs: bool = True,
     now: datetime.datetime | None = None,
 ) -> Contents:
     """Package a run into the empty or new folder ``to``, and check that the package answers as the run does.
 
-    ``images``: crops on which OpenVINO's features are compared with torch's too. ``evaluation``: an evaluation.json of
-    this very run. Raises SemblanceError if the package answers otherwise, or the evaluation is of another run.
+    ``graphs``: with OpenVINO's features, which are compared with torch's on the crops ``images`` too. ``evaluation``:
+    an evaluation.json of this very run. Raises SemblanceError if the package answers otherwise, or the evaluation is of
+    another run.
     """
     to.mkdir(parents=True, exist_ok=True)
     judged = None if evaluation is None else evaluated(evaluation, predictor)
     members = tuple(
-        _member(one, weight, place, to, images)
+        _member(one, weight, place, to, images if graphs else None)
         for place, (one, weight) in enumerate(zip(predictor.members, predictor.weights, strict=True))
     )
     seen.write(to / _SEEN, seen.union(predictor.records))
@@ -75,7 +77,9 @@ def write(
         temperature={"frame": predictor.frame_temperature, "video": predictor.video_temperature},
         calibrated=predictor.calibrated,
         calibration_families=tuple(sorted(predictor.calibration_families)),
-        thresholds=None if thresholds is None else Thresholds(limits=dict(thresholds.limits.items()), source=thresholds.source),
+        thresholds=None
+        if thresholds is None
+        else Thresholds(limits=dict(thresholds.limits.items()), source=thresholds.source),
         versions=runs.versions(),
         commit=lineage.commit(predictor),
         evaluation=judged is not None,
@@ -95,14 +99,14 @@ def write(
     return made
 
 
-def _member(member: Member, weight: float, place: int, to: Path, images: Sequence[Image]) -> MemberPart:
+def _member(member: Member, weight: float, place: int, to: Path, images: Sequence[Image] | None) -> MemberPart:
     trained = member.trained
     file, graph = to / "weights" / f"{place}.safetensors", to / "features" / f"{place}.xml"
     frames = weights.write(member, file)
-    graph.parent.mkdir(exist_ok=True)
-    off = features.write(member, graph, images)
-    if off is None and not any(graph.parent.iterdir()):
-        graph.parent.rmdir()
+    off = None
+    if images is not None and features.has_any(trained.model):
+        graph.parent.mkdir(exist_ok=True)
+        off = features.write(member, graph, images)
     recipe = trained.recipe.model_dump(mode="json")
     return MemberPart(
         name=member.name,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
-import re
 import stat
 from pathlib import Path
 from typing import Any, Final
@@ -12,11 +13,6 @@ from semblance.manifests.errors import SemblanceError, UsageError
 
 FILE: Final = "model.sig"  # in the package, a Sigstore bundle; it covers every other file
 _LARGEST: Final = 16 << 20  # bytes of a signature
-_FAULTS: Final = (
-    (re.compile(r"Hash mismatch for '(.*?)': Expected"), "{} was changed"),
-    (re.compile(r"Missing files in model '.*?': (.*?)[\"']?(?:, [\"']|\]|$)"), "{} is missing"),
-    (re.compile(r"Extra files found in model '.*?': (.*?)[\"']?(?:, [\"']|\]|$)"), "{} was added"),
-)
 
 
 def keygen(private: Path) -> Path:
@@ -95,12 +91,23 @@ def verify(folder: Path, public: Path) -> None:
 
 
 def _told(folder: Path, public: Path, fault: str) -> str:
-    for pattern, said in _FAULTS:
-        if (found := pattern.search(fault)) is not None:
-            return f"{folder}: {said.format(found[1])} after it was signed; do not use it, fetch the package again."
-    if "key" in fault.lower():
+    if fault.startswith("Signature mismatch"):  # the signature is good, so its list of files is
+        return f"{folder}: {_difference(folder)} after it was signed; do not use it, fetch the package again."
+    if fault.startswith("Key mismatch"):
         return f"{folder} was not signed by the owner of {public}; use the signer's public key."
     return f"{folder / FILE} is no signature that can be read; fetch the package again."
+
+
+def _difference(folder: Path) -> str:
+    """The first file that is not as in the verified signature, and how many more."""
+    statement = json.loads(base64.b64decode(json.loads((folder / FILE).read_bytes())["dsseEnvelope"]["payload"]))
+    signed = {one["name"]: one["digest"] for one in statement["predicate"]["resources"]}
+    held = {one.identifier: one.digest.digest_hex for one in _hashing().hash(folder).resource_descriptors()}
+    faults = [f"{name} is missing" for name in sorted(signed.keys() - held.keys())]
+    faults += [f"{name} was added" for name in sorted(held.keys() - signed.keys())]
+    faults += [f"{name} was changed" for name in sorted(signed.keys() & held.keys()) if signed[name] != held[name]]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{faults[0] if faults else 'its list of files was changed'}{more}"
 
 
 def _hashing() -> Any:

@@ -62,13 +62,17 @@ def step_between(old: Semantic, new: Semantic) -> Step:
     return "major" if new.major > old.major else "minor" if new.minor > old.minor else "patch"
 
 
-def check(model: str, newest: Semantic, new: Semantic, least: Needed) -> None:
-    """Raise UsageError if the new version is not later than the newest, or too small a step for what has changed."""
+def check_later(model: str, newest: Semantic, new: Semantic) -> None:
+    """Raise UsageError if the new version is not later than the newest."""
     if new <= newest:
         raise UsageError(
             f"{model} {new} is not later than {newest}, its newest version, and versions are never changed; use --bump "
-            f"{least.step}."
+            "instead of --version."
         )
+
+
+def check(model: str, newest: Semantic, new: Semantic, least: Needed) -> None:
+    """Raise UsageError if a later version is too small a step for what has changed."""
     if STEPS.index(step_between(newest, new)) < STEPS.index(least.step):
         raise UsageError(
             f"{model} {new} is too small a step from {newest}, for {least.reason}; use --bump {least.step} (version "
