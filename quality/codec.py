@@ -87,13 +87,15 @@ def png_size(data: bytes) -> tuple[int, int]:
 
 
 def claimed_size(data: bytes) -> tuple[int, int]:
-    """Width and height that the header of a PNG or JPEG claims, as stored: what turns it upright is not looked at.
+    """Width and height that a PNG, JPEG or WebP claims, as stored: what turns it upright is not looked at.
 
-    Raises SemblanceError if there is none. Sources: PNG 11.2.1, ITU-T T.81 B.2.2.
+    Raises SemblanceError if there is none. Sources: PNG 11.2.1, ITU-T T.81 B.2.2, RFC 9649 2.5 to 2.7.
     """
     if data.startswith(_PNG) and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         return width, height
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) >= 30:
+        return _webp_size(data)
     place = 2
     while data.startswith(_JPEG) and place + 9 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
@@ -104,7 +106,20 @@ def claimed_size(data: bytes) -> tuple[int, int]:
             return width, height
         else:
             place += 2 + int(struct.unpack_from(">H", data, place + 2)[0])
-    raise SemblanceError("the bytes are no PNG or JPEG picture")
+    raise SemblanceError("the bytes are no PNG, JPEG or WebP picture")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L" and data[20] == 0x2F:
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    raise SemblanceError("the bytes are no WebP picture")
 
 
 def encode_mask(mask_HW: Mask) -> bytes:

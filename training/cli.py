@@ -19,6 +19,7 @@ from semblance.training.commands.predict import predict
 from semblance.training.commands.probe import probe
 from semblance.training.commands.protocols import cross_dataset, leave_one_out
 from semblance.training.commands.registry import app as registry
+from semblance.training.commands.serve import serve, token
 
 app = typer.Typer(
     help="Train, combine and evaluate detectors on builds.",
@@ -48,6 +49,8 @@ for command in (
         ensemble,
         predict,
         export,
+        serve,
+        token,
     ),
     *(evaluation_schema, benchmark_schema),
 ):

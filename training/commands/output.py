@@ -39,6 +39,17 @@ def libraries() -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def serving_libraries() -> Iterator[None]:
+    """Turn a missing library of the service or the registry into an error that says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"This command needs the package {error.name!r}; install its libraries with `pip install semblance[serve]`."
+        ) from error
+
+
 def say(line: str) -> None:
     """Print a line without control characters, at once."""
     print(plain(line), flush=True)

@@ -25,7 +25,7 @@ def predict(
     ``supervised``: a child process finds the faces, as in a build, so that a file that hangs the decoder, ends it or
     fills the memory costs only its own result. It takes a few seconds to start.
     """
-    work = _supervised if supervised else None
+    work = faces_by_child if supervised else None
     for one in files:
         if one.reason is not None:
             yield Failure(path=one.path, status=one.status, reason=one.reason)
@@ -54,5 +54,6 @@ def as_video(one: Input) -> Iterator[str]:
         yield str(inside)
 
 
-def _supervised(job: process.Job) -> process.Result:
+def faces_by_child(job: process.Job) -> process.Result:
+    """The faces of a video, found by a supervised child process as in a build."""
     return run_video(job, None)

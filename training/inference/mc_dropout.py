@@ -19,7 +19,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from semblance.manifests.ids import digest
 from semblance.training.inference import precision
-from semblance.training.inference.member import Forward, Member
+from semblance.training.inference.member import Forward, Member, classified, member_features
 from semblance.training.inference.member import forward as deterministic
 from semblance.training.inference.predictor import Predictor
 from semblance.training.metrics.classification import Floats
@@ -51,26 +51,49 @@ def dropping(model: nn.Module) -> Iterator[None]:
 
 
 def passes(model: Model, image_BCHW: Tensor, count: int, seed: int, *, mirror: bool = False) -> Tensor:
-    """(P, B) logits of ``count`` passes over pictures in [0, 1], repeatable by seed.
-
-    ``Model.features``, which no dropout changes, is computed once per picture; a pass repeats ``Model.classify`` alone.
-    With ``mirror``, a pass is the mean logit of picture and mirror image under the same masks.
-    """
+    """(P, B) logits of ``count`` passes over pictures in [0, 1] and, with ``mirror``, their mirror images."""
     views = (image_BCHW, image_BCHW.flip(3)) if mirror else (image_BCHW,)
-    model.eval()
-    features = [precision.features(model, view_BCHW) for view_BCHW in views]
+    with precision.HEADS:
+        model.eval()
+    return from_features(model, [precision.features(model, view_BCHW) for view_BCHW in views], count, seed)
+
+
+def from_features(model: Model, features: Sequence[Tensor], count: int, seed: int) -> Tensor:
+    """(P, B) logits of ``count`` passes, repeatable by seed, over what ``Model.features`` returned for each view.
+
+    No dropout changes the features; a pass repeats ``Model.classify`` alone. It is the mean logit of the views (picture
+    and mirror image) under the same masks.
+    """
     logits_VPB = []
-    with torch.random.fork_rng(), dropping(model):
+    with precision.HEADS, torch.random.fork_rng(), dropping(model):
         for one in features:
             torch.manual_seed(seed)
             logits_VPB.append(torch.stack([model.classify(one).logit_B for _ in range(count)]))
     return torch.stack(logits_VPB).mean(0)
 
 
-def forward(count: int = PASSES, seed: int = 0) -> Forward:
+def each(model: Model, features: Sequence[Tensor], count: int, seed: int) -> Tensor:
+    """(P, B) like ``passes``, but a picture's masks depend on nothing but the seed: not on its place in a batch.
+
+    ``features``: what ``Model.features`` returned for each view, (B, ...). A picture's passes are one call of the head.
+    """
+    copies = [[one[i : i + 1].expand(count, *one.shape[1:]) for one in features] for i in range(len(features[0]))]
+    logits_BVP = []
+    with precision.HEADS, torch.random.fork_rng(), dropping(model):
+        for views in copies:
+            logits_VP = []
+            for one in views:
+                torch.manual_seed(seed)
+                logits_VP.append(model.classify(one).logit_B)
+            logits_BVP.append(torch.stack(logits_VP))
+    return torch.stack(logits_BVP).mean(1).T
+
+
+def forward(count: int = PASSES, seed: int = 0, *, plain: bool = False) -> Forward:
     """A forward function for a predictor: columns pass_000, pass_001, ... of logits.
 
-    A model without dropout runs once and returns equal columns.
+    A model without dropout runs once and returns equal columns. ``plain``: also the column ``logit`` without dropout,
+    from the same features.
     """
     calls: dict[str, int] = {}
 
@@ -78,11 +101,12 @@ def forward(count: int = PASSES, seed: int = 0) -> Forward:
         model = member.trained.model
         if not layers(model):
             logit_B = deterministic(member, image_BCHW)["logit"]
-            return {f"{_PREFIX}{i:03d}": logit_B for i in range(count)}
+            return {f"{_PREFIX}{i:03d}": logit_B for i in range(count)} | ({"logit": logit_B} if plain else {})
         number = calls[member.key] = calls.get(member.key, -1) + 1
         own = int(digest(seed, member.key, number)[:15], 16)
-        logit_PB = passes(model, image_BCHW, count, own, mirror=member.mirror)
-        return {f"{_PREFIX}{i:03d}": logit_B for i, logit_B in enumerate(logit_PB)}
+        features = member_features(member, image_BCHW)
+        columns = {f"{_PREFIX}{i:03d}": logit_B for i, logit_B in enumerate(from_features(model, features, count, own))}
+        return columns | ({"logit": classified(member, features)} if plain else {})
 
     return run
 

@@ -66,6 +66,19 @@ def forward(member: Member, image_BCHW: Tensor) -> dict[str, Tensor]:
     return {"logit": (logit_B + mirrored_B) / 2, "plain": logit_B}
 
 
+def member_features(member: Member, image_BCHW: Tensor) -> list[Tensor]:
+    """What ``Model.features`` returns for each view that the member scores: the picture and, if asked, its mirror."""
+    views = (image_BCHW, image_BCHW.flip(3)) if member.mirror else (image_BCHW,)
+    return [precision.features(member.trained.model, view_BCHW) for view_BCHW in views]
+
+
+def classified(member: Member, features: Sequence[Tensor]) -> Tensor:
+    """(B,) the member's score from ``member_features``: the mean logit of its views."""
+    with precision.HEADS:
+        logits_B = [member.trained.model.classify(one).logit_B for one in features]
+    return sum(logits_B[1:], start=logits_B[0]) / len(logits_B)
+
+
 def image_outputs(
     member: Member, images: Sequence[Image], forward: Forward, faces: pl.DataFrame | None
 ) -> dict[str, Floats]:

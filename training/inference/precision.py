@@ -6,10 +6,17 @@ B: batch, H, W: pixels, F: whatever ``Model.features`` returns.
 
 from __future__ import annotations
 
+import threading
+from typing import Final
+
 import torch
 from torch import Tensor
 
 from semblance.training.models import Model
+
+# One thread at a time: dropout is switched on in the module itself, and torch has one generator for all threads, which
+# a forward pass would use up while another thread draws.
+HEADS: Final = threading.Lock()
 
 
 def device() -> torch.device:
@@ -40,6 +47,13 @@ def features(model: Model, image_BCHW: Tensor, kind: torch.dtype | None = None) 
     A model of its own kind, whose features are the pictures themselves, is thus computed in float32 as a whole.
     """
     kind = half(image_BCHW.device) if kind is None else kind
+    if model.concurrent:
+        return model.features(image_BCHW)
+    with HEADS:
+        return _features(model, image_BCHW, kind)
+
+
+def _features(model: Model, image_BCHW: Tensor, kind: torch.dtype | None) -> Tensor:
     if kind is None:
         return model.features(image_BCHW)
     with torch.autocast(image_BCHW.device.type, kind):
@@ -49,4 +63,6 @@ def features(model: Model, image_BCHW: Tensor, kind: torch.dtype | None = None) 
 
 def logits(model: Model, image_BCHW: Tensor) -> Tensor:
     """(B,) logits of pictures (B, 3, H, W) in [0, 1]."""
-    return model.classify(features(model, image_BCHW)).logit_B
+    found = features(model, image_BCHW)
+    with HEADS:
+        return model.classify(found).logit_B

@@ -86,10 +86,13 @@ class Predictor:
 
         ``faces``: whose and when they are, as for ``member_outputs``.
         """
-        logit_N = np.asarray(self.combine([columns["logit"] for columns in self.member_outputs(images, faces=faces)]))
+        return self.finite(self.combine([columns["logit"] for columns in self.member_outputs(images, faces=faces)]))
+
+    def finite(self, logit_N: Any) -> Floats:
+        """The logits, if all are finite; raises SemblanceError otherwise."""
         if not np.isfinite(logit_N).all():
             raise SemblanceError(f"A logit of {self.name} is not finite; use another checkpoint.")
-        return logit_N
+        return np.asarray(logit_N)
 
     def member_outputs(
         self, images: Sequence[Image], forward: Forward = forward, *, faces: pl.DataFrame | None = None

@@ -146,6 +146,12 @@ def _recipe_of(predictor: Predictor, name: str | None, settings: Sequence[str]) 
     return recipes.load("plan", settings), "plan"
 
 
+def limited(recipe: Recipe, limits: Mapping[str, float]) -> Recipe:
+    """The recipe with other limits on the size, length and cost of a video (``limits`` of a recipe)."""
+    values = recipe.limits.model_dump() | dict(limits)
+    return recipe.model_copy(update={"limits": type(recipe.limits).model_validate(values)})
+
+
 def predict(
     path: str,
     predictor: Predictor,
@@ -155,11 +161,13 @@ def predict(
     detector: Callable[[], Detector] | None = None,
     work: Work | None = None,
     place: str | None = None,
+    size: int | None = None,
 ) -> Prediction:
     """Score one video file, local or ``s3://``.
 
     ``work`` finds its faces, by default in this process with ``detector``. ``place``: where it is read from, if not at
-    ``path``. Raises NotScoredError if it is missing, cannot be decoded, or shows no face that passes the gates.
+    ``path``; ``size``: its bytes, if there is no file at ``path``. Raises NotScoredError if it is missing, cannot be
+    decoded, or shows no face that passes the gates.
     """
     place = place or path
     if not storage.exists(place):
@@ -181,7 +189,7 @@ def predict(
         raise _not_scored(path, outcome)
     images = [codec.decode(sample.picture) for sample in kept]
     rows = pl.DataFrame([{name: sample.row[name] for name in _COLUMNS} for sample in kept], schema=_COLUMNS)
-    return _scored(path, predictor, rows, images, passes, outcome)
+    return _scored(path, predictor, rows, images, passes, outcome, storage.size(path) if size is None else size)
 
 
 def _divided(place: str) -> tuple[str, str]:
@@ -199,7 +207,8 @@ def _not_scored(path: str, outcome: Outcome) -> NotScoredError:
         return NotScoredError(str(row["status"]), f"{path} cannot be scored: {row['error']}")
     if not row["faces_seen"]:
         frames = row["frames_sampled"]
-        return NotScoredError("no_face", f"{path} shows no face in the {frames} sampled frames; pass another video.")
+        where = f" in the {frames} sampled frames" if frames != 1 else ""
+        return NotScoredError("no_face", f"{path} shows no face{where}; pass another video.")
     return NotScoredError(
         "no_face",
         f"{path} shows {row['faces_seen']} faces, but none passes the gates ({', '.join(sorted(_rejected(outcome)))}); "
@@ -214,10 +223,15 @@ def _rejected(outcome: Outcome) -> dict[str, int]:
 
 
 def _scored(
-    path: str, predictor: Predictor, rows: pl.DataFrame, images: list[Image], passes: int, outcome: Outcome
+    path: str,
+    predictor: Predictor,
+    rows: pl.DataFrame,
+    images: list[Image],
+    passes: int,
+    outcome: Outcome,
+    size: int,
 ) -> Prediction:
-    logit_N = predictor.logits(images, rows)
-    logits_MNP = _passes(predictor, images, rows, passes)
+    logit_N, logits_MNP = _logits(predictor, images, rows, passes)
     spread_N = mc_dropout.of_pictures(predictor, logits_MNP) if logits_MNP else None
     rows = rows.with_columns(
         logit=pl.Series(logit_N),
@@ -238,7 +252,7 @@ def _scored(
                 score=_score(predictor, logit, theirs, [part[inside.to_numpy()] for part in logits_MNP]),
             )
         )
-    row = {**outcome.video, "bytes": storage.size(path)}
+    row = {**outcome.video, "bytes": size}
     rows_seen = [sample.row for sample in outcome.samples] + [reject.row for reject in outcome.rejections]
     video_logit = float(aggregate.videos(rows)["logit"][0])
     return Prediction(
@@ -259,9 +273,15 @@ def _score(predictor: Predictor, logit: float, rows: pl.DataFrame, logits_MNP: S
     return Scored(logit=logit, probability=float(predictor.probability(logit, "video")), uncertainty=spread)
 
 
-def _passes(predictor: Predictor, images: Sequence[Image], rows: pl.DataFrame, count: int) -> list[Floats]:
-    """Each member's logits (N, P) in ``count`` passes of Monte-Carlo dropout; empty if these say nothing."""
+def _logits(
+    predictor: Predictor, images: Sequence[Image], rows: pl.DataFrame, count: int
+) -> tuple[Floats, list[Floats]]:
+    """(N,) logits, and each member's (N, P) in ``count`` passes of Monte-Carlo dropout; none if these say nothing.
+
+    Both come from the same features, which take nearly all of the time.
+    """
     if not count or not mc_dropout.has_dropout(predictor):
-        return []
-    outputs = predictor.member_outputs(images, mc_dropout.forward(count), faces=rows)
-    return [np.stack(list(columns.values()), 1) for columns in outputs]
+        return predictor.logits(images, rows), []
+    outputs = predictor.member_outputs(images, mc_dropout.forward(count, plain=True), faces=rows)
+    logit_N = predictor.finite(predictor.combine([columns.pop("logit") for columns in outputs]))
+    return logit_N, [np.stack(list(columns.values()), 1) for columns in outputs]

@@ -15,7 +15,7 @@ def place(rollout: str, subject: str) -> float:
     True
     """
     data = f"{len(rollout)}:{rollout}{subject}".encode()
-    return int.from_bytes(hashlib.sha256(data).digest()[: _BITS // 8], "big") / 2**_BITS
+    return float(int.from_bytes(hashlib.sha256(data).digest()[: _BITS // 8], "big") / 2**_BITS)
 
 
 def challenged(rollout: str, subject: str, share: float) -> bool:

@@ -137,6 +137,7 @@ class ServiceAnswer(Answer):
     device: str
     limits: Limits
     token: bool  # whether requests need one
+    feedback: bool  # whether what users say of answers is kept
 
 
 class Feedback(Answer):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
+from semblance.manifests import config
 from semblance.manifests.config import Config
 
 
@@ -69,3 +72,9 @@ class ServeConfig(Config):
     body_seconds: float = Field(default=60.0, gt=0)
     stop_seconds: float = Field(default=30.0, gt=0)
     poll_seconds: float = Field(default=10.0, gt=0)
+
+
+def load(file: str | None, settings: Sequence[str] = ()) -> ServeConfig:
+    """The settings of a YAML file, or the defaults, with ``key=value`` laid over them. Raises UsageError."""
+    values = config.read_file(file, "settings") if file else {}
+    return config.parse(ServeConfig, config.apply_settings(values, settings), file or "--set")

@@ -1,0 +1,90 @@
+"""``training serve`` and ``training token``: a run or a registered model as a service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from semblance.manifests.console import friendly, plain
+from semblance.manifests.errors import UsageError
+from semblance.training.commands.output import say, serving_libraries
+
+
+@friendly
+def serve(
+    run: Annotated[
+        str | None, typer.Option("--run", help="A run or an ensemble to serve as it is, to try it out.")
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")] = 8080,
+    tokens: Annotated[
+        str | None, typer.Option("--tokens", help="File of tokens, made by `training token`. Default: none is needed.")
+    ] = None,
+    open_to_all: Annotated[
+        bool, typer.Option("--open", help="Listen at an address that others reach, without tokens.")
+    ] = False,
+    events: Annotated[
+        str | None, typer.Option("--events", help="Folder or s3:// prefix for events and feedback (Parquet).")
+    ] = None,
+    jobs: Annotated[
+        str | None, typer.Option("--jobs", help="Folder that keeps jobs over a restart. Default: they end with it.")
+    ] = None,
+    config: Annotated[str | None, typer.Option("--config", help="YAML file of settings; see docs/serving.md.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a setting by key=value, such as videos.workers=4.")
+    ] = None,
+) -> None:
+    """Answer over HTTP: videos and face crops in, verdicts with probability and uncertainty out."""
+    with serving_libraries():
+        from semblance.training.serving import access, logs, spool
+        from semblance.training.serving import run as serving
+        from semblance.training.serving.config import load
+        from semblance.training.serving.models import Lineup, Models
+        from semblance.training.serving.service import Service
+    from semblance.training.inference import predictor
+
+    if run is None:
+        raise UsageError("Nothing to serve; pass --run RUN.")
+    found = load(config, settings or ())
+    known = access.read(tokens)
+    serving.check_host(host, tokens=known.needed, open_to_all=open_to_all)
+    with spool.folder() as folder:
+        model = serving.loaded(predictor.load(run), found, folder / "model")
+        models = Models(lineup=Lineup(champion=model))
+        log = None
+        if events is not None:
+            from semblance.training.rollout.events import Log
+
+            log = Log(events)
+        from pathlib import Path
+
+        service = Service(
+            models=models,
+            config=found,
+            folder=folder,
+            tokens=known,
+            jobs_folder=Path(jobs) if jobs else None,
+            log=log,
+        )
+        logs.configure()
+
+        def started(port: int) -> None:
+            served = model.served
+            say(f"serving {served.name} ({served.version}) on {model.device}: http://{host}:{port}/")
+
+        serving.run(service, host, port, started)
+    say("stopped")
+
+
+@friendly
+def token(
+    name: Annotated[str, typer.Argument(help="Whose token it is: the name that logs show.")],
+    to: Annotated[str, typer.Option("--to", help="File of tokens; a line with its SHA-256 is added.")],
+) -> None:
+    """Make a token for `training serve --tokens FILE`. It is printed once and cannot be had again."""
+    with serving_libraries():
+        from semblance.training.serving import access
+
+    made = access.create(name, to)
+    print(plain(made))
