@@ -1,9 +1,9 @@
-"""What `make demo-serve` runs: the demo's ensemble is registered, served and asked; a challenger is tried and taken back.
+"""What `make demo-serve` runs: the demo's ensemble is registered, served and asked, and another version is tried.
 
 Usage: python examples/demo-serve/demo.py RUNS CLIPS WORK
 
-RUNS holds what `make demo-train` trained, CLIPS is the demo collection, WORK a folder that is made anew. Every command is
-printed as you would type it. Nothing leaves this machine, and nothing runs on when it ends.
+RUNS holds what `make demo-train` trained, CLIPS is the demo collection, WORK a folder that is made anew. Every command
+is printed as you would type it. Nothing leaves this machine, and nothing runs on when it ends.
 """
 
 from __future__ import annotations
