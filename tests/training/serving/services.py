@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 
 from semblance.training.inference import predictor
-from semblance.training.serving import access, app, run
+from semblance.training.serving import access, app, source
 from semblance.training.serving.config import load
-from semblance.training.serving.models import Lineup, Models
+from semblance.training.serving.models import Lineup, Loaded, Models
 from semblance.training.serving.service import Service
+
+
+@cache
+def loaded(trained: Path, version: str, role: Literal["champion", "challenger"]) -> Loaded:
+    """A run, compiled once for all services of a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        one = predictor.load(trained)
+        return source.loaded(one, load(None, ("videos.workers=1",)), Path(folder), version=version, role=role)
 
 
 def make(folder: Path, trained: Path, *settings: str, challenger: Path | None = None, **known: Any) -> Service:
     """A service of a run, with settings ``key=value``; not started."""
     config = load(None, ("videos.workers=1", "threads=1", *settings))
     folder.mkdir(parents=True, exist_ok=True)
-    lineup = Lineup(champion=run.loaded(predictor.load(trained), config, folder / "model", version="1.0.0"))
+    lineup = Lineup(champion=loaded(trained, "1.0.0", "champion"))
     if challenger is not None:
-        other = run.loaded(predictor.load(challenger), config, folder / "other", version="1.1.0", role="challenger")
+        other = loaded(challenger, "1.1.0", "challenger")
         lineup = Lineup(champion=lineup.champion, challenger=other, share=0.5, rollout="trial")
     tokens = known.pop("tokens", access.Tokens({}))
     return Service(models=Models(lineup=lineup), config=config, folder=folder, tokens=tokens, **known)

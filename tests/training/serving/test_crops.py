@@ -6,13 +6,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semblance.quality import codec
+from semblance.quality.resize import to_square
 from semblance.training.inference import crops as inference
 from semblance.training.inference import mc_dropout, predictor
 from semblance.training.inference.predictor import Predictor
@@ -120,7 +120,7 @@ def test_a_bad_crop_costs_only_its_own_score(loaded: Loaded, crops: list[bytes])
 def test_mirrors_and_ensembles_are_compiled_too(ffpp: Path, tmp_path: Path, crops: list[bytes]) -> None:
     mirrored = predictor.load(untrained.make(tmp_path / "mirrored", [ffpp], "tta=mirror", gain=9))
     compiled, device = network.prepared(mirrored, tmp_path)
-    images = [cv2.resize(codec.decode(one), (32, 32)) for one in crops[:5]]
+    images = [to_square(codec.decode(one), 32) for one in crops[:5]]
     assert device == network.OPENVINO
     assert compiled.logits(images) == pytest.approx(mirrored.logits(images), abs=1e-4)
     assert isinstance(compiled.members[0].trained.model, network.Compiled)
