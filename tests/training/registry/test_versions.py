@@ -20,7 +20,7 @@ WIDE = BOX | {"crop.margin": 1.6}
 
 
 def one(*crops: dict[str, object], labels: tuple[str, ...] = LABELS, **answers: str) -> Identity:
-    return Identity(crops=crops, labels=labels, answers={"model 0": "a", **answers})
+    return Identity(crops=crops, labels=labels, answers={"model0": "a", **answers})
 
 
 @given(numbers)
@@ -56,8 +56,8 @@ def test_a_step_is_taken_only_if_it_is_large_enough(old: Semantic, new: Semantic
     ("old", "new", "step", "reason"),
     [
         (one(BOX), one(BOX), "patch", "it answers alike"),
-        (one(BOX), one(BOX, **{"model 0": "b"}), "minor", r"it answers otherwise (model 0)"),
-        (one(BOX), one(BOX, **{"model 1": "b"}), "minor", r"it answers otherwise (model 1)"),
+        (one(BOX), one(BOX, model0="b"), "minor", r"it answers otherwise (model0)"),
+        (one(BOX), one(BOX, model1="b"), "minor", r"it answers otherwise (model1)"),
         (one(BOX, temperature="1"), one(BOX, temperature="2"), "minor", "it answers otherwise (temperature)"),
         (one(BOX), one(WIDE), "major", "it was trained on other crops (crop.margin 1.6 instead of 1.3)"),
         (one(BOX), one(BOX, WIDE), "major", "it was trained on other crops (2 ways to cut instead of 1)"),
