@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Direction = Literal["above", "below"]
-BETS: Final = np.geomspace(0.01, 0.95, 10)  # K; the best is about sqrt(2 log(1 / alpha) / sum Z^2)
+BETS: Final = np.geomspace(0.02, 0.95, 8)  # K; the best is about sqrt(2 log(1 / alpha) / sum Z^2)
 _LEVELS: Final = 64  # bounds c are rounded up to 1/64: slightly too large is still a bound
 _ROUNDS: Final = 60  # of a bisection on [-1, 1]
 

@@ -16,6 +16,7 @@ from pydantic import Field
 from scipy import stats
 
 from semblance.manifests.config import Config
+from semblance.manifests.errors import UsageError
 from semblance.training.rollout import sequential
 from semblance.training.rollout.decide import guard_alpha
 from semblance.training.rollout.plan import Outcome, RolloutConfig
@@ -82,6 +83,14 @@ def runs(plan: RolloutConfig, traffic: Traffic, count: int, seed: int = 0) -> It
     """``count`` independent runs, looked at after every subject."""
     for number in range(count):
         yield one(plan, traffic, np.random.default_rng((seed, number)))
+
+
+def check(plan: RolloutConfig) -> None:
+    """Raise UsageError for a plan that cannot be simulated."""
+    if plan.mode == "blue_green":
+        raise UsageError("A plan of mode blue_green compares nothing, so there is nothing to simulate.")
+    if "satisfaction" in plan.goals.asked():
+        raise UsageError("Satisfaction is not simulated; leave it out of the goals of the plan.")
 
 
 def schedule(plan: RolloutConfig, per_day: float) -> list[tuple[float, float]]:
