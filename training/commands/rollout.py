@@ -130,11 +130,9 @@ def stop(model: Model, registry: Registry = STORE, reason: Reason = "Asked for."
 @friendly
 def simulate(
     plan: Plan,
-    settings: Annotated[
+    traffic: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", help="Imagined traffic by key=value, such as per_day=500 effect=0.02; see docs/rollout.md."
-        ),
+        typer.Option("--traffic", help="Imagined traffic by key=value, such as per_day=500 or effect=0.02."),
     ] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Number of simulated roll-outs.")] = 200,
     seed: Annotated[int, typer.Option("--seed", help="Of the random numbers.")] = 0,
@@ -147,10 +145,10 @@ def simulate(
     from semblance.training.rollout import simulate as simulation
 
     found = plans.read(str(plan))
-    traffic = parse(simulation.Traffic, apply_settings({}, settings or ()), "of --set", "traffic")
+    imagined = parse(simulation.Traffic, apply_settings({}, traffic or ()), "of --traffic", "imagined traffic")
     simulation.check(found)
-    with shown(simulation.runs(found, traffic, runs, seed), runs) as watched:
-        for line in describe.simulated(list(watched), traffic):
+    with shown(simulation.runs(found, imagined, runs, seed), runs) as watched:
+        for line in describe.simulated(list(watched), imagined):
             say(line)
 
 

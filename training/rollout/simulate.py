@@ -155,7 +155,9 @@ def _imagine(plan: RolloutConfig, traffic: Traffic, random: np.random.Generator)
         mean = np.log(traffic.latency_s) - _SPREAD**2 / 2
         seconds = random.lognormal(mean, _SPREAD, count) * np.where(arm, traffic.slower, 1.0)
         limit = plan.latency.video_s
-        within = np.clip(1 - seconds / limit, 0, 1) if plan.latency.measure == "clipped" else (seconds <= limit) * 1.0
+        within = np.clip(1 - seconds / limit, 0, 1)
+        if plan.latency.measure == "share":
+            within = (seconds <= limit).astype(float)
         known["latency"] = Known(arm=arm, share=share, outcome=within, day=day)
     return known
 
