@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from semblance.manifests.console import friendly, plain
-from semblance.manifests.errors import UsageError
 from semblance.training.commands.output import say, serving_libraries
 
 
@@ -37,41 +36,23 @@ def serve(
 ) -> None:
     """Answer over HTTP: videos and face crops in, verdicts with probability and uncertainty out."""
     with serving_libraries():
-        from semblance.training.serving import access, logs, spool
         from semblance.training.serving import run as serving
-        from semblance.training.serving.config import load
-        from semblance.training.serving.models import Lineup, Models
-        from semblance.training.serving.service import Service
-    from semblance.training.inference import predictor
+        from semblance.training.serving import start
 
-    if run is None:
-        raise UsageError("Nothing to serve; pass --run RUN.")
-    found = load(config, settings or ())
-    known = access.read(tokens)
-    serving.check_host(host, tokens=known.needed, open_to_all=open_to_all)
-    with spool.folder() as folder:
-        model = serving.loaded(predictor.load(run), found, folder / "model")
-        models = Models(lineup=Lineup(champion=model))
-        log = None
-        if events is not None:
-            from semblance.training.rollout.events import Log
-
-            log = Log(events)
-        from pathlib import Path
-
-        service = Service(
-            models=models,
-            config=found,
-            folder=folder,
-            tokens=known,
-            jobs_folder=Path(jobs) if jobs else None,
-            log=log,
-        )
-        logs.configure()
+    options = start.Options(
+        run=run,
+        tokens=tokens,
+        events=events,
+        jobs=jobs,
+        config=config,
+        settings=tuple(settings or ()),
+    )
+    serving.check_host(host, tokens=tokens is not None, open_to_all=open_to_all)
+    with start.service(options) as service:
 
         def started(port: int) -> None:
-            served = model.served
-            say(f"serving {served.name} ({served.version}) on {model.device}: http://{host}:{port}/")
+            model = service.models.lineup.champion
+            say(f"serving {model.served.name} ({model.served.version}) on {model.device}: http://{host}:{port}/")
 
         serving.run(service, host, port, started)
     say("stopped")
