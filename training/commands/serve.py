@@ -15,6 +15,18 @@ def serve(
     run: Annotated[
         str | None, typer.Option("--run", help="A run or an ensemble to serve as it is, to try it out.")
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The model of a registry whose champion answers.")
+    ] = None,
+    registry: Annotated[
+        str | None, typer.Option("--registry", help="Its registry: an MLflow store's file, sqlite:/// or address.")
+    ] = None,
+    public_key: Annotated[
+        str | None, typer.Option("--public-key", help="The key that its packages are verified with.")
+    ] = None,
+    cache: Annotated[
+        str | None, typer.Option("--cache", help="Folder for its packages, used again while the registry is away.")
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")] = 8080,
     tokens: Annotated[
@@ -41,6 +53,10 @@ def serve(
 
     options = start.Options(
         run=run,
+        model=model,
+        registry=registry,
+        public_key=public_key,
+        cache=cache,
         tokens=tokens,
         events=events,
         jobs=jobs,
@@ -51,8 +67,12 @@ def serve(
     with start.service(options) as service:
 
         def started(port: int) -> None:
-            model = service.models.lineup.champion
-            say(f"serving {model.served.name} ({model.served.version}) on {model.device}: http://{host}:{port}/")
+            models = service.models
+            for one in models.lineup.models:
+                say(f"{one.served.role} {one.served.name} ({one.served.version}) on {one.device}")
+            for note in models.notes:
+                say(f"note: {note}")
+            say(f"serving {models.lineup.champion.served.name}: http://{host}:{port}/")
 
         serving.run(service, host, port, started)
     say("stopped")

@@ -73,8 +73,7 @@ def application(options: RayOptions) -> serve.Application:
     refuses, with a sentence and Retry-After. Ray's own limit is twice that.
     """
     config = options.loaded()
-    if options.run is None:
-        raise UsageError("Nothing to serve; pass run=RUN.")
+    options.source.check()
     most = config.crops.queue + config.crops.batch + config.videos.queue + workers(config) + _OTHERS
     resources: dict[str, Any] = {"num_cpus": options.cpus, "num_gpus": options.gpus}
     deployment = serve.deployment(

@@ -35,6 +35,7 @@ def crops() -> list[bytes]:
     found = []
     for place in range(24):
         side = int(generator.integers(24, 300))
-        image = cv2.GaussianBlur(generator.integers(0, 255, (side, side, 3), dtype=np.uint8), (9, 9), 0)
+        noise = generator.integers(0, 255, (side, side, 3), dtype=np.uint8)
+        image = cv2.GaussianBlur(noise, (9, 9), 0).astype(np.uint8)
         found.append(codec.encode(image, codec.EncodingConfig(format=("jpg", "png", "webp")[place % 3])))
     return found

@@ -11,20 +11,25 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import psutil
 import pytest
-from ray.serve._private.api import call_user_app_builder_with_args_if_necessary as from_command_line
 
 from semblance.manifests.errors import UsageError
-from semblance.training.serving import ray_app
 from semblance.training.serving.answers import CropAnswer, VideoAnswer
-from semblance.training.serving.ray_app import RayOptions
 from tests.conftest import REPOSITORY
 from tests.training.serving import services
+
+with warnings.catch_warnings():  # of Ray 2.60 for pydantic 2.14, while it is imported
+    warnings.filterwarnings("ignore", "Using extra keyword arguments on `Field`", module="ray.serve")
+    from ray.serve._private.api import call_user_app_builder_with_args_if_necessary as from_command_line
+
+    from semblance.training.serving import ray_app
+    from semblance.training.serving.ray_app import RayOptions
 
 _START_S = 120.0  # Ray's agents may take most of a minute where processors are busy; a first try may end in a time-out
 
@@ -66,12 +71,12 @@ def test_without_places_there_are_no_jobs(tmp_path: Path, trained: Path, clip: P
 @pytest.mark.timeout(600)
 def test_a_replica_answers_as_the_service_does(tmp_path: Path, trained: Path, clip: Path, crops: list[bytes]) -> None:
     plain = asyncio.run(_plain(tmp_path, trained, clip, crops))
-    with _cluster({"run": str(trained), "settings": ["videos.workers=1"]}) as address:
-        with httpx2.Client(base_url=address, timeout=60) as client:
-            assert client.get("/health/ready").json()["status"] == "ready"
-            replies = [client.post("/v1/crops", content=one) for one in crops]
-            video = client.post("/v1/videos", content=clip.read_bytes())
-            refused = client.post("/v1/crops", content=b"no picture")
+    options = {"run": str(trained), "settings": ["videos.workers=1"]}
+    with _cluster(options) as address, httpx2.Client(base_url=address, timeout=60) as client:
+        assert client.get("/health/ready").json()["status"] == "ready"
+        replies = [client.post("/v1/crops", content=one) for one in crops]
+        video = client.post("/v1/videos", content=clip.read_bytes())
+        refused = client.post("/v1/crops", content=b"no picture")
     found = [CropAnswer.model_validate_json(one.content) for one in replies]
     assert [one.probability for one in found] == pytest.approx([one.probability for one in plain[0]], abs=1e-4)
     assert [one.uncertainty for one in found] == pytest.approx([one.uncertainty for one in plain[0]], abs=1e-4)
