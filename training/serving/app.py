@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from semblance.training.serving import compose, open_inference, remote, uploads
+from semblance.training.serving import compose, open_inference, problems, remote, uploads
 from semblance.training.serving.answers import (
     CropAnswer,
     Feedback,
@@ -33,6 +33,9 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
 }
 _JSON: Final = "application/json"
 _SUBJECT: Final = 200  # characters of the header X-Subject
+_FEEDBACK: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {_JSON: {"schema": Feedback.model_json_schema()}}}
+}
 Faces = Annotated[bool, Query(description="With a small picture of each face.")]
 
 
@@ -93,8 +96,6 @@ def _errors(app: FastAPI) -> None:
         headers = {} if error.retry_s is None else {"Retry-After": str(error.retry_s)}
         if error.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        if error.status in (408, 413):
-            headers["Connection"] = "close"  # the rest of the body is not read
         return problem(request, error.status, error.reason, error.sentence, headers)
 
     @app.exception_handler(RequestValidationError)
@@ -182,11 +183,15 @@ def _scores(app: FastAPI, service: Service) -> None:
         async with _file(request, service) as file:
             return told(await service.video(file, asked, faces=faces))
 
-    @app.post("/v1/feedback", status_code=202, responses=_PROBLEMS)
-    async def feedback(said: Feedback, request: Request) -> Response:
+    @app.post("/v1/feedback", status_code=202, responses=_PROBLEMS, openapi_extra=_FEEDBACK)
+    async def feedback(request: Request) -> Response:
         """Say what was true of an answer (0 real, 1 fake), and whether it served."""
         begin(service, request)
-        service.feedback(said)
+        body = await uploads.in_memory(request, "The feedback", 1, config.body_seconds)  # FastAPI would take any length
+        try:
+            service.feedback(Feedback.model_validate_json(body))
+        except ValidationError as error:
+            raise problems.of_json(error, "as /openapi.json describes it") from None
         return Response('{"status": "kept"}', 202, media_type=_JSON)
 
 

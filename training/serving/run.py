@@ -7,10 +7,9 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.inference import video
@@ -20,28 +19,11 @@ from semblance.training.serving import app, network
 from semblance.training.serving.answers import Served
 from semblance.training.serving.config import ServeConfig
 from semblance.training.serving.models import Loaded
+from semblance.training.serving.protocol import Patient
 from semblance.training.serving.service import Service, workers
 
 UNREGISTERED = "unregistered"
 _LOCAL = ("127.0.0.1", "::1", "localhost")
-
-
-class _Impatient(HttpToolsProtocol):
-    """Closes a connection on which no complete request head has come in time: uvicorn itself would wait for ever."""
-
-    seconds = 60.0
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._timer = self.loop.call_later(self.seconds, self._late)
-
-    def _late(self) -> None:
-        if self.cycle is None and self.transport is not None and not self.transport.is_closing():
-            self.transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
-        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
@@ -66,7 +48,7 @@ def run(service: Service, host: str, port: int, started: Callable[[int], None]) 
     listening = _listening(host, port)
     config = uvicorn.Config(
         app.build(service),
-        http=type("Impatient", (_Impatient,), {"seconds": service.config.body_seconds}),
+        http=type("Patient", (Patient,), {"seconds": service.config.body_seconds}),
         ws="none",
         log_config=None,
         access_log=False,
