@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from semblance.training.serving import compose, open_inference, problems, remote, uploads
+from semblance.training.serving import compose, open_inference, page_files, problems, remote, uploads
 from semblance.training.serving.answers import (
     CropAnswer,
     Feedback,
@@ -63,6 +63,7 @@ def build(service: Service) -> FastAPI:
     _health(app, service)
     _scores(app, service)
     _jobs(app, service)
+    page_files.mount(app)
     open_inference.mount(app, service, lambda request: begin(service, request))
     return app
 
