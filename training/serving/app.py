@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from semblance.training.serving import compose, open_inference, page_files, problems, remote, uploads
+from semblance.training.serving import compose, logs, open_inference, page_files, problems, remote, uploads
 from semblance.training.serving.answers import (
     CropAnswer,
     Feedback,
@@ -32,6 +33,7 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     code: {"model": Problem} for code in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 }
 _JSON: Final = "application/json"
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, a limit of the process
 _SUBJECT: Final = 200  # characters of the header X-Subject
 _FEEDBACK: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {_JSON: {"schema": Feedback.model_json_schema()}}}
@@ -113,6 +115,13 @@ def _errors(app: FastAPI) -> None:
             return problem(request, 405, "bad_request", f"This address takes {allowed}, not {request.method}.", headers)
         sentence = "There is nothing at this address; see /openapi.json for those that there are."
         return problem(request, error.status_code, "not_found", sentence, headers)
+
+    @app.exception_handler(OSError)
+    async def of_disk(request: Request, error: OSError) -> Response:
+        if error.errno not in _FULL:
+            raise error
+        logs.event("no room", reason=error.strerror)
+        return await of_problem(request, problems.no_room())
 
     @app.exception_handler(Exception)
     async def of_defect(request: Request, _: Exception) -> Response:

@@ -37,6 +37,11 @@ def busy(what: str, retry_s: int) -> ProblemError:
     )
 
 
+def no_room() -> ProblemError:
+    """The disk is full, or as good as full."""
+    return ProblemError(503, "busy", "There is no room for what requests send; send the request again in 60 s.", 60)
+
+
 def stopping() -> ProblemError:
     return ProblemError(503, "stopping", "The service is stopping; send the request again in a few seconds.", 5)
 
@@ -54,7 +59,7 @@ def slow(seconds: float) -> ProblemError:
 def of_json(error: ValidationError, wanted: str) -> ProblemError:
     """What is wrong with a JSON body, by its first fault; ``wanted``: what should be sent."""
     first = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "its JSON"
+    where = ".".join(map(str, first["loc"])) or "its JSON"
     if len(where) > _SHOWN or not where.isprintable():
         where = "a name"  # of the sender's own
     return ProblemError(400, "bad_request", f"The request is wrong at {where} ({first['msg']}); send it {wanted}.")
