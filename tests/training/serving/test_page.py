@@ -206,12 +206,27 @@ def test_pointing_at_the_curve_shows_that_moment(browser: Browser, clip: Path) -
         face = found.faces[6]
         words = f"At {face.time_s:.1f}\xa0s: {100 * face.probability:.0f}"
         expect(seen.page.locator(".readout p")).to_contain_text(words)
-        expect(seen.page.locator(".viewer figcaption")).to_contain_text("Frame 60")
+        moment = seen.page.locator(".controls span")
+        expect(moment).to_contain_text(f"{face.time_s:.1f}\xa0s of")
         shown = seen.page.evaluate("() => document.querySelector('video').currentTime")
         assert shown == pytest.approx(face.time_s, abs=0.01)
         expect(seen.page.locator(".box.picked")).to_have_count(1)
         seen.page.locator("button.face").nth(2).click()
-        expect(seen.page.locator(".viewer figcaption")).not_to_contain_text("Frame 60")
+        expect(moment).not_to_contain_text(f"{face.time_s:.1f}\xa0s of")
+
+
+def test_the_curve_follows_the_video(browser: Browser, clip: Path) -> None:
+    with opened(browser, Script(video=lambda: answer(0.6, 0.3, seconds=1.0, frames=9))) as seen:
+        choose(seen.page, clip)
+        answered(seen.page)
+        values = "() => [...document.querySelectorAll('.overtime')].map((one) => one.ariaValueNow)"
+        assert seen.page.evaluate(values) == ["0", "0"]
+        slider = seen.page.get_by_label("Moment", exact=True)
+        slider.fill("0.67")
+        seen.page.wait_for_function(f"() => ({values})().every((value) => value === '6')")
+        expect(seen.page.locator(".box")).to_have_count(2)
+        seen.page.get_by_role("button", name="Play").click()
+        seen.page.wait_for_function(f"() => ({values})().every((value) => value === '8')")
 
 
 def test_a_person_who_was_away_is_not_drawn_as_if_there(browser: Browser, clip: Path) -> None:
@@ -329,7 +344,7 @@ def test_the_token_is_asked_for_and_kept_nowhere(browser: Browser, clip: Path) -
         sound(seen)
         page.keyboard.type("wrong")
         page.keyboard.press("Enter")
-        expect(page.locator("#token-wrong")).to_contain_text("The token is missing or not known")
+        expect(page.locator("#token-wrong")).to_contain_text("This token is not known here")
         sound(seen)
         page.fill("#token-field", "s3cret-token")
         page.keyboard.press("Enter")

@@ -85,7 +85,7 @@ function personCard(person, name, faces, { alone, span, picked }) {
   const head = alone
     ? [make("h2", {}, chart ? "Score over time" : "The face"), scored]
     : [make("h3", {}, `${name} `, make("span", { class: `badge ${person.verdict}` }, shortVerdict(person)))];
-  return make(
+  const element = make(
     "section",
     { class: "card person", "aria-label": name },
     ...head,
@@ -93,6 +93,7 @@ function personCard(person, name, faces, { alone, span, picked }) {
     alone || chart ? faceList(name, faces, pick) : null,
     faces.length > 1 ? folded(`All ${faces.length} faces as a table`, () => facesTable(name, faces)) : null,
   );
+  return { element, chart };
 }
 
 function notes(answer) {
@@ -111,7 +112,7 @@ function leftOut(answer) {
 function reading(answer) {
   const calibrated = answer.model.calibrated
     ? "The probabilities are calibrated: of many videos with 70 %, about 70 % should be manipulated, if they are like those that it was calibrated on."
-    : "The probabilities of this model are not calibrated: read them as more or less, not as a share.";
+    : "The probabilities of this model are not calibrated: a higher one speaks more for a manipulation, but 70 % does not mean seven of ten.";
   const range = answer.uncertainty === null
     ? "This model does not tell its uncertainty."
     : "The range is two standard deviations of the model's own answers, with parts of it left out at random. It does not cover what the model never learned.";
@@ -133,7 +134,9 @@ function made(answer) {
 // The parts of an answer. `seen`: the file as the browser shows it, or null; `name`: of the file; `asks`: for feedback.
 export function page(given, { seen, name, asks }) {
   const answer = { ...given, persons: [...given.persons].sort((a, b) => b.probability - a.probability) };
-  const view = seen && answer.faces.length ? viewer(seen, answer) : null;
+  const charts = [];
+  const follow = (seconds) => charts.forEach((chart) => chart.follow(seconds));
+  const view = seen && answer.faces.length ? viewer(seen, answer, follow) : null;
   const timed = answer.faces.filter((face) => face.time_s !== null).map((face) => face.time_s);
   const end = answer.footage.duration_s ?? Math.max(0, ...timed);
   const span = [0, Math.max(end, ...timed)];
@@ -141,7 +144,9 @@ export function page(given, { seen, name, asks }) {
   const cards = answer.persons.map((person, i) => {
     const faces = answer.faces.filter((face) => face.person === person.person);
     const title = alone ? "The person" : `Person ${letters(i)}`;
-    return personCard(person, title, faces, { alone, span, picked: (face) => view?.show(face) });
+    const { element, chart } = personCard(person, title, faces, { alone, span, picked: (face) => view?.show(face) });
+    if (chart) charts.push(chart);
+    return element;
   });
   const top = make(
     "div",
@@ -159,6 +164,7 @@ export function page(given, { seen, name, asks }) {
     ),
     view?.element,
   );
+  view?.begin();
   return [
     top,
     facts(answer),

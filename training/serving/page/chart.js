@@ -4,7 +4,7 @@ import { draw, make, place } from "./dom.js";
 import { open, percent, range, rangeWords, scoreWords, time } from "./words.js";
 
 const HEIGHT = 168; // px
-const EDGE = { left: 44, right: 12, top: 10, bottom: 26 };
+const EDGE = { left: 44, right: 20, top: 10, bottom: 26 };
 const GAP = 3.5; // times the usual distance of two scores: the person was away
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800]; // s between two ticks
 const FEW = 90; // points that are drawn as dots
@@ -34,7 +34,7 @@ export function gauge(score, words) {
 // What the range says of the verdict; "" if it leaves none open.
 export function openWords(score) {
   if (score.verdict === "uncertain") return "The range is too wide for a verdict.";
-  return open(score) ? "The range reaches over 50 %, so the other verdict is possible too." : "";
+  return open(score) ? "The range reaches across 50 %, so the other verdict is possible too." : "";
 }
 
 // The faces of one person by time, split where the person was away.
@@ -57,7 +57,7 @@ function ticks(first, last, width) {
   return found;
 }
 
-// Returns {element, pick(face)}. `picked` is called with the face that somebody points at.
+// Returns {element, pick(face), follow(seconds)}. `picked` is called with the face that somebody points at.
 export function overTime(name, faces, [first, last], picked) {
   const span = Math.max(last - first, 0.1);
   const svg = draw("svg", {
@@ -99,7 +99,7 @@ export function overTime(name, faces, [first, last], picked) {
         draw("text", { x: EDGE.left - 7, y: y(share) + 4, "text-anchor": "end" }, `${100 * share} %`),
       ]),
       ...ticks(first, last, right - EDGE.left).map((tick) =>
-        draw("text", { x: x(tick), y: HEIGHT - 7, "text-anchor": x(tick) > right - 16 ? "end" : "middle" }, short(tick)),
+        draw("text", { x: x(tick), y: HEIGHT - 7, "text-anchor": "middle" }, short(tick)),
       ),
       ...runs(faces).flatMap(drawn),
       cursor,
@@ -162,7 +162,11 @@ export function overTime(name, faces, [first, last], picked) {
   });
   new ResizeObserver(paint).observe(element);
   paint();
-  return { element: make("div", {}, element, readout), pick: (face) => go(faces.indexOf(face), false) };
+  const follow = (seconds) => {
+    const away = faces.map((face) => Math.abs(face.time_s - seconds));
+    go(away.indexOf(Math.min(...away)), false);
+  };
+  return { element: make("div", {}, element, readout), pick: (face) => go(faces.indexOf(face), false), follow };
 }
 
 // A tick: 0.5, 12, 1:30

@@ -27,7 +27,7 @@ async function start(then = ready) {
   try {
     service = await ask("v1/model");
   } catch (refusal) {
-    if (refusal.status === 401) return needToken(then, refusal);
+    if (refusal.status === 401) return needToken(then);
     return fail(refusal, () => start(then));
   }
   at("model").textContent = `Model: ${service.models.map(served).join(", ")}`;
@@ -40,11 +40,11 @@ async function start(then = ready) {
 let entered = false; // whether a token was typed in, so that the next 401 means that it is wrong
 let afterToken = ready;
 
-function needToken(then, refusal) {
+function needToken(then) {
   afterToken = then;
   show("token");
   const field = at("token-field");
-  at("token-wrong").textContent = entered ? refusal.message : "";
+  at("token-wrong").textContent = entered ? "This token is not known here. Check it and enter it again." : "";
   field.setAttribute("aria-invalid", String(entered));
   field.value = "";
   field.focus();
@@ -70,7 +70,7 @@ async function run(does) {
   } catch (error) {
     if (work !== task || task.signal.aborted) return;
     if (!(error instanceof Refusal)) throw error;
-    if (error.status === 401) needToken(() => run(does), error);
+    if (error.status === 401) needToken(() => run(does));
     else fail(error, () => run(does));
   } finally {
     clearInterval(clock);
@@ -197,7 +197,8 @@ function fail(refusal, again = null) {
   at("problem-head").textContent = titles[refusal.reason] ?? "There is no answer";
   const after = refusal.after && /^\d+$/.test(refusal.after) ? ` It may have room in ${refusal.after} s.` : "";
   at("problem-text").textContent = refusal.message + after;
-  at("problem-id").textContent = refusal.id ? `Request ${refusal.id}` : "";
+  const about = [chosen?.file.name, refusal.id ? `request ${refusal.id}` : null].filter(Boolean);
+  at("problem-id").textContent = about.join(", ");
   at("later").hidden = !offered;
   at("again").hidden = !again || !PASSING.includes(refusal.reason);
   at("again").onclick = again;
