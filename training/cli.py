@@ -18,6 +18,7 @@ from semblance.training.commands.peek import peek
 from semblance.training.commands.predict import predict
 from semblance.training.commands.probe import probe
 from semblance.training.commands.protocols import cross_dataset, leave_one_out
+from semblance.training.commands.registry import app as registry
 from semblance.training.commands.serve import serve, token
 
 app = typer.Typer(
@@ -54,3 +55,4 @@ for command in (
     *(evaluation_schema, benchmark_schema),
 ):
     app.command()(command)
+app.add_typer(registry, name="registry")

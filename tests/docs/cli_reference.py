@@ -38,8 +38,15 @@ def page() -> str:
 def _group(command: str) -> Iterator[str]:
     group = tree(command)
     yield f"## {command}\n\n{_prose(group.help)}\n"
-    for name, sub in group.commands.items():
+    for name, sub in leaves(group):
         yield from _command(f"{command} {name}", sub)
+
+
+def leaves(group: Any) -> Iterator[tuple[str, Any]]:
+    """The commands of a group by name, those of groups inside it by both names."""
+    for name, sub in group.commands.items():
+        inner = leaves(sub) if hasattr(sub, "commands") else [("", sub)]
+        yield from ((f"{name} {more}".rstrip(), one) for more, one in inner)
 
 
 def _command(name: str, command: Any) -> Iterator[str]:

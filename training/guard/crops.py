@@ -29,7 +29,7 @@ def differences(recipe: Mapping[str, Any] | None, other: Mapping[str, Any] | Non
     """``key: value instead of other's`` for every key that changes pixels; empty if one recipe is unknown."""
     if not recipe or not other:
         return []
-    here, there = _pixels(recipe), _pixels(other)
+    here, there = pixels(recipe), pixels(other)
     return [f"{key} {_text(here[key])} instead of {_text(there[key])}" for key in PIXELS if here[key] != there[key]]
 
 
@@ -56,7 +56,8 @@ def of_runs(datasets: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [record["recipe"] for record in datasets if record["role"] == "train" and record.get("recipe")]
 
 
-def _pixels(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def pixels(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a build's recipe that change pixels, all with their values."""
     values = dict(PIXELS) | {key: value for key, value in flatten(recipe) if key in PIXELS}
     if values["encoding.format"] != "jpg":  # the others are lossless
         values["encoding.quality"] = None

@@ -53,7 +53,8 @@ def dropping(model: nn.Module) -> Iterator[None]:
 def passes(model: Model, image_BCHW: Tensor, count: int, seed: int, *, mirror: bool = False) -> Tensor:
     """(P, B) logits of ``count`` passes over pictures in [0, 1] and, with ``mirror``, their mirror images."""
     views = (image_BCHW, image_BCHW.flip(3)) if mirror else (image_BCHW,)
-    model.eval()
+    with precision.HEADS:
+        model.eval()
     return from_features(model, [precision.features(model, view_BCHW) for view_BCHW in views], count, seed)
 
 
@@ -103,7 +104,6 @@ def forward(count: int = PASSES, seed: int = 0, *, plain: bool = False) -> Forwa
             return {f"{_PREFIX}{i:03d}": logit_B for i in range(count)} | ({"logit": logit_B} if plain else {})
         number = calls[member.key] = calls.get(member.key, -1) + 1
         own = int(digest(seed, member.key, number)[:15], 16)
-        model.eval()
         features = member_features(member, image_BCHW)
         columns = {f"{_PREFIX}{i:03d}": logit_B for i, logit_B in enumerate(from_features(model, features, count, own))}
         return columns | ({"logit": classified(member, features)} if plain else {})

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from semblance.training.models import Model
 
-# Heads are computed by one thread at a time: dropout is switched on in the module itself, and torch has one generator.
+# One thread at a time: dropout is switched on in the module itself, and torch has one generator for all threads, which
+# a forward pass would use up while another thread draws.
 HEADS: Final = threading.Lock()
 
 
@@ -46,6 +47,13 @@ def features(model: Model, image_BCHW: Tensor, kind: torch.dtype | None = None) 
     A model of its own kind, whose features are the pictures themselves, is thus computed in float32 as a whole.
     """
     kind = half(image_BCHW.device) if kind is None else kind
+    if model.concurrent:
+        return model.features(image_BCHW)
+    with HEADS:
+        return _features(model, image_BCHW, kind)
+
+
+def _features(model: Model, image_BCHW: Tensor, kind: torch.dtype | None) -> Tensor:
     if kind is None:
         return model.features(image_BCHW)
     with torch.autocast(image_BCHW.device.type, kind):

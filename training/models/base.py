@@ -57,13 +57,14 @@ class Model(nn.Module, ABC):
     of the tensors that are not trained; None if all are, or if they are random. ``members``: the pictures of a score. A
     clip model has more than one: it takes B pictures of U = B / members clips, those of a clip adjacent and in time
     order, and its logit and embeddings are of U. ``side``: that of the pictures of its frozen part's training in px;
-    None if any will do.
+    None if any will do. ``concurrent``: several threads may ask for its features at once.
     """
 
     members: int = 1
     side: int | None = None
     embedding_dim: int
     frequency_dim: int | None = None
+    concurrent: bool = False
     origin: str = "random weights"
     licence: str | None = None
     base: Base | None = None

@@ -30,6 +30,7 @@ class Compiled(Model):
 
     def __init__(self, model: Model, file: Path, threads: int, streams: int) -> None:
         super().__init__()
+        self.concurrent = True
         self.model = model
         self.members, self.side = model.members, model.side
         self.embedding_dim, self.frequency_dim = model.embedding_dim, model.frequency_dim

@@ -33,9 +33,9 @@ class MLflow:
         """
         from mlflow.exceptions import MlflowException
 
-        with _told(uri):
-            self._client = _client(uri)
-            experiment_id = _experiment(self._client, uri, experiment)
+        with told(uri):
+            self._client = client(uri)
+            experiment_id = experiment_of(self._client, uri, experiment)
             if run_id is not None:
                 try:
                     self._client.update_run(run_id, status="RUNNING")
@@ -62,8 +62,8 @@ class MLflow:
         run = cls.__new__(cls)
         if uri.startswith(_FILE) and not Path(uri.removeprefix(_FILE)).exists():
             raise SemblanceError(f"The MLflow store {uri} is gone.")
-        with _told(uri):
-            run._client, run._uri = _client(uri), uri
+        with told(uri):
+            run._client, run._uri = client(uri), uri
             run._experiment_id = run._client.get_run(reference.run_id).info.experiment_id
             experiment = run._client.get_experiment(run._experiment_id).name
         run._settle(reference.address, reference.run_id, experiment)
@@ -73,7 +73,7 @@ class MLflow:
         from mlflow.entities import Param, RunTag
 
         params = [Param(name, str(value)[:_LONGEST]) for name, value in parameters.items()]
-        with _told(self._uri):
+        with told(self._uri):
             self._client.log_batch(
                 self.reference.run_id,
                 params=params,
@@ -97,7 +97,7 @@ class MLflow:
             )
             for record in records
         ]
-        with _told(self._uri):
+        with told(self._uri):
             self._client.log_inputs(self.reference.run_id, inputs)
 
     def log(self, step: int, figures: Mapping[str, float | None]) -> None:
@@ -109,7 +109,7 @@ class MLflow:
             self.flush()
 
     def attach(self, file: Path, folder: str = "") -> None:
-        with _told(self._uri):
+        with told(self._uri):
             self._client.log_artifact(self.reference.run_id, str(file), folder or None)
 
     def child(self, name: str) -> MLflow:
@@ -121,31 +121,32 @@ class MLflow:
     def _another(self, name: str, tags: dict[str, str]) -> MLflow:
         run = MLflow.__new__(MLflow)
         run._client, run._uri, run._experiment_id = self._client, self._uri, self._experiment_id
-        with _told(self._uri):
+        with told(self._uri):
             run_id = self._client.create_run(self._experiment_id, run_name=name, tags=tags).info.run_id
         run._settle(self.reference.address, run_id, self._client.get_experiment(self._experiment_id).name)
         return run
 
     def flush(self) -> None:
         buffer, self._buffer = self._buffer, []
-        with _told(self._uri):
+        with told(self._uri):
             for first in range(0, len(buffer), 1000):  # the most that MLflow takes at once
                 self._client.log_batch(self.reference.run_id, metrics=buffer[first : first + 1000])
 
     def close(self, status: str | None) -> None:
         self.flush()
         if status is not None:
-            with _told(self._uri):
+            with told(self._uri):
                 self._client.set_terminated(self.reference.run_id, status)
 
 
-def _client(uri: str) -> Any:
+def client(uri: str) -> Any:
+    """MLflow's client of the store at ``uri``, which is made if it is a file that does not exist."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.tracking import MlflowClient
 
     for logger in ("mlflow", "alembic"):  # after the import, which configures them
         logging.getLogger(logger).setLevel(logging.WARNING)
-    with _alone(uri), warnings.catch_warnings():
+    with alone(uri), warnings.catch_warnings():
         # SQLAlchemy 2.1 deprecates what mlflow 3.17 still uses when it first opens its store
         warnings.filterwarnings("ignore", message="The ``noload`` loader strategy")
         _make_store(uri)
@@ -168,8 +169,9 @@ def _make_store(uri: str) -> None:
     partial.replace(store)
 
 
-def _experiment(client: Any, uri: str, name: str) -> str:
-    with _alone(uri):
+def experiment_of(client: Any, uri: str, name: str) -> str:
+    """The id of an experiment, which is made if there is none of that name."""
+    with alone(uri):
         found = client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
@@ -180,7 +182,7 @@ def _experiment(client: Any, uri: str, name: str) -> str:
 
 
 @contextlib.contextmanager
-def _alone(uri: str) -> Iterator[None]:
+def alone(uri: str) -> Iterator[None]:
     """Keep other processes from making the tables of a store in a file at the same time."""
     if not uri.startswith(_FILE):
         yield
@@ -193,12 +195,13 @@ def _alone(uri: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told(uri: str) -> Iterator[None]:
+def told(uri: str, advice: str = "see --tracking", kind: type[SemblanceError] = SemblanceError) -> Iterator[None]:
     """Say in a sentence what the store, or the folder of its files, refuses."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise SemblanceError(f"The MLflow store {uri} cannot be used ({reason}); see --tracking.") from error
+        raise kind(f"The MLflow store {uri} cannot be used ({reason}); {advice}.") from error

@@ -1,0 +1,225 @@
+"""A package answers as its run does, bit by bit, and holds all that is needed for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from semblance.manifests.errors import SemblanceError
+from semblance.training import models, recipes
+from semblance.training.ensemble import fit
+from semblance.training.export import features
+from semblance.training.guard import seen
+from semblance.training.inference import mc_dropout, member, predictor
+from semblance.training.inference.predictor import Predictor
+from semblance.training.records import Output
+from semblance.training.registry import contents, package, reference, signature
+from semblance.training.registry.records import Semantic
+from semblance.training.runs import checkpoint
+from semblance.training.runs.folder import RunDir
+from tests.training import clip_runs, untrained
+from tests.training.export import runs
+from tests.training.registry.models import keys
+
+KINDS = ("resnet", "efficientnet", "mirrored", "f3net", "lora", "ensemble", "attention", "transformer")
+pytestmark = [
+    # lightning 2.6 and torch 2.15's exporter ask for trees in a way that this deprecates
+    pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning"),
+]
+
+
+def lora(folder: Path, out: Path) -> Path:
+    """A vision transformer with low-rank products of which none is zero."""
+    settings = ("model.arch=test_vit", "model.pretrained=none", "model.size=32", "augment.size=32")
+    recipe = recipes.load(
+        "vit_s_norms_small", (*settings, "model.trainable=lora", "model.lora_rank=2", "model.dropout=0.3")
+    )
+    torch.manual_seed(0)
+    model = models.build(recipe.model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("b_OR"):
+                parameter.normal_(0, 0.5)
+    values = {"epoch": 0, "step": 1, "figures": {}, "loss": {}, "average": None, "model": model.state_dict()}
+    run = RunDir(folder)
+    run.begin(recipe, [untrained.trained(out)], 0)
+    checkpoint.save(run.best, {"recipe": recipe.model_dump(mode="json"), "datasets": [untrained.trained(out)]} | values)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    found = {kind: runs.make(folder / kind, ffpp, kind) for kind in runs.KINDS}
+    found["lora"] = lora(folder / "lora", ffpp)
+    found["frame"] = untrained.make(folder / "frame", [ffpp], gain=9)
+    for pooling in ("attention", "transformer"):
+        settings = (f"model.pooling={pooling}", "tta=mirror")
+        found[pooling] = clip_runs.make(folder / pooling, found["frame"], *settings)
+    found["ensemble"] = folder / "ensemble"
+    fit.combine([str(ffpp)], [str(found["f3net"]), str(found["frame"])], found["ensemble"], say=lambda _: None)
+    return found
+
+
+@pytest.fixture(scope="module")
+def packed(made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The package of a run, made once."""
+    folder = tmp_path_factory.mktemp("packages")
+
+    def get(kind: str) -> Path:
+        if not (folder / kind).exists():
+            package.write(predictor.load(made[kind]), folder / kind, model="faces", version=Semantic(1, 2, 0))
+        return folder / kind
+
+    return get
+
+
+def noise(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    return [rng.integers(0, 1 + int(rng.uniform(20, 255)), (64, 64, 3), np.uint8) for _ in range(count)]
+
+
+def faces(count: int) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "sample_id": [f"{number}" for number in range(count)],
+            "video_id": "video",
+            "person": 0,
+            "track": 0,
+            "frame_index": range(count),
+        }
+    )
+
+
+def logits(one: Predictor, count: int = 7) -> np.ndarray:
+    return one.logits(noise(count), faces(count))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_answers_as_the_run_does_bit_by_bit(
+    made: dict[str, Path], packed: Callable[[str], Path], kind: str, tmp_path: Path
+) -> None:
+    """From another place, without the run and the runs that it came from."""
+    run = predictor.load(made[kind])
+    found = package.opened(Path(shutil.move(shutil.copytree(packed(kind), tmp_path / "a"), tmp_path / "b")))
+    again = found.predictor
+    wanted = logits(run)
+    assert wanted.std() > 1e-3
+    np.testing.assert_array_equal(logits(again), wanted)
+    for level in ("frame", "video"):
+        np.testing.assert_array_equal(again.probability(wanted, level), run.probability(wanted, level))
+    drawn = [one.member_outputs(noise(7), mc_dropout.forward(8), faces=faces(7)) for one in (run, again)]
+    for columns, same in zip(*drawn, strict=True):
+        assert columns.keys() == same.keys()
+        for name in columns:
+            np.testing.assert_array_equal(columns[name], same[name])
+    assert again.calibration_families == run.calibration_families
+    assert again.calibrated == run.calibrated
+    assert again.datasets == run.datasets
+    assert seen.union(again.records).ids.equals(seen.union(run.records).ids)
+    assert contents.parse(found.folder / contents.FILE).checked == 0
+    assert reference.difference(again, found.folder / reference.FILE) == 0
+    assert sum(one.trained.seen is None for one in again.members) == sum(
+        one.trained.seen is None for one in run.members
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_openvino_computes_its_features(packed: Callable[[str], Path], kind: str) -> None:
+    """Of any number of pictures; what torch's own head then says is what the run says."""
+    found = package.opened(packed(kind))
+    assert len(found.features) == len(found.predictor.members)
+    for one, file in zip(found.predictor.members, found.features, strict=True):
+        assert file is not None
+        ask = features.read(file)
+        for units in (1, 2, 5):
+            (image_BCHW,) = member.batches(noise(units * one.clip), one.size)
+            given = torch.from_numpy(ask(image_BCHW.numpy()))
+            model = one.trained.model
+            with torch.no_grad():
+                assert given.shape == model.features(image_BCHW).shape
+                wanted, got = model(image_BCHW).logit_B, model.classify(given).logit_B
+            assert got.shape == (units,)
+            np.testing.assert_allclose(got, wanted, atol=1e-3, rtol=1e-3)
+        assert features.difference(one, file, noise(3)) <= features.TOLERANCE
+
+
+def test_a_model_without_features_has_no_graph(made: dict[str, Path], tmp_path: Path) -> None:
+    """Its features would be the pictures themselves, which Monte-Carlo dropout then repeats as a whole."""
+
+    class Whole(models.Model):
+        def forward(self, image_BCHW: torch.Tensor) -> Output:
+            return Output(logit_B=image_BCHW.mean((1, 2, 3)), embedding_BD=image_BCHW.flatten(1))
+
+    one = predictor.load(made["resnet"]).members[0]
+    assert features.has_any(one.trained.model)
+    object.__setattr__(one.trained, "model", Whole())
+    assert features.write(one, tmp_path / "0.xml") is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_description_says_where_it_comes_from(made: dict[str, Path], packed: Callable[[str], Path]) -> None:
+    found = contents.parse(packed("ensemble") / contents.FILE)
+    run = predictor.load(made["ensemble"])
+    assert [one.sha256 for one in found.members] == [one.sha256 for one in run.members]
+    assert [one.weight for one in found.members] == list(run.weights)
+    assert found.datasets[0]["fingerprint"]
+    (parent,) = contents.parse(packed("attention") / contents.FILE).members[0].parents
+    frame = predictor.load(made["frame"]).members[0]
+    assert (parent.role, parent.path, parent.sha256) == ("frames", str(made["frame"]), frame.sha256)
+    listed = set(found.files) | {contents.FILE}
+    held = {one.relative_to(packed("ensemble")).as_posix() for one in packed("ensemble").rglob("*") if one.is_file()}
+    assert listed == held
+    assert package.hashes(packed("ensemble")) == found.files
+
+
+def test_training_takes_its_weights(made: dict[str, Path], packed: Callable[[str], Path]) -> None:
+    """As ``model.pretrained``, like those of a run."""
+    for kind in ("f3net", "lora"):
+        one = predictor.load(made[kind]).members[0].trained
+        file = packed(kind) / "weights" / "0.safetensors"
+        filled = models.build(one.recipe.model.model_copy(update={"pretrained": str(file)})).eval()
+        image_BCHW = torch.rand(2, 3, 32, 32)
+        with torch.no_grad():
+            np.testing.assert_allclose(filled(image_BCHW).logit_B, one.model(image_BCHW).logit_B, atol=1e-5)
+
+
+def test_nothing_is_parsed_before_the_signature_is_verified(
+    packed: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = keys(tmp_path)
+    folder = Path(shutil.copytree(packed("resnet"), tmp_path / "package"))
+    with pytest.raises(SemblanceError, match="is not signed"):
+        package.load(folder, key.with_suffix(".pub"))
+    signature.sign(folder, key)
+    np.testing.assert_array_equal(
+        logits(package.load(folder, key.with_suffix(".pub")).predictor), logits(package.opened(folder).predictor)
+    )
+    for name in ("package.json", "weights/0.safetensors", "seen.parquet", "CARD.md", "features/0.xml"):
+        other = Path(shutil.copytree(folder, tmp_path / f"other-{name.replace('/', '-')}"))
+        (other / name).write_text("not what it was")
+        with monkeypatch.context() as patch:
+            patch.setattr(package, "opened", lambda _: pytest.fail("it was read"))
+            with pytest.raises(SemblanceError, match=f"{name} was changed"):
+                package.load(other, key.with_suffix(".pub"))
+
+
+def test_a_package_of_another_format_is_refused_in_a_sentence(packed: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(packed("resnet"), tmp_path / "package"))
+    file = folder / contents.FILE
+    whole = json.loads(file.read_text())
+    for text in (json.dumps(whole | {"novelty": 1}), json.dumps({}), "{", json.dumps(whole | {"members": []})):
+        file.write_text(text)
+        with pytest.raises(SemblanceError, match=r"package\.json is not of format 1 .*use the version of semblance"):
+            package.opened(folder)
+    file.write_text(json.dumps(whole))
+    (folder / "weights" / "0.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(SemblanceError, match="does not match this version's models"):
+        package.opened(folder)

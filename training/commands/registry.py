@@ -1,0 +1,178 @@
+"""``training registry``: packages, signatures, versions, promotion and rollback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from semblance.manifests.console import friendly
+from semblance.training.commands.output import libraries, say
+
+if TYPE_CHECKING:
+    from semblance.training.registry.mlflow_registry import MLflowRegistry
+
+app = typer.Typer(
+    help="Keep models with versions, signatures and lineage, and say which one answers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+STORE: Final = "runs/mlflow.db"
+Registry = Annotated[
+    str,
+    typer.Option(
+        "--registry",
+        envvar="SEMBLANCE_REGISTRY",
+        help="An MLflow store: a file, sqlite:///FILE or a server's address. Also $SEMBLANCE_REGISTRY.",
+    ),
+]
+PublicKey = Annotated[
+    Path,
+    typer.Option(
+        "--public-key",
+        envvar="SEMBLANCE_PUBLIC_KEY",
+        help="Public key that packages are verified with. Also $SEMBLANCE_PUBLIC_KEY.",
+    ),
+]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model.")]
+Which = Annotated[str, typer.Argument(metavar="VERSION", help="A version such as 1.2.0, or an alias.")]
+
+
+@app.command()
+@friendly
+def keygen(
+    private: Annotated[Path, typer.Argument(metavar="FILE", help="New file for the private key, such as release.pem.")],
+) -> None:
+    """Make a pair of keys: FILE signs packages and stays secret, FILE with suffix .pub verifies them."""
+    with libraries():
+        from semblance.training.registry import signature
+
+        public = signature.keygen(private)
+    say(f"private key, keep it secret: {private}")
+    say(f"public key, for all who use packages: {public}")
+
+
+@app.command()
+@friendly
+def add(
+    run: Annotated[str, typer.Argument(help="A run or an ensemble.")],
+    model: Annotated[str, typer.Option("--model", help="Name of the model that it is a version of.")],
+    key: Annotated[Path, typer.Option("--key", help="Private key that signs the package.")],
+    version: Annotated[str | None, typer.Option("--version", help="Its version, such as 1.2.0.")] = None,
+    bump: Annotated[
+        str | None,
+        typer.Option(
+            "--bump",
+            help="Or the step from the newest version. major: other labels or crops; minor: other answers; patch: the "
+            "same answers.",
+        ),
+    ] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option("--evaluation", help="evaluation.json of this run, for the card and the gates.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help="Build whose crops OpenVINO's features are checked on. Default: the run's."),
+    ] = None,
+    no_openvino: Annotated[
+        bool, typer.Option("--no-openvino", help="Leave OpenVINO's graphs out; the service then runs torch alone.")
+    ] = False,
+    thresholds: Annotated[
+        bool, typer.Option("--thresholds", help="State val's thresholds too, which takes a pass over val.")
+    ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", help="Folder or s3:// prefix for packages. Default: MLflow's own files."),
+    ] = None,
+    registry: Registry = STORE,
+) -> None:
+    """Package a run, sign it, and register it as a new version; versions are never changed."""
+    with libraries():
+        from semblance.training.inference import predictor as predictors
+        from semblance.training.registry import adding
+        from semblance.training.registry.mlflow_registry import MLflowRegistry
+
+        adding.check_step(version, bump)
+        predictor = predictors.load(run)
+        opened = MLflowRegistry(registry, new=True)
+        wish = adding.Wish(
+            model=model,
+            version=version,
+            bump=bump,
+            key=key,
+            store=store,
+            evaluation=evaluation,
+            graphs=not no_openvino,
+        )
+        done = adding.add(opened, predictor, wish, outs=data or (), thresholds=thresholds, say=say)
+    say(f"{done.name} is registered in {opened.address}")
+
+
+@app.command("list")
+@friendly
+def list_(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Only the versions of this model.")] = None,
+    registry: Registry = STORE,
+) -> None:
+    """List models, their versions and who answers."""
+    opened = _opened(registry)
+    names = [model] if model is not None else opened.models()
+    for name in names:
+        for one in opened.versions(name):
+            aliases = f"  {', '.join(one.aliases)}" if one.aliases else ""
+            say(f"{one.name}{aliases}")
+    if not names:
+        say("the registry has no models")
+
+
+@app.command()
+@friendly
+def fetch(
+    model: Model,
+    version: Which,
+    public_key: PublicKey,
+    to: Annotated[Path, typer.Option("--to", help="Folder that keeps fetched packages.")] = Path("packages"),
+    registry: Registry = STORE,
+) -> None:
+    """Copy a version's package to this machine and verify it."""
+    opened = _opened(registry, public_key)
+    found = opened.fetch(opened.find(model, version), to)
+    say(f"verified: {found.folder}")
+
+
+@app.command()
+@friendly
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A fetched package.")],
+    public_key: PublicKey,
+) -> None:
+    """Check that no file of a package was changed, added or removed since it was signed."""
+    with libraries():
+        from semblance.training.registry import contents, signature
+
+        signature.verify(folder, public_key)
+        found = contents.parse(folder / contents.FILE)
+    say(f"{found.model} {found.version} is as its owner signed it")
+
+
+@app.command()
+@friendly
+def rollback(model: Model, registry: Registry = STORE) -> None:
+    """Let the previous champion answer again, and stop a roll-out."""
+    opened = _opened(registry)
+    from semblance.training.registry import promotion
+
+    done = promotion.rollback(opened, model)
+    before = f" instead of {done.before.version}" if done.before is not None else ""
+    say(f"{model} {done.champion.version} answers{before}")
+    if done.stopped:
+        say(f"the roll-out {done.stopped} is stopped")
+
+
+def _opened(address: str, public_key: Path | None = None) -> MLflowRegistry:
+    with libraries():
+        from semblance.training.registry.mlflow_registry import MLflowRegistry
+
+        return MLflowRegistry(address, public_key)
