@@ -131,7 +131,11 @@ def test_a_long_video_is_offered_as_a_job(browser: Browser, clip: Path) -> None:
         sound(seen)
         answered(page)
         assert [path for path, *_ in script.received] == ["/v1/jobs?faces=true"]
+        assert page.url.endswith("#job=job-1"), "loading the page again shows the answer"
+        choose(page, clip)
+        expect(page.locator("#problem-head")).to_have_text("This takes longer")
         assert "#job" not in page.url
+        assert script.removed == [], "its answer is not waited for any more, but is there"
 
 
 def test_a_job_is_found_again_when_the_page_is_loaded_again(browser: Browser) -> None:
@@ -146,6 +150,26 @@ def test_a_job_that_failed_says_why(browser: Browser) -> None:
     script = Script(jobs=[job("failed", problem=NO_FACE)])
     with opened(browser, script, fragment="#job=job-1") as seen:
         expect(seen.page.locator("#problem-text")).to_have_text(NO_FACE.error)
+
+
+def test_a_job_that_is_too_long_is_not_offered_again(browser: Browser) -> None:
+    script = Script(jobs=[job("failed", problem=NO_FACE.model_copy(update={"reason": "too_long"}))])
+    with opened(browser, script, fragment="#job=job-1") as seen:
+        expect(seen.page.locator("#problem-head")).to_have_text("Too long")
+        expect(seen.page.locator("#later")).to_be_hidden()
+        assert "#job" not in seen.page.url
+
+
+def test_a_job_is_asked_for_again_after_a_pause(browser: Browser, clip: Path) -> None:
+    """Neither a lost connection nor too many questions ends the wait, and no second job is made."""
+    limits = Limits(video_mib=64, video_seconds=0.1, job_seconds=3600, crop_mib=4, s3=False)
+    script = Script(limits=limits, jobs=[job("queued"), job("running"), job("done", answer=answer(0.8))])
+    with opened(browser, script, fails=1) as seen:
+        choose(seen.page, clip)
+        script.refuse = [(429, Problem(error="Too many requests.", reason="rate", id="r"))]
+        seen.page.click("#later")
+        answered(seen.page)
+        assert [path for path, *_ in script.received] == ["/v1/jobs?faces=true"]
 
 
 def test_a_job_that_nobody_waits_for_is_removed(browser: Browser) -> None:

@@ -131,7 +131,7 @@ function made(answer) {
   return make("p", { class: "soft small" }, `Answered by ${served(answer.model)}.${work} Answer `, make("code", {}, answer.id), ".");
 }
 
-// The parts of an answer. `seen`: the file as the browser shows it, or null; `name`: of the file; `asks`: for feedback.
+// The parts of an answer. `seen`: the file as the browser shows it, or null; `name`: of the file, or null; `asks`: for feedback.
 export function page(given, { seen, name, asks }) {
   const answer = { ...given, persons: [...given.persons].sort((a, b) => b.probability - a.probability) };
   const charts = [];
@@ -154,7 +154,7 @@ export function page(given, { seen, name, asks }) {
     make(
       "div",
       {},
-      make("p", { class: "soft file" }, name),
+      name ? make("p", { class: "soft file" }, name) : null,
       make("h2", { id: "verdict", class: `verdict ${answer.verdict}` }, verdict(answer, answer.persons.length)),
       make("p", { class: "figure" }, make("b", { class: "number" }, percent(answer.probability)), ` probability of manipulation, ${rangeWords(answer)}`),
       gauge(answer, "This file"),

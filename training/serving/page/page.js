@@ -69,13 +69,21 @@ async function run(does) {
     await does(task.signal);
   } catch (error) {
     if (work !== task || task.signal.aborted) return;
-    if (!(error instanceof Refusal)) throw error;
+    if (!(error instanceof Refusal)) {
+      console.error(error);
+      return fail(new Refusal("This page failed. Load it again; if that does not help, tell whoever runs the service.", { reason: "page" }));
+    }
     if (error.status === 401) needToken(() => run(does));
     else fail(error, () => run(does));
   } finally {
     clearInterval(clock);
     if (work === task) work = null;
   }
+}
+
+// A job as a part of the address: loading the page again goes on with it, or shows its answer.
+function remember(job) {
+  history.replaceState(null, "", location.pathname + location.search + (job ? `#job=${encodeURIComponent(job)}` : ""));
 }
 
 let counting = false;
@@ -101,7 +109,7 @@ async function take(file) {
   forget(chosen?.seen);
   const mine = { file, seen: null };
   chosen = mine;
-  location.hash = "";
+  leave();
   if (file.size === 0) return fail(new Refusal(`${file.name} is empty. Choose another file.`, { reason: "empty" }));
   if (file.size > service.limits.video_mib * 1024 * 1024) {
     const words = `${file.name} has ${size(file.size)}, and this service takes at most ${service.limits.video_mib} MiB. Choose a smaller file.`;
@@ -139,9 +147,9 @@ function deliver(path, signal) {
 }
 
 function later() {
+  let job = null;
   return run(async (signal) => {
-    const job = await deliver("v1/jobs?faces=true", signal);
-    location.hash = `job=${encodeURIComponent(job.id)}`; // the page can be loaded again
+    job ??= await deliver("v1/jobs?faces=true", signal); // trying again asks for the same job
     await wait(job, signal);
   });
 }
@@ -149,6 +157,7 @@ function later() {
 async function wait(job, signal) {
   let lost = 0;
   waited = job.id;
+  remember(job.id);
   for (let pause = SOONEST; job.status === "queued" || job.status === "running"; pause = Math.min(pause * 1.3, LATEST)) {
     const ahead = job.ahead ? `${job.ahead} before it in the queue` : "";
     const name = chosen?.file.name ?? `Job ${job.id}`;
@@ -158,19 +167,25 @@ async function wait(job, signal) {
       job = await ask(`v1/jobs/${encodeURIComponent(job.id)}`, { signal });
       lost = 0;
     } catch (refusal) {
-      if (!LATER.includes(refusal.reason) || ++lost >= LOST) throw refusal;
+      if (LATER.includes(refusal.reason) && ++lost < LOST) continue;
+      if (refusal.reason === "not_found") leave(false);
+      throw refusal;
     }
   }
   waited = null;
-  location.hash = "";
-  if (job.problem) throw new Refusal(job.problem.error, { ...job.problem, status: 200 });
+  if (job.problem) {
+    remember(null);
+    const reason = job.problem.reason === "too_long" ? "longer_than_a_job" : job.problem.reason;
+    throw new Refusal(job.problem.error, { status: 200, reason, id: job.problem.id });
+  }
   done(job.answer);
 }
 
-// Nobody waits for a job any more: the service may forget it.
-function drop(job) {
+// Nobody waits for a job any more: the service may forget it, unless it has already.
+function leave(known = true) {
+  if (waited && known) ask(`v1/jobs/${encodeURIComponent(waited)}`, { method: "DELETE" }).catch(() => {}); // or in time
   waited = null;
-  ask(`v1/jobs/${encodeURIComponent(job)}`, { method: "DELETE" }).catch(() => {}); // else it forgets it in time
+  remember(null);
 }
 
 function sleep(pause, signal) {
@@ -182,7 +197,7 @@ function sleep(pause, signal) {
 
 function done(answer) {
   const words = verdict(answer, answer.persons.length);
-  const name = chosen?.file.name ?? "";
+  const name = chosen?.file.name ?? null;
   show("choose", "answer");
   document.body.dataset.answered = "";
   at("answer").replaceChildren(...page(answer, { seen: chosen?.seen ?? null, name, asks: service.feedback }));
@@ -192,7 +207,7 @@ function done(answer) {
 }
 
 function fail(refusal, again = null) {
-  const offered = refusal.reason === "too_long" && service && chosen;
+  const offered = refusal.reason === "too_long" && chosen && service.limits.job_seconds > service.limits.video_seconds;
   const titles = { too_long: offered ? "This takes longer" : "Too long", longer_than_a_job: "Too long" };
   at("problem-head").textContent = titles[refusal.reason] ?? "There is no answer";
   const after = refusal.after && /^\d+$/.test(refusal.after) ? ` It may have room in ${refusal.after} s.` : "";
@@ -222,8 +237,7 @@ at("file").addEventListener("change", (event) => {
 at("later").addEventListener("click", later);
 at("cancel").addEventListener("click", () => {
   work?.abort();
-  if (waited) drop(waited);
-  location.hash = "";
+  leave();
   show("choose");
   say("Cancelled");
   at("file").focus();
