@@ -300,4 +300,5 @@ def test_the_files_hold_nothing_of_others_and_no_markup_in_scripts() -> None:
         addresses = set(re.findall(r"https?://[^\s\"']+", text)) - {"http://www.w3.org/2000/svg"}
         assert addresses == set(), name
         assert len(text.splitlines()) <= 300, name
+        assert name.endswith(".svg") or max(map(len, text.splitlines())) <= 120, name
         assert not re.search(r"(inner|outer|Adjacent)HTML|document\.write|eval\(|Storage|\.cookie", text), name

@@ -4,7 +4,8 @@ import { gauge, openWords, overTime } from "./chart.js";
 import { make } from "./dom.js";
 import { feedback } from "./feedback.js";
 import { viewer } from "./viewer.js";
-import { count, lasting, letters, percent, rangeWords, reason, scoreWords, served, shortVerdict, time, verdict } from "./words.js";
+import { count, lasting, letters, percent, rangeWords, reason } from "./words.js";
+import { scoreWords, served, shortVerdict, time, verdict } from "./words.js";
 
 const SHOWN = 8; // faces of a person
 
@@ -27,7 +28,9 @@ function facts(answer) {
     ["Faces scored", `${answer.faces.length} of ${footage.faces_seen}`],
     ["Persons", String(answer.persons.length)],
   ];
-  if (moving) rows.unshift(["Length", lasting(footage.duration_s) + rate], ["Frames looked at", String(footage.frames_sampled)]);
+  if (moving) {
+    rows.unshift(["Length", lasting(footage.duration_s) + rate], ["Frames looked at", String(footage.frames_sampled)]);
+  }
   const cells = rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)));
   return make("dl", { class: "totals" }, ...cells);
 }
@@ -41,7 +44,8 @@ function faceList(name, faces, picked) {
     ...shown.map((face) => {
       const when = face.time_s === null ? "" : `${time(face.time_s)}, `;
       const picture = make("img", { src: `data:image/jpeg;base64,${face.picture}`, alt: `Face of ${name}` });
-      const words = make("span", { class: "small" }, when, make("b", { class: face.verdict }, percent(face.probability)));
+      const score = make("b", { class: face.verdict }, percent(face.probability));
+      const words = make("span", { class: "small" }, when, score);
       const button = make("button", { type: "button", class: "face" }, picture, words);
       button.addEventListener("click", () => picked(face));
       return make("li", {}, button);
@@ -50,7 +54,8 @@ function faceList(name, faces, picked) {
 }
 
 function facesTable(name, faces) {
-  const head = ["time", "frame", "probability", "range"].map((one, i) => make("th", { scope: "col", class: i ? "n" : null }, one));
+  const names = ["time", "frame", "probability", "range"];
+  const head = names.map((one, i) => make("th", { scope: "col", class: i ? "n" : null }, one));
   const rows = faces.map((face) =>
     make(
       "tr",
@@ -71,7 +76,7 @@ function folded(title, content) {
   return fold;
 }
 
-// One person, from the highest score down: the score, the scores over time, the faces. `alone`: the score of the file is theirs, and stands above.
+// One person: the score, the scores over time, the faces. `alone`: the score of the file is theirs, and stands above.
 function personCard(person, name, faces, { alone, span, picked }) {
   const timed = faces.filter((face) => face.time_s !== null);
   const chart = timed.length > 1 ? overTime(name, timed, span, picked) : null;
@@ -98,7 +103,8 @@ function personCard(person, name, faces, { alone, span, picked }) {
 
 function notes(answer) {
   if (!answer.notes.length) return null;
-  const items = answer.notes.map((note) => make("li", { class: "warning" }, make("p", {}, make("span", { class: "kind" }, "Note"), note)));
+  const kind = () => make("span", { class: "kind" }, "Note");
+  const items = answer.notes.map((note) => make("li", {}, make("p", {}, kind(), note)));
   return make("ul", { class: "alarms" }, ...items);
 }
 
@@ -111,11 +117,14 @@ function leftOut(answer) {
 
 function reading(answer) {
   const calibrated = answer.model.calibrated
-    ? "The probabilities are calibrated: of many videos with 70 %, about 70 % should be manipulated, if they are like those that it was calibrated on."
-    : "The probabilities of this model are not calibrated: a higher one speaks more for a manipulation, but 70 % does not mean seven of ten.";
+    ? "The probabilities are calibrated: of many videos with 70 %, about 70 % should be manipulated, if they are " +
+      "like those that it was calibrated on."
+    : "The probabilities of this model are not calibrated: a higher one speaks more for a manipulation, but 70 % " +
+      "does not mean seven of ten.";
   const range = answer.uncertainty === null
     ? "This model does not tell its uncertainty."
-    : "The range is two standard deviations of the model's own answers, with parts of it left out at random. It does not cover what the model never learned.";
+    : "The range is two standard deviations of the model's own answers, with parts of it left out at random. It does " +
+      "not cover what the model never learned.";
   return make(
     "section",
     {},
@@ -128,10 +137,12 @@ function reading(answer) {
 function made(answer) {
   const parts = Object.entries(answer.seconds).map(([name, seconds]) => `${name} ${seconds.toFixed(2)}\u00a0s`);
   const work = parts.length ? ` Work: ${parts.join(", ")}.` : "";
-  return make("p", { class: "soft small" }, `Answered by ${served(answer.model)}.${work} Answer `, make("code", {}, answer.id), ".");
+  const words = `Answered by ${served(answer.model)}.${work} Answer `;
+  return make("p", { class: "soft small" }, words, make("code", {}, answer.id), ".");
 }
 
-// The parts of an answer. `seen`: the file as the browser shows it, or null; `name`: of the file, or null; `asks`: for feedback.
+// The parts of an answer. `seen`: the file as the browser shows it, or null; `name`: of the file, or null; `asks`: for
+// feedback.
 export function page(given, { seen, name, asks }) {
   const answer = { ...given, persons: [...given.persons].sort((a, b) => b.probability - a.probability) };
   const charts = [];
@@ -148,6 +159,7 @@ export function page(given, { seen, name, asks }) {
     if (chart) charts.push(chart);
     return element;
   });
+  const number = make("b", { class: "number" }, percent(answer.probability));
   const top = make(
     "div",
     { class: view ? "top two" : "top" },
@@ -156,7 +168,7 @@ export function page(given, { seen, name, asks }) {
       {},
       name ? make("p", { class: "soft file" }, name) : null,
       make("h2", { id: "verdict", class: `verdict ${answer.verdict}` }, verdict(answer, answer.persons.length)),
-      make("p", { class: "figure" }, make("b", { class: "number" }, percent(answer.probability)), ` probability of manipulation, ${rangeWords(answer)}`),
+      make("p", { class: "figure" }, number, ` probability of manipulation, ${rangeWords(answer)}`),
       gauge(answer, "This file"),
       openWords(answer) ? make("p", {}, openWords(answer)) : null,
       make("p", { class: "meaning" }, answer.meaning),

@@ -7,7 +7,8 @@ import { forget, look } from "./viewer.js";
 import { lasting, percent, served, size, time, verdict } from "./words.js";
 
 const PANELS = ["token", "choose", "busy", "problem", "answer"];
-const PASSING = ["busy", "rate", "stopping", "unreachable", "failed", "timeout", "crashed", "oom"]; // may work next time
+// Reasons of which the next try may know nothing.
+const PASSING = ["busy", "rate", "stopping", "unreachable", "failed", "timeout", "crashed", "oom"];
 const TITLE = document.title;
 const [SOONEST, LATEST] = [1000, 5000]; // ms between two questions for a job
 const LOST = 5; // questions for a job in a row that nobody answers
@@ -32,8 +33,10 @@ async function start(then = ready) {
   }
   at("model").textContent = `Model: ${service.models.map(served).join(", ")}`;
   const { limits } = service;
-  const later = limits.job_seconds > limits.video_seconds ? ` Longer ones, up to ${lasting(limits.job_seconds)}, are scored as a job.` : "";
-  at("limits").textContent = `Up to ${limits.video_mib} MiB. Videos up to ${lasting(limits.video_seconds)} are answered at once.${later}`;
+  const [now, job] = [limits.video_seconds, limits.job_seconds];
+  const later = job > now ? ` Longer ones, up to ${lasting(job)}, are scored as a job.` : "";
+  const words = `Up to ${limits.video_mib} MiB. Videos up to ${lasting(now)} are answered at once.${later}`;
+  at("limits").textContent = words;
   return then();
 }
 
@@ -71,7 +74,8 @@ async function run(does) {
     if (work !== task || task.signal.aborted) return;
     if (!(error instanceof Refusal)) {
       console.error(error);
-      return fail(new Refusal("This page failed. Load it again; if that does not help, tell whoever runs the service.", { reason: "page" }));
+      const words = "This page failed. Load it again, or tell whoever runs the service.";
+      return fail(new Refusal(words, { reason: "page" }));
     }
     if (error.status === 401) needToken(() => run(does));
     else fail(error, () => run(does));
@@ -112,7 +116,8 @@ async function take(file) {
   leave();
   if (file.size === 0) return fail(new Refusal(`${file.name} is empty. Choose another file.`, { reason: "empty" }));
   if (file.size > service.limits.video_mib * 1024 * 1024) {
-    const words = `${file.name} has ${size(file.size)}, and this service takes at most ${service.limits.video_mib} MiB. Choose a smaller file.`;
+    const most = `this service takes at most ${service.limits.video_mib} MiB`;
+    const words = `${file.name} has ${size(file.size)}, and ${most}. Choose a smaller file.`;
     return fail(new Refusal(words, { reason: "too_large" }));
   }
   return run(async (signal) => {
@@ -127,10 +132,11 @@ async function take(file) {
 
 function tooLong(file, seconds) {
   const { video_seconds: now, job_seconds: job } = service.limits;
-  const words =
+  const rule =
     seconds <= job
-      ? `${file.name} lasts ${lasting(seconds)}, and videos up to ${lasting(now)} are answered at once. It can be scored as a job; keep this page open meanwhile.`
-      : `${file.name} lasts ${lasting(seconds)}, and this service takes at most ${lasting(job)}. Cut out the part that matters.`;
+      ? `videos up to ${lasting(now)} are answered at once. It can be scored as a job; keep this page open meanwhile.`
+      : `this service takes at most ${lasting(job)}. Cut out the part that matters.`;
+  const words = `${file.name} lasts ${lasting(seconds)}, and ${rule}`;
   return new Refusal(words, { reason: seconds <= job ? "too_long" : "longer_than_a_job" });
 }
 
@@ -158,10 +164,12 @@ async function wait(job, signal) {
   let lost = 0;
   waited = job.id;
   remember(job.id);
-  for (let pause = SOONEST; job.status === "queued" || job.status === "running"; pause = Math.min(pause * 1.3, LATEST)) {
+  const goes = () => job.status === "queued" || job.status === "running";
+  for (let pause = SOONEST; goes(); pause = Math.min(pause * 1.3, LATEST)) {
     const ahead = job.ahead ? `${job.ahead} before it in the queue` : "";
     const name = chosen?.file.name ?? `Job ${job.id}`;
-    waiting(job.status === "running" ? "Looking for faces" : "Waiting for its turn", ahead ? `${name}: ${ahead}` : name);
+    const words = job.status === "running" ? "Looking for faces" : "Waiting for its turn";
+    waiting(words, ahead ? `${name}: ${ahead}` : name);
     if (job.status === "running" || lost || job.address) await sleep(pause, signal);
     try {
       job = await ask(`v1/jobs/${encodeURIComponent(job.id)}`, { signal });

@@ -45,7 +45,8 @@ function patience(faces) {
 function controls(video, moved) {
   const button = make("button", { type: "button", class: "play" }, "Play");
   const last = video.duration;
-  const slider = make("input", { type: "range", min: "0", max: String(last), step: "0.01", value: "0", "aria-label": "Moment" });
+  const ends = { min: "0", max: String(last), step: "0.01", value: "0" };
+  const slider = make("input", { type: "range", ...ends, "aria-label": "Moment" });
   const words = make("span", { class: "soft small" });
   function follow() {
     slider.value = String(video.currentTime);
@@ -84,7 +85,8 @@ export function viewer(seen, answer, moved) {
   const boxes = make("div", { class: "boxes", "aria-hidden": "true" });
   const stage = make("div", { class: "stage" }, seen.element, boxes);
   stage.style.aspectRatio = `${width} / ${height}`;
-  const figure = make("figure", { class: "viewer" }, stage, still ? null : controls(seen.element, () => (picked = null)));
+  const below = still ? null : controls(seen.element, () => (picked = null));
+  const figure = make("figure", { class: "viewer" }, stage, below);
   figure.style.maxWidth = `calc(24rem * ${Math.max(width / height, 0.75).toFixed(4)})`;
   stage.style.maxWidth = `calc(24rem * ${(width / height).toFixed(4)})`;
   const near = still ? 0 : patience(answer.faces);
