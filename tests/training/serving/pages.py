@@ -57,8 +57,8 @@ def opened(browser: Browser, script: Script, *, fails: int = 0, fragment: str = 
 
 
 def strangers(seen: Seen, address: str) -> list[str]:
-    """Requests to others than the service."""
-    return [one for one in seen.requests if not one.startswith((address, "data:", f"blob:{address}"))]
+    """Requests to others than the service; data and blobs are of the page itself."""
+    return [one for one in seen.requests if not one.startswith((address, "data:", "blob:"))]
 
 
 def choose(page: Page, file: Path) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from playwright.sync_api import Browser, expect
 
 from semblance.training.serving.answers import JobAnswer, Limits, Problem
-from tests.training.serving.pages import NO_FACE, answered, choose, chromium, opened, sound
-from tests.training.serving.scripted import Script, answer
+from tests.training.serving.pages import NO_FACE, answered, choose, chromium, opened, sound, strangers, watched
+from tests.training.serving.scripted import Script, answer, app, serving
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +238,21 @@ def test_a_file_may_be_dropped_anywhere(browser: Browser) -> None:
         assert seen.page.evaluate("document.body.className") == ""
         assert script.received == [("/v1/videos?faces=true", "image/png", len(picture))]
         assert seen.page.locator(".stage .box").count() == 1
+
+
+def test_it_works_below_a_path_of_a_proxy(browser: Browser, clip: Path) -> None:
+    """With a job, whose own address names no such path."""
+    script = Script(jobs=[job("queued"), job("done", answer=answer(0.8))], video=lambda: answer(0.3))
+    outer = FastAPI()
+    outer.mount("/detector", app(script))
+    with serving(outer) as address:
+        page = browser.new_page()
+        seen = watched(page)
+        page.goto(f"{address}detector/#job=job-1")
+        answered(page)
+        choose(page, clip)
+        expect(page.locator("#verdict")).to_have_text("The face does not look manipulated")
+        assert page.url == f"{address}detector/"
+        assert strangers(seen, f"{address}detector/") == []
+        assert seen.complaints == []
+        page.close()
