@@ -16,6 +16,7 @@ from semblance.training.registry.records import CHALLENGER, CHAMPION, PREVIOUS, 
 from semblance.training.rollout import history
 from semblance.training.rollout.decide import Decision, Position, decide
 from semblance.training.rollout.evidence import Evidence, weigh
+from semblance.training.rollout.merge import merge
 from semblance.training.rollout.plan import RolloutConfig
 from semblance.training.rollout.state import Phase, State
 
@@ -122,7 +123,13 @@ def step(registry: Registry, model: str, now: datetime) -> Stand:
         state = _end(registry, state, "promoting", now, decision.reasons, stand.evidence)
     elif decision.action == "rollback":
         state = _end(registry, state, "rolling_back", now, decision.reasons, stand.evidence)
+    merge(state.events, now)
     return dataclasses.replace(stand, state=state)
+
+
+def ended(stand: Stand) -> bool:
+    """Whether a step ended the roll-out."""
+    return stand.state.phase != "running"
 
 
 def rollback(registry: Registry, model: str, now: datetime, reason: str = "Asked for.") -> Version:
