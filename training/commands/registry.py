@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from semblance.manifests.console import friendly
+from semblance.manifests.errors import UsageError
 from semblance.training.commands.output import libraries, say
 
 if TYPE_CHECKING:
@@ -34,6 +35,14 @@ PublicKey = Annotated[
         "--public-key",
         envvar="SEMBLANCE_PUBLIC_KEY",
         help="Public key that packages are verified with. Also $SEMBLANCE_PUBLIC_KEY.",
+    ),
+]
+OptionalKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--public-key",
+        envvar="SEMBLANCE_PUBLIC_KEY",
+        help="Public key that packages are verified with, needed with --gates. Also $SEMBLANCE_PUBLIC_KEY.",
     ),
 ]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model.")]
@@ -155,6 +164,61 @@ def verify(
         signature.verify(folder, public_key)
         found = contents.parse(folder / contents.FILE)
     say(f"{found.model} {found.version} is as its owner signed it")
+
+
+@app.command()
+@friendly
+def show(model: Model, version: Which, registry: Registry = STORE) -> None:
+    """Print a version: who it answers as, where it comes from, what it holds and what was judged."""
+    opened = _opened(registry)
+    from semblance.training.registry import shown
+
+    for line in shown.lines(opened, opened.find(model, version)):
+        say(line)
+
+
+@app.command()
+@friendly
+def promote(
+    model: Model,
+    version: Which,
+    to: Annotated[
+        str, typer.Option("--to", help="champion, which answers, or challenger, which is tried.")
+    ] = "champion",
+    gates: Annotated[Path | None, typer.Option("--gates", help="YAML file of gates that it must pass.")] = None,
+    without_gates: Annotated[
+        bool, typer.Option("--without-gates", help="Make it the champion although nothing is judged.")
+    ] = False,
+    benchmark: Annotated[
+        Path | None, typer.Option("--benchmark", help="benchmark.json for the gates that name its answers.")
+    ] = None,
+    public_key: OptionalKey = None,
+    cache: Annotated[Path, typer.Option("--cache", help="Folder that keeps fetched packages.")] = Path("packages"),
+    registry: Registry = STORE,
+) -> None:
+    """Let a version answer, or be tried beside the champion, if it passes all gates; the old champion is kept."""
+    if to not in ("champion", "challenger"):
+        raise UsageError(f"--to {to!r} is neither champion nor challenger.")
+    if gates is None and to == "champion" and not without_gates:
+        raise UsageError("A champion has to pass gates; name their file with --gates, or say --without-gates.")
+    with libraries():
+        from semblance.training.registry import gated, promotion
+        from semblance.training.registry import gates as gating
+
+        wanted = None if gates is None else gating.read(gates)
+        measured = None if benchmark is None else gating.read_benchmark(benchmark)
+    opened = _opened(registry, public_key)
+    found = opened.find(model, version)
+    if wanted is not None:
+        for one in gated.judge(opened, found, wanted, cache, benchmark=measured, say=say):
+            say(f"passed: {one}")
+    if to == "challenger":
+        promotion.challenge(opened, found)
+        say(f"{found.name} is the challenger; `training rollout start` lets it answer")
+        return
+    done = promotion.promote(opened, found)
+    before = f" instead of {done.before.version}" if done.before not in (None, done.champion) else ""
+    say(f"{done.champion.name} answers{before}")
 
 
 @app.command()

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from semblance.manifests.console import friendly, plain
-from semblance.manifests.errors import UsageError
 from semblance.training.commands.output import say, serving_libraries
 
 
@@ -15,6 +14,18 @@ from semblance.training.commands.output import say, serving_libraries
 def serve(
     run: Annotated[
         str | None, typer.Option("--run", help="A run or an ensemble to serve as it is, to try it out.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The model of a registry whose champion answers.")
+    ] = None,
+    registry: Annotated[
+        str | None, typer.Option("--registry", help="Its registry: an MLflow store's file, sqlite:/// or address.")
+    ] = None,
+    public_key: Annotated[
+        str | None, typer.Option("--public-key", help="The key that its packages are verified with.")
+    ] = None,
+    cache: Annotated[
+        str | None, typer.Option("--cache", help="Folder for its packages, used again while the registry is away.")
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any free one.")] = 8080,
@@ -37,41 +48,31 @@ def serve(
 ) -> None:
     """Answer over HTTP: videos and face crops in, verdicts with probability and uncertainty out."""
     with serving_libraries():
-        from semblance.training.serving import access, logs, spool
         from semblance.training.serving import run as serving
-        from semblance.training.serving.config import load
-        from semblance.training.serving.models import Lineup, Models
-        from semblance.training.serving.service import Service
-    from semblance.training.inference import predictor
+        from semblance.training.serving import start
 
-    if run is None:
-        raise UsageError("Nothing to serve; pass --run RUN.")
-    found = load(config, settings or ())
-    known = access.read(tokens)
-    serving.check_host(host, tokens=known.needed, open_to_all=open_to_all)
-    with spool.folder() as folder:
-        model = serving.loaded(predictor.load(run), found, folder / "model")
-        models = Models(lineup=Lineup(champion=model))
-        log = None
-        if events is not None:
-            from semblance.training.rollout.events import Log
-
-            log = Log(events)
-        from pathlib import Path
-
-        service = Service(
-            models=models,
-            config=found,
-            folder=folder,
-            tokens=known,
-            jobs_folder=Path(jobs) if jobs else None,
-            log=log,
-        )
-        logs.configure()
+    options = start.Options(
+        run=run,
+        model=model,
+        registry=registry,
+        public_key=public_key,
+        cache=cache,
+        tokens=tokens,
+        events=events,
+        jobs=jobs,
+        config=config,
+        settings=tuple(settings or ()),
+    )
+    serving.check_host(host, tokens=tokens is not None, open_to_all=open_to_all)
+    with start.service(options) as service:
 
         def started(port: int) -> None:
-            served = model.served
-            say(f"serving {served.name} ({served.version}) on {model.device}: http://{host}:{port}/")
+            models = service.models
+            for one in models.lineup.models:
+                say(f"{one.served.role} {one.served.name} ({one.served.version}) on {one.device}")
+            for note in models.notes:
+                say(f"note: {note}")
+            say(f"serving {models.lineup.champion.served.name}: http://{host}:{port}/")
 
         serving.run(service, host, port, started)
     say("stopped")

@@ -130,6 +130,19 @@ def identity(contents: Contents) -> Identity:
     return Identity(crops=tuple(ways[key] for key in sorted(ways)), labels=contents.labels, answers=parts | values)
 
 
+def lineage(contents: Contents) -> dict[str, Any]:
+    """Where it comes from, in short."""
+    members = [
+        {"name": one.name, "weight": one.weight, "sha256": one.sha256, "recipe": one.recipe["name"]}
+        | {"recipe_fingerprint": one.recipe_fingerprint, "parents": [each.model_dump() for each in one.parents]}
+        for one in contents.members
+    ]
+    named = [{key: str(record.get(key)) for key in ("dataset", "role", "fingerprint")} for record in contents.datasets]
+    datasets = list({canonical_json(one): one for one in named}.values())
+    about = {"run": contents.run, "created": contents.created, "commit": contents.commit}
+    return about | {"members": members, "datasets": datasets}
+
+
 _SOURCES: Final = ("pretrained", "frames_from")  # say where tensors came from, which are compared themselves
 
 

@@ -24,7 +24,8 @@ from semblance.training.registry.records import ALIASES, CHALLENGER, CHAMPION, P
 from semblance.training.runs.tracking import mlflow_store
 
 T = TypeVar("T")
-VERSION, SHA256, IDENTITY, PACKAGE, ROLLOUT = "version", "package_sha256", "identity", "package", "rollout"
+VERSION, SHA256, IDENTITY, LINEAGE = "version", "package_sha256", "identity", "lineage"
+PACKAGE, ROLLOUT = "package", "rollout"
 _EXPERIMENT: Final = "semblance registry"
 _FOLDER: Final = "package"  # among the files of a run
 _FILE: Final = "sqlite:///"
@@ -82,11 +83,9 @@ class MLflowRegistry:
             named.setdefault(int(number), []).append(alias)
         versions = [_version(row, named.get(int(row.version), [])) for row in rows if VERSION in row.tags]
         if not versions:
-            raise UsageError(f"The registry {self.address} has no model {model!r}; it has {self._known()}.")
+            known = ", ".join(self.models()) or "none"
+            raise UsageError(f"The registry {self.address} has no model {model!r}; it has {known}.")
         return sorted(versions, key=lambda one: one.version), {} if entry is None else entry.tags
-
-    def _known(self) -> str:
-        return ", ".join(self.models()) or "none"
 
     def _search(self, model: str) -> Callable[[str | None], Any]:
         return lambda token: self._client.search_model_versions(f"name='{model}'", page_token=token)
@@ -185,6 +184,7 @@ class MLflowRegistry:
             VERSION: str(version),
             SHA256: package.sha256(folder / contents.FILE),
             IDENTITY: canonical_json(contents.identity(made).model_dump(mode="json")),
+            LINEAGE: canonical_json(contents.lineage(made)),
         }
         if store is not None:
             tags[PACKAGE] = shelf.store(folder, store, made.model, version)

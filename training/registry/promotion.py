@@ -48,7 +48,7 @@ def promote(registry: Noting, version: Version) -> Step:
     before = aliases.get(CHAMPION)
     if before is None or before.number != version.number:
         if before is not None:
-            registry.set_tags(version, {REPLACED: str(before.version)})
+            registry.set_tags(version, {REPLACED: str(before.version), ROLLED_BACK: ""})
             registry.set_alias(before, PREVIOUS)
         registry.set_alias(version, CHAMPION)
     if (challenger := aliases.get(CHALLENGER)) is not None and challenger.number == version.number:
@@ -59,7 +59,8 @@ def promote(registry: Noting, version: Version) -> Step:
 def rollback(registry: Noting, model: str) -> Step:
     """Make the previous version the champion again, and stop a roll-out. The other one keeps its version and package.
 
-    The version before that, if there was one, becomes the previous one. Run again after an interruption, it completes.
+    The version before that becomes the previous one, unless there is none or it was rolled back itself. Run again after
+    an interruption, it completes.
     Raises UsageError if there is no previous version.
     """
     aliases = _aliases(registry, model)
@@ -78,7 +79,7 @@ def rollback(registry: Noting, model: str) -> Step:
         registry.set_tags(bad, {ROLLED_BACK: str(previous.version)})
     earlier = previous.tags.get(REPLACED)
     found = next((one for one in registry.versions(model) if str(one.version) == earlier), None)
-    if found is None:
+    if found is None or found.tags.get(ROLLED_BACK):
         registry.drop_alias(model, PREVIOUS)
     else:
         registry.set_alias(found, PREVIOUS)

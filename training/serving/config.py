@@ -43,9 +43,9 @@ class VideosConfig(Config):
 
 
 class JobsConfig(Config):
-    """Asynchronous jobs: at most ``queue`` wait. A result is kept for ``keep_seconds`` after it is done."""
+    """Asynchronous jobs: at most ``queue`` wait, 0 for no jobs. A result is kept ``keep_seconds`` after it is done."""
 
-    queue: int = Field(default=64, ge=1)
+    queue: int = Field(default=64, ge=0)
     keep_seconds: float = Field(default=3600.0, gt=0)
 
 

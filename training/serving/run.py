@@ -5,24 +5,16 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from semblance.manifests.errors import SemblanceError, UsageError
-from semblance.training.inference import video
-from semblance.training.inference.predictor import Predictor
-from semblance.training.registry.records import Package
-from semblance.training.serving import app, network
-from semblance.training.serving.answers import Served
-from semblance.training.serving.config import ServeConfig
-from semblance.training.serving.models import Loaded
-from semblance.training.serving.service import Service, workers
+from semblance.training.serving import app
+from semblance.training.serving.service import Service
 
-UNREGISTERED = "unregistered"
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -99,27 +91,3 @@ def check_host(host: str, *, tokens: bool, open_to_all: bool) -> None:
             f"--host {host} can be reached by others: pass --tokens FILE (made by `training token`), or --open to let "
             "everyone ask."
         )
-
-
-def loaded(
-    predictor: Predictor,
-    config: ServeConfig,
-    folder: Path,
-    *,
-    version: str = UNREGISTERED,
-    name: str | None = None,
-    role: Literal["champion", "challenger"] = "champion",
-    package: Package | None = None,
-) -> Loaded:
-    """A predictor ready to answer."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ready, device = network.prepared(
-        predictor,
-        folder,
-        files=package.features if package is not None else (),
-        threads=config.threads,
-        streams=workers(config) + 2,  # crops, jobs
-    )
-    recipe, _ = video.recipe_of(predictor)
-    served = Served(name=name or predictor.name, version=version, role=role, calibrated=predictor.calibrated)
-    return Loaded(served=served, predictor=ready, recipe=recipe, device=device)

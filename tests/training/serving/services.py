@@ -13,7 +13,7 @@ from typing import Any, Literal
 import httpx2
 
 from semblance.training.inference import predictor
-from semblance.training.serving import access, app, run
+from semblance.training.serving import access, app, source
 from semblance.training.serving.config import load
 from semblance.training.serving.models import Lineup, Loaded, Models
 from semblance.training.serving.service import Service
@@ -24,7 +24,7 @@ def loaded(trained: Path, version: str, role: Literal["champion", "challenger"])
     """A run, compiled once for all services of a process."""
     with tempfile.TemporaryDirectory() as folder:
         one = predictor.load(trained)
-        return run.loaded(one, load(None, ("videos.workers=1",)), Path(folder), version=version, role=role)
+        return source.loaded(one, load(None, ("videos.workers=1",)), Path(folder), version=version, role=role)
 
 
 def make(folder: Path, trained: Path, *settings: str, challenger: Path | None = None, **known: Any) -> Service:

@@ -61,7 +61,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def run(talk: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(talk(), 600))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(talk(), 600))
 
 
 def test_jobs_are_done_in_order_and_the_queue_ends(tmp_path: Path) -> None:
