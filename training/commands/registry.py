@@ -13,6 +13,8 @@ from semblance.training.commands.output import libraries, say
 
 if TYPE_CHECKING:
     from semblance.training.registry.mlflow_registry import MLflowRegistry
+    from semblance.training.registry.records import Version
+    from semblance.training.registry.store import Store
 
 app = typer.Typer(
     help="Keep models with versions, signatures and lineage, and say which one answers.",
@@ -126,7 +128,7 @@ def list_(
     registry: Registry = STORE,
 ) -> None:
     """List models, their versions and who answers."""
-    opened = _opened(registry)
+    opened = _store(registry)
     names = [model] if model is not None else opened.models()
     for name in names:
         for one in opened.versions(name):
@@ -170,7 +172,7 @@ def verify(
 @friendly
 def show(model: Model, version: Which, registry: Registry = STORE) -> None:
     """Print a version: who it answers as, where it comes from, what it holds and what was judged."""
-    opened = _opened(registry)
+    opened = _store(registry)
     from semblance.training.registry import shown
 
     for line in shown.lines(opened, opened.find(model, version)):
@@ -201,17 +203,13 @@ def promote(
         raise UsageError(f"--to {to!r} is neither champion nor challenger.")
     if gates is None and to == "champion" and not without_gates:
         raise UsageError("A champion has to pass gates; name their file with --gates, or say --without-gates.")
-    with libraries():
-        from semblance.training.registry import gated, promotion
-        from semblance.training.registry import gates as gating
+    from semblance.training.registry import promotion
 
-        wanted = None if gates is None else gating.read(gates)
-        measured = None if benchmark is None else gating.read_benchmark(benchmark)
-    opened = _opened(registry, public_key)
-    found = opened.find(model, version)
-    if wanted is not None:
-        for one in gated.judge(opened, found, wanted, cache, benchmark=measured, say=say):
-            say(f"passed: {one}")
+    if gates is None:
+        opened = _store(registry)
+        found = opened.find(model, version)
+    else:
+        opened, found = _judged(model, version, gates, benchmark, _opened(registry, public_key), cache)
     if to == "challenger":
         promotion.challenge(opened, found)
         say(f"{found.name} is the challenger; `training rollout start` lets it answer")
@@ -225,7 +223,7 @@ def promote(
 @friendly
 def rollback(model: Model, registry: Registry = STORE) -> None:
     """Let the previous champion answer again, and stop a roll-out."""
-    opened = _opened(registry)
+    opened = _store(registry)
     from semblance.training.registry import promotion
 
     done = promotion.rollback(opened, model)
@@ -235,8 +233,30 @@ def rollback(model: Model, registry: Registry = STORE) -> None:
         say(f"the roll-out {done.stopped} is stopped")
 
 
+def _judged(
+    model: str, version: str, gates: Path, benchmark: Path | None, opened: MLflowRegistry, cache: Path
+) -> tuple[MLflowRegistry, Version]:
+    from semblance.training.registry import gated
+    from semblance.training.registry import gates as gating
+
+    wanted = gating.read(gates)
+    measured = None if benchmark is None else gating.read_benchmark(benchmark)
+    found = opened.find(model, version)
+    for one in gated.judge(opened, found, wanted, cache, benchmark=measured, say=say):
+        say(f"passed: {one}")
+    return opened, found
+
+
 def _opened(address: str, public_key: Path | None = None) -> MLflowRegistry:
     with libraries():
         from semblance.training.registry.mlflow_registry import MLflowRegistry
 
         return MLflowRegistry(address, public_key)
+
+
+def _store(address: str) -> Store:
+    """The registry without what packages need, which takes seconds to load."""
+    with libraries():
+        from semblance.training.registry.store import Store
+
+        return Store(address)

@@ -10,8 +10,6 @@ from pydantic import Field, ValidationError
 from semblance.manifests.config import Config, canonical_json, fingerprint
 from semblance.manifests.errors import SemblanceError
 from semblance.training.guard import crops
-from semblance.training.inference.member import Member
-from semblance.training.models import tuned
 
 FILE: Final = "package.json"
 FORMAT: Final = 1
@@ -144,12 +142,6 @@ def lineage(contents: Contents) -> dict[str, Any]:
 
 
 _SOURCES: Final = ("pretrained", "frames_from")  # say where tensors came from, which are compared themselves
-
-
-def digest(member: Member) -> str:
-    """The SHA-256 of all tensors of a member's model."""
-    state = member.trained.model.state_dict()
-    return tuned.digest(state, set(state))
 
 
 def parse(file: Path) -> Contents:

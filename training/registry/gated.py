@@ -15,8 +15,8 @@ from semblance.training.registry import contents, gates, integration, package
 from semblance.training.registry.gates import Gates, Judged
 from semblance.training.registry.mlflow_registry import MLflowRegistry
 from semblance.training.registry.records import CHAMPION, Package, Version
+from semblance.training.registry.store import GATES, JUDGED_AT
 
-GATES, JUDGED_AT = "gates", "judged_at"  # tags of a version
 _SHOWN: Final = 20  # failed gates in a message
 
 

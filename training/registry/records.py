@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from semblance.manifests.errors import UsageError
-from semblance.training.inference.predictor import Predictor
+
+if TYPE_CHECKING:  # who answers is told without torch
+    from semblance.training.inference.predictor import Predictor
 
 CHAMPION: Final = "champion"  # answers
 CHALLENGER: Final = "challenger"  # is tried

@@ -6,15 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from semblance.training.registry.gated import GATES, JUDGED_AT
-from semblance.training.registry.mlflow_registry import LINEAGE, SHA256, MLflowRegistry
 from semblance.training.registry.promotion import REPLACED, ROLLED_BACK
 from semblance.training.registry.records import CHAMPION, Version
+from semblance.training.registry.store import GATES, JUDGED_AT, LINEAGE, SHA256, Store
 
 _HASH: Final = 12  # characters shown of a hash
 
 
-def lines(registry: MLflowRegistry, version: Version) -> Iterator[str]:
+def lines(registry: Store, version: Version) -> Iterator[str]:
     """The version, line by line."""
     aliases = ", ".join(version.aliases) or "none"
     yield f"{version.name}, number {version.number} in {registry.address}"

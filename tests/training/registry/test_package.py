@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from semblance.training.inference import mc_dropout, predictor
 from semblance.training.inference.predictor import Predictor
 from semblance.training.registry import contents, package, reference, signature
 from semblance.training.registry.records import Semantic
+from semblance.training.runs import folder as run_folder
+from tests.conftest import REPOSITORY
 from tests.training.registry import kinds
 from tests.training.registry.models import keys
 
@@ -156,3 +159,15 @@ def test_a_package_of_another_format_is_refused_in_a_sentence(packed: Callable[[
     (folder / "weights" / "0.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(SemblanceError, match="does not match this version's models"):
         package.opened(folder)
+
+
+def test_the_commit_of_the_code_that_trained_it_is_kept(made: dict[str, Path], tmp_path: Path) -> None:
+    """As git itself says it, where this is a checkout."""
+    words = ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"]
+    asked = subprocess.run(words, capture_output=True, text=True, check=False)
+    known = run_folder.commit()
+    assert (known or "").removesuffix("-dirty") == (asked.stdout.strip() if asked.returncode == 0 else "")
+    run = predictor.load(shutil.copytree(made["frame"], tmp_path / "run"))
+    assert package.write(run, tmp_path / "a", model="m", version=Semantic(1, 0, 0), graphs=False).commit is None
+    run_folder.write_json(tmp_path / "run" / "run.json", {"commit": "0" * 40})
+    assert package.write(run, tmp_path / "b", model="m", version=Semantic(1, 0, 0), graphs=False).commit == "0" * 40
