@@ -123,6 +123,7 @@ class Service:
         self._process.send_signal(signal.SIGTERM)
         if self._process.stdout is not None:
             print(self._process.stdout.read().rstrip(), flush=True)
+            self._process.stdout.close()
         code = self._process.wait(120)
         self._log.close()
         if code:

@@ -1,6 +1,6 @@
 """How often roll-outs err, and how soon they see: ``python -m tests.benchmarks.rollout`` writes ``ROLLOUT.md``.
 
-Some five minutes of one core. Every run has its own seed, so that the table can be made again.
+Some eight minutes of one core. Every run has its own seed, so that the table can be made again.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ class Site:
         done = self._run("training", "rollout", command, *words, "--registry", self.folder / "mlflow.db", expect=expect)
         return done.stdout + done.stderr
 
-    def start(self, version: str = "1.1.0", expect: int = 0) -> str:
-        words = ("--plan", self.folder / "plan.yaml", "--events", self.events, "--now", at(0).isoformat())
+    def start(self, version: str = "1.1.0", expect: int = 0, now: str = at(0).isoformat()) -> str:
+        words = ("--plan", self.folder / "plan.yaml", "--events", self.events, "--now", now)
         key = ("--public-key", self.key.with_suffix(".pub"))
         return self("start", "detector", version, *words, *key, expect=expect)
 
@@ -97,6 +97,14 @@ def test_a_bad_one_is_rolled_back_by_a_step(site: Site) -> None:
     site.happen(challenger=0.5)
     assert "worse in accuracy" in site("step", "detector", "--now", "2026-01-03")
     assert site.aliases() == {"champion": "1.0.0"}
+
+
+def test_a_watch_ends_with_the_decision(site: Site) -> None:
+    """By the real clock, which is two weeks later than 2001 in any case."""
+    site.start(now="2001-01-01")
+    site.happen()
+    assert "leave --now out" in site("step", "detector", "--watch", 1, "--now", "2026-01-01", expect=2)
+    assert "The challenger is promoted" in site("step", "detector", "--watch", 1)
 
 
 def test_one_command_rolls_back(site: Site) -> None:
