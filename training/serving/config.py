@@ -77,4 +77,5 @@ class ServeConfig(Config):
 def load(file: str | None, settings: Sequence[str] = ()) -> ServeConfig:
     """The settings of a YAML file, or the defaults, with ``key=value`` laid over them. Raises UsageError."""
     values = config.read_file(file, "settings") if file else {}
-    return config.parse(ServeConfig, config.apply_settings(values, settings), file or "--set")
+    where, what = (file, "settings file") if file else ("--set", "option")
+    return config.parse(ServeConfig, config.apply_settings(values, settings), where, what)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from semblance.manifests import storage
 from semblance.manifests.config import Config
 from semblance.training.rollout.events import Log
 from semblance.training.serving import access, logs, spool
@@ -48,6 +49,14 @@ class Options(Config):
         return load(self.config, self.settings)
 
 
+def _writable(folder: str | None) -> None:
+    if folder and not storage.is_remote(folder):
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage.unwritable(folder, error, "choose another folder") from error
+
+
 @contextlib.contextmanager
 def service(options: Options) -> Iterator[Service]:
     """The service, not started, for a block; its folder is gone at the end.
@@ -57,6 +66,8 @@ def service(options: Options) -> Iterator[Service]:
     options.source.check()
     config = options.loaded()
     tokens = access.read(options.tokens)
+    _writable(options.jobs)
+    _writable(options.events)
     logs.configure()
     with spool.folder() as folder:
         models, follow = options.source.models(config, folder / "models")
