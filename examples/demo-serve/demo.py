@@ -114,15 +114,16 @@ class Service:
                     self._address = line.split()[-1].rstrip("/")
                     self.wait(lambda: self.ready)
                     return self
+            raise SystemExit("The service did not start; see serve.log.")
         except BaseException:
             self.__exit__()
             raise
-        raise SystemExit("The service did not start; see serve.log.")
 
     def __exit__(self, *_: object) -> None:
         self._process.send_signal(signal.SIGTERM)
         if self._process.stdout is not None:
             print(self._process.stdout.read().rstrip(), flush=True)
+            self._process.stdout.close()
         code = self._process.wait(120)
         self._log.close()
         if code:

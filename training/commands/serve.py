@@ -19,10 +19,20 @@ def serve(
         str | None, typer.Option("--model", help="The model of a registry whose champion answers.")
     ] = None,
     registry: Annotated[
-        str | None, typer.Option("--registry", help="Its registry: an MLflow store's file, sqlite:/// or address.")
+        str | None,
+        typer.Option(
+            "--registry",
+            envvar="SEMBLANCE_REGISTRY",
+            help="Its registry: a file, sqlite:///FILE or a server's address. Also $SEMBLANCE_REGISTRY.",
+        ),
     ] = None,
     public_key: Annotated[
-        str | None, typer.Option("--public-key", help="The key that its packages are verified with.")
+        str | None,
+        typer.Option(
+            "--public-key",
+            envvar="SEMBLANCE_PUBLIC_KEY",
+            help="Public key that its packages are verified with. Also $SEMBLANCE_PUBLIC_KEY.",
+        ),
     ] = None,
     cache: Annotated[
         str | None, typer.Option("--cache", help="Folder for its packages, used again while the registry is away.")

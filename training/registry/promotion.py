@@ -71,12 +71,12 @@ def rollback(registry: Noting, model: str) -> Step:
             f"{model} has no previous version to go back to ({now}); promote one with `training registry promote`."
         )
     stopped = registry.route(model).rollout if bad is not None else ""
+    if bad is not None and bad.number != previous.number:  # else it was interrupted after the next line
+        registry.set_tags(bad, {ROLLED_BACK: str(previous.version)})
     registry.set_alias(previous, CHAMPION)
     if stopped:
-        registry.set_rollout(model, None)
         registry.drop_alias(model, CHALLENGER)
-    if bad is not None and bad.number != previous.number:
-        registry.set_tags(bad, {ROLLED_BACK: str(previous.version)})
+        registry.set_rollout(model, None)  # last: until then, another call finds what is left to do
     earlier = previous.tags.get(REPLACED)
     found = next((one for one in registry.versions(model) if str(one.version) == earlier), None)
     if found is None or found.tags.get(ROLLED_BACK):

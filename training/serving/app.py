@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,10 +10,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from semblance.training.serving import compose, open_inference, page_files, remote, uploads
+from semblance.training.serving import compose, logs, open_inference, page_files, problems, remote, uploads
 from semblance.training.serving.answers import (
     CropAnswer,
     Feedback,
@@ -32,7 +33,11 @@ _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     code: {"model": Problem} for code in (400, 401, 403, 404, 408, 413, 415, 422, 429, 503)
 }
 _JSON: Final = "application/json"
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, a limit of the process
 _SUBJECT: Final = 200  # characters of the header X-Subject
+_FEEDBACK: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {_JSON: {"schema": Feedback.model_json_schema()}}}
+}
 Faces = Annotated[bool, Query(description="With a small picture of each face.")]
 
 
@@ -96,8 +101,6 @@ def _errors(app: FastAPI) -> None:
         headers = {} if error.retry_s is None else {"Retry-After": str(error.retry_s)}
         if error.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        if error.status in (408, 413):
-            headers["Connection"] = "close"  # the rest of the body is not read
         return problem(request, error.status, error.reason, error.sentence, headers)
 
     @app.exception_handler(RequestValidationError)
@@ -114,6 +117,13 @@ def _errors(app: FastAPI) -> None:
             return problem(request, 405, "bad_request", f"This address takes {allowed}, not {request.method}.", headers)
         sentence = "There is nothing at this address; see /openapi.json for those that there are."
         return problem(request, error.status_code, "not_found", sentence, headers)
+
+    @app.exception_handler(OSError)
+    async def of_disk(request: Request, error: OSError) -> Response:
+        if error.errno not in _FULL:
+            raise error
+        logs.event("no room", reason=error.strerror)
+        return await of_problem(request, problems.no_room())
 
     @app.exception_handler(Exception)
     async def of_defect(request: Request, _: Exception) -> Response:
@@ -185,11 +195,15 @@ def _scores(app: FastAPI, service: Service) -> None:
         async with _file(request, service) as file:
             return told(await service.video(file, asked, faces=faces))
 
-    @app.post("/v1/feedback", status_code=202, responses=_PROBLEMS)
-    async def feedback(said: Feedback, request: Request) -> Response:
+    @app.post("/v1/feedback", status_code=202, responses=_PROBLEMS, openapi_extra=_FEEDBACK)
+    async def feedback(request: Request) -> Response:
         """Say what was true of an answer (0 real, 1 fake), and whether it served."""
         begin(service, request)
-        service.feedback(said)
+        body = await uploads.in_memory(request, "The feedback", 1, config.body_seconds)  # FastAPI would take any length
+        try:
+            service.feedback(Feedback.model_validate_json(body))
+        except ValidationError as error:
+            raise problems.of_json(error, "as /openapi.json describes it") from None
         return Response('{"status": "kept"}', 202, media_type=_JSON)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.manifests.records import Image
@@ -14,6 +15,10 @@ from semblance.training.inference.video import Scored
 from semblance.training.serving.config import CropsConfig
 from semblance.training.serving.models import Loaded
 from semblance.training.serving.problems import ProblemError
+
+_JPEG: Final = b"\xff\xd8"
+_SCAN: Final = b"\xff\xda"  # begins a scan of a JPEG (ITU-T T.81 B.2.3), which takes 20 bytes and decodes all pixels
+_SCANS: Final = 64  # some ten are usual in a progressive one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,6 +84,10 @@ class Scorer:
                 "too_large",
                 f"The picture claims {width}x{height} pixels, more than {self._config.megapixels:g} million; send the "
                 "face alone.",
+            )
+        if data.startswith(_JPEG) and data.count(_SCAN) > _SCANS:
+            raise ProblemError(
+                413, "too_large", f"The picture is a JPEG of more than {_SCANS} scans; encode it anew, with fewer."
             )
         try:
             return codec.decode(data)

@@ -19,13 +19,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from semblance.training.serving import problems
+from semblance.training.serving import logs, problems
 from semblance.training.serving.answers import JobAnswer, Problem, VideoAnswer
 from semblance.training.serving.config import JobsConfig
 from semblance.training.serving.problems import ProblemError
 
 _ATTEMPTS: Final = 2  # times that a job is begun: one that ends the service itself must not do so for ever
 _SWEEP: Final = 30.0  # seconds between two looks for results that were kept long enough
+_PAUSE: Final = 5.0  # seconds before the next job, after one whose answer could not be written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +45,21 @@ Score = Callable[[Job, Path], Awaitable[VideoAnswer]]
 
 
 class Jobs:
-    """The queue of one service. ``score`` may raise ProblemError, which is then the job's answer."""
+    """The queue of one service. ``score`` may raise ProblemError, which is then the job's answer.
+
+    ``pause``: seconds before the next job, after one whose answer could not be written.
+    """
 
     def __init__(
-        self, folder: Path, config: JobsConfig, score: Score, *, clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        config: JobsConfig,
+        score: Score,
+        *,
+        clock: Callable[[], float] = time.time,
+        pause: float = _PAUSE,
     ) -> None:
-        self._folder, self._config, self._score, self._clock = folder, config, score, clock
+        self._folder, self._config, self._score, self._clock, self._pause = folder, config, score, clock, pause
         self._waiting: list[Job] = []
         self._running: Job | None = None
         self._event = asyncio.Event()
@@ -59,7 +69,7 @@ class Jobs:
     def start(self) -> None:
         """Take up what an earlier service left, oldest first, and begin; called inside the event loop."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for one in self._folder.iterdir():
+        for one in filter(_ours, self._folder.iterdir()):
             job = _read(one / "job.json")
             if job is None or (_video(one) is None and not (one / "answer.json").exists()):
                 shutil.rmtree(one, ignore_errors=True)
@@ -85,9 +95,13 @@ class Jobs:
         """Queue a job; its file is moved. Raises ProblemError (503) if the queue is full."""
         self.check()
         own = self._folder / job.id
-        own.mkdir()
-        shutil.move(file, own / file.name)
-        _write(own / "job.json", asdict(job))
+        try:
+            own.mkdir()
+            shutil.move(file, own / file.name)
+            _write(own / "job.json", asdict(job))
+        except OSError:
+            shutil.rmtree(own, ignore_errors=True)
+            raise
         self._waiting.append(job)
         self._event.set()
         return self.answer(job.id, job.owner)
@@ -133,6 +147,11 @@ class Jobs:
             job = self._running = self._waiting.pop(0)
             try:
                 await self._work(job)
+            except OSError as error:  # the disk is full: the job waits until there is room for its answer
+                logs.event("job put off", reason=error.strerror or "")
+                self._waiting.append(job)
+                self._running = None
+                await asyncio.sleep(self._pause)
             finally:
                 self._running = None
 
@@ -171,6 +190,13 @@ class Jobs:
                     if (one / "answer.json").stat().st_mtime < self._clock() - self._config.keep_seconds:
                         shutil.rmtree(one, ignore_errors=True)
             await asyncio.sleep(min(_SWEEP, self._config.keep_seconds))
+
+
+def _ours(folder: Path) -> bool:
+    """Whether a folder holds a job and nothing else: what somebody keeps beside jobs is not ours to remove."""
+    if not folder.name.isalnum() or not folder.is_dir():
+        return False
+    return all(one.name.lstrip(".").startswith(("job.json", "answer.json", "0.")) for one in folder.iterdir())
 
 
 def _video(own: Path) -> Path | None:

@@ -15,10 +15,11 @@ def configure(level: int = logging.INFO) -> None:
     """Send this log and uvicorn's to standard error, as lines of JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ecs_logging.StdlibFormatter(exclude_fields=["log.original", "process", "log.origin"]))
-    for name in ("semblance.serving", "uvicorn", "uvicorn.error"):
+    for name in ("semblance.serving", "uvicorn", "uvicorn.error", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level if name == "semblance.serving" else logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it complains of every damaged form
     logging.getLogger("uvicorn.access").handlers = []
     logging.getLogger("uvicorn.access").propagate = False
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from semblance.manifests.records import Image
 from semblance.training.inference.video import Scored
-from semblance.training.serving import uploads
+from semblance.training.serving import problems, uploads
 from semblance.training.serving.models import Loaded
 from semblance.training.serving.problems import ProblemError
 from semblance.training.serving.service import Asked, Service
@@ -112,11 +112,7 @@ def _parsed(body: bytes) -> _Infer:
     try:
         return _Infer.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its JSON"
-        raise ProblemError(
-            400, "bad_request", f"The request is wrong at {where} ({first['msg']}); send one input named `image`."
-        ) from None
+        raise problems.of_json(error, "with one input named `image`") from None
 
 
 def _crops(given: _Input) -> list[bytes | Image]:

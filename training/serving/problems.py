@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from pydantic import ValidationError
+
 # Content that cannot be scored is 422, whatever it did to the decoder: the request was fine, the file is at fault.
 _OF_FILES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -18,6 +20,7 @@ _OF_FILES: Final[Mapping[str, str]] = MappingProxyType(
         "crashed": "send the file again, or encode it anew",
     }
 )
+_SHOWN: Final = 60  # characters of the sender's that an answer repeats at most
 
 
 class ProblemError(Exception):
@@ -34,6 +37,11 @@ def busy(what: str, retry_s: int) -> ProblemError:
     )
 
 
+def no_room() -> ProblemError:
+    """The disk is full, or as good as full."""
+    return ProblemError(503, "busy", "There is no room for what requests send; send the request again in 60 s.", 60)
+
+
 def stopping() -> ProblemError:
     return ProblemError(503, "stopping", "The service is stopping; send the request again in a few seconds.", 5)
 
@@ -46,6 +54,15 @@ def slow(seconds: float) -> ProblemError:
     return ProblemError(
         408, "bad_request", f"The request was not complete after {seconds:g} s; send it on a faster connection."
     )
+
+
+def of_json(error: ValidationError, wanted: str) -> ProblemError:
+    """What is wrong with a JSON body, by its first fault; ``wanted``: what should be sent."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or "its JSON"
+    if len(where) > _SHOWN or not where.isprintable():
+        where = "a name"  # of the sender's own
+    return ProblemError(400, "bad_request", f"The request is wrong at {where} ({first['msg']}); send it {wanted}.")
 
 
 def of_file(status: str, sentence: str) -> ProblemError:

@@ -76,7 +76,7 @@ def application(options: RayOptions) -> serve.Application:
     options.source.check()
     most = config.crops.queue + config.crops.batch + config.videos.queue + workers(config) + _OTHERS
     resources: dict[str, Any] = {"num_cpus": options.cpus, "num_gpus": options.gpus}
-    deployment = serve.deployment(
+    deployment: Any = serve.deployment(
         serve.ingress()(Replica),
         name="semblance",
         num_replicas=options.replicas,
@@ -88,4 +88,5 @@ def application(options: RayOptions) -> serve.Application:
         graceful_shutdown_timeout_s=config.stop_seconds + _LATE_S,
         health_check_period_s=config.poll_seconds,
     )
-    return deployment.bind(options)
+    bound: serve.Application = deployment.bind(options)
+    return bound

@@ -6,34 +6,15 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from semblance.manifests.errors import SemblanceError, UsageError
 from semblance.training.serving import app
+from semblance.training.serving.protocol import Patient
 from semblance.training.serving.service import Service
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
-
-
-class _Impatient(HttpToolsProtocol):
-    """Closes a connection on which no complete request head has come in time: uvicorn itself would wait for ever."""
-
-    seconds = 60.0
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._timer = self.loop.call_later(self.seconds, self._late)
-
-    def _late(self) -> None:
-        if self.cycle is None and self.transport is not None and not self.transport.is_closing():
-            self.transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
-        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
@@ -58,7 +39,7 @@ def run(service: Service, host: str, port: int, started: Callable[[int], None]) 
     listening = _listening(host, port)
     config = uvicorn.Config(
         app.build(service),
-        http=type("Impatient", (_Impatient,), {"seconds": service.config.body_seconds}),
+        http=type("Patient", (Patient,), {"seconds": service.config.body_seconds}),
         ws="none",
         log_config=None,
         access_log=False,

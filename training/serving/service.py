@@ -79,6 +79,7 @@ class Service:
             done=self.metrics.batch.observe,
         )
         self.metrics.gauge("semblance_crops_waiting", "Crops in the queue.", lambda: self.batcher.waiting)
+        self.metrics.gauge("semblance_videos_running", "Videos in work.", lambda: self.desk.running - self.desk.waiting)
         self.metrics.gauge("semblance_videos_waiting", "Videos in the queue.", lambda: self.desk.waiting)
         self.metrics.gauge("semblance_jobs_waiting", "Jobs in the queue.", lambda: self.jobs.waiting)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from semblance.manifests.errors import SemblanceError, StorageError
 from semblance.training.inference import many, video
 from semblance.training.inference.inputs import Input
 from semblance.training.inference.video import NotScoredError, Prediction
-from semblance.training.serving import kinds, problems
+from semblance.training.serving import kinds, logs, problems
 from semblance.training.serving.config import VideosConfig
 from semblance.training.serving.models import Loaded
 from semblance.training.serving.problems import ProblemError
@@ -22,6 +26,8 @@ SHOWN: Final = "The video"  # what sentences call a file: its real place is nobo
 _PICTURE: Final = "The picture"
 _FPS: Final = 240  # the most frames a second that a video may have, on average
 _TOO_LONG: Final = "limits.hours"
+_TICK: Final = 0.1  # seconds
+_CHILD: Final = "semblance.ingest.run.child_main"  # in the command line of ingest's children
 _TOO_LARGE: Final = ("limits.megapixels", "limits.frames")
 
 
@@ -45,6 +51,7 @@ class VideoDesk:
         self._config, self._passes, self.workers = config, passes, workers
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="video")
         self._stopping = threading.Event()
+        self._lock, self._busy = threading.Lock(), 0  # threads with a video in work
         self.running = 0  # in a thread or waiting for one
 
     @property
@@ -82,13 +89,29 @@ class VideoDesk:
         self._stopping.set()
 
     def stop(self) -> None:
-        """Wait for the threads, which is short once nothing is in work."""
+        """End what is still in work, by ending the children of this process until its threads are free."""
         self._stopping.set()
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        while self._busy:
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.Error):
+                    if _CHILD in child.cmdline():
+                        child.kill()
+            time.sleep(_TICK)
+        self._threads.shutdown()
 
     def _score(self, work: Work) -> Prediction:
-        if self._stopping.is_set():
-            raise problems.stopping()
+        with self._lock:
+            if self._stopping.is_set():
+                raise problems.stopping()
+            self._busy += 1
+        try:
+            return self._scored(work)
+        finally:
+            with self._lock:
+                self._busy -= 1
+
+    def _scored(self, work: Work) -> Prediction:
         kind = kinds.kind_of(work.file.suffix)
         try:
             with many.as_video(Input(path=str(work.file), kind=kind)) as place:
@@ -103,8 +126,9 @@ class VideoDesk:
                 )
         except NotScoredError as error:
             raise self._problem(error, work) from error
-        except StorageError as error:
-            raise problems.of_file("failed", str(error)) from error
+        except StorageError as error:  # of this machine: the file itself is here
+            logs.event("no room", reason="a video could not be scored")
+            raise problems.no_room() from error
         except SemblanceError as error:
             raise problems.of_file("failed", str(error)) from error
 

@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psutil
@@ -34,6 +35,9 @@ with warnings.catch_warnings():  # of Ray 2.60 for pydantic 2.14, while it is im
 _START_S = 120.0  # Ray's agents may take most of a minute where processors are busy; a first try may end in a time-out
 
 
+BUILD: Any = ray_app.application  # typed more narrowly by Ray than it calls it
+
+
 def test_an_application_is_described_without_ray(trained: Path) -> None:
     found = ray_app.application(RayOptions(run=str(trained), cpus=3, settings=("crops.queue=100", "stop_seconds=7")))
     ingress = found._bound_deployment
@@ -45,13 +49,13 @@ def test_an_application_is_described_without_ray(trained: Path) -> None:
 
 def test_options_come_from_a_command_line(trained: Path) -> None:
     given = {"run": str(trained), "replicas": "2", "cpus": "0.5"}
-    ingress = from_command_line(ray_app.application, given)._bound_deployment
+    ingress = from_command_line(BUILD, given)._bound_deployment
     assert ingress.num_replicas == 2
     settings = ingress.init_args[0].loaded()
     assert (settings.videos.workers, settings.jobs.queue) == (1, 0)
     for wrong in ({"replicas": "2"}, {"run": "x", "replicas": "2", "jobs": "kept"}):
         with pytest.raises(UsageError):
-            from_command_line(ray_app.application, wrong)
+            from_command_line(BUILD, wrong)
 
 
 def test_without_places_there_are_no_jobs(tmp_path: Path, trained: Path, clip: Path) -> None:
@@ -71,7 +75,7 @@ def test_without_places_there_are_no_jobs(tmp_path: Path, trained: Path, clip: P
 @pytest.mark.timeout(600)
 def test_a_replica_answers_as_the_service_does(tmp_path: Path, trained: Path, clip: Path, crops: list[bytes]) -> None:
     plain = asyncio.run(_plain(tmp_path, trained, clip, crops))
-    options = {"run": str(trained), "settings": ["videos.workers=1"]}
+    options: dict[str, object] = {"run": str(trained), "settings": ["videos.workers=1"]}
     with _cluster(options) as address, httpx2.Client(base_url=address, timeout=60) as client:
         assert client.get("/health/ready").json()["status"] == "ready"
         replies = [client.post("/v1/crops", content=one) for one in crops]
