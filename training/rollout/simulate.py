@@ -19,6 +19,7 @@ from semblance.manifests.config import Config
 from semblance.manifests.errors import UsageError
 from semblance.training.rollout import sequential
 from semblance.training.rollout.decide import guard_alpha
+from semblance.training.rollout.evidence import ALARM
 from semblance.training.rollout.plan import Outcome, RolloutConfig
 from semblance.training.rollout.sequential import Floats
 
@@ -30,13 +31,15 @@ class Traffic(Config):
     """Imagined traffic.
 
     ``per_day``: new subjects. ``labelled``: the share of them whose truth becomes known, after ``delay_days`` on
-    average (exponential). ``accuracy``: of the champion; ``effect``: the challenger's minus that; ``drift``: what both
+    average (exponential); ``challenger_delay_days``: where the challenger answered, None for the same, as a comparison
+    assumes. ``accuracy``: of the champion; ``effect``: the challenger's minus that; ``drift``: what both
     lose over all ``days``. ``latency_s``: the champion's mean; the challenger's is ``slower`` times that.
     """
 
     per_day: float = Field(default=1000.0, gt=0, le=1e6)
     labelled: float = Field(default=1.0, gt=0, le=1)
     delay_days: float = Field(default=1.0, ge=0)
+    challenger_delay_days: float | None = Field(default=None, ge=0)
     days: int = Field(default=56, ge=1, le=730)
     accuracy: float = Field(default=0.9, ge=0, le=1)
     effect: float = Field(default=0.0, ge=-1, le=1)
@@ -59,13 +62,15 @@ class Known:
 class Run:
     """The day of each event of one run, infinity if it does not come; the first of two is what happens.
 
-    ``shown``: all goals are shown, at any look, whatever the day and the numbers. ``naive``: two-sample z tests at the
+    ``shown``: all goals are shown, at any look, whatever the day and the numbers. ``alarm``: the arms of the subjects
+    with a label are not as they were drawn; from then on, nothing is promoted. ``naive``: two-sample z tests at the
     same levels, looked at daily.
     """
 
     promotion: float
     rollback: float
     shown: float
+    alarm: float
     naive_promotion: float
     naive_rollback: float
     naive_shown: float
@@ -125,15 +130,25 @@ def one(plan: RolloutConfig, traffic: Traffic, random: np.random.Generator) -> R
             rollback = min(rollback, _first(of.day, sequential.crossed(terms, -margin, "below", level)))
             z_D = naive(of, traffic.days, -margin)
             naive_rollback = min(naive_rollback, _first(np.arange(1.0, traffic.days + 1), z_D < stats.norm.ppf(level)))
+    alarm = _alarm(known["accuracy"]) if "accuracy" in known else math.inf
     earliest = max(plan.min_days, schedule(plan, traffic.per_day)[-1][0])
     days_D = np.arange(1.0, traffic.days + 1)
     return Run(
-        promotion=_first(looks, shown_T & enough_T & (looks >= earliest)),
+        promotion=_first(looks, shown_T & enough_T & (looks >= earliest) & (looks < alarm)),
         rollback=rollback,
         shown=_first(looks, shown_T),
+        alarm=alarm,
         naive_promotion=_first(days_D, naive_D & (days_D >= earliest)),
         naive_rollback=naive_rollback,
         naive_shown=_first(days_D, naive_D),
+    )
+
+
+def _alarm(of: Known) -> float:
+    terms = sequential.drawn(of.arm, of.share)
+    return min(
+        _first(of.day, sequential.crossed(terms, 0.0, "above", ALARM / 2)),
+        _first(of.day, sequential.crossed(terms, 0.0, "below", ALARM / 2)),
     )
 
 
@@ -147,7 +162,8 @@ def _imagine(plan: RolloutConfig, traffic: Traffic, random: np.random.Generator)
     if "accuracy" in plan.goals.asked() or "accuracy" in plan.guardrails.watched():
         chance = np.clip(traffic.accuracy - traffic.drift * day / traffic.days + traffic.effect * arm, 0, 1)
         right = (random.random(count) < chance).astype(float)
-        told = day + random.exponential(traffic.delay_days, count)
+        later = traffic.delay_days if traffic.challenger_delay_days is None else traffic.challenger_delay_days
+        told = day + random.exponential(np.where(arm, later, traffic.delay_days))
         told[random.random(count) >= traffic.labelled] = math.inf
         order = np.argsort(told)[: int((told <= traffic.days).sum())]
         known["accuracy"] = Known(arm=arm[order], share=share[order], outcome=right[order], day=told[order])

@@ -73,6 +73,15 @@ def test_all_goals_are_needed() -> None:
     assert not any(run.promoted for run in runs(both, 5, per_day=1000, days=20, effect=-0.02))
 
 
+def test_labels_that_come_sooner_for_one_version_are_an_alarm_before_they_mislead() -> None:
+    torn = {"delay_days": 3.0, "challenger_delay_days": 0.5, "accuracy": 0.95, "drift": 0.15}
+    found = runs(BETTER, 50, per_day=500, days=21, **torn)
+    assert finite([run.alarm for run in found]) > 45
+    assert not any(run.promoted for run in found)
+    fair = runs(BETTER, 200, per_day=100, days=21, delay_days=3.0)
+    assert not significantly_above(finite([run.alarm for run in fair]), 0.01, 200)
+
+
 def test_runs_depend_on_their_seed_alone() -> None:
     plan, traffic = RolloutConfig.model_validate(BETTER), Traffic(per_day=50, days=20)
     assert list(simulate.runs(plan, traffic, 3)) == list(simulate.runs(plan, traffic, 5))[:3]
