@@ -128,7 +128,7 @@ def list_(
     registry: Registry = STORE,
 ) -> None:
     """List models, their versions and who answers."""
-    opened = _store(registry)
+    opened = store_at(registry)
     names = [model] if model is not None else opened.models()
     for name in names:
         for one in opened.versions(name):
@@ -148,7 +148,7 @@ def fetch(
     registry: Registry = STORE,
 ) -> None:
     """Copy a version's package to this machine and verify it."""
-    opened = _opened(registry, public_key)
+    opened = registry_at(registry, public_key)
     found = opened.fetch(opened.find(model, version), to)
     say(f"verified: {found.folder}")
 
@@ -172,7 +172,7 @@ def verify(
 @friendly
 def show(model: Model, version: Which, registry: Registry = STORE) -> None:
     """Print a version: who it answers as, where it comes from, what it holds and what was judged."""
-    opened = _store(registry)
+    opened = store_at(registry)
     from semblance.training.registry import shown
 
     for line in shown.lines(opened, opened.find(model, version)):
@@ -206,10 +206,10 @@ def promote(
     from semblance.training.registry import promotion
 
     if gates is None:
-        opened = _store(registry)
+        opened = store_at(registry)
         found = opened.find(model, version)
     else:
-        opened, found = _judged(model, version, gates, benchmark, _opened(registry, public_key), cache)
+        opened, found = _judged(model, version, gates, benchmark, registry_at(registry, public_key), cache)
     if to == "challenger":
         promotion.challenge(opened, found)
         say(f"{found.name} is the challenger; `training rollout start` lets it answer")
@@ -223,7 +223,7 @@ def promote(
 @friendly
 def rollback(model: Model, registry: Registry = STORE) -> None:
     """Let the previous champion answer again, and stop a roll-out."""
-    opened = _store(registry)
+    opened = store_at(registry)
     from semblance.training.registry import promotion
 
     done = promotion.rollback(opened, model)
@@ -247,14 +247,15 @@ def _judged(
     return opened, found
 
 
-def _opened(address: str, public_key: Path | None = None) -> MLflowRegistry:
+def registry_at(address: str, public_key: Path | None = None) -> MLflowRegistry:
+    """The registry at an address, with packages."""
     with libraries():
         from semblance.training.registry.mlflow_registry import MLflowRegistry
 
         return MLflowRegistry(address, public_key)
 
 
-def _store(address: str) -> Store:
+def store_at(address: str) -> Store:
     """The registry without what packages need, which takes seconds to load."""
     with libraries():
         from semblance.training.registry.store import Store

@@ -12,11 +12,10 @@ import typer
 
 from semblance.manifests.console import friendly
 from semblance.manifests.errors import StorageError, UsageError
-from semblance.training.commands.output import say, serving_libraries
-from semblance.training.commands.registry import STORE, Model, PublicKey, Registry
+from semblance.training.commands.output import say
+from semblance.training.commands.registry import STORE, Model, PublicKey, Registry, registry_at, store_at
 
 if TYPE_CHECKING:
-    from semblance.training.registry.mlflow_registry import MLflowRegistry
     from semblance.training.rollout.run import Stand
 
 app = typer.Typer(
@@ -48,7 +47,7 @@ def start(
     from semblance.training.rollout import run
 
     found = plans.read(str(plan))
-    state = run.start(_opened(registry, public_key), model, version, found, events, _moment(now))
+    state = run.start(registry_at(registry, public_key), model, version, found, events, _moment(now))
     say(
         f"{model} {state.challenger} answers {state.share:.0%} of subjects beside {state.champion}; roll-out {state.id}"
     )
@@ -66,7 +65,7 @@ def status(
     from semblance.training.rollout import describe, run
 
     moment = _moment(now)
-    stand = run.look(_opened(registry), model, moment)
+    stand = run.look(store_at(registry), model, moment)
     if as_json:
         print(_json(stand))
         return
@@ -89,7 +88,7 @@ def step(
 
     if watch is not None and now is not None:
         raise UsageError("--watch follows the real clock; leave --now out.")
-    opened = _opened(registry)
+    opened = store_at(registry)
     while True:
         moment = _moment(now)
         try:
@@ -112,7 +111,7 @@ def rollback(model: Model, registry: Registry = STORE, reason: Reason = "Asked f
     """Take the challenger back at once; no event is read."""
     from semblance.training.rollout import run
 
-    champion = run.rollback(_opened(registry), model, _moment(now), reason)
+    champion = run.rollback(store_at(registry), model, _moment(now), reason)
     say(f"{champion.name} answers everything; services follow when they next look at the registry")
 
 
@@ -122,7 +121,7 @@ def stop(model: Model, registry: Registry = STORE, reason: Reason = "Asked for."
     """End a roll-out without a verdict; the champion stays."""
     from semblance.training.rollout import run
 
-    state = run.stop(_opened(registry), model, _moment(now), reason)
+    state = run.stop(store_at(registry), model, _moment(now), reason)
     say(f"the roll-out {state.id} is ended")
 
 
@@ -171,10 +170,3 @@ def _moment(text: str | None) -> datetime:
         return moment(text)
     except ValueError as error:
         raise UsageError(f"--now {text!r} is no time; write it as 2026-01-31T12:00.") from error
-
-
-def _opened(address: str, public_key: Path | None = None) -> MLflowRegistry:
-    with serving_libraries():
-        from semblance.training.registry.mlflow_registry import MLflowRegistry
-
-        return MLflowRegistry(address, public_key)

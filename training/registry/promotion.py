@@ -4,35 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from semblance.manifests.errors import UsageError
-from semblance.training.registry.records import CHALLENGER, CHAMPION, PREVIOUS, Route, Version
+from semblance.training.registry.records import CHALLENGER, CHAMPION, PREVIOUS, Aliases, Version
 
 REPLACED: Final = "replaced"  # tag of a champion: the version that was the champion before it
 ROLLED_BACK: Final = "rolled_back"  # tag of a version that was the champion: the one that took its place
 
 
-class Aliases(Protocol):
-    """What a promotion needs of a ``Registry``, and notes on versions."""
-
-    def find(self, model: str, which: str) -> Version:
-        """As in ``Registry``."""
-
-    def versions(self, model: str) -> list[Version]:
-        """As in ``Registry``."""
-
-    def route(self, model: str) -> Route:
-        """As in ``Registry``."""
-
-    def set_alias(self, version: Version, alias: str) -> None:
-        """As in ``Registry``."""
-
-    def drop_alias(self, model: str, alias: str) -> None:
-        """As in ``Registry``."""
-
-    def set_rollout(self, model: str, state: Mapping[str, Any] | None) -> None:
-        """As in ``Registry``."""
+class Noting(Aliases, Protocol):
+    """A registry that also keeps notes on versions."""
 
     def set_tags(self, version: Version, tags: Mapping[str, str]) -> None:
         """Note something with a version."""
@@ -47,7 +29,7 @@ class Step:
     stopped: str = ""
 
 
-def challenge(registry: Aliases, version: Version) -> None:
+def challenge(registry: Noting, version: Version) -> None:
     """Make a version the challenger. Raises UsageError if it is the champion, or a roll-out tries another one."""
     aliases = _aliases(registry, version.model)
     if (champion := aliases.get(CHAMPION)) is not None and champion.number == version.number:
@@ -56,7 +38,7 @@ def challenge(registry: Aliases, version: Version) -> None:
     registry.set_alias(version, CHALLENGER)
 
 
-def promote(registry: Aliases, version: Version) -> Step:
+def promote(registry: Noting, version: Version) -> Step:
     """Make a version the champion, and the champion the previous one. Run again after an interruption, it completes.
 
     Raises UsageError while a roll-out is going on, which promotes by itself.
@@ -74,7 +56,7 @@ def promote(registry: Aliases, version: Version) -> Step:
     return Step(champion=registry.find(version.model, CHAMPION), before=before)
 
 
-def rollback(registry: Aliases, model: str) -> Step:
+def rollback(registry: Noting, model: str) -> Step:
     """Make the previous version the champion again, and stop a roll-out. The other one keeps its version and package.
 
     The version before that becomes the previous one, unless there is none or it was rolled back itself. Run again after
@@ -104,7 +86,7 @@ def rollback(registry: Aliases, model: str) -> Step:
     return Step(champion=registry.find(model, CHAMPION), before=bad, stopped=stopped)
 
 
-def newest(registry: Aliases, model: str) -> Version | None:
+def newest(registry: Noting, model: str) -> Version | None:
     """The latest version of a model, None if there is no such model."""
     try:
         return registry.versions(model)[-1]
@@ -112,11 +94,11 @@ def newest(registry: Aliases, model: str) -> Version | None:
         return None
 
 
-def _aliases(registry: Aliases, model: str) -> dict[str, Version]:
+def _aliases(registry: Noting, model: str) -> dict[str, Version]:
     return {alias: one for one in registry.versions(model) for alias in one.aliases}
 
 
-def _no_rollout(registry: Aliases, aliases: Mapping[str, Version], version: Version) -> None:
+def _no_rollout(registry: Noting, aliases: Mapping[str, Version], version: Version) -> None:
     if CHAMPION not in aliases:
         return
     if rollout := registry.route(version.model).rollout:
