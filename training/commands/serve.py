@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -85,7 +86,8 @@ def serve(
             say(f"serving {models.lineup.champion.served.name}: http://{host}:{port}/")
 
         serving.run(service, host, port, started)
-    say("stopped")
+    with contextlib.suppress(BrokenPipeError):  # whoever started it may be gone
+        say("stopped")
 
 
 @friendly

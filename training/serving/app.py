@@ -140,7 +140,7 @@ def _health(app: FastAPI, service: Service) -> None:
     async def ready() -> Response:
         """Whether requests should be sent here: 503 while it starts or stops."""
         status = "ready" if service.ready else "stopping" if service.stopping else "starting"
-        known: dict[str, Any] = {"status": status, "notes": list(service.models.notes)}
+        known: dict[str, Any] = {"status": status, "notes": [*service.models.notes, *filter(None, [service.fault])]}
         if service.models.registry_up is not None:
             known["registry"] = "up" if service.models.registry_up else "away"
         return Response(json.dumps(known), 200 if service.ready else 503, media_type=_JSON)

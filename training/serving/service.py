@@ -62,6 +62,7 @@ class Service:
     follow: Callable[[Models], Coroutine[None, None, None]] | None = None  # keeps the models as the registry has them
     metrics: Metrics = field(default_factory=Metrics)
     ready: bool = False
+    fault: str = ""  # why it will never be ready
     stopping: bool = False
 
     def __post_init__(self) -> None:
@@ -93,6 +94,16 @@ class Service:
             self._following = loop.create_task(self.follow(self.models))
 
     def _warm(self) -> None:
+        try:
+            self._score_blank()
+        except Exception as error:
+            self.fault = f"The service cannot become ready: {error}"
+            logs.event("not ready", reason=self.fault)
+            raise
+        self.ready = not self.stopping
+        logs.event("ready")
+
+    def _score_blank(self) -> None:
         picture = self.folder / "0.png"
         cv2.imwrite(str(picture), np.full((64, 64, 3), 127, np.uint8))
         model = self.models.lineup.champion
@@ -101,8 +112,6 @@ class Service:
         for one in self.models.lineup.models:
             if all(member.clip == 1 for member in one.predictor.members):
                 inference.score(one.predictor, [blank] * self.config.crops.batch, self.config.passes)
-        self.ready = True
-        logs.event("ready")
 
     async def warmed(self) -> None:
         """Wait until it is ready; raises SemblanceError if it cannot be, such as if its own picture is not scored."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from semblance.training.inference import video as inference
 from semblance.training.inference.inputs import Input
 from semblance.training.inference.video import Prediction
 from semblance.training.rollout import assign, events, history
-from semblance.training.serving import access, spool
+from semblance.training.serving import access, app, spool
 from semblance.training.serving.answers import CropAnswer, ServiceAnswer, VideoAnswer
 from semblance.training.serving.service import Service
 from tests.training.serving import services
@@ -321,6 +322,26 @@ def test_only_allowed_addresses_are_read(
         assert left(tmp_path) == ["0.png"]
 
     converse(services.make(tmp_path, trained, "videos.s3=[s3://bucket/inbox/]"), talk)
+
+
+def test_a_service_that_cannot_score_says_so(tmp_path: Path, trained: Path) -> None:
+    service = services.make(tmp_path, trained, "videos.memory_mib=512")
+    broken = service.models.lineup.champion.recipe.model_copy(update={"detect": None})
+    champion = dataclasses.replace(service.models.lineup.champion, recipe=broken)
+    service.models.lineup = dataclasses.replace(service.models.lineup, champion=champion)
+
+    async def talk() -> None:
+        await service.start()
+        with pytest.raises(AttributeError) as fault:
+            await service.warmed()
+        transport = httpx2.ASGITransport(app=app.build(service))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
+            told = await client.get("/health/ready")
+            assert told.status_code == 503
+            assert told.json()["notes"] == [f"The service cannot become ready: {fault.value}"]
+        await service.stop()
+
+    asyncio.run(talk())
 
 
 def test_a_killed_service_leaves_nothing_for_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
