@@ -24,7 +24,7 @@ _PATHS: Final = re.compile(
     rf"{re.escape(str(REPOSITORY))}|/tmp/|/root/|/home/|/usr/|site-packages|semblance-serve-|/proc/"
 )
 _NATIVE: Final = re.compile(
-    r"Corrupt JPEG data|libpng (warning|error)|\[ ?(WARN|ERROR):\d|Premature end of JPEG|Invalid SOS"
+    r"Corrupt JPEG|Premature end of JPEG|Inconsistent progression|Invalid SOS|libpng (warning|error)|\[ ?(WARN|ERROR):"
 )
 _STATUSES: Final = frozenset({200, 202, 204})
 _ANSWERS: Final = (answers.CropAnswer, answers.VideoAnswer, answers.JobAnswer)
@@ -124,4 +124,5 @@ def settled(server: Server, jobs: Sequence[str]) -> None:
 
 
 def _over(server: Server, address: str) -> bool:
-    return server.send(address).json.get("status") in ("done", "failed")
+    reply = server.send(address)
+    return reply.status == 404 or reply.json.get("status") in ("done", "failed")

@@ -30,6 +30,7 @@ SETTINGS: Final = (
     "rate.burst=100000",
     "passes=10",
     "videos.mib=32",
+    "jobs.keep_seconds=2",  # those of clients that left are forgotten soon, too
 )
 
 
@@ -111,7 +112,7 @@ def _wave(server: Server, cases: Sequence[Case], outcome: Outcome) -> int:
                 outcome.faults.append(f"the process ended with {server.process.poll()} at {case.kind}, {case.name}")
                 return 0
     law.settled(server, jobs)
-    harness.until(lambda: not server.connections and server.idle)
+    harness.until(lambda: not server.connections and server.idle and not server.jobs)
     return server.resident[0]
 
 
