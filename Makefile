@@ -9,9 +9,10 @@ MODELS := resnet50 efficientnet_b4 f3net
 ALONE := vit
 ADVANCED := out/demo-advanced
 WORSE := out/demo-dfdc-worse
+SERVED := out/demo-serve
 REGIMES := plain adversarial noise simclr moco rotation jigsaw order mae
 
-.PHONY: types demo demo-train demo-advanced test install trainer develop lint wheel coverage bytes bench bench-training faults slow lock clean
+.PHONY: types demo demo-train demo-advanced demo-serve test install trainer server develop lint wheel coverage bytes bench bench-training faults slow lock clean
 
 demo: install
 	$(BIN)/ingest demo --dataset dfdc --to $(DEMO)
@@ -43,6 +44,10 @@ demo-advanced: trainer
 	  --allow-other-crops --tracking none --to $(ADVANCED)/few-shot
 	$(BIN)/training continual --data $(OUT) --data $(WORSE) --recipe examples/demo-advanced/continual.yaml \
 	  --methods sequential,joint,ewc+replay --allow-other-crops --tracking none --to $(ADVANCED)/continual
+
+# After `make demo-train`. Registers its ensemble, serves it, asks it, tries another version beside it, and takes that back.
+demo-serve: server
+	$(BIN)/python examples/demo-serve/demo.py $(RUNS) $(DEMO) $(SERVED)
 
 test: develop lint
 	$(BIN)/pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -88,6 +93,7 @@ types:
 
 install: $(VENV)/.installed
 trainer: $(VENV)/.trainer
+server: $(VENV)/.server
 develop: $(VENV)/.developed
 
 $(BIN)/uv:
@@ -103,10 +109,14 @@ $(VENV)/.trainer: requirements-dev.txt $(VENV)/.installed
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c requirements-dev.txt -e ".[train]"
 	touch $@
 
+$(VENV)/.server: requirements-dev.txt $(VENV)/.trainer
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c requirements-dev.txt -e ".[serve]"
+	touch $@
+
 $(VENV)/.developed: requirements-dev.txt pyproject.toml | $(BIN)/uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements-dev.txt
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -e .
-	touch $@ $(VENV)/.installed $(VENV)/.trainer
+	touch $@ $(VENV)/.installed $(VENV)/.trainer $(VENV)/.server
 
 lock: | $(BIN)/uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header --extra train --extra export --extra serve --extra ray --extra people --extra dev pyproject.toml -o requirements-dev.txt

@@ -19,6 +19,7 @@ from semblance.training.commands.predict import predict
 from semblance.training.commands.probe import probe
 from semblance.training.commands.protocols import cross_dataset, leave_one_out
 from semblance.training.commands.registry import app as registry
+from semblance.training.commands.rollout import app as rollout
 from semblance.training.commands.serve import serve, token
 
 app = typer.Typer(
@@ -56,3 +57,4 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(registry, name="registry")
+app.add_typer(rollout, name="rollout")

@@ -25,6 +25,7 @@ from semblance.quality.measures import registry
 from semblance.shards.repack import subset
 from semblance.training import recipes as training_recipes
 from semblance.training.regimes import REGIMES
+from semblance.training.serving import config as service_settings
 from tests.conftest import REPOSITORY
 from tests.docs import cli_reference, pages
 
@@ -69,6 +70,8 @@ def test_settings_are_accepted() -> None:
         settings = [setting for setting in settings if setting != "key=value"]
         if words[0] == "ingest":
             assert build_recipes.load("plan", settings), where
+        elif words[1] == "serve":
+            assert service_settings.load(None, settings), where
         elif settings:
             recipe = dict(pairwise(words)).get("--recipe", "resnet50")
             assert training_recipes.load(recipe, settings), where

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from semblance.manifests.console import friendly
+from semblance.manifests.errors import UsageError
 from semblance.training.commands.output import libraries, say
 
 if TYPE_CHECKING:
     from semblance.training.registry.mlflow_registry import MLflowRegistry
+    from semblance.training.registry.records import Version
+    from semblance.training.registry.store import Store
 
 app = typer.Typer(
     help="Keep models with versions, signatures and lineage, and say which one answers.",
@@ -34,6 +37,14 @@ PublicKey = Annotated[
         "--public-key",
         envvar="SEMBLANCE_PUBLIC_KEY",
         help="Public key that packages are verified with. Also $SEMBLANCE_PUBLIC_KEY.",
+    ),
+]
+OptionalKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--public-key",
+        envvar="SEMBLANCE_PUBLIC_KEY",
+        help="Public key that packages are verified with, needed with --gates. Also $SEMBLANCE_PUBLIC_KEY.",
     ),
 ]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model.")]
@@ -117,7 +128,7 @@ def list_(
     registry: Registry = STORE,
 ) -> None:
     """List models, their versions and who answers."""
-    opened = _opened(registry)
+    opened = store_at(registry)
     names = [model] if model is not None else opened.models()
     for name in names:
         for one in opened.versions(name):
@@ -137,7 +148,7 @@ def fetch(
     registry: Registry = STORE,
 ) -> None:
     """Copy a version's package to this machine and verify it."""
-    opened = _opened(registry, public_key)
+    opened = registry_at(registry, public_key)
     found = opened.fetch(opened.find(model, version), to)
     say(f"verified: {found.folder}")
 
@@ -159,9 +170,60 @@ def verify(
 
 @app.command()
 @friendly
+def show(model: Model, version: Which, registry: Registry = STORE) -> None:
+    """Print a version: who it answers as, where it comes from, what it holds and what was judged."""
+    opened = store_at(registry)
+    from semblance.training.registry import shown
+
+    for line in shown.lines(opened, opened.find(model, version)):
+        say(line)
+
+
+@app.command()
+@friendly
+def promote(
+    model: Model,
+    version: Which,
+    to: Annotated[
+        str, typer.Option("--to", help="champion, which answers, or challenger, which is tried.")
+    ] = "champion",
+    gates: Annotated[Path | None, typer.Option("--gates", help="YAML file of gates that it must pass.")] = None,
+    without_gates: Annotated[
+        bool, typer.Option("--without-gates", help="Make it the champion although nothing is judged.")
+    ] = False,
+    benchmark: Annotated[
+        Path | None, typer.Option("--benchmark", help="benchmark.json for the gates that name its answers.")
+    ] = None,
+    public_key: OptionalKey = None,
+    cache: Annotated[Path, typer.Option("--cache", help="Folder that keeps fetched packages.")] = Path("packages"),
+    registry: Registry = STORE,
+) -> None:
+    """Let a version answer, or be tried beside the champion, if it passes all gates; the old champion is kept."""
+    if to not in ("champion", "challenger"):
+        raise UsageError(f"--to {to!r} is neither champion nor challenger.")
+    if gates is None and to == "champion" and not without_gates:
+        raise UsageError("A champion has to pass gates; name their file with --gates, or say --without-gates.")
+    from semblance.training.registry import promotion
+
+    if gates is None:
+        opened = store_at(registry)
+        found = opened.find(model, version)
+    else:
+        opened, found = _judged(model, version, gates, benchmark, registry_at(registry, public_key), cache)
+    if to == "challenger":
+        promotion.challenge(opened, found)
+        say(f"{found.name} is the challenger; `training rollout start` lets it answer")
+        return
+    done = promotion.promote(opened, found)
+    before = f" instead of {done.before.version}" if done.before not in (None, done.champion) else ""
+    say(f"{done.champion.name} answers{before}")
+
+
+@app.command()
+@friendly
 def rollback(model: Model, registry: Registry = STORE) -> None:
     """Let the previous champion answer again, and stop a roll-out."""
-    opened = _opened(registry)
+    opened = store_at(registry)
     from semblance.training.registry import promotion
 
     done = promotion.rollback(opened, model)
@@ -171,8 +233,31 @@ def rollback(model: Model, registry: Registry = STORE) -> None:
         say(f"the roll-out {done.stopped} is stopped")
 
 
-def _opened(address: str, public_key: Path | None = None) -> MLflowRegistry:
+def _judged(
+    model: str, version: str, gates: Path, benchmark: Path | None, opened: MLflowRegistry, cache: Path
+) -> tuple[MLflowRegistry, Version]:
+    from semblance.training.registry import gated
+    from semblance.training.registry import gates as gating
+
+    wanted = gating.read(gates)
+    measured = None if benchmark is None else gating.read_benchmark(benchmark)
+    found = opened.find(model, version)
+    for one in gated.judge(opened, found, wanted, cache, benchmark=measured, say=say):
+        say(f"passed: {one}")
+    return opened, found
+
+
+def registry_at(address: str, public_key: Path | None = None) -> MLflowRegistry:
+    """The registry at an address, with packages."""
     with libraries():
         from semblance.training.registry.mlflow_registry import MLflowRegistry
 
         return MLflowRegistry(address, public_key)
+
+
+def store_at(address: str) -> Store:
+    """The registry without what packages need, which takes seconds to load."""
+    with libraries():
+        from semblance.training.registry.store import Store
+
+        return Store(address)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,10 +19,20 @@ def serve(
         str | None, typer.Option("--model", help="The model of a registry whose champion answers.")
     ] = None,
     registry: Annotated[
-        str | None, typer.Option("--registry", help="Its registry: an MLflow store's file, sqlite:/// or address.")
+        str | None,
+        typer.Option(
+            "--registry",
+            envvar="SEMBLANCE_REGISTRY",
+            help="Its registry: a file, sqlite:///FILE or a server's address. Also $SEMBLANCE_REGISTRY.",
+        ),
     ] = None,
     public_key: Annotated[
-        str | None, typer.Option("--public-key", help="The key that its packages are verified with.")
+        str | None,
+        typer.Option(
+            "--public-key",
+            envvar="SEMBLANCE_PUBLIC_KEY",
+            help="Public key that its packages are verified with. Also $SEMBLANCE_PUBLIC_KEY.",
+        ),
     ] = None,
     cache: Annotated[
         str | None, typer.Option("--cache", help="Folder for its packages, used again while the registry is away.")
@@ -49,35 +58,28 @@ def serve(
 ) -> None:
     """Answer over HTTP: videos and face crops in, verdicts with probability and uncertainty out."""
     with serving_libraries():
-        from semblance.training.rollout.events import Log
-        from semblance.training.serving import access, logs, spool
         from semblance.training.serving import run as serving
-        from semblance.training.serving.config import load
-        from semblance.training.serving.service import Service
-        from semblance.training.serving.source import Source
+        from semblance.training.serving import start
 
-    source = Source(run=run, registry=registry, model=model, public_key=public_key, cache=cache)
-    source.check()
-    found = load(config, settings or ())
-    known = access.read(tokens)
-    serving.check_host(host, tokens=known.needed, open_to_all=open_to_all)
-    logs.configure()
-    with spool.folder() as folder:
-        models, follow = source.models(found, folder / "models")
-        service = Service(
-            models=models,
-            config=found,
-            folder=folder,
-            tokens=known,
-            jobs_folder=Path(jobs) if jobs else None,
-            log=Log(events) if events else None,
-            follow=follow,
-        )
+    options = start.Options(
+        run=run,
+        model=model,
+        registry=registry,
+        public_key=public_key,
+        cache=cache,
+        tokens=tokens,
+        events=events,
+        jobs=jobs,
+        config=config,
+        settings=tuple(settings or ()),
+    )
+    serving.check_host(host, tokens=tokens is not None, open_to_all=open_to_all)
+    with start.service(options) as service:
 
         def started(port: int) -> None:
+            models = service.models
             for one in models.lineup.models:
-                served = one.served
-                say(f"{served.role} {served.name} ({served.version}) on {one.device}")
+                say(f"{one.served.role} {one.served.name} ({one.served.version}) on {one.device}")
             for note in models.notes:
                 say(f"note: {note}")
             say(f"serving {models.lineup.champion.served.name}: http://{host}:{port}/")

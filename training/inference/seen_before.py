@@ -22,7 +22,7 @@ def known(predictor: Predictor, video: Mapping[str, Any], faces: Sequence[Mappin
     ``video``: its row, as in a build's ``videos``; ``faces``: the rows of its faces.
     """
     frames = pl.DataFrame(
-        [{name: row.get(name) for name in _FRAME} for row in faces],  # a rejected frame has no hash
+        [{name: row.get(name) for name in _FRAME} for row in faces],  # a frame without a face has no hash
         schema={"frame_index": pl.Int64, "frame_phash": pl.UInt64},
     )
     frames = frames.drop_nulls().unique()

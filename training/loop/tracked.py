@@ -37,6 +37,7 @@ def start(
     earlier: dict[str, Any] = folder.read_json(file)
     environment = {
         "versions": folder.versions(),
+        "commit": folder.commit(),
         "precision": trainer.precision,
         "accelerator": type(trainer.accelerator).__name__,
         "ranks": trainer.world_size,

@@ -19,8 +19,9 @@ from semblance.training.export.thresholds import of_val
 from semblance.training.inference.predictor import Predictor
 from semblance.training.registry import contents, package, promotion, signature, versions
 from semblance.training.registry.contents import Identity
-from semblance.training.registry.mlflow_registry import IDENTITY, MLflowRegistry, check_name
+from semblance.training.registry.mlflow_registry import MLflowRegistry
 from semblance.training.registry.records import Semantic, Version
+from semblance.training.registry.store import IDENTITY, check_name
 from semblance.training.registry.versions import FIRST, STEPS, Needed, Step
 
 _CROPS: Final = exports.CROPS

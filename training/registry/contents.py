@@ -10,8 +10,6 @@ from pydantic import Field, ValidationError
 from semblance.manifests.config import Config, canonical_json, fingerprint
 from semblance.manifests.errors import SemblanceError
 from semblance.training.guard import crops
-from semblance.training.inference.member import Member
-from semblance.training.models import tuned
 
 FILE: Final = "package.json"
 FORMAT: Final = 1
@@ -130,13 +128,20 @@ def identity(contents: Contents) -> Identity:
     return Identity(crops=tuple(ways[key] for key in sorted(ways)), labels=contents.labels, answers=parts | values)
 
 
+def lineage(contents: Contents) -> dict[str, Any]:
+    """Where it comes from, in short."""
+    members = [
+        {"name": one.name, "weight": one.weight, "sha256": one.sha256, "recipe": one.recipe["name"]}
+        | {"recipe_fingerprint": one.recipe_fingerprint, "parents": [each.model_dump() for each in one.parents]}
+        for one in contents.members
+    ]
+    named = [{key: str(record.get(key)) for key in ("dataset", "role", "fingerprint")} for record in contents.datasets]
+    datasets = list({canonical_json(one): one for one in named}.values())
+    about = {"run": contents.run, "created": contents.created, "commit": contents.commit}
+    return about | {"members": members, "datasets": datasets}
+
+
 _SOURCES: Final = ("pretrained", "frames_from")  # say where tensors came from, which are compared themselves
-
-
-def digest(member: Member) -> str:
-    """The SHA-256 of all tensors of a member's model."""
-    state = member.trained.model.state_dict()
-    return tuned.digest(state, set(state))
 
 
 def parse(file: Path) -> Contents:

@@ -116,7 +116,7 @@ def _member(member: Member, weight: float, place: int, to: Path, images: Sequenc
         frames=None if frames is None else _named(frames, to),
         features=None if off is None else _named(graph, to),
         features_off=off,
-        tensors=contents.digest(member),
+        tensors=weights.digest(member),
         sha256=member.sha256,
         epoch=trained.epoch,
         step=trained.step,

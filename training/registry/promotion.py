@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from semblance.manifests.errors import UsageError
-from semblance.training.registry.records import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
+from semblance.training.registry.records import CHALLENGER, CHAMPION, PREVIOUS, Aliases, Version
 
 REPLACED: Final = "replaced"  # tag of a champion: the version that was the champion before it
 ROLLED_BACK: Final = "rolled_back"  # tag of a version that was the champion: the one that took its place
 
 
-class Noting(Registry, Protocol):
+class Noting(Aliases, Protocol):
     """A registry that also keeps notes on versions."""
 
     def set_tags(self, version: Version, tags: Mapping[str, str]) -> None:
@@ -29,7 +29,7 @@ class Step:
     stopped: str = ""
 
 
-def challenge(registry: Registry, version: Version) -> None:
+def challenge(registry: Noting, version: Version) -> None:
     """Make a version the challenger. Raises UsageError if it is the champion, or a roll-out tries another one."""
     aliases = _aliases(registry, version.model)
     if (champion := aliases.get(CHAMPION)) is not None and champion.number == version.number:
@@ -48,7 +48,7 @@ def promote(registry: Noting, version: Version) -> Step:
     before = aliases.get(CHAMPION)
     if before is None or before.number != version.number:
         if before is not None:
-            registry.set_tags(version, {REPLACED: str(before.version)})
+            registry.set_tags(version, {REPLACED: str(before.version), ROLLED_BACK: ""})
             registry.set_alias(before, PREVIOUS)
         registry.set_alias(version, CHAMPION)
     if (challenger := aliases.get(CHALLENGER)) is not None and challenger.number == version.number:
@@ -59,7 +59,8 @@ def promote(registry: Noting, version: Version) -> Step:
 def rollback(registry: Noting, model: str) -> Step:
     """Make the previous version the champion again, and stop a roll-out. The other one keeps its version and package.
 
-    The version before that, if there was one, becomes the previous one. Run again after an interruption, it completes.
+    The version before that becomes the previous one, unless there is none or it was rolled back itself. Run again after
+    an interruption, it completes.
     Raises UsageError if there is no previous version.
     """
     aliases = _aliases(registry, model)
@@ -70,22 +71,22 @@ def rollback(registry: Noting, model: str) -> Step:
             f"{model} has no previous version to go back to ({now}); promote one with `training registry promote`."
         )
     stopped = registry.route(model).rollout if bad is not None else ""
+    if bad is not None and bad.number != previous.number:  # else it was interrupted after the next line
+        registry.set_tags(bad, {ROLLED_BACK: str(previous.version)})
     registry.set_alias(previous, CHAMPION)
     if stopped:
-        registry.set_rollout(model, None)
         registry.drop_alias(model, CHALLENGER)
-    if bad is not None and bad.number != previous.number:
-        registry.set_tags(bad, {ROLLED_BACK: str(previous.version)})
+        registry.set_rollout(model, None)  # last: until then, another call finds what is left to do
     earlier = previous.tags.get(REPLACED)
     found = next((one for one in registry.versions(model) if str(one.version) == earlier), None)
-    if found is None:
+    if found is None or found.tags.get(ROLLED_BACK):
         registry.drop_alias(model, PREVIOUS)
     else:
         registry.set_alias(found, PREVIOUS)
     return Step(champion=registry.find(model, CHAMPION), before=bad, stopped=stopped)
 
 
-def newest(registry: Registry, model: str) -> Version | None:
+def newest(registry: Noting, model: str) -> Version | None:
     """The latest version of a model, None if there is no such model."""
     try:
         return registry.versions(model)[-1]
@@ -93,11 +94,11 @@ def newest(registry: Registry, model: str) -> Version | None:
         return None
 
 
-def _aliases(registry: Registry, model: str) -> dict[str, Version]:
+def _aliases(registry: Noting, model: str) -> dict[str, Version]:
     return {alias: one for one in registry.versions(model) for alias in one.aliases}
 
 
-def _no_rollout(registry: Registry, aliases: Mapping[str, Version], version: Version) -> None:
+def _no_rollout(registry: Noting, aliases: Mapping[str, Version], version: Version) -> None:
     if CHAMPION not in aliases:
         return
     if rollout := registry.route(version.model).rollout:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from semblance.manifests.errors import UsageError
-from semblance.training.inference.predictor import Predictor
+
+if TYPE_CHECKING:  # who answers is told without torch
+    from semblance.training.inference.predictor import Predictor
 
 CHAMPION: Final = "champion"  # answers
 CHALLENGER: Final = "challenger"  # is tried
@@ -99,20 +101,14 @@ class Package:
     features: tuple[Path | None, ...] = ()
 
 
-class Registry(Protocol):
-    """What the service and a roll-out need of a registry. All raise StorageError if it cannot be reached."""
+class Aliases(Protocol):
+    """Who answers, and how that is changed. All raise StorageError if the registry cannot be reached."""
 
     def find(self, model: str, which: str) -> Version:
         """The version of an alias (``champion``) or number (``1.2.0``); raises UsageError if there is none."""
 
     def versions(self, model: str) -> list[Version]:
         """All versions of a model, ascending; raises UsageError for an unknown model."""
-
-    def fetch(self, version: Version, cache: Path) -> Package:
-        """Copy its package into a folder of ``cache``, unless it is there, verify its signature, and load it.
-
-        Raises SemblanceError, with the name of the file, for a file that was changed, added or removed.
-        """
 
     def route(self, model: str) -> Route:
         """Who answers now."""
@@ -125,3 +121,13 @@ class Registry(Protocol):
 
     def set_rollout(self, model: str, state: Mapping[str, Any] | None) -> None:
         """Store the state of a roll-out with the model (keys ``id``, ``share`` and its own), or remove it."""
+
+
+class Registry(Aliases, Protocol):
+    """What the service and the start of a roll-out need beside it: packages."""
+
+    def fetch(self, version: Version, cache: Path) -> Package:
+        """Copy its package into a folder of ``cache``, unless it is there, verify its signature, and load it.
+
+        Raises SemblanceError, with the name of the file, for a file that was changed, added or removed.
+        """

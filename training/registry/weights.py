@@ -59,6 +59,12 @@ def _frame_model(member: Member) -> Mapping[str, Any]:
     return run
 
 
+def digest(member: Member) -> str:
+    """The SHA-256 of all tensors of a member's model."""
+    state = member.trained.model.state_dict()
+    return tuned.digest(state, set(state))
+
+
 def restored(recipe: TrainingRecipe, file: Path, frames: Path | None, licence: str | None) -> Model:
     """The model of ``write``'s files, as inference uses it; raises SemblanceError if they do not hold its tensors."""
     config = recipe.model.model_copy(update={"pretrained": "none"})

@@ -113,7 +113,7 @@ def _missing(plan: RolloutConfig, position: Position, evidence: Evidence, now: d
         ]
         yield from few
         if not few and (figure.shown is None or figure.shown < threshold(plan.alpha)):
-            yield f"It is not shown yet that {_claim(outcome, goal)}: {describe(figure)}."
+            yield f"It is not shown yet that {claim(outcome, goal)}: {describe(figure)}."
 
 
 def _few(plan: RolloutConfig, outcome: Outcome, count: int, arm: str) -> Iterator[str]:
@@ -127,10 +127,11 @@ def _met(plan: RolloutConfig, evidence: Evidence) -> Iterator[str]:
         yield "Nothing was compared: the challenger answered all requests, and its floors held."
         return
     for outcome, goal in plan.goals.asked().items():
-        yield f"It is shown that {_claim(outcome, goal)}: {describe(evidence.figures[outcome])}."
+        yield f"It is shown that {claim(outcome, goal)}: {describe(evidence.figures[outcome])}."
 
 
-def _claim(outcome: Outcome, goal: Goal) -> str:
+def claim(outcome: Outcome, goal: Goal) -> str:
+    """What a goal wants to be shown, in words."""
     if goal.want == "superior":
         return f"the challenger is better in {outcome}"
     return f"the challenger is not worse in {outcome} by more than {_points(goal.margin)}"

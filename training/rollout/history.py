@@ -14,6 +14,10 @@ from semblance.manifests.errors import StorageError
 from semblance.training.rollout.events import SCHEMAS, Table
 from semblance.training.rollout.plan import Outcome, RolloutConfig
 
+_NEEDED: Final = (
+    *("id", "time", "share", "subject_hash", "role", "kind"),
+    *("status", "latency_s", "probability", "verdict"),
+)
 _TRIES: Final = 3  # a part may be merged into another between listing and reading
 
 
@@ -50,6 +54,7 @@ def _read(folder: str, rollout: str) -> History:
     )
     mine = (
         requests.filter((pl.col("rollout") == rollout) & (pl.col("share") > 0))  # 0: nothing was drawn
+        .select(_NEEDED)
         .unique("id", keep="first", maintain_order=True)
         .join(said, on="id", how="left")
         .sort("time", "id")

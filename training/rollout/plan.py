@@ -93,8 +93,7 @@ class FloorsConfig(Config):
 
 
 class Step(Config):
-    """A share of a canary, kept for ``hours`` and until ``requests`` of the challenger's subjects came, whichever
-    is later."""
+    """A share of a canary, kept for ``hours`` and until the challenger had ``requests``, whichever is later."""
 
     share: Share
     hours: float = Field(default=24.0, gt=0)

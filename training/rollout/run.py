@@ -12,10 +12,11 @@ from typing import Any, Final
 from semblance.manifests import storage
 from semblance.manifests.config import readable_json
 from semblance.manifests.errors import SemblanceError, StorageError, UsageError
-from semblance.training.registry.records import CHALLENGER, CHAMPION, PREVIOUS, Registry, Route, Version
+from semblance.training.registry.records import CHALLENGER, CHAMPION, PREVIOUS, Aliases, Registry, Route, Version
 from semblance.training.rollout import history
 from semblance.training.rollout.decide import Decision, Position, decide
 from semblance.training.rollout.evidence import Evidence, weigh
+from semblance.training.rollout.merge import merge
 from semblance.training.rollout.plan import RolloutConfig
 from semblance.training.rollout.state import Phase, State
 
@@ -76,7 +77,7 @@ def _check(champion: Version, challenger: Version, plan: RolloutConfig) -> None:
         )
 
 
-def load(registry: Registry, model: str) -> State:
+def load(registry: Aliases, model: str) -> State:
     """The roll-out of a model; raises UsageError if there is none."""
     route = registry.route(model)
     if not route.state and not route.rollout:
@@ -95,7 +96,7 @@ def _undisturbed(state: State, route: Route) -> None:
         )
 
 
-def look(registry: Registry, model: str, now: datetime) -> Stand:
+def look(registry: Aliases, model: str, now: datetime) -> Stand:
     """Read all events and decide, without doing anything."""
     state = load(registry, model)
     if state.phase != "running":
@@ -107,7 +108,7 @@ def look(registry: Registry, model: str, now: datetime) -> Stand:
     return Stand(state=state, decision=decide(state.plan, state.position, evidence, now), evidence=evidence)
 
 
-def step(registry: Registry, model: str, now: datetime) -> Stand:
+def step(registry: Aliases, model: str, now: datetime) -> Stand:
     """Decide, and do it. An ending that another process left unfinished is finished. Returns the new state."""
     stand = look(registry, model, now)
     state, decision = stand.state, stand.decision
@@ -122,10 +123,16 @@ def step(registry: Registry, model: str, now: datetime) -> Stand:
         state = _end(registry, state, "promoting", now, decision.reasons, stand.evidence)
     elif decision.action == "rollback":
         state = _end(registry, state, "rolling_back", now, decision.reasons, stand.evidence)
+    merge(state.events, now)
     return dataclasses.replace(stand, state=state)
 
 
-def rollback(registry: Registry, model: str, now: datetime, reason: str = "Asked for.") -> Version:
+def ended(stand: Stand) -> bool:
+    """Whether a step ended the roll-out."""
+    return stand.state.phase != "running"
+
+
+def rollback(registry: Aliases, model: str, now: datetime, reason: str = "Asked for.") -> Version:
     """Let the champion with which the roll-out began answer everything, at once; returns it. No event is read.
 
     That holds also where a promotion was half done. Raises UsageError if there is no roll-out.
@@ -145,7 +152,7 @@ def rollback(registry: Registry, model: str, now: datetime, reason: str = "Asked
     return registry.find(model, state.champion)
 
 
-def stop(registry: Registry, model: str, now: datetime, reason: str = "Asked for.") -> State:
+def stop(registry: Aliases, model: str, now: datetime, reason: str = "Asked for.") -> State:
     """End a roll-out without a verdict: whoever is the champion goes on."""
     route = registry.route(model)
     if not route.state and not route.rollout:
@@ -158,7 +165,7 @@ def stop(registry: Registry, model: str, now: datetime, reason: str = "Asked for
 
 
 def _end(
-    registry: Registry,
+    registry: Aliases,
     state: State,
     phase: Phase,
     now: datetime,
@@ -172,7 +179,7 @@ def _end(
     return state
 
 
-def finish(registry: Registry, state: State) -> None:
+def finish(registry: Aliases, state: State) -> None:
     """Do what was decided; may be done again. There is a champion at every moment."""
     model = state.model
     if state.phase == "promoting":
@@ -186,7 +193,7 @@ def finish(registry: Registry, state: State) -> None:
     _forget(registry, model)
 
 
-def _forget(registry: Registry, model: str) -> None:
+def _forget(registry: Aliases, model: str) -> None:
     registry.drop_alias(model, CHALLENGER)
     registry.set_rollout(model, None)  # last: until then, another process finds what is left to do
 

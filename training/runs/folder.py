@@ -9,7 +9,8 @@
                                 keeps apart, the builds that it was repacked from, whether its faces were cut by the
                                 dataset's authors
     DIR/seen.parquet            hashed ids of all that it was trained and selected on (training/guard/seen.py)
-    DIR/run.json                versions, precision, device, ranks, workers, the tracker's run id: for information only
+    DIR/run.json                versions, commit, precision, device, ranks, workers, the tracker's run id: for
+                                information only
     DIR/checkpoints/last.ckpt   everything needed to resume (training/runs/checkpoint.py)
     DIR/checkpoints/best.ckpt   the weights with the best val AUC by video; evaluation uses them
     DIR/metrics/steps.jsonl     one line per optimiser step, written some steps late: step, epoch, loss and its parts,
@@ -29,6 +30,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -144,6 +146,21 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             installed[package] = "absent"
     return installed
+
+
+def commit() -> str | None:
+    """The Git commit of this code, with ``-dirty`` if files differ from it; None if it is not from a checkout."""
+    here = Path(__file__).resolve()
+
+    def git(*words: str) -> str:
+        command = ["git", "--no-optional-locks", "-C", str(here.parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)  # else it is installed below a checkout of something else
+        return git("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _write(file: Path, text: str) -> None:

@@ -48,8 +48,9 @@ def read(file: str | None) -> Tokens:
     try:
         lines = Path(file).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
         raise UsageError(
-            f"The file of tokens {file} cannot be read ({error}); make one with `training token`."
+            f"The file of tokens {file} cannot be read ({why}); make one with `training token`."
         ) from error
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):

@@ -99,9 +99,9 @@ class CropAnswer(Score):
 class Problem(Answer):
     """Why there is no score: one sentence that says what to do, and a word for programs.
 
-    Reasons of a file: ``no_face``, ``decode_error``, ``empty``, ``timeout``, ``crashed``, ``oom``, ``too_long``,
-    ``too_large``, ``wrong_type``. Of a request: ``unauthorized``, ``forbidden``, ``busy``, ``rate``, ``stopping``,
-    ``not_found``, ``bad_request``, ``failed``.
+    Reasons of a file: ``no_face``, ``decode_error``, ``empty``, ``hdr``, ``timeout``, ``crashed``, ``oom``,
+    ``too_long``, ``too_large``, ``wrong_type``. Of a request: ``unauthorized``, ``forbidden``, ``busy``, ``rate``,
+    ``stopping``, ``not_found``, ``bad_request``, ``failed``.
     """
 
     error: str

@@ -41,13 +41,15 @@ _FEEDBACK: Final[dict[str, Any]] = {
 Faces = Annotated[bool, Query(description="With a small picture of each face.")]
 
 
-def build(service: Service) -> FastAPI:
-    """The application of a service, which starts and stops with it."""
+def build(service: Service, *, wait: bool = False) -> FastAPI:
+    """The application of a service, which starts and stops with it; ``wait``: it has started once it is ready."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.start()
         try:
+            if wait:
+                await service.warmed()
             yield
         finally:
             await service.stop()

@@ -43,9 +43,9 @@ class VideosConfig(Config):
 
 
 class JobsConfig(Config):
-    """Asynchronous jobs: at most ``queue`` wait. A result is kept for ``keep_seconds`` after it is done."""
+    """Asynchronous jobs: at most ``queue`` wait, 0 for no jobs. A result is kept ``keep_seconds`` after it is done."""
 
-    queue: int = Field(default=64, ge=1)
+    queue: int = Field(default=64, ge=0)
     keep_seconds: float = Field(default=3600.0, gt=0)
 
 
@@ -77,4 +77,5 @@ class ServeConfig(Config):
 def load(file: str | None, settings: Sequence[str] = ()) -> ServeConfig:
     """The settings of a YAML file, or the defaults, with ``key=value`` laid over them. Raises UsageError."""
     values = config.read_file(file, "settings") if file else {}
-    return config.parse(ServeConfig, config.apply_settings(values, settings), file or "--set")
+    where, what = (file, "settings file") if file else ("--set", "option")
+    return config.parse(ServeConfig, config.apply_settings(values, settings), where, what)

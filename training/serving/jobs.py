@@ -89,7 +89,9 @@ class Jobs:
         return len(self._waiting)
 
     def check(self) -> None:
-        """Raises ProblemError (503) if no job is accepted now."""
+        """Raises ProblemError if no job is accepted: now (503), or at all (404)."""
+        if not self._config.queue:
+            raise ProblemError(404, "not_found", "This service takes no jobs; send a shorter video to /v1/videos.")
         if self.waiting >= self._config.queue:
             raise problems.busy("jobs", 60)
 

@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from semblance.training.serving import logs
 from semblance.training.serving.metrics import Metrics
 
-_QUIET = ("/health/live", "/health/ready", "/metrics")  # asked every few seconds: not in the log
+# Asked every few seconds: not in the log.
+_QUIET = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/metrics")
 
 
 class Observed:

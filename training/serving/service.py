@@ -104,6 +104,10 @@ class Service:
         self.ready = True
         logs.event("ready")
 
+    async def warmed(self) -> None:
+        """Wait until it is ready; raises SemblanceError if it cannot be, such as if its own picture is not scored."""
+        await self._warming
+
     def refuse(self) -> None:
         """A signal has asked for the end: videos that wait are answered with 503, what is in work is finished."""
         self.stopping, self.ready = True, False

@@ -36,7 +36,7 @@ class Source:
     def check(self) -> None:
         """Raises UsageError for too little or too much."""
         if (self.run is None) == (self.model is None):
-            raise UsageError("Pass what to serve: either --run RUN, or --model NAME of a registry.")
+            raise UsageError("Pass what to serve, and only one: --run RUN, or --model NAME of a registry.")
         if self.model is not None and (self.registry is None or self.public_key is None):
             raise UsageError("--model needs --registry ADDRESS and --public-key FILE: packages are verified first.")
 

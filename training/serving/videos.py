@@ -150,9 +150,8 @@ class VideoDesk:
         if self._stopping.is_set() and error.status == "crashed":
             return problems.stopping()
         if _TOO_LONG in sentence:
-            longer = (
-                "" if not work.at_once else f"; as a job (POST /v1/jobs) it may last {self._config.job_seconds:g} s"
-            )
+            more = self._config.job_seconds if work.at_once else 0.0
+            longer = f"; as a job (POST /v1/jobs) it may last {more:g} s" if more > work.seconds else ""
             return ProblemError(
                 413, "too_long", f"{SHOWN} is longer than {work.seconds:g} s{longer or ', the most here'}."
             )

@@ -64,6 +64,19 @@ def test_the_score_of_a_video_follows_from_its_crops(one: predictor.Predictor, d
     assert codec.decode(codec.encode(sheet, codec.EncodingConfig(format="png"))).shape == sheet.shape
 
 
+def test_frames_without_a_face_cost_nothing(
+    one: predictor.Predictor, demo: Path, detector: Detector, tmp_path: Path
+) -> None:
+    """People walk out of the picture in real footage; half of the sampled frames are empty here."""
+    frames = [frame.image for frame in video.frames(str(videos(demo)["faces"]), range(0, 12), decoder="pyav")]
+    video.write_h264(str(tmp_path / "gone.mp4"), frames + [np.full_like(frames[0], 90)] * 12, 25)
+    recipe = recipes.load("plan", ("sampling.n=8",))
+    found = predict.predict(str(tmp_path / "gone.mp4"), one, recipe, passes=2, detector=lambda: detector)
+    assert found.row["frames_sampled"] == 8
+    assert set(found.pictures["frame_index"]) < set(range(12))
+    assert len(found.sampled) == 8, "the empty frames were looked at too"
+
+
 def every_face(clip: Path, one: predictor.Predictor, detector: Detector, *settings: str) -> predict.Prediction:
     """The prediction without gates for size, light and blur."""
     if not clip.is_file():

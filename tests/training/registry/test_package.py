@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,59 +14,26 @@ import pytest
 import torch
 
 from semblance.manifests.errors import SemblanceError
-from semblance.training import models, recipes
-from semblance.training.ensemble import fit
-from semblance.training.export import features
+from semblance.training import models
 from semblance.training.guard import seen
-from semblance.training.inference import mc_dropout, member, predictor
+from semblance.training.inference import mc_dropout, predictor
 from semblance.training.inference.predictor import Predictor
-from semblance.training.records import Output
 from semblance.training.registry import contents, package, reference, signature
 from semblance.training.registry.records import Semantic
-from semblance.training.runs import checkpoint
-from semblance.training.runs.folder import RunDir
-from tests.training import clip_runs, untrained
-from tests.training.export import runs
+from semblance.training.runs import folder as run_folder
+from tests.conftest import REPOSITORY
+from tests.training.registry import kinds
 from tests.training.registry.models import keys
 
-KINDS = ("resnet", "efficientnet", "mirrored", "f3net", "lora", "ensemble", "attention", "transformer")
 pytestmark = [
     # lightning 2.6 and torch 2.15's exporter ask for trees in a way that this deprecates
     pytest.mark.filterwarnings("ignore:.*treespec.*:FutureWarning"),
 ]
 
 
-def lora(folder: Path, out: Path) -> Path:
-    """A vision transformer with low-rank products of which none is zero."""
-    settings = ("model.arch=test_vit", "model.pretrained=none", "model.size=32", "augment.size=32")
-    recipe = recipes.load(
-        "vit_s_norms_small", (*settings, "model.trainable=lora", "model.lora_rank=2", "model.dropout=0.3")
-    )
-    torch.manual_seed(0)
-    model = models.build(recipe.model)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("b_OR"):
-                parameter.normal_(0, 0.5)
-    values = {"epoch": 0, "step": 1, "figures": {}, "loss": {}, "average": None, "model": model.state_dict()}
-    run = RunDir(folder)
-    run.begin(recipe, [untrained.trained(out)], 0)
-    checkpoint.save(run.best, {"recipe": recipe.model_dump(mode="json"), "datasets": [untrained.trained(out)]} | values)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def made(ffpp: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("runs")
-    found = {kind: runs.make(folder / kind, ffpp, kind) for kind in runs.KINDS}
-    found["lora"] = lora(folder / "lora", ffpp)
-    found["frame"] = untrained.make(folder / "frame", [ffpp], gain=9)
-    for pooling in ("attention", "transformer"):
-        settings = (f"model.pooling={pooling}", "tta=mirror")
-        found[pooling] = clip_runs.make(folder / pooling, found["frame"], *settings)
-    found["ensemble"] = folder / "ensemble"
-    fit.combine([str(ffpp)], [str(found["f3net"]), str(found["frame"])], found["ensemble"], say=lambda _: None)
-    return found
+    return kinds.make(tmp_path_factory.mktemp("runs"), ffpp)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +43,9 @@ def packed(made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> C
 
     def get(kind: str) -> Path:
         if not (folder / kind).exists():
-            package.write(predictor.load(made[kind]), folder / kind, model="faces", version=Semantic(1, 2, 0))
+            run = predictor.load(made[kind])
+            graphs = kind == "resnet"  # they take seconds, and tests/training/export/test_features.py looks at all
+            package.write(run, folder / kind, model="faces", version=Semantic(1, 2, 0), graphs=graphs)
         return folder / kind
 
     return get
@@ -102,7 +72,7 @@ def logits(one: Predictor, count: int = 7) -> np.ndarray:
     return one.logits(noise(count), faces(count))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", kinds.KINDS)
 def test_it_answers_as_the_run_does_bit_by_bit(
     made: dict[str, Path], packed: Callable[[str], Path], kind: str, tmp_path: Path
 ) -> None:
@@ -129,40 +99,6 @@ def test_it_answers_as_the_run_does_bit_by_bit(
     assert sum(one.trained.seen is None for one in again.members) == sum(
         one.trained.seen is None for one in run.members
     )
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_openvino_computes_its_features(packed: Callable[[str], Path], kind: str) -> None:
-    """Of any number of pictures; what torch's own head then says is what the run says."""
-    found = package.opened(packed(kind))
-    assert len(found.features) == len(found.predictor.members)
-    for one, file in zip(found.predictor.members, found.features, strict=True):
-        assert file is not None
-        ask = features.read(file)
-        for units in (1, 2, 5):
-            (image_BCHW,) = member.batches(noise(units * one.clip), one.size)
-            given = torch.from_numpy(ask(image_BCHW.numpy()))
-            model = one.trained.model
-            with torch.no_grad():
-                assert given.shape == model.features(image_BCHW).shape
-                wanted, got = model(image_BCHW).logit_B, model.classify(given).logit_B
-            assert got.shape == (units,)
-            np.testing.assert_allclose(got, wanted, atol=1e-3, rtol=1e-3)
-        assert features.difference(one, file, noise(3)) <= features.TOLERANCE
-
-
-def test_a_model_without_features_has_no_graph(made: dict[str, Path], tmp_path: Path) -> None:
-    """Its features would be the pictures themselves, which Monte-Carlo dropout then repeats as a whole."""
-
-    class Whole(models.Model):
-        def forward(self, image_BCHW: torch.Tensor) -> Output:
-            return Output(logit_B=image_BCHW.mean((1, 2, 3)), embedding_BD=image_BCHW.flatten(1))
-
-    one = predictor.load(made["resnet"]).members[0]
-    assert features.has_any(one.trained.model)
-    object.__setattr__(one.trained, "model", Whole())
-    assert features.write(one, tmp_path / "0.xml") is None
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_description_says_where_it_comes_from(made: dict[str, Path], packed: Callable[[str], Path]) -> None:
@@ -223,3 +159,15 @@ def test_a_package_of_another_format_is_refused_in_a_sentence(packed: Callable[[
     (folder / "weights" / "0.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(SemblanceError, match="does not match this version's models"):
         package.opened(folder)
+
+
+def test_the_commit_of_the_code_that_trained_it_is_kept(made: dict[str, Path], tmp_path: Path) -> None:
+    """As git itself says it, where this is a checkout."""
+    words = ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"]
+    asked = subprocess.run(words, capture_output=True, text=True, check=False)
+    known = run_folder.commit()
+    assert (known or "").removesuffix("-dirty") == (asked.stdout.strip() if asked.returncode == 0 else "")
+    run = predictor.load(shutil.copytree(made["frame"], tmp_path / "run"))
+    assert package.write(run, tmp_path / "a", model="m", version=Semantic(1, 0, 0), graphs=False).commit is None
+    run_folder.write_json(tmp_path / "run" / "run.json", {"commit": "0" * 40})
+    assert package.write(run, tmp_path / "b", model="m", version=Semantic(1, 0, 0), graphs=False).commit == "0" * 40

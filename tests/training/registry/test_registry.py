@@ -14,9 +14,8 @@ import pytest
 from semblance.manifests import storage
 from semblance.manifests.errors import SemblanceError, StorageError, UsageError
 from semblance.training.inference import predictor
-from semblance.training.registry import promotion
 from semblance.training.registry.mlflow_registry import MLflowRegistry
-from semblance.training.registry.records import CHALLENGER, CHAMPION, PREVIOUS, Semantic
+from semblance.training.registry.records import CHALLENGER, CHAMPION, PREVIOUS
 from tests.training import untrained
 from tests.training.registry import models
 
@@ -192,32 +191,3 @@ def test_processes_may_add_and_point_at_once(runs: list[Path], key: Path, tmp_pa
     assert said.count("\n") == 1
     (only,) = registry.versions("faces")
     assert registry.fetch(only, tmp_path / "cache").predictor.name == "faces"
-
-
-def test_promotion_and_rollback(registry: MLflowRegistry) -> None:
-    first, second, third = registry.versions("faces")
-    with pytest.raises(UsageError, match=r"no previous version to go back to \(it has no champion\)"):
-        promotion.rollback(registry, "faces")
-    assert promotion.promote(registry, first).before is None
-    with pytest.raises(UsageError, match=r"no previous version to go back to \(its champion is 1\.0\.0\)"):
-        promotion.rollback(registry, "faces")
-    promotion.challenge(registry, second)
-    with pytest.raises(UsageError, match="is the champion already"):
-        promotion.challenge(registry, first)
-    promotion.promote(registry, second)
-    promotion.promote(registry, second)  # again: nothing changes
-    assert aliases(registry) == {"1.0.0": (PREVIOUS,), "1.1.0": (CHAMPION,), "1.10.0": ()}
-    promotion.promote(registry, third)
-    assert aliases(registry) == {"1.0.0": (), "1.1.0": (PREVIOUS,), "1.10.0": (CHAMPION,)}
-    done = promotion.rollback(registry, "faces")
-    assert done.before is not None
-    assert (done.champion.version, done.before.version) == (second.version, third.version)
-    assert aliases(registry) == {"1.0.0": (PREVIOUS,), "1.1.0": (CHAMPION,), "1.10.0": ()}
-    assert registry.find("faces", "1.10.0").tags["rolled_back"] == "1.1.0"
-    promotion.rollback(registry, "faces")
-    assert aliases(registry) == {"1.0.0": (CHAMPION,), "1.1.0": (), "1.10.0": ()}
-    assert Semantic(1, 10, 0) == registry.versions("faces")[-1].version
-
-
-def aliases(registry: MLflowRegistry) -> dict[str, tuple[str, ...]]:
-    return {str(one.version): one.aliases for one in registry.versions("faces")}

@@ -26,10 +26,9 @@ PLAN = RolloutConfig()
 def test_a_row_comes_back_as_it_was(tmp_path: Path) -> None:
     given_one = request(1, uncertainty=0.25, reason="busy", cpu_s=0.01, kind="video")
     write(str(tmp_path), [given_one], [Feedback(id="r1", time=at(1), label=0, satisfied=False)])
+    kept = history.scan(str(tmp_path), "requests").collect().row(0, named=True)
+    assert kept == {name: getattr(given_one, name) for name in events.SCHEMAS["requests"]}
     row = history.read(str(tmp_path), "one").requests.row(0, named=True)
-    assert {name: row[name] for name in events.SCHEMAS["requests"]} == {
-        name: getattr(given_one, name) for name in events.SCHEMAS["requests"]
-    }
     assert (row["label"], row["satisfied"], row["labelled"], row["told"]) == (0, False, at(1), at(1))
 
 

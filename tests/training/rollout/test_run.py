@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from semblance.manifests.errors import SemblanceError, StorageError, UsageError
-from semblance.training.rollout import run
+from semblance.training.rollout import describe, run
 from semblance.training.rollout.plan import RolloutConfig
 from semblance.training.rollout.state import State, moment
 from tests.training.rollout.json_registry import Died, JsonRegistry
@@ -210,6 +210,16 @@ def test_a_death_between_any_two_changes_leaves_the_same_end(
         changes += 1
     assert changes >= 3
     assert len(ends) == 1
+
+
+def test_an_unfinished_ending_is_told(registry: JsonRegistry, tmp_path: Path) -> None:
+    happen(begin(registry, tmp_path), tmp_path)
+    with pytest.raises(Died):
+        promote(JsonRegistry(registry.file, left=2))
+    told = list(describe.lines(run.look(registry, "detector", at(15)), at(15)))
+    assert told[-1] == "  The roll-out is to be promoted; `step` finishes it."
+    assert run.ended(run.step(registry, "detector", at(15)))
+    assert registry.aliases() == {"champion": "1.1.0", "previous": "1.0.0"}
 
 
 def test_a_half_done_promotion_can_be_rolled_back(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ class Script:
     read: threading.Event = field(default_factory=threading.Event)  # the second half of an upload is read
     go: threading.Event = field(default_factory=threading.Event)  # a video is answered
     received: list[tuple[str, str, int]] = field(default_factory=list)  # path and query, type, bytes
+    refuse: list[tuple[int, Problem]] = field(default_factory=list)  # the next questions for a job
     removed: list[str] = field(default_factory=list)  # jobs
     said: list[Feedback] = field(default_factory=list)
 
@@ -196,6 +197,8 @@ def app(script: Script) -> FastAPI:
     async def job(job: str, request: Request) -> Response:
         assert job == "job-1"
         await _wait(script.go)
+        if script.refuse:
+            return _sent(script.refuse.pop(0))
         return stranger(request) or _sent(script.jobs.pop(0) if len(script.jobs) > 1 else script.jobs[0])
 
     @made.delete("/v1/jobs/{job}")

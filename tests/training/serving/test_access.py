@@ -54,12 +54,12 @@ def test_no_caller_exceeds_its_rate(per_minute: float, burst: int, steps: list[f
     """In any span of t seconds a caller has at most burst + t x rate requests; another one does not suffer."""
     rates = access.Rates(RateConfig(per_minute=per_minute, burst=burst))
     now, taken = 0.0, []
-    for step in steps:
+    for place, step in enumerate(steps):
         now += step
         with contextlib.suppress(ProblemError):
             rates.take("busy", now)
             taken.append(now)
-        rates.take(f"quiet {now}", now)
+        rates.take(f"quiet {place}", now)
     for first in range(len(taken)):
         for last in range(first, len(taken)):
             assert last - first + 1 <= burst + (taken[last] - taken[first]) * per_minute / 60 + 1e-6

@@ -8,14 +8,16 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from semblance.manifests.config import canonical_json
 from semblance.manifests.errors import SemblanceError
 from semblance.training.runs.tracking.base import Reference
 
+T = TypeVar("T")
+_ABSENT: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's codes, of a model and of an alias
 _FLUSH: Final = 100  # metrics per write
 _LONGEST: Final = 6000  # characters of a parameter; MLflow rejects longer ones
 _KIND: Final = {"mlflow.experimentKind": "custom_model_development"}  # its page opens on runs, not on traces
@@ -205,3 +207,15 @@ def told(uri: str, advice: str = "see --tracking", kind: type[SemblanceError] = 
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise kind(f"The MLflow store {uri} cannot be used ({reason}); {advice}.") from error
+
+
+def absent(ask: Callable[[], T]) -> T | None:
+    """What MLflow's registry answers, None if it says that there is no such model, version or alias."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
+        return None

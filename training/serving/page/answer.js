@@ -4,7 +4,8 @@ import { gauge, openWords, overTime } from "./chart.js";
 import { make } from "./dom.js";
 import { feedback } from "./feedback.js";
 import { viewer } from "./viewer.js";
-import { count, lasting, letters, percent, rangeWords, reason, scoreWords, served, shortVerdict, time, verdict } from "./words.js";
+import { count, lasting, letters, percent, rangeWords, reason } from "./words.js";
+import { scoreWords, served, shortVerdict, time, verdict } from "./words.js";
 
 const SHOWN = 8; // faces of a person
 
@@ -27,7 +28,9 @@ function facts(answer) {
     ["Faces scored", `${answer.faces.length} of ${footage.faces_seen}`],
     ["Persons", String(answer.persons.length)],
   ];
-  if (moving) rows.unshift(["Length", lasting(footage.duration_s) + rate], ["Frames looked at", String(footage.frames_sampled)]);
+  if (moving) {
+    rows.unshift(["Length", lasting(footage.duration_s) + rate], ["Frames looked at", String(footage.frames_sampled)]);
+  }
   const cells = rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)));
   return make("dl", { class: "totals" }, ...cells);
 }
@@ -41,7 +44,8 @@ function faceList(name, faces, picked) {
     ...shown.map((face) => {
       const when = face.time_s === null ? "" : `${time(face.time_s)}, `;
       const picture = make("img", { src: `data:image/jpeg;base64,${face.picture}`, alt: `Face of ${name}` });
-      const words = make("span", { class: "small" }, when, make("b", { class: face.verdict }, percent(face.probability)));
+      const score = make("b", { class: face.verdict }, percent(face.probability));
+      const words = make("span", { class: "small" }, when, score);
       const button = make("button", { type: "button", class: "face" }, picture, words);
       button.addEventListener("click", () => picked(face));
       return make("li", {}, button);
@@ -50,7 +54,8 @@ function faceList(name, faces, picked) {
 }
 
 function facesTable(name, faces) {
-  const head = ["time", "frame", "probability", "range"].map((one, i) => make("th", { scope: "col", class: i ? "n" : null }, one));
+  const names = ["time", "frame", "probability", "range"];
+  const head = names.map((one, i) => make("th", { scope: "col", class: i ? "n" : null }, one));
   const rows = faces.map((face) =>
     make(
       "tr",
@@ -71,7 +76,7 @@ function folded(title, content) {
   return fold;
 }
 
-// One person, from the highest score down: the score, the scores over time, the faces. `alone`: the score of the file is theirs, and stands above.
+// One person: the score, the scores over time, the faces. `alone`: the score of the file is theirs, and stands above.
 function personCard(person, name, faces, { alone, span, picked }) {
   const timed = faces.filter((face) => face.time_s !== null);
   const chart = timed.length > 1 ? overTime(name, timed, span, picked) : null;
@@ -85,7 +90,7 @@ function personCard(person, name, faces, { alone, span, picked }) {
   const head = alone
     ? [make("h2", {}, chart ? "Score over time" : "The face"), scored]
     : [make("h3", {}, `${name} `, make("span", { class: `badge ${person.verdict}` }, shortVerdict(person)))];
-  return make(
+  const element = make(
     "section",
     { class: "card person", "aria-label": name },
     ...head,
@@ -93,11 +98,13 @@ function personCard(person, name, faces, { alone, span, picked }) {
     alone || chart ? faceList(name, faces, pick) : null,
     faces.length > 1 ? folded(`All ${faces.length} faces as a table`, () => facesTable(name, faces)) : null,
   );
+  return { element, chart };
 }
 
 function notes(answer) {
   if (!answer.notes.length) return null;
-  const items = answer.notes.map((note) => make("li", { class: "warning" }, make("p", {}, make("span", { class: "kind" }, "Note"), note)));
+  const kind = () => make("span", { class: "kind" }, "Note");
+  const items = answer.notes.map((note) => make("li", {}, make("p", {}, kind(), note)));
   return make("ul", { class: "alarms" }, ...items);
 }
 
@@ -110,11 +117,14 @@ function leftOut(answer) {
 
 function reading(answer) {
   const calibrated = answer.model.calibrated
-    ? "The probabilities are calibrated: of many videos with 70 %, about 70 % should be manipulated, if they are like those that it was calibrated on."
-    : "The probabilities of this model are not calibrated: read them as more or less, not as a share.";
+    ? "The probabilities are calibrated: of many videos with 70 %, about 70 % should be manipulated, if they are " +
+      "like those that it was calibrated on."
+    : "The probabilities of this model are not calibrated: a higher one speaks more for a manipulation, but 70 % " +
+      "does not mean seven of ten.";
   const range = answer.uncertainty === null
     ? "This model does not tell its uncertainty."
-    : "The range is two standard deviations of the model's own answers, with parts of it left out at random. It does not cover what the model never learned.";
+    : "The range is two standard deviations of the model's own answers, with parts of it left out at random. It does " +
+      "not cover what the model never learned.";
   return make(
     "section",
     {},
@@ -127,13 +137,17 @@ function reading(answer) {
 function made(answer) {
   const parts = Object.entries(answer.seconds).map(([name, seconds]) => `${name} ${seconds.toFixed(2)}\u00a0s`);
   const work = parts.length ? ` Work: ${parts.join(", ")}.` : "";
-  return make("p", { class: "soft small" }, `Answered by ${served(answer.model)}.${work} Answer `, make("code", {}, answer.id), ".");
+  const words = `Answered by ${served(answer.model)}.${work} Answer `;
+  return make("p", { class: "soft small" }, words, make("code", {}, answer.id), ".");
 }
 
-// The parts of an answer. `seen`: the file as the browser shows it, or null; `name`: of the file; `asks`: for feedback.
+// The parts of an answer. `seen`: the file as the browser shows it, or null; `name`: of the file, or null; `asks`: for
+// feedback.
 export function page(given, { seen, name, asks }) {
   const answer = { ...given, persons: [...given.persons].sort((a, b) => b.probability - a.probability) };
-  const view = seen && answer.faces.length ? viewer(seen, answer) : null;
+  const charts = [];
+  const follow = (seconds) => charts.forEach((chart) => chart.follow(seconds));
+  const view = seen && answer.faces.length ? viewer(seen, answer, follow) : null;
   const timed = answer.faces.filter((face) => face.time_s !== null).map((face) => face.time_s);
   const end = answer.footage.duration_s ?? Math.max(0, ...timed);
   const span = [0, Math.max(end, ...timed)];
@@ -141,17 +155,20 @@ export function page(given, { seen, name, asks }) {
   const cards = answer.persons.map((person, i) => {
     const faces = answer.faces.filter((face) => face.person === person.person);
     const title = alone ? "The person" : `Person ${letters(i)}`;
-    return personCard(person, title, faces, { alone, span, picked: (face) => view?.show(face) });
+    const { element, chart } = personCard(person, title, faces, { alone, span, picked: (face) => view?.show(face) });
+    if (chart) charts.push(chart);
+    return element;
   });
+  const number = make("b", { class: "number" }, percent(answer.probability));
   const top = make(
     "div",
     { class: view ? "top two" : "top" },
     make(
       "div",
       {},
-      make("p", { class: "soft file" }, name),
+      name ? make("p", { class: "soft file" }, name) : null,
       make("h2", { id: "verdict", class: `verdict ${answer.verdict}` }, verdict(answer, answer.persons.length)),
-      make("p", { class: "figure" }, make("b", { class: "number" }, percent(answer.probability)), ` probability of manipulation, ${rangeWords(answer)}`),
+      make("p", { class: "figure" }, number, ` probability of manipulation, ${rangeWords(answer)}`),
       gauge(answer, "This file"),
       openWords(answer) ? make("p", {}, openWords(answer)) : null,
       make("p", { class: "meaning" }, answer.meaning),
@@ -159,6 +176,7 @@ export function page(given, { seen, name, asks }) {
     ),
     view?.element,
   );
+  view?.begin();
   return [
     top,
     facts(answer),

@@ -45,12 +45,12 @@ function read(status, text, after) {
 const headers = () => (token ? { Authorization: `Bearer ${token}` } : {});
 
 // POST of a value as JSON; GET, or what `method` says, without one. Throws a Refusal.
-export async function ask(path, { value = undefined, method = value === undefined ? "GET" : "POST", signal = undefined } = {}) {
+export async function ask(path, { value, method = value === undefined ? "GET" : "POST", signal } = {}) {
   const kind = value === undefined ? {} : { "Content-Type": "application/json" };
-  const sent = { method, body: value === undefined ? undefined : JSON.stringify(value), headers: { ...headers(), ...kind } };
+  const body = value === undefined ? undefined : JSON.stringify(value);
   let response, text;
   try {
-    response = await fetch(path, { ...sent, signal, cache: "no-store" });
+    response = await fetch(path, { method, body, signal, cache: "no-store", headers: { ...headers(), ...kind } });
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;

@@ -4,7 +4,7 @@ import { draw, make, place } from "./dom.js";
 import { open, percent, range, rangeWords, scoreWords, time } from "./words.js";
 
 const HEIGHT = 168; // px
-const EDGE = { left: 44, right: 12, top: 10, bottom: 26 };
+const EDGE = { left: 48, right: 20, top: 10, bottom: 26 };
 const GAP = 3.5; // times the usual distance of two scores: the person was away
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800]; // s between two ticks
 const FEW = 90; // points that are drawn as dots
@@ -34,7 +34,7 @@ export function gauge(score, words) {
 // What the range says of the verdict; "" if it leaves none open.
 export function openWords(score) {
   if (score.verdict === "uncertain") return "The range is too wide for a verdict.";
-  return open(score) ? "The range reaches over 50 %, so the other verdict is possible too." : "";
+  return open(score) ? "The range reaches across 50 %, so the other verdict is possible too." : "";
 }
 
 // The faces of one person by time, split where the person was away.
@@ -57,7 +57,7 @@ function ticks(first, last, width) {
   return found;
 }
 
-// Returns {element, pick(face)}. `picked` is called with the face that somebody points at.
+// Returns {element, pick(face), follow(seconds)}. `picked` is called with the face that somebody points at.
 export function overTime(name, faces, [first, last], picked) {
   const span = Math.max(last - first, 0.1);
   const svg = draw("svg", {
@@ -95,11 +95,11 @@ export function overTime(name, faces, [first, last], picked) {
       draw("rect", { class: "upper", x: EDGE.left, y: y(1), width: right - EDGE.left, height: y(0.5) - y(1) }),
       draw("rect", { class: "lower", x: EDGE.left, y: y(0.5), width: right - EDGE.left, height: y(0) - y(0.5) }),
       ...[0, 0.5, 1].flatMap((share) => [
-        draw("line", { class: share === 0.5 ? "grid middle" : "grid", x1: EDGE.left, x2: right, y1: y(share), y2: y(share) }),
+        draw("line", { class: `grid at${100 * share}`, x1: EDGE.left, x2: right, y1: y(share), y2: y(share) }),
         draw("text", { x: EDGE.left - 7, y: y(share) + 4, "text-anchor": "end" }, `${100 * share} %`),
       ]),
       ...ticks(first, last, right - EDGE.left).map((tick) =>
-        draw("text", { x: x(tick), y: HEIGHT - 7, "text-anchor": x(tick) > right - 16 ? "end" : "middle" }, short(tick)),
+        draw("text", { x: x(tick), y: HEIGHT - 7, "text-anchor": "middle" }, short(tick)),
       ),
       ...runs(faces).flatMap(drawn),
       cursor,
@@ -119,7 +119,8 @@ export function overTime(name, faces, [first, last], picked) {
     const d = `M${run.map((face) => `${x(face.time_s).toFixed(1)} ${y(face.probability).toFixed(1)}`).join("L")}`;
     parts.push(draw("path", { class: "line", d }));
     if (faces.length <= FEW || run.length === 1) {
-      parts.push(...run.map((face) => draw("circle", { class: face.verdict, cx: x(face.time_s), cy: y(face.probability), r: 3 })));
+      const dot = (face) => draw("circle", { class: face.verdict, cx: x(face.time_s), cy: y(face.probability), r: 3 });
+      parts.push(...run.map(dot));
     }
     return parts;
   }
@@ -162,7 +163,11 @@ export function overTime(name, faces, [first, last], picked) {
   });
   new ResizeObserver(paint).observe(element);
   paint();
-  return { element: make("div", {}, element, readout), pick: (face) => go(faces.indexOf(face), false) };
+  const follow = (seconds) => {
+    const away = faces.map((face) => Math.abs(face.time_s - seconds));
+    go(away.indexOf(Math.min(...away)), false);
+  };
+  return { element: make("div", {}, element, readout), pick: (face) => go(faces.indexOf(face), false), follow };
 }
 
 // A tick: 0.5, 12, 1:30

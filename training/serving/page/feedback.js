@@ -4,7 +4,8 @@ import { ask } from "./api.js";
 import { make } from "./dom.js";
 
 function choice(name, legend, options) {
-  const labels = options.map(([value, words]) => make("label", { class: "option" }, make("input", { type: "radio", name, value }), words));
+  const radio = (value) => make("input", { type: "radio", name, value });
+  const labels = options.map(([value, words]) => make("label", { class: "option" }, radio(value), words));
   return make("fieldset", {}, make("legend", {}, legend), make("div", { class: "row" }, ...labels));
 }
 

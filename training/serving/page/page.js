@@ -7,7 +7,8 @@ import { forget, look } from "./viewer.js";
 import { lasting, percent, served, size, time, verdict } from "./words.js";
 
 const PANELS = ["token", "choose", "busy", "problem", "answer"];
-const PASSING = ["busy", "rate", "stopping", "unreachable", "failed", "timeout", "crashed", "oom"]; // may work next time
+// Reasons of which the next try may know nothing.
+const PASSING = ["busy", "rate", "stopping", "unreachable", "failed", "timeout", "crashed", "oom"];
 const TITLE = document.title;
 const [SOONEST, LATEST] = [1000, 5000]; // ms between two questions for a job
 const LOST = 5; // questions for a job in a row that nobody answers
@@ -27,24 +28,26 @@ async function start(then = ready) {
   try {
     service = await ask("v1/model");
   } catch (refusal) {
-    if (refusal.status === 401) return needToken(then, refusal);
+    if (refusal.status === 401) return needToken(then);
     return fail(refusal, () => start(then));
   }
   at("model").textContent = `Model: ${service.models.map(served).join(", ")}`;
   const { limits } = service;
-  const later = limits.job_seconds > limits.video_seconds ? ` Longer ones, up to ${lasting(limits.job_seconds)}, are scored as a job.` : "";
-  at("limits").textContent = `Up to ${limits.video_mib} MiB. Videos up to ${lasting(limits.video_seconds)} are answered at once.${later}`;
+  const [now, job] = [limits.video_seconds, limits.job_seconds];
+  const later = job > now ? ` Longer ones, up to ${lasting(job)}, are scored as a job.` : "";
+  const words = `Up to ${limits.video_mib} MiB. Videos up to ${lasting(now)} are answered at once.${later}`;
+  at("limits").textContent = words;
   return then();
 }
 
 let entered = false; // whether a token was typed in, so that the next 401 means that it is wrong
 let afterToken = ready;
 
-function needToken(then, refusal) {
+function needToken(then) {
   afterToken = then;
   show("token");
   const field = at("token-field");
-  at("token-wrong").textContent = entered ? refusal.message : "";
+  at("token-wrong").textContent = entered ? "This token is not known here. Check it and enter it again." : "";
   field.setAttribute("aria-invalid", String(entered));
   field.value = "";
   field.focus();
@@ -69,13 +72,22 @@ async function run(does) {
     await does(task.signal);
   } catch (error) {
     if (work !== task || task.signal.aborted) return;
-    if (!(error instanceof Refusal)) throw error;
-    if (error.status === 401) needToken(() => run(does), error);
+    if (!(error instanceof Refusal)) {
+      console.error(error);
+      const words = "This page failed. Load it again, or tell whoever runs the service.";
+      return fail(new Refusal(words, { reason: "page" }));
+    }
+    if (error.status === 401) needToken(() => run(does));
     else fail(error, () => run(does));
   } finally {
     clearInterval(clock);
     if (work === task) work = null;
   }
+}
+
+// A job as a part of the address: loading the page again goes on with it, or shows its answer.
+function remember(job) {
+  history.replaceState(null, "", location.pathname + location.search + (job ? `#job=${encodeURIComponent(job)}` : ""));
 }
 
 let counting = false;
@@ -101,10 +113,11 @@ async function take(file) {
   forget(chosen?.seen);
   const mine = { file, seen: null };
   chosen = mine;
-  location.hash = "";
+  leave();
   if (file.size === 0) return fail(new Refusal(`${file.name} is empty. Choose another file.`, { reason: "empty" }));
   if (file.size > service.limits.video_mib * 1024 * 1024) {
-    const words = `${file.name} has ${size(file.size)}, and this service takes at most ${service.limits.video_mib} MiB. Choose a smaller file.`;
+    const most = `this service takes at most ${service.limits.video_mib} MiB`;
+    const words = `${file.name} has ${size(file.size)}, and ${most}. Choose a smaller file.`;
     return fail(new Refusal(words, { reason: "too_large" }));
   }
   return run(async (signal) => {
@@ -119,10 +132,11 @@ async function take(file) {
 
 function tooLong(file, seconds) {
   const { video_seconds: now, job_seconds: job } = service.limits;
-  const words =
+  const rule =
     seconds <= job
-      ? `${file.name} lasts ${lasting(seconds)}, and videos up to ${lasting(now)} are answered at once. It can be scored as a job; keep this page open meanwhile.`
-      : `${file.name} lasts ${lasting(seconds)}, and this service takes at most ${lasting(job)}. Cut out the part that matters.`;
+      ? `videos up to ${lasting(now)} are answered at once. It can be scored as a job; keep this page open meanwhile.`
+      : `this service takes at most ${lasting(job)}. Cut out the part that matters.`;
+  const words = `${file.name} lasts ${lasting(seconds)}, and ${rule}`;
   return new Refusal(words, { reason: seconds <= job ? "too_long" : "longer_than_a_job" });
 }
 
@@ -139,9 +153,9 @@ function deliver(path, signal) {
 }
 
 function later() {
+  let job = null;
   return run(async (signal) => {
-    const job = await deliver("v1/jobs?faces=true", signal);
-    location.hash = `job=${encodeURIComponent(job.id)}`; // the page can be loaded again
+    job ??= await deliver("v1/jobs?faces=true", signal); // trying again asks for the same job
     await wait(job, signal);
   });
 }
@@ -149,28 +163,37 @@ function later() {
 async function wait(job, signal) {
   let lost = 0;
   waited = job.id;
-  for (let pause = SOONEST; job.status === "queued" || job.status === "running"; pause = Math.min(pause * 1.3, LATEST)) {
+  remember(job.id);
+  const goes = () => job.status === "queued" || job.status === "running";
+  for (let pause = SOONEST; goes(); pause = Math.min(pause * 1.3, LATEST)) {
     const ahead = job.ahead ? `${job.ahead} before it in the queue` : "";
     const name = chosen?.file.name ?? `Job ${job.id}`;
-    waiting(job.status === "running" ? "Looking for faces" : "Waiting for its turn", ahead ? `${name}: ${ahead}` : name);
+    const words = job.status === "running" ? "Looking for faces" : "Waiting for its turn";
+    waiting(words, ahead ? `${name}: ${ahead}` : name);
     if (job.status === "running" || lost || job.address) await sleep(pause, signal);
     try {
       job = await ask(`v1/jobs/${encodeURIComponent(job.id)}`, { signal });
       lost = 0;
     } catch (refusal) {
-      if (!LATER.includes(refusal.reason) || ++lost >= LOST) throw refusal;
+      if (LATER.includes(refusal.reason) && ++lost < LOST) continue;
+      if (refusal.reason === "not_found") leave(false);
+      throw refusal;
     }
   }
   waited = null;
-  location.hash = "";
-  if (job.problem) throw new Refusal(job.problem.error, { ...job.problem, status: 200 });
+  if (job.problem) {
+    remember(null);
+    const reason = job.problem.reason === "too_long" ? "longer_than_a_job" : job.problem.reason;
+    throw new Refusal(job.problem.error, { status: 200, reason, id: job.problem.id });
+  }
   done(job.answer);
 }
 
-// Nobody waits for a job any more: the service may forget it.
-function drop(job) {
+// Nobody waits for a job any more: the service may forget it, unless it has already.
+function leave(known = true) {
+  if (waited && known) ask(`v1/jobs/${encodeURIComponent(waited)}`, { method: "DELETE" }).catch(() => {}); // or in time
   waited = null;
-  ask(`v1/jobs/${encodeURIComponent(job)}`, { method: "DELETE" }).catch(() => {}); // else it forgets it in time
+  remember(null);
 }
 
 function sleep(pause, signal) {
@@ -182,7 +205,7 @@ function sleep(pause, signal) {
 
 function done(answer) {
   const words = verdict(answer, answer.persons.length);
-  const name = chosen?.file.name ?? "";
+  const name = chosen?.file.name ?? null;
   show("choose", "answer");
   document.body.dataset.answered = "";
   at("answer").replaceChildren(...page(answer, { seen: chosen?.seen ?? null, name, asks: service.feedback }));
@@ -192,12 +215,13 @@ function done(answer) {
 }
 
 function fail(refusal, again = null) {
-  const offered = refusal.reason === "too_long" && service && chosen;
+  const offered = refusal.reason === "too_long" && chosen && service.limits.job_seconds > service.limits.video_seconds;
   const titles = { too_long: offered ? "This takes longer" : "Too long", longer_than_a_job: "Too long" };
   at("problem-head").textContent = titles[refusal.reason] ?? "There is no answer";
   const after = refusal.after && /^\d+$/.test(refusal.after) ? ` It may have room in ${refusal.after} s.` : "";
   at("problem-text").textContent = refusal.message + after;
-  at("problem-id").textContent = refusal.id ? `Request ${refusal.id}` : "";
+  const about = [chosen?.file.name, refusal.id ? `request ${refusal.id}` : null].filter(Boolean);
+  at("problem-id").textContent = about.join(", ");
   at("later").hidden = !offered;
   at("again").hidden = !again || !PASSING.includes(refusal.reason);
   at("again").onclick = again;
@@ -221,8 +245,7 @@ at("file").addEventListener("change", (event) => {
 at("later").addEventListener("click", later);
 at("cancel").addEventListener("click", () => {
   work?.abort();
-  if (waited) drop(waited);
-  location.hash = "";
+  leave();
   show("choose");
   say("Cancelled");
   at("file").focus();

@@ -11,7 +11,7 @@ export function look(file) {
   const picture = file.type.startsWith("image/");
   const element = picture
     ? make("img", { alt: "The picture that was scored" })
-    : make("video", { controls: true, playsinline: true, preload: "auto", "aria-label": "The video that was scored" });
+    : make("video", { playsinline: true, preload: "auto", "aria-label": "The video that was scored" });
   return new Promise((resolve) => {
     const done = (found) => {
       clearTimeout(patience);
@@ -41,29 +41,67 @@ function patience(faces) {
   return gaps.length ? Math.min(gaps[gaps.length >> 1] / 2, 0.5) : 0.5;
 }
 
-// Returns {element, show(face)}.
-export function viewer(seen, answer) {
+// Play, pause and a slider below the video: the browser's own would lie over the faces. `moved` is called when used.
+function controls(video, moved) {
+  const button = make("button", { type: "button", class: "play" }, "Play");
+  const last = video.duration;
+  const ends = { min: "0", max: String(last), step: "0.01", value: "0" };
+  const slider = make("input", { type: "range", ...ends, "aria-label": "Moment" });
+  const words = make("span", { class: "soft small" });
+  function follow() {
+    slider.value = String(video.currentTime);
+    words.textContent = `${time(video.currentTime)} of ${time(last)}`;
+    slider.setAttribute("aria-valuetext", words.textContent);
+    button.textContent = video.paused || video.ended ? "Play" : "Pause";
+  }
+  button.addEventListener("click", () => (video.paused || video.ended ? video.play().catch(() => {}) : video.pause()));
+  video.addEventListener("play", moved);
+  slider.addEventListener("input", () => {
+    moved();
+    video.pause();
+    video.currentTime = Number(slider.value);
+  });
+  for (const kind of ["timeupdate", "seeked", "play", "pause", "ended"]) video.addEventListener(kind, follow);
+  follow();
+  return make("div", { class: "controls" }, button, slider, words);
+}
+
+// Call `does` at every picture that the video shows.
+function atEachFrame(video, does) {
+  for (const kind of ["timeupdate", "seeked", "loadeddata"]) video.addEventListener(kind, does);
+  if (!video.requestVideoFrameCallback) return;
+  const next = () => {
+    if (video.isConnected && !video.paused) does();
+    video.requestVideoFrameCallback(next);
+  };
+  video.requestVideoFrameCallback(next);
+}
+
+// Returns {element, show(face)}. `moved` is told the seconds that the video is at.
+export function viewer(seen, answer, moved) {
   const { width, height } = answer.footage;
+  let picked = null; // the face that is shown, until the video is moved by its own controls
+  const still = seen.kind === "picture" || seen.seconds === null;
   const boxes = make("div", { class: "boxes", "aria-hidden": "true" });
   const stage = make("div", { class: "stage" }, seen.element, boxes);
   stage.style.aspectRatio = `${width} / ${height}`;
+  const below = still ? null : controls(seen.element, () => (picked = null));
+  const figure = make("figure", { class: "viewer" }, stage, below);
+  figure.style.maxWidth = `calc(24rem * ${Math.max(width / height, 0.75).toFixed(4)})`;
   stage.style.maxWidth = `calc(24rem * ${(width / height).toFixed(4)})`;
-  const caption = make("figcaption", { class: "soft small" });
-  const still = seen.kind === "picture";
   const near = still ? 0 : patience(answer.faces);
   const names = new Map(answer.persons.map((person, i) => [person.person, letters(i)]));
-  let picked = null;
   let shown = "";
 
   function outline(faces) {
-    const key = faces.map((face) => `${face.frame}.${face.box}`).join() + (picked ? `.${picked.frame}.${picked.person}` : "");
+    const key = JSON.stringify([faces.map((face) => [face.frame, face.box]), picked?.frame, picked?.person]);
     if (key === shown) return;
     shown = key;
     boxes.replaceChildren(
       ...faces.map((face) => {
         const [x0, y0, x1, y1] = face.box;
-        const words = names.size > 1 ? make("span", {}, names.get(face.person)) : null;
-        const box = make("div", { class: `box ${face.verdict}${face === picked ? " picked" : ""}` }, words);
+        const name = names.size > 1 ? make("span", {}, names.get(face.person)) : null;
+        const box = make("div", { class: `box ${face.verdict}${face === picked ? " picked" : ""}` }, name);
         return place(box, { left: x0 / width, top: y0 / height, width: (x1 - x0) / width, height: (y1 - y0) / height });
       }),
     );
@@ -71,29 +109,22 @@ export function viewer(seen, answer) {
 
   function now() {
     if (still) return outline(answer.faces);
-    const here = seen.element.currentTime;
+    const here = picked?.time_s ?? seen.element.currentTime; // a container may end before its last picture
     const times = answer.faces.map((face) => face.time_s).filter((one) => Math.abs(one - here) <= near + 0.001);
     const best = times.sort((a, b) => Math.abs(a - here) - Math.abs(b - here))[0];
-    return outline(answer.faces.filter((face) => face.time_s === best));
+    outline(answer.faces.filter((face) => face.time_s === best));
+    moved(here);
   }
-
-  if (!still) {
-    for (const kind of ["timeupdate", "seeked", "loadeddata"]) seen.element.addEventListener(kind, now);
-    caption.textContent = "Boxes are drawn at the frames that were looked at.";
-  } else {
-    caption.textContent = "Boxes are drawn around the faces that were scored.";
-  }
-  now();
 
   function show(face) {
     picked = face;
     if (!still) {
       seen.element.pause();
       seen.element.currentTime = face.time_s + 0.001; // the frame's own picture, not the end of the one before
-      caption.textContent = `Frame ${face.frame}, at ${time(face.time_s)}`;
     }
     now();
   }
 
-  return { element: make("figure", { class: "viewer" }, stage, caption), show };
+  if (!still) atEachFrame(seen.element, now);
+  return { element: figure, show, begin: now };
 }

@@ -80,7 +80,11 @@ const SHORT = { fake: "looks manipulated", real: "does not look manipulated", un
 
 export const shortVerdict = (score) => SHORT[score.verdict];
 
-export const served = (model) => `${model.name} ${model.version}${model.role === "challenger" ? " (challenger)" : ""}`;
+// The model that answers: "detector 1.2.0", "detector (unregistered)"
+export function served(model) {
+  const version = /^\d/.test(model.version) ? model.version : `(${model.version})`;
+  return `${model.name} ${version}${model.role === "challenger" ? ", on trial" : ""}`;
+}
 
 // The name of a person by their place in the answer: 0 -> A, 25 -> Z, 26 -> AA
 export function letters(number) {
