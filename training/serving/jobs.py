@@ -41,6 +41,10 @@ class Job:
     began: int = 0
 
 
+class _NoRoomError(Exception):
+    """A job was not scored because the disk is full."""
+
+
 Score = Callable[[Job, Path], Awaitable[VideoAnswer]]
 
 
@@ -147,8 +151,8 @@ class Jobs:
             job = self._running = self._waiting.pop(0)
             try:
                 await self._work(job)
-            except OSError as error:  # the disk is full: the job waits until there is room for its answer
-                logs.event("job put off", reason=error.strerror or "")
+            except (OSError, _NoRoomError):  # the disk is full: the job waits until there is room for its answer
+                logs.event("job put off", reason="it could not be written")
                 self._waiting.append(job)
                 self._running = None
                 await asyncio.sleep(self._pause)
@@ -168,9 +172,11 @@ class Jobs:
                 raise problems.of_file("crashed", f"The service ended {_ATTEMPTS} times while it scored this video")
             answer = answer.model_copy(update={"status": "done", "answer": await self._score(again, file)})
         except ProblemError as problem:
-            if problem.reason == "stopping":  # waits for the next service, and this attempt does not count
+            if problem.status == 503:  # it is stopping, or the disk is full: this attempt does not count
                 _write(own / "job.json", asdict(job))
-                return
+                if problem.reason == "stopping":
+                    return
+                raise _NoRoomError from problem
             told = Problem(error=problem.sentence, reason=problem.reason, id=job.id)
             answer = answer.model_copy(update={"problem": told})
         except asyncio.CancelledError:
@@ -185,7 +191,7 @@ class Jobs:
 
     async def _forget(self) -> None:
         while True:
-            for one in self._folder.iterdir():
+            for one in filter(_ours, self._folder.iterdir()):
                 with contextlib.suppress(OSError):
                     if (one / "answer.json").stat().st_mtime < self._clock() - self._config.keep_seconds:
                         shutil.rmtree(one, ignore_errors=True)
@@ -194,9 +200,10 @@ class Jobs:
 
 def _ours(folder: Path) -> bool:
     """Whether a folder holds a job and nothing else: what somebody keeps beside jobs is not ours to remove."""
-    if not folder.name.isalnum() or not folder.is_dir():
-        return False
-    return all(one.name.lstrip(".").startswith(("job.json", "answer.json", "0.")) for one in folder.iterdir())
+    held: list[str] = []
+    with contextlib.suppress(OSError):  # it is no folder, or gone
+        held = [one.name.lstrip(".") for one in folder.iterdir()] if folder.name.isalnum() else []
+    return bool(held) and all(one.startswith(("job.json", "answer.json", "0.")) for one in held)
 
 
 def _video(own: Path) -> Path | None:

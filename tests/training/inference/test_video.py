@@ -21,7 +21,7 @@ from semblance.quality import codec, video
 from semblance.quality.resize import to_square
 from semblance.training import models
 from semblance.training.cli import app
-from semblance.training.inference import overlay, predictor
+from semblance.training.inference import overlay, predictor, seen_before
 from semblance.training.inference import sheet as sheets
 from semblance.training.inference import video as predict
 from tests.training import runs, untrained
@@ -140,6 +140,11 @@ def test_invalid_files_are_reported_in_one_sentence(
     strict = recipes.load("plan", ("sampling.n=2", "gates.blur=1e9"))
     with pytest.raises(SemblanceError, match=r"none passes the gates \(blur\)"):
         predict.predict(str(videos(demo)["faces"]), one, strict, detector=lambda: detector)
+
+
+def test_a_frame_that_cannot_be_decoded_has_no_hash(one: predictor.Predictor) -> None:
+    """Rejected frames are rows beside those of faces."""
+    assert not list(seen_before.known(one, {"video_id": "video-x"}, [{"frame_index": 3, "unit": "frame"}]))
 
 
 def test_the_recipe_is_that_of_the_training_builds_or_plan(ffpp: Path, tmp_path: Path) -> None:

@@ -159,6 +159,11 @@ class Server:
         """Files below TMPDIR, apart from locks, by path."""
         return left(self.temporary)
 
+    @property
+    def jobs(self) -> set[str]:
+        """Files of jobs that are kept in TMPDIR."""
+        return {name for name in self.left() if "/jobs/" in name}
+
     def said(self) -> list[dict[str, Any]]:
         """The lines of the log; raises ValueError for one that is no JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]

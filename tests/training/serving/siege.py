@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.training.serving import harness, hostile, hostile_files
+from tests.training.serving import harness, hostile, hostile_files, law
 from tests.training.serving.harness import Reply, Server
-from tests.training.serving.hostile import Case
+from tests.training.serving.hostile_requests import Case
 
 CLIENTS: Final = 6  # at once
 GROWTH_MIB: Final = 64  # that the process may have more after the second half than after the first
@@ -30,6 +30,7 @@ SETTINGS: Final = (
     "rate.burst=100000",
     "passes=10",
     "videos.mib=32",
+    "jobs.keep_seconds=2",  # those of clients that left are forgotten soon, too
 )
 
 
@@ -84,7 +85,7 @@ def lay(
         if foreign or heard:
             outcome.faults.append(f"connections to others: {foreign}, {heard} to the canary")
         outcome.lines = len(server.log.read_text("utf-8", "replace").splitlines())
-        outcome.faults += [f"log: {line}" for line in hostile.bad_lines(server)[:20]]
+        outcome.faults += [f"log: {line}" for line in law.bad_lines(server)[:20]]
     return outcome
 
 
@@ -94,13 +95,13 @@ def _wave(server: Server, cases: Sequence[Case], outcome: Outcome) -> int:
 
     def send(case: Case) -> tuple[Case, Reply]:
         start = time.perf_counter()
-        reply = hostile.exchange(server, case)
+        reply = law.exchange(server, case)
         outcome.seconds.append((time.perf_counter() - start, f"{case.kind}, {case.name}: {reply.status}"))
         return case, reply
 
     with ThreadPoolExecutor(CLIENTS) as clients:
         for case, reply in clients.map(send, cases):
-            if (wrong := hostile.broken_law(case, reply)) is not None:
+            if (wrong := law.broken_law(case, reply)) is not None:
                 outcome.faults.append(f"{case.kind}, {case.name}: {wrong}")
             said = {0: "closed", -1: "left"}.get(reply.status, str(reply.status))
             outcome.replies[case.kind, said] += 1
@@ -110,8 +111,8 @@ def _wave(server: Server, cases: Sequence[Case], outcome: Outcome) -> int:
             if server.process.poll() is not None:
                 outcome.faults.append(f"the process ended with {server.process.poll()} at {case.kind}, {case.name}")
                 return 0
-    hostile.settled(server, jobs)
-    harness.until(lambda: not server.connections and server.idle)
+    law.settled(server, jobs)
+    harness.until(lambda: not server.connections and server.idle and not server.jobs)
     return server.resident[0]
 
 

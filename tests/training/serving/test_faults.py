@@ -20,7 +20,7 @@ import pytest
 from semblance.training.serving.answers import JobAnswer
 from tests.faults import rig, videos
 from tests.training import untrained
-from tests.training.serving import harness, hostile
+from tests.training.serving import harness, hostile_requests
 from tests.training.serving.harness import Reply, Server
 
 MEMORY = "videos.memory_mib=1500"
@@ -87,7 +87,7 @@ def test_a_full_queue_answers_200_or_503(server: Server) -> None:
 
 def test_clients_that_leave_cost_nothing_afterwards(server: Server, clip: bytes) -> None:
     before, held = server.left(), server.descriptors
-    whole = hostile.request("/v1/videos", clip, "video/mp4")
+    whole = hostile_requests.request("/v1/videos", clip, "video/mp4")
     with contextlib.ExitStack() as stack:
         for _ in range(2):
             connection = stack.enter_context(server.connect())
@@ -106,7 +106,7 @@ def test_a_disk_that_is_full_is_told_and_passes(server: Server, clip: bytes) -> 
     before = server.left()
     _allow(server, 16 << 10)
     try:
-        form = hostile.form([('form-data; name="file"; filename="a"', clip)])
+        form = hostile_requests.form([('form-data; name="file"; filename="a"', clip)])
         for path in ("/v1/videos", "/v1/jobs"):
             for body, kind in ((clip, "video/mp4"), (form, "multipart/form-data; boundary=bound")):
                 refused = server.send(path, body, kind)

@@ -186,3 +186,45 @@ def test_an_answer_is_forgotten_when_it_was_kept_long_enough(tmp_path: Path) -> 
         await jobs.stop()
 
     run(talk)
+
+
+def test_a_job_waits_for_room(tmp_path: Path) -> None:
+    """First there is none for its answer, then none while it is scored; the next job is not lost either."""
+
+    async def talk() -> None:
+        desk = Desk(problems.no_room())
+        jobs = Jobs(tmp_path / "jobs", JobsConfig(), desk, pause=0.01)
+        jobs.start()
+        for name in ("j0", "j1"):
+            offer(jobs, tmp_path, name)
+        torn = tmp_path / "jobs" / "j0" / ".answer.json.partial"
+        torn.mkdir()
+        desk.go.set()
+        await until(lambda: len(desk.begun) > 4)
+        assert {jobs.answer(name, "ann").status for name in ("j0", "j1")} <= {"queued", "running"}
+        desk.fault = None
+        await until(lambda: jobs.answer("j1", "ann").status == "done")
+        assert jobs.answer("j0", "ann").status != "done"
+        torn.rmdir()
+        await until(lambda: jobs.answer("j0", "ann").status == "done")
+        await jobs.stop()
+
+    run(talk)
+
+
+def test_what_is_no_job_stays(tmp_path: Path) -> None:
+    async def talk() -> None:
+        for name in ("holiday", "empty", "j-1"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "holiday" / "0.mp4").write_bytes(b"x")
+        (tmp_path / "holiday" / "notes.txt").write_bytes(b"x")
+        (tmp_path / "j-1" / "job.json").write_text("{")
+        (tmp_path / "file").write_bytes(b"x")
+        jobs = Jobs(tmp_path, JobsConfig(), Desk())
+        before = sorted(tmp_path.rglob("*"))
+        jobs.start()
+        await asyncio.sleep(0)
+        await jobs.stop()
+        assert sorted(tmp_path.rglob("*")) == before
+
+    run(talk)
