@@ -28,6 +28,7 @@ REPOSITORY: Final = Path(__file__).resolve().parents[2]
 SHARED: Final = Path(os.environ.get("SEMBLANCE_SHARED", REPOSITORY.parent / "shared"))
 PAGE: Final = Path(__file__).with_name("SERVING.md")
 CLIP: Final = "clips/videos/sofa.mp4"
+TITLE: Final = "# The service under load"
 HOSTILE: Final = "## Hostile requests"
 SMALL_NET: Final = "small net"
 RESNET: Final = "ResNet-50"
@@ -90,7 +91,9 @@ def _write(load: str | None = None, hostile: str | None = None) -> None:
     """Replace one part of the page and keep the other."""
     old = PAGE.read_text() if PAGE.exists() else ""
     before, _, after = old.partition(HOSTILE)
-    PAGE.write_text((load or before).rstrip() + "\n\n" + HOSTILE + "\n\n" + (hostile or after).strip() + "\n")
+    PAGE.write_text(
+        (load or before.strip() or TITLE).rstrip() + "\n\n" + HOSTILE + "\n\n" + (hostile or after).strip() + "\n"
+    )
     print(f"{PAGE.relative_to(REPOSITORY)} is written")
 
 
@@ -177,7 +180,7 @@ def _videos(folder: Path, size: Size, run: Path, clip: Path, notes: list[str]) -
     rest = alone.cpu - parts["decode"] - parts["detect"]
     seconds = f"{alone.cpu:.2f} CPU s: decode {parts['decode']:.2f}, detect {parts['detect']:.2f}, the rest {rest:.2f}"
     score = f"score {parts['all'] - parts['faces']:.2f} s of wall time; the rest: crops, gates, score, the web"
-    yield "- CPU seconds, by part", PREDICTED["parts"], seconds, "", score
+    yield "- CPU seconds; of them, by the answer's own clock", PREDICTED["parts"], seconds, "", score
     figure = f"p50 {many.p50:.1f} s, p99 {many.p99:.1f} s"
     yield f"{size.videos} videos at once, `videos.queue=128`", PREDICTED["hundred"], figure, "", _told(many)
     rate = size.videos / many.wall
@@ -255,7 +258,7 @@ _INTRODUCTION: Final = """\
 
 def _page(rows: list[Row], notes: list[str]) -> str:
     lines = [f"| {' | '.join(cell or ' ' for cell in row)} |" for row in rows]
-    head = ["# The service under load", "", _filled(_INTRODUCTION.format(hardware=traffic.hardware())), ""]
+    head = [TITLE, "", _filled(_INTRODUCTION.format(hardware=traffic.hardware())), ""]
     table = ["| what | predicted | measured | wished | remark |", "|---|---|---|---|---|", *lines]
     return "\n".join([*head, *table, "", "\n\n".join(notes)])
 
