@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from semblance.training.serving.problems import busy, stopping
+from semblance.training.serving.problems import ProblemError, busy, stopping
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -44,7 +44,13 @@ class Batcher(Generic[T, R]):
         return self._queue.qsize()
 
     def check(self, items: int) -> None:
-        """Raises ProblemError (503) if there is no room for so many items."""
+        """Raises ProblemError if there is no room for so many items: now (503), or ever (413)."""
+        if items > self._queue.maxsize:
+            raise ProblemError(
+                413,
+                "too_large",
+                f"The request holds {items} crops, and {self._queue.maxsize} are taken at most; send them in parts.",
+            )
         if self._queue.maxsize - self._queue.qsize() < items:
             raise busy("crops", 1)
 

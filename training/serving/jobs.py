@@ -68,7 +68,6 @@ class Jobs:
         self._running: Job | None = None
         self._event = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._swept = 0.0
 
     def start(self) -> None:
         """Take up what an earlier service left, oldest first, and begin; called inside the event loop."""

@@ -12,6 +12,7 @@ from semblance.training.serving import logs
 from semblance.training.serving.metrics import Metrics
 
 # Asked every few seconds: not in the log.
+_PLAIN = ("/openapi.json",)  # routes that FastAPI adds by itself
 _QUIET = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/metrics")
 
 
@@ -42,7 +43,9 @@ class Observed:
             self._note(scope, state, status, time.perf_counter() - start)
 
     def _note(self, scope: Scope, state: dict[str, Any], status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unknown")  # the pattern: a path may hold an id, or anything
+        route = getattr(scope.get("route"), "path", None)  # the pattern: a path may hold an id, or anything
+        if route is None:
+            route = scope["path"] if scope["path"] in _PLAIN else "unknown"
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         if (reason := state.get("reason")) is not None:

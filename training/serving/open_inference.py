@@ -82,7 +82,7 @@ def mount(app: FastAPI, service: Service, begin: Begin) -> None:
         mib = service.config.crops.mib * _JSON_PER_BYTE
         body = await uploads.in_memory(request, "The request", mib, service.config.body_seconds)
         wanted = await asyncio.to_thread(_parsed, body)
-        crops = _crops(wanted.inputs[0])
+        crops = await asyncio.to_thread(_crops, wanted.inputs[0])
         service.batcher.check(len(crops))
         scores = await asyncio.gather(*(service.crop(one, asked) for one in crops))
         return JSONResponse(_answer(wanted.id or asked.id, asked.model, scores))

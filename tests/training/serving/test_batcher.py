@@ -66,6 +66,9 @@ def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
         go.set()
         assert await asyncio.gather(first, *waiting) == [0, 1, 2]
         batcher.check(2)
+        with pytest.raises(ProblemError, match="2 are taken at most; send them in parts") as never:
+            batcher.check(3)
+        assert never.value.status == 413
         await batcher.stop()
         with pytest.raises(ProblemError, match="stopping"):
             await batcher.offer(4)
