@@ -60,11 +60,12 @@ def test_dependencies_are_what_is_imported(project: dict[str, Any]) -> None:
     """Nothing is asked for that nobody imports, and nothing is imported that only comes along with something else."""
     about = project["project"]
     base, extras = required(about["dependencies"]), about["optional-dependencies"]
-    train, people = required(extras["train"], extras["export"]), required(extras["people"])
+    people = required(extras["people"])
+    train = required(*(extras[name] for name in ("train", "export", "serve", "ray"))) - {"semblance"}  # extras of it
     used = distributions(imports("semblance", *PACKAGES))
     by_name = {name for names in used for name in names}
-    # albumentations' pin; weights that are read as a file; what torch's exporter imports
-    unused = {"albucore", "face-recognition-models", "onnxscript"}
+    # albumentations' pin; weights that are read as a file; what torch's exporter, model-signing and uvicorn import
+    unused = {"albucore", "face-recognition-models", "onnxscript", "pyopenssl", "httptools", "uvloop"}
     assert {name for name in base | train | people if name not in by_name} == PLUGINS | unused
     assert [names for names in used if not names & (base | train | people)] == []
     without = distributions(imports("semblance", *(part for part in PACKAGES if part != "training")))
@@ -75,7 +76,7 @@ def test_development_dependencies_are_what_tests_import(project: dict[str, Any])
     about = project["project"]
     dev = required(about["optional-dependencies"]["dev"])
     extras = about["optional-dependencies"]
-    declared = dev | required(about["dependencies"], extras["train"], extras["export"], extras["people"])
+    declared = dev | required(about["dependencies"], *(packages for name, packages in extras.items() if name != "dev"))
     used = distributions(
         imports("tests") & (packages_distributions().keys() | UNLISTED.keys())
     )  # tests write modules of their own

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import av
 
+from semblance.quality.video import nal
+
 logging.getLogger("libav").setLevel(logging.CRITICAL + 1)  # what other threads' decoders say stays off the screen
 av.logging.set_skip_repeated(False)  # the same words about the next packet count again
 
@@ -28,7 +30,8 @@ class _Fate:
 class Decoder:
     """The decoder of an opened stream, whose frames know whether damage has reached them: ask ``damaged``.
 
-    A packet is damaged if the decoder reports an error in it or refuses it, or the demuxer knows that bytes lack.
+    A packet is damaged if the decoder reports an error in it or refuses it, if the demuxer knows that bytes lack, or if
+    it holds zeros where no encoder writes them, which may decode without an error.
     Damage reaches all packets up to the next key frame that decodes without an error, and the frames that are stored
     after that one but shown before it, which may refer to both sides.
     """
@@ -36,6 +39,7 @@ class Decoder:
     def __init__(self, stream: Any) -> None:
         self._codec = stream.codec_context
         self._codec.copy_opaque = True
+        self._length_size = nal.length_size(self._codec)
         self._hurt = False
         self._before = False  # whether damage had reached what lies before the last key frame
         self._key: int | None = None  # the time of the last key frame
@@ -52,8 +56,12 @@ class Decoder:
             except av.error.FFmpegError:
                 frames, failed = [], True
         if packet.size:
-            fate.hurt = self._reached(packet, failed or any(map(_of_damage, said)) or packet.is_corrupt)
+            hurt = failed or any(map(_of_damage, said)) or packet.is_corrupt or self._zeroed(packet)
+            fate.hurt = self._reached(packet, hurt)
         return frames
+
+    def _zeroed(self, packet: Any) -> bool:
+        return bool(self._length_size) and nal.zeroed(bytes(packet), self._length_size, self._codec.name)
 
     def _reached(self, packet: Any, damaged: bool) -> bool:
         shown_before = self._key is not None and packet.pts is not None and packet.pts < self._key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import threading
 import time
@@ -10,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import anyio
 import cv2
 import numpy as np
 import uvicorn
@@ -150,7 +150,7 @@ class Script:
 
 async def _wait(event: threading.Event) -> None:
     while not event.is_set():
-        await anyio.sleep(0.02)
+        await asyncio.sleep(0.02)
 
 
 def _sent(value: BaseModel | tuple[int, Problem] | None, status: int = 200) -> Response:
