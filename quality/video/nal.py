@@ -1,4 +1,4 @@
-"""Bytes that no encoder of H.264 or HEVC writes: what was lost of a file is often filled with zeros, which still decode.
+"""Bytes that no encoder of H.264 or HEVC writes: what is lost of a file is often filled with zeros, which may decode.
 
 Sources: ITU-T H.264 7.4.1 and H.265 7.4.2 (within a NAL unit, three zero bytes shall not occur), ISO/IEC 14496-15 5.3.3
 and 8.3.3 (units are preceded by their lengths, of a size that the configuration states).
@@ -20,10 +20,12 @@ def length_size(codec: Any) -> int:
 
 
 def zeroed(packet: bytes, size: int, codec: str) -> bool:
-    """Whether a unit with parts of a picture has three zero bytes, other than at its end. ``size``: see ``length_size``.
+    """Whether a unit with parts of a picture has three zero bytes before its end. ``size``: see ``length_size``.
 
-    >>> zeroed(bytes([0, 0, 0, 6, 0x65, 9, 0, 0, 3, 0]), 4, "h264"), zeroed(bytes([0, 5, 0x65, 0, 0, 0, 1]), 2, "h264")
-    (False, True)
+    >>> zeroed(bytes([0, 0, 0, 6, 0x65, 9, 0, 0, 3, 0]), 4, "h264")
+    False
+    >>> zeroed(bytes([0, 5, 0x65, 0, 0, 0, 1]), 2, "h264")
+    True
     """
     return any(_ZEROS in unit.rstrip(b"\0") for unit in _units(packet, size) if _is_of_picture(unit[0], codec))
 
