@@ -22,7 +22,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).parent
 TRAINING = str(Path(sys.executable).with_name("training"))
 MODEL = "demo"
 
