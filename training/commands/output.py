@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from semblance.manifests.console import plain
 from semblance.manifests.errors import UsageError
@@ -29,24 +29,14 @@ def shown(items: Iterable[T], total: int) -> Iterator[Iterable[T]]:
 
 
 @contextlib.contextmanager
-def libraries() -> Iterator[None]:
-    """Turn a missing training library into an error that says how to install it."""
+def libraries(extra: Literal["train", "serve"] = "train") -> Iterator[None]:
+    """Turn a missing library of an extra of this package into an error that says how to install it."""
     try:
         yield
     except ModuleNotFoundError as error:
+        who = "`training`" if extra == "train" else "This command"
         raise UsageError(
-            f"`training` needs the package {error.name!r}; install its libraries with `pip install semblance[train]`."
-        ) from error
-
-
-@contextlib.contextmanager
-def serving_libraries() -> Iterator[None]:
-    """Turn a missing library of the service or the registry into an error that says how to install it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"This command needs the package {error.name!r}; install its libraries with `pip install semblance[serve]`."
+            f"{who} needs the package {error.name!r}; install its libraries with `pip install semblance[{extra}]`."
         ) from error
 
 

@@ -57,7 +57,7 @@ def keygen(
     private: Annotated[Path, typer.Argument(metavar="FILE", help="New file for the private key, such as release.pem.")],
 ) -> None:
     """Make a pair of keys: FILE signs packages and stays secret, FILE with suffix .pub verifies them."""
-    with libraries():
+    with libraries("serve"):
         from semblance.training.registry import signature
 
         public = signature.keygen(private)
@@ -100,7 +100,7 @@ def add(
     registry: Registry = STORE,
 ) -> None:
     """Package a run, sign it, and register it as a new version; versions are never changed."""
-    with libraries():
+    with libraries("serve"):
         from semblance.training.inference import predictor as predictors
         from semblance.training.registry import adding
         from semblance.training.registry.mlflow_registry import MLflowRegistry
@@ -160,7 +160,7 @@ def verify(
     public_key: PublicKey,
 ) -> None:
     """Check that no file of a package was changed, added or removed since it was signed."""
-    with libraries():
+    with libraries("serve"):
         from semblance.training.registry import contents, signature
 
         signature.verify(folder, public_key)
@@ -249,7 +249,7 @@ def _judged(
 
 def registry_at(address: str, public_key: Path | None = None) -> MLflowRegistry:
     """The registry at an address, with packages."""
-    with libraries():
+    with libraries("serve"):
         from semblance.training.registry.mlflow_registry import MLflowRegistry
 
         return MLflowRegistry(address, public_key)
@@ -257,7 +257,7 @@ def registry_at(address: str, public_key: Path | None = None) -> MLflowRegistry:
 
 def store_at(address: str) -> Store:
     """The registry without what packages need, which takes seconds to load."""
-    with libraries():
+    with libraries("serve"):
         from semblance.training.registry.store import Store
 
         return Store(address)

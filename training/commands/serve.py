@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from semblance.manifests.console import friendly, plain
-from semblance.training.commands.output import say, serving_libraries
+from semblance.training.commands.output import libraries, say
 
 
 @friendly
@@ -58,7 +58,7 @@ def serve(
     ] = None,
 ) -> None:
     """Answer over HTTP: videos and face crops in, verdicts with probability and uncertainty out."""
-    with serving_libraries():
+    with libraries("serve"):
         from semblance.training.serving import run as serving
         from semblance.training.serving import start
 
@@ -96,7 +96,7 @@ def token(
     to: Annotated[str, typer.Option("--to", help="File of tokens; a line with its SHA-256 is added.")],
 ) -> None:
     """Make a token for `training serve --tokens FILE`. It is printed once and cannot be had again."""
-    with serving_libraries():
+    with libraries("serve"):
         from semblance.training.serving import access
 
     made = access.create(name, to)

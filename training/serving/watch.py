@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from semblance.manifests import storage
 from semblance.manifests.errors import SemblanceError, StorageError
 from semblance.training.registry import package
 from semblance.training.registry.records import Package, Registry, Version
@@ -111,9 +112,7 @@ class Watch:
         ]
         text = json.dumps({"models": models, "share": lineup.share, "rollout": lineup.rollout})
         if not self._memory.exists() or self._memory.read_text("utf-8") != text:
-            partial = self._memory.with_name(f".{self._memory.name}.partial")
-            partial.write_text(text, "utf-8")
-            partial.replace(self._memory)
+            storage.write_bytes(str(self._memory), text.encode())
 
     def _remembered(self) -> Lineup | None:
         try:
