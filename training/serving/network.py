@@ -19,7 +19,7 @@ from semblance.training.inference.predictor import Predictor
 from semblance.training.models import Model
 from semblance.training.records import Output
 
-OPENVINO = "cpu, openvino"
+OPENVINO, TORCH = "cpu, openvino", "cpu, torch"
 
 
 class Compiled(Model):
@@ -69,7 +69,8 @@ def prepared(
     for place, member in enumerate(predictor.members):
         file = files[place] if files else _made(member, folder / f"{place}.xml")
         members.append(member if file is None else _compiled(member, file, threads, streams))
-    return replace(predictor, members=tuple(members)), OPENVINO
+    compiled = any(isinstance(member.trained.model, Compiled) for member in members)
+    return replace(predictor, members=tuple(members)), OPENVINO if compiled else TORCH
 
 
 def _made(member: Member, file: Path) -> Path | None:

@@ -124,3 +124,6 @@ def test_mirrors_and_ensembles_are_compiled_too(ffpp: Path, tmp_path: Path, crop
     assert device == network.OPENVINO
     assert compiled.logits(images) == pytest.approx(mirrored.logits(images), abs=1e-4)
     assert isinstance(compiled.members[0].trained.model, network.Compiled)
+    same, device = network.prepared(mirrored, tmp_path, files=(None,))  # a package without graphs
+    assert device == network.TORCH
+    assert same.logits(images) == pytest.approx(mirrored.logits(images))
